@@ -1,0 +1,63 @@
+# make run     set up, build, and show the main job on a real model
+# make test    everything that CI checks; needs no GPU
+# make soak    the long forms of the tests
+# make build   bin/zmlx-rewrite, with the MLX engine
+# make setup   MLX and the model, into .cache/ (MLX_BACKEND=cuda for NVIDIA GPUs)
+# make fuzz    every fuzz target for FUZZTIME each
+# make fmt     gofmt
+# make clean   remove what make build wrote; `rm -rf .cache` undoes the set-up
+
+SHELL    := bash
+FUZZTIME ?= 5s
+GOFILES   = $(shell git ls-files -co --exclude-standard '*.go')
+
+# Written by scripts/setup-mlx.sh: CGO_CFLAGS and CGO_LDFLAGS, with an rpath.
+-include .cache/mlx/env.mk
+
+.PHONY: help setup setup-mlx setup-test build run test soak fuzz fmt clean
+help:
+	@sed -n 's/^# //p' Makefile | sed '/^Written/,$$d'
+
+setup: setup-mlx
+	@scripts/setup-model.sh
+
+# The variables of env.mk are read when make starts, so what needs them runs in a
+# make of its own, after the set-up ($(MAKE) with-…).
+setup-mlx:
+	@scripts/setup-mlx.sh
+
+setup-test: setup
+	@scripts/setup-oracle.sh
+	@scripts/setup-tools.sh
+
+build: setup-mlx
+	@$(MAKE) --no-print-directory with-build
+with-build:
+	@mkdir -p bin
+	go build -tags mlx -o bin/zmlx-rewrite ./cmd/zmlx-rewrite
+
+run: setup
+	@$(MAKE) --no-print-directory with-build
+	@if [ -x scripts/demo.sh ]; then scripts/demo.sh; else bin/zmlx-rewrite version; fi
+
+test: setup-test
+	@$(MAKE) --no-print-directory with-test
+
+soak: setup-test
+	@$(MAKE) --no-print-directory with-soak
+
+# Each step is one line of the closing summary; all steps run even if one fails.
+.PHONY: with-build with-test with-soak
+with-test:
+	@scripts/check.sh test
+with-soak:
+	@scripts/check.sh soak
+
+fuzz:
+	@scripts/fuzz.sh $(FUZZTIME)
+
+fmt:
+	gofmt -w $(GOFILES)
+
+clean:
+	rm -rf bin

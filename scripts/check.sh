@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Runs the checks of `make test` (or `make soak`), all of them even if one fails,
+# and closes with a summary. Make calls it after the set-up, with the variables of
+# .cache/mlx/env.mk; `scripts/check.sh test vet race` runs the named steps alone.
+set -uo pipefail
+. "$(dirname "$0")/common.sh"
+
+PYTHON=$CACHE/oracle/venv/bin/python
+export PYTHONDONTWRITEBYTECODE=1
+
+step_gofmt() {
+	local bad
+	bad=$(git ls-files -co --exclude-standard '*.go' | xargs gofmt -l) || return 1
+	[ -z "$bad" ] || { echo "not formatted (make fmt does it):" $bad && return 1; }
+}
+step_vet() { go vet ./... && go vet -tags mlx ./...; }
+step_staticcheck() { .cache/bin/staticcheck ./... && .cache/bin/staticcheck -tags mlx ./...; }
+# The machine without MLX: a plain build and test, as a reader's first try is.
+step_plain() { CGO_ENABLED=0 go build ./... && go test ./...; }
+step_race() { go test -race -short ./...; }
+# Packages without a file for the tag come from the cache of the plain step.
+step_mlx() { go test -tags mlx ./...; }
+# Golden files are made again by the scripts that made them, and compared.
+step_goldens() {
+	local script found=0
+	for script in $(git ls-files -co --exclude-standard 'testdata/*.py' 'scripts/oracle/*.py' '*/testdata/*.py' | xargs -r grep -l -e '--check' | sort -u); do
+		found=$((found + 1))
+		echo "$script --check"
+		"$PYTHON" "$script" --check || return 1
+	done
+	echo "$found golden scripts"
+}
+step_fuzz() { scripts/fuzz.sh "${FUZZTIME:-5s}"; }
+step_soak() { ZMLX_SOAK=1 go test -tags mlx -timeout 6h ./...; }
+
+case "${1:-}" in
+test) steps="gofmt vet staticcheck plain race goldens fuzz mlx" ;;
+soak) steps="soak fuzz" FUZZTIME=${FUZZTIME:-5m} ;;
+*) fail "usage: scripts/check.sh test|soak [STEP...]" ;;
+esac
+shift
+[ $# -eq 0 ] || steps=$*
+
+summary=
+failed=0
+for step in $steps; do
+	say "$step"
+	start=$SECONDS
+	if "step_$step"; then verdict=passed; else verdict=FAILED failed=$((failed + 1)); fi
+	summary+=$(printf '%-8s %-12s %5ds' "$verdict" "$step" $((SECONDS - start)))$'\n'
+done
+say "summary"
+printf '%s' "$summary"
+[ "$failed" -eq 0 ] || fail "$failed of $(wc -w <<<"$steps") steps failed"
