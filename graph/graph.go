@@ -1,0 +1,435 @@
+package graph
+
+import (
+	"fmt"
+	"slices"
+)
+
+// ValueID names a value of a graph: an index into its values. IDs are given anew
+// by Compact; nothing outside a graph keeps them across it.
+type ValueID int32
+
+// None is the ID of an absent optional operand.
+const None ValueID = -1
+
+// NodeID names a node of a graph: an index into its nodes.
+type NodeID int32
+
+// Node is an operation in a graph. Its fields are read by everyone and changed
+// only by this package: use Graph.Add and Graph.Replace.
+type Node struct {
+	Op    *Op
+	In    []ValueID // in the order of Op.Operands; None for an absent one
+	Out   []ValueID
+	Attrs []Attr // in the order of Op.Attrs; nil for an absent one
+	Scope string // where in the model: "model.layers.3.mlp"; may be empty
+}
+
+// Attr returns the attribute of that name, or nil.
+func (n *Node) Attr(name string) Attr {
+	if i := n.Op.AttrIndex(name); i >= 0 {
+		return n.Attrs[i]
+	}
+	return nil
+}
+
+// Value is the result of a node.
+type Value struct {
+	Type Type
+	Def  NodeID
+	Res  int // which of the node's results
+}
+
+// Output is a named result of a graph.
+type Output struct {
+	Name  string
+	Value ValueID
+}
+
+// Graph is a list of nodes in topological order. Make one with New, add nodes
+// with Add, and name its results with Output.
+type Graph struct {
+	nodes   []Node
+	values  []Value
+	inputs  []ValueID // in the order of the signature
+	outputs []Output
+	params  map[string]ValueID
+
+	// repl maps values that were replaced, until Compact applies it.
+	repl map[ValueID]ValueID
+}
+
+// New returns an empty graph.
+func New() *Graph { return &Graph{params: map[string]ValueID{}} }
+
+// NumNodes returns the number of nodes, leaves included.
+func (g *Graph) NumNodes() int { return len(g.nodes) }
+
+// Node returns a node for reading.
+func (g *Graph) Node(id NodeID) *Node { return &g.nodes[id] }
+
+// NumValues returns the number of values.
+func (g *Graph) NumValues() int { return len(g.values) }
+
+// Value returns a value for reading.
+func (g *Graph) Value(id ValueID) *Value { return &g.values[id] }
+
+// Type returns the type of a value.
+func (g *Graph) Type(id ValueID) Type { return g.values[id].Type }
+
+// Def returns the node that makes a value.
+func (g *Graph) Def(id ValueID) *Node { return &g.nodes[g.values[id].Def] }
+
+// Inputs returns the graph's inputs in the order of its signature.
+func (g *Graph) Inputs() []ValueID { return g.inputs }
+
+// Outputs returns the graph's results in order.
+func (g *Graph) Outputs() []Output { return g.outputs }
+
+// InputName returns the name of an input or parameter, or "".
+func (g *Graph) InputName(id ValueID) string {
+	n := g.Def(id)
+	if n.Op == opInput || n.Op == opParam {
+		return string(n.Attrs[0].(Str))
+	}
+	return ""
+}
+
+var (
+	opInput    = mustOp("input")
+	opParam    = mustOp("param")
+	opConstant = mustOp("constant")
+)
+
+// Input adds an input to the signature. Names are unique in a graph.
+func (g *Graph) Input(name string, t Type) ValueID {
+	id := g.leaf(opInput, t, []Attr{Str(name)})
+	g.inputs = append(g.inputs, id)
+	return id
+}
+
+// Param returns the value of a parameter, adding it when it is first asked for.
+func (g *Graph) Param(name string, t Type) ValueID {
+	if id, ok := g.params[name]; ok {
+		return id
+	}
+	id := g.leaf(opParam, t, []Attr{Str(name)})
+	g.params[name] = id
+	return id
+}
+
+// Params returns the names and values of all parameters that the graph reads.
+func (g *Graph) Params() map[string]ValueID { return g.params }
+
+// Constant adds a constant.
+func (g *Graph) Constant(l *Literal) ValueID { return g.leaf(opConstant, l.Type(), []Attr{l}) }
+
+// Scalar adds a 0-dimensional constant, v rounded to t.
+func (g *Graph) Scalar(t DType, v float64) ValueID { return g.Constant(ScalarLiteral(t, v)) }
+
+// Literal returns the constant that a value is, or nil.
+func (g *Graph) Literal(id ValueID) *Literal {
+	if n := g.Def(id); n.Op == opConstant {
+		return n.Attrs[0].(*Literal)
+	}
+	return nil
+}
+
+// Output names a value as the next result.
+func (g *Graph) Output(name string, id ValueID) { g.outputs = append(g.outputs, Output{name, id}) }
+
+func (g *Graph) leaf(op *Op, t Type, attrs []Attr) ValueID {
+	id := ValueID(len(g.values))
+	g.nodes = append(g.nodes, Node{Op: op, Out: []ValueID{id}, Attrs: attrs})
+	g.values = append(g.values, Value{Type: t, Def: NodeID(len(g.nodes) - 1)})
+	return id
+}
+
+// Add appends a node. Attributes may be left nil where the op has a default.
+// Their spelling is made normal: axes count from the end, positions from 0, full
+// slices are dropped. The types of the results are inferred.
+func (g *Graph) Add(op *Op, scope string, in []ValueID, attrs ...Attr) ([]ValueID, error) {
+	if op.IsLeaf() {
+		return nil, fmt.Errorf("%s is made with Input, Param or Constant", op.Name)
+	}
+	for len(in) > 0 && in[len(in)-1] == None { // trailing absent operands are not kept
+		in = in[:len(in)-1]
+	}
+	types := make([]Type, len(in))
+	for i, v := range in {
+		if v == None {
+			types[i] = Type{DType: NoDType}
+			continue
+		}
+		if v < 0 || int(v) >= len(g.values) {
+			return nil, fmt.Errorf("%s: operand %d is value %d, which is not in the graph", op.Name, i, v)
+		}
+		types[i] = g.values[v].Type
+	}
+	c, results, err := Infer(op, types, attrs)
+	if err != nil {
+		return nil, err
+	}
+	n := Node{Op: op, In: slices.Clone(in), Attrs: c.Attrs, Scope: scope, Out: make([]ValueID, len(results))}
+	def := NodeID(len(g.nodes))
+	for i, t := range results {
+		n.Out[i] = ValueID(len(g.values))
+		g.values = append(g.values, Value{t, def, i})
+	}
+	g.nodes = append(g.nodes, n)
+	return n.Out, nil
+}
+
+// Infer checks a call of op and returns it with normal attributes, and the types
+// of its results.
+func Infer(op *Op, in []Type, attrs []Attr) (*Call, []Type, error) {
+	c, err := checkCall(op, in, attrs)
+	if err != nil {
+		return nil, nil, err
+	}
+	results, err := op.Infer(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(results) != op.Results {
+		return nil, nil, fmt.Errorf("%s: inference gave %d results, not %d", op.Name, len(results), op.Results)
+	}
+	if err := c.normalPositions(); err != nil {
+		return nil, nil, err
+	}
+	return c, results, nil
+}
+
+// normalPositions counts positions from 0 where the axis is a number, and drops
+// the parts of a slice that take a whole axis.
+func (c *Call) normalPositions() error {
+	switch c.Op.Name {
+	case "partition", "argpartition":
+		i := c.Op.AttrIndex("kth")
+		c.Attrs[i] = fromEnd(c.Attrs[i].(Dim), c.In[0].Shape[c.axis("axis")])
+	case "slice", "slice_update":
+		spans, err := c.Spans()
+		if err != nil {
+			return err
+		}
+		slices.SortFunc(spans, func(a, b Span) int { return a.Axis - b.Axis })
+		var axes, starts, stops, strides Dims
+		keepStart, keepStop, keepStride := false, false, false
+		for _, s := range spans {
+			n := c.In[0].Shape[s.Axis]
+			if s.Start.Is(0) && s.Stop == n && s.Stride == 1 {
+				continue
+			}
+			axes = append(axes, N(int64(s.Axis-c.In[0].Rank())))
+			starts, stops, strides = append(starts, s.Start), append(stops, s.Stop), append(strides, N(s.Stride))
+			keepStart = keepStart || !s.Start.Is(0)
+			keepStop = keepStop || s.Stop != n
+			keepStride = keepStride || s.Stride != 1
+		}
+		set := func(name string, keep bool, d Dims) {
+			var a Attr
+			if keep {
+				a = d
+			}
+			c.Attrs[c.Op.AttrIndex(name)] = a
+		}
+		if axes == nil {
+			axes = Dims{}
+		}
+		set("axis", true, axes)
+		set("start", keepStart, starts)
+		set("stop", keepStop, stops)
+		set("strides", keepStride, strides)
+	}
+	return nil
+}
+
+// Replace makes every use of old a use of new, outputs included, when Compact
+// next runs. Both must have the same type.
+func (g *Graph) Replace(old, new ValueID) error {
+	if a, b := g.values[old].Type, g.values[new].Type; !a.Equal(b) {
+		return fmt.Errorf("replacement has type %s, not %s", b, a)
+	}
+	if g.repl == nil {
+		g.repl = map[ValueID]ValueID{}
+	}
+	g.repl[old] = new
+	return nil
+}
+
+// resolve follows replacements.
+func (g *Graph) resolve(id ValueID) ValueID {
+	for {
+		next, ok := g.repl[id]
+		if !ok {
+			return id
+		}
+		id = next
+	}
+}
+
+// Compact applies replacements, drops nodes that no output needs, and numbers
+// what is left in the order in which outputs reach it, depth first. Two graphs
+// that compute the same outputs by the same nodes are thereby in the same order,
+// however they were made. Inputs stay, used or not. It fails on a cycle.
+func (g *Graph) Compact() error {
+	const (
+		unseen = iota
+		open
+		done
+	)
+	state := make([]uint8, len(g.nodes))
+	order := make([]NodeID, 0, len(g.nodes))
+	// An explicit stack: graphs of 100,000 nodes may be 100,000 deep.
+	type frame struct {
+		node NodeID
+		next int
+	}
+	var stack []frame
+	visit := func(root NodeID) error {
+		if state[root] == done {
+			return nil
+		}
+		stack = append(stack[:0], frame{root, 0})
+		state[root] = open
+		for len(stack) > 0 {
+			f := &stack[len(stack)-1]
+			n := &g.nodes[f.node]
+			if f.next == len(n.In) {
+				state[f.node] = done
+				order = append(order, f.node)
+				stack = stack[:len(stack)-1]
+				continue
+			}
+			v := n.In[f.next]
+			f.next++
+			if v == None {
+				continue
+			}
+			d := g.values[g.resolve(v)].Def
+			switch state[d] {
+			case open:
+				return fmt.Errorf("the replacement makes a cycle through %s at %q", g.nodes[d].Op.Name, g.nodes[d].Scope)
+			case unseen:
+				state[d] = open
+				stack = append(stack, frame{d, 0})
+			}
+		}
+		return nil
+	}
+	for _, v := range g.inputs {
+		if err := visit(g.values[v].Def); err != nil {
+			return err
+		}
+	}
+	for i := range g.outputs {
+		g.outputs[i].Value = g.resolve(g.outputs[i].Value)
+		if err := visit(g.values[g.outputs[i].Value].Def); err != nil {
+			return err
+		}
+	}
+	nodes := make([]Node, 0, len(order))
+	values := make([]Value, 0, len(g.values))
+	renamed := make([]ValueID, len(g.values))
+	// Operands and results of all nodes share two arrays: one allocation each.
+	total := 0
+	for _, id := range order {
+		total += len(g.nodes[id].In) + len(g.nodes[id].Out)
+	}
+	ids := make([]ValueID, 0, total)
+	for _, id := range order {
+		n := g.nodes[id]
+		from := len(ids)
+		for _, v := range n.In {
+			if v != None {
+				v = renamed[g.resolve(v)]
+			}
+			ids = append(ids, v)
+		}
+		mid := len(ids)
+		for i, v := range n.Out {
+			renamed[v] = ValueID(len(values))
+			ids = append(ids, renamed[v])
+			values = append(values, Value{g.values[v].Type, NodeID(len(nodes)), i})
+		}
+		n.In, n.Out = ids[from:mid:mid], ids[mid:len(ids):len(ids)]
+		nodes = append(nodes, n)
+	}
+	for i, v := range g.inputs {
+		g.inputs[i] = renamed[v]
+	}
+	for i := range g.outputs {
+		g.outputs[i].Value = renamed[g.outputs[i].Value]
+	}
+	params := make(map[string]ValueID, len(g.params))
+	for name, v := range g.params {
+		if state[g.values[v].Def] == done {
+			params[name] = renamed[v]
+		}
+	}
+	g.nodes, g.values, g.params, g.repl = nodes, values, params, nil
+	return nil
+}
+
+// Clone returns a copy that can be changed without touching g.
+func (g *Graph) Clone() *Graph {
+	c := &Graph{
+		nodes: slices.Clone(g.nodes), values: slices.Clone(g.values), inputs: slices.Clone(g.inputs), outputs: slices.Clone(g.outputs),
+		params: make(map[string]ValueID, len(g.params)),
+	}
+	for k, v := range g.params {
+		c.params[k] = v
+	}
+	return c
+}
+
+// Uses tells, for each value, which nodes read it.
+type Uses struct {
+	from  []int32  // uses of value v are list[from[v]:from[v+1]]
+	list  []NodeID // a node that reads a value twice is there twice
+	isOut []bool
+}
+
+// Uses indexes the readers of all values.
+func (g *Graph) Uses() *Uses {
+	u := &Uses{from: make([]int32, len(g.values)+1), isOut: make([]bool, len(g.values))}
+	for i := range g.nodes {
+		for _, v := range g.nodes[i].In {
+			if v != None {
+				u.from[v+1]++
+			}
+		}
+	}
+	for i := range g.values {
+		u.from[i+1] += u.from[i]
+	}
+	u.list = make([]NodeID, u.from[len(g.values)])
+	next := slices.Clone(u.from)
+	for i := range g.nodes {
+		for _, v := range g.nodes[i].In {
+			if v != None {
+				u.list[next[v]] = NodeID(i)
+				next[v]++
+			}
+		}
+	}
+	for _, o := range g.outputs {
+		u.isOut[o.Value] = true
+	}
+	return u
+}
+
+// Of returns the nodes that read v, in order.
+func (u *Uses) Of(v ValueID) []NodeID { return u.list[u.from[v]:u.from[v+1]] }
+
+// IsOutput reports whether v is a result of the graph.
+func (u *Uses) IsOutput(v ValueID) bool { return u.isOut[v] }
+
+// Launches returns how many kernels MLX starts for the graph.
+func (g *Graph) Launches() int {
+	n := 0
+	for i := range g.nodes {
+		n += g.nodes[i].Op.Launches
+	}
+	return n
+}

@@ -1,0 +1,152 @@
+package graph
+
+import (
+	"fmt"
+	"slices"
+)
+
+// The symbols that models use. A graph may use others, such as the capacity of a
+// cache; they are bound by the shapes of a call's inputs.
+const (
+	SymBatch  = "batch"   // sequences decoded together
+	SymSeqLen = "seq_len" // tokens of each sequence in this call
+	SymKVLen  = "kv_len"  // rows that attention sees: offset + seq_len
+)
+
+// Program is a model as a function: an ordered list of cases over one signature
+// and one table of parameters.
+type Program struct {
+	Name   string // Hugging Face model_type, or where the program came from
+	Params []*Param
+	Cases  []Case
+}
+
+// Case is a graph and the condition under which it applies. The first case whose
+// condition holds runs.
+type Case struct {
+	Name  string // for people: "decode"
+	When  Cond
+	Graph *Graph
+}
+
+// Param is a parameter: a name, a type, and how it came about. Its bytes live
+// elsewhere. The packed weights, scales and biases of one quantized matrix are
+// three Params that share one Quant.
+type Param struct {
+	Name  string
+	Type  Type
+	Quant *Quant   // nil if not part of a quantized matrix
+	Part  string   // "weight", "scales" or "biases", if Quant is set
+	From  *Derived // nil if read from the model's files
+}
+
+// Quant is the record of one quantized matrix.
+type Quant struct {
+	Module    string // "model.layers.0.mlp.gate_proj"
+	Mode      string // one of QuantModes
+	Bits      int
+	GroupSize int // elements that share a scale
+}
+
+// Derived says how a parameter is made from others at load, without arithmetic.
+type Derived struct {
+	Op    string   // concat, split, stack, transpose or permute
+	Args  []string // names of parameters
+	Axis  int      // negative; of concat, split, stack
+	Start int      // of split: the rows [Start, Stop) along Axis
+	Stop  int
+	Perm  []int // of transpose: the axes; of permute: the rows along Axis
+}
+
+// Param returns the parameter of that name, or nil.
+func (p *Program) Param(name string) *Param {
+	i, ok := slices.BinarySearchFunc(p.Params, name, func(q *Param, n string) int {
+		switch {
+		case q.Name < n:
+			return -1
+		case q.Name > n:
+			return 1
+		}
+		return 0
+	})
+	if !ok {
+		return nil
+	}
+	return p.Params[i]
+}
+
+// AddParam adds a parameter in its place by name, or returns the one that is
+// there; the same name with another type is an error.
+func (p *Program) AddParam(q *Param) (*Param, error) {
+	i, ok := slices.BinarySearchFunc(p.Params, q.Name, func(a *Param, n string) int {
+		switch {
+		case a.Name < n:
+			return -1
+		case a.Name > n:
+			return 1
+		}
+		return 0
+	})
+	if ok {
+		if !p.Params[i].Type.Equal(q.Type) {
+			return nil, fmt.Errorf("parameter %s is there with type %s, not %s", q.Name, p.Params[i].Type, q.Type)
+		}
+		return p.Params[i], nil
+	}
+	p.Params = slices.Insert(p.Params, i, q)
+	return q, nil
+}
+
+// Select returns the first case that applies for the given symbols.
+func (p *Program) Select(env map[string]int64) (*Case, error) {
+	for i := range p.Cases {
+		ok, err := p.Cases[i].When.Eval(env)
+		if err != nil {
+			return nil, fmt.Errorf("case %s: %w", p.Cases[i].Name, err)
+		}
+		if ok {
+			return &p.Cases[i], nil
+		}
+	}
+	return nil, fmt.Errorf("no case of program %s applies for %v", p.Name, env)
+}
+
+// NumNodes returns the number of nodes of all cases.
+func (p *Program) NumNodes() int {
+	n := 0
+	for _, c := range p.Cases {
+		n += c.Graph.NumNodes()
+	}
+	return n
+}
+
+// BindShapes binds the symbols of a graph's input types to the shapes of a call.
+// A dimension that is a single symbol binds it; every other must then agree.
+// Symbols already in env are kept and checked.
+func (g *Graph) BindShapes(env map[string]int64, shapes map[string][]int) error {
+	for pass := range 2 {
+		for _, id := range g.inputs {
+			name := g.InputName(id)
+			shape, ok := shapes[name]
+			if !ok {
+				continue
+			}
+			want := g.values[id].Type.Shape
+			if len(want) != len(shape) {
+				return fmt.Errorf("input %s has %d dimensions, not %d", name, len(shape), len(want))
+			}
+			for i, d := range want {
+				if syms := d.Symbols(nil); pass == 0 && len(syms) == 1 && d == Sym(syms[0]) {
+					if _, bound := env[syms[0]]; !bound {
+						env[syms[0]] = int64(shape[i])
+					}
+					continue
+				}
+				if got, err := d.Eval(env); err == nil && pass == 1 && got != int64(shape[i]) {
+					return fmt.Errorf("input %s: dimension %d is %d, not %d (%s)", name, i, shape[i], got, d)
+				}
+			}
+		}
+	}
+	return nil
+}

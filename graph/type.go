@@ -1,0 +1,70 @@
+package graph
+
+import (
+	"slices"
+	"strings"
+)
+
+// Type is the type of a value: its element type and its shape. Shapes are never
+// changed in place; they may be shared between types.
+type Type struct {
+	DType DType
+	Shape []Dim
+}
+
+// T makes a type from an element type and dimensions.
+func T(t DType, shape ...Dim) Type { return Type{t, shape} }
+
+// Rank returns the number of dimensions.
+func (t Type) Rank() int { return len(t.Shape) }
+
+// Size returns the number of elements.
+func (t Type) Size() Dim { return Product(t.Shape) }
+
+// Rows returns the product of all dimensions but the last, the number of rows
+// that a matrix-vector kernel sees. It is 1 for a vector or a scalar.
+func (t Type) Rows() Dim {
+	if len(t.Shape) < 2 {
+		return N(1)
+	}
+	return Product(t.Shape[:len(t.Shape)-1])
+}
+
+// Equal reports whether both types are the same.
+func (t Type) Equal(u Type) bool { return t.DType == u.DType && slices.Equal(t.Shape, u.Shape) }
+
+// String prints the type as the text form writes it: "float16[batch, 1, 576]".
+func (t Type) String() string {
+	var b strings.Builder
+	b.WriteString(t.DType.String())
+	b.WriteString(dimsText(t.Shape))
+	return b.String()
+}
+
+func dimsText(dims []Dim) string {
+	parts := make([]string, len(dims))
+	for i, d := range dims {
+		parts[i] = d.String()
+	}
+	return "[" + strings.Join(parts, ", ") + "]"
+}
+
+// Dim returns dimension i, counted from the end if negative, and whether it is there.
+func (t Type) Dim(i int) (Dim, bool) {
+	if i < 0 {
+		i += len(t.Shape)
+	}
+	if i < 0 || i >= len(t.Shape) {
+		return Dim{}, false
+	}
+	return t.Shape[i], true
+}
+
+// Subst replaces symbols in the shape.
+func (t Type) Subst(env map[string]Dim) Type {
+	shape := make([]Dim, len(t.Shape))
+	for i, d := range t.Shape {
+		shape[i] = d.Subst(env)
+	}
+	return Type{t.DType, shape}
+}
