@@ -1,0 +1,201 @@
+"""Makes what models/gguf is tested against, in models/gguf/testdata.
+
+tiny-llama.gguf, tiny-qwen3moe.gguf   small files with every supported tensor and value type
+NAME.tsv                              what mlx.core.load makes of the file, one array a row:
+                                      GGUF name, Hugging Face name, dtype, shape, sha256, and
+                                      the sha256 under the Hugging Face name ("=" if the same)
+tiny-*.json                           the config.json that belongs to it
+
+NAME is also SmolLM2-135M-Instruct.Q4_1, if that file is in .cache. MLX reads the
+files that this script wrote or that are pinned by sha256; it must not read others, for it
+crashes on broken ones. BF16 is the one type where MLX's reader is no oracle: it rounds to
+float16, and models/gguf keeps the bits.
+
+Needs mlx[cpu]==0.32.2, gguf==0.19.0, numpy. Run from the repository's root:
+    .cache/oracle/venv/bin/python scripts/oracle/gguf_goldens.py
+"""
+import hashlib
+import json
+import os
+
+import gguf
+import mlx.core as mx
+import numpy as np
+
+mx.set_default_device(mx.cpu)
+OUT = "models/gguf/testdata"
+REAL = ".cache/models/SmolLM2-135M-Instruct/SmolLM2-135M-Instruct.Q4_1.gguf"
+REAL_SHA = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+T = gguf.GGMLQuantizationType
+V = gguf.GGUFValueType
+
+MODULES = {
+    "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
+    "attn_output": "self_attn.o_proj", "attn_q_norm": "self_attn.q_norm", "attn_k_norm": "self_attn.k_norm",
+    "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj",
+    "attn_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm", "ffn_gate_inp": "mlp.gate",
+    "ffn_gate_exps": "mlp.switch_mlp.gate_proj", "ffn_up_exps": "mlp.switch_mlp.up_proj",
+    "ffn_down_exps": "mlp.switch_mlp.down_proj",
+}
+
+
+def hf_name(name):
+    p = name.split(".")
+    if p[0] == "blk":
+        return f"model.layers.{p[1]}.{MODULES[p[2]]}.{p[3]}"
+    return {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}[p[0]] + "." + p[1]
+
+
+def permute(w, heads):  # convert_hf_to_gguf.py, LlamaModel.permute
+    return w.reshape(heads, 2, w.shape[0] // heads // 2, *w.shape[1:]).swapaxes(1, 2).reshape(w.shape)
+
+
+def unpermute(w, heads):
+    return w.reshape(heads, w.shape[0] // heads // 2, 2, *w.shape[1:]).swapaxes(1, 2).reshape(w.shape)
+
+
+def sha(a):
+    return hashlib.sha256(np.ascontiguousarray(a).tobytes()).hexdigest()
+
+
+def goldens(path, out, heads, kv_heads, bf16=None, originals=None):
+    """bf16: the 16-bit patterns of those tensors by name; originals: rows before permute, by name."""
+    rows = []
+    for name, a in mx.load(path).items():
+        a, dtype = np.array(a), str(a.dtype).removeprefix("mlx.core.")
+        if bf16 and name in bf16:
+            a, dtype = bf16[name], "bfloat16"
+        h = a
+        if heads and ".attn_q." in name:
+            h = unpermute(a, heads)
+        if heads and ".attn_k." in name:
+            h = unpermute(a, kv_heads)
+        if originals and name in originals:
+            assert sha(h) == sha(originals[name]), name
+        rows.append("\t".join([name, hf_name(name), dtype, "x".join(map(str, a.shape)), sha(a), "=" if sha(h) == sha(a) else sha(h)]))
+    with open(out, "w") as f:
+        f.write("\n".join(sorted(rows)) + "\n")
+
+
+def random_blocks(rng, type_, *shape):
+    """Blocks of random codes under the float16 scales where exponent arithmetic goes wrong."""
+    block = {T.Q4_0: 18, T.Q4_1: 20, T.Q8_0: 34}[type_]
+    n = int(np.prod(shape)) // 32
+    data = rng.integers(0, 256, (n, block), dtype=np.uint8)
+    scales = rng.standard_normal(n).astype(np.float16)
+    edge = np.array([0x0000, 0x8000, 0x0001, 0x8001, 0x007F, 0x0080, 0x03FF, 0x0400, 0x8400, 0x5FFF, 0x6000,
+                     0x6BFF, 0x6C00, 0x7BFF, 0xFBFF, 0x7C00, 0xFC00], dtype=np.uint16).view(np.float16)
+    scales[: len(edge)] = edge[:n]
+    data[:, :2] = scales.view(np.uint8).reshape(n, 2)
+    return data.reshape(*shape[:-1], -1)
+
+
+def add(w, name, a, type_):
+    if type_ in (T.F32, T.F16):
+        w.add_tensor(name, a.astype(np.float32 if type_ == T.F32 else np.float16))
+    else:
+        w.add_tensor(name, a if a.dtype == np.uint8 else gguf.quants.quantize(a, type_), raw_dtype=type_)
+
+
+def tiny_llama():
+    rng = np.random.default_rng(1)
+    d, ff, vocab, heads, kv = 64, 96, 48, 4, 2
+    path = f"{OUT}/tiny-llama.gguf"
+    w = gguf.GGUFWriter(path, "llama")
+    w.add_context_length(128), w.add_block_count(2), w.add_embedding_length(d), w.add_feed_forward_length(ff)
+    w.add_head_count(heads), w.add_head_count_kv(kv), w.add_layer_norm_rms_eps(1e-5), w.add_rope_freq_base(50000.0)
+    w.add_vocab_size(vocab), w.add_rope_dimension_count(d // heads)
+    w.add_tokenizer_model("gpt2"), w.add_tokenizer_pre("smollm"), w.add_token_list([f"t{i}é" for i in range(vocab)])
+    w.add_token_types([3] + [1] * (vocab - 1)), w.add_token_merges(["t 0", "t 1"])
+    w.add_bos_token_id(1), w.add_eos_token_id(2), w.add_add_bos_token(False), w.add_chat_template("{{ messages }}")
+    for key, value, kind in [("u8", 200, V.UINT8), ("i8", -100, V.INT8), ("u16", 60000, V.UINT16), ("i16", -30000, V.INT16),
+                             ("u32", 4000000000, V.UINT32), ("i32", -2000000000, V.INT32), ("f32", 0.1, V.FLOAT32),
+                             ("bool", True, V.BOOL), ("string", "grüße", V.STRING), ("u64", 2**63 + 1, V.UINT64),
+                             ("i64", -(2**62), V.INT64)]:  # no float64: MLX takes 4 bytes of the 8, and crashes
+        w.add_key_value("test." + key, value, kind)
+        # An array of every element type.
+        w.add_key_value("test.array." + key, [value, value], V.ARRAY, kind)
+    originals, bf16 = {}, {}
+
+    def proj(name, rows, cols, type_, h=0):
+        x = rng.standard_normal((rows, cols)).astype(np.float32)
+        if h:
+            if type_ == T.F16:
+                originals[name] = x.astype(np.float16)
+            x = permute(x, h)
+        if type_ == T.BF16:
+            bf16[name] = gguf.quants.quantize(x, T.BF16).view(np.uint16)
+        add(w, name, x, type_)
+
+    proj("token_embd.weight", vocab, d, T.Q8_0)
+    kinds = [dict(attn_q=T.Q4_1, attn_k=T.Q4_0, attn_v=T.Q8_0, attn_output=T.F16, ffn_up=T.BF16),
+             dict(attn_q=T.F16, attn_k=T.F16, attn_v=T.BF16, attn_output=T.F32, ffn_up=T.Q4_1)]
+    for i, k in enumerate(kinds):
+        b = f"blk.{i}."
+        add(w, b + "attn_norm.weight", rng.standard_normal(d), T.F32)
+        proj(b + "attn_q.weight", d, d, k["attn_q"], heads)
+        proj(b + "attn_k.weight", kv * d // heads, d, k["attn_k"], kv)
+        proj(b + "attn_v.weight", kv * d // heads, d, k["attn_v"])
+        proj(b + "attn_output.weight", d, d, k["attn_output"])
+        add(w, b + "ffn_norm.weight", rng.standard_normal(d), T.F32)
+        add(w, b + "ffn_gate.weight", random_blocks(rng, [T.Q4_0, T.Q8_0][i], ff, d), [T.Q4_0, T.Q8_0][i])
+        proj(b + "ffn_up.weight", ff, d, k["ffn_up"])
+        add(w, b + "ffn_down.weight", random_blocks(rng, T.Q4_1, d, ff), T.Q4_1)
+    add(w, "output_norm.weight", rng.standard_normal(d), T.F32)
+    w.write_header_to_file(), w.write_kv_data_to_file(), w.write_tensors_to_file(), w.close()
+    goldens(path, f"{OUT}/tiny-llama.tsv", heads, kv, bf16, originals)
+    config = dict(model_type="llama", architectures=["LlamaForCausalLM"], hidden_size=d, intermediate_size=ff, num_hidden_layers=2,
+                  num_attention_heads=heads, num_key_value_heads=kv, head_dim=d // heads, rms_norm_eps=1e-5, rope_theta=50000.0,
+                  vocab_size=vocab, max_position_embeddings=128, tie_word_embeddings=True, attention_bias=False,
+                  bos_token_id=1, eos_token_id=2,
+                  quantization={"group_size": 32, "bits": 4, **{m: {"group_size": 32, "bits": 8} for m in (
+                      "model.embed_tokens", "model.layers.0.self_attn.v_proj", "model.layers.1.mlp.gate_proj")}})
+    json.dump(config, open(f"{OUT}/tiny-llama.json", "w"), indent=1)
+
+
+def tiny_qwen3moe():
+    rng = np.random.default_rng(2)
+    d, ff, moe, vocab, heads, kv, hd, experts = 32, 64, 32, 40, 2, 1, 32, 4
+    path = f"{OUT}/tiny-qwen3moe.gguf"
+    w = gguf.GGUFWriter(path, "qwen3moe")
+    w.add_context_length(64), w.add_block_count(1), w.add_embedding_length(d), w.add_feed_forward_length(ff)
+    w.add_head_count(heads), w.add_head_count_kv(kv), w.add_key_length(hd), w.add_value_length(hd)
+    w.add_layer_norm_rms_eps(1e-6), w.add_rope_freq_base(1000000.0)
+    w.add_expert_count(experts), w.add_expert_used_count(2), w.add_expert_feed_forward_length(moe)
+    x = lambda *s: rng.standard_normal(s).astype(np.float32)
+    add(w, "token_embd.weight", x(vocab, d), T.Q4_1)
+    add(w, "output.weight", x(vocab, d), T.Q8_0)
+    add(w, "output_norm.weight", x(d), T.F32)
+    for name in ("attn_norm", "ffn_norm"):
+        add(w, f"blk.0.{name}.weight", x(d), T.F32)
+    for name in ("attn_q_norm", "attn_k_norm"):
+        add(w, f"blk.0.{name}.weight", x(hd), T.F32)
+    for name, rows, cols in (("attn_q", heads * hd, d), ("attn_k", kv * hd, d), ("attn_v", kv * hd, d), ("attn_output", d, heads * hd)):
+        add(w, f"blk.0.{name}.weight", x(rows, cols), T.Q8_0)
+    add(w, "blk.0.ffn_gate_inp.weight", x(experts, d), T.F32)
+    add(w, "blk.0.ffn_gate_exps.weight", x(experts, moe, d), T.Q4_0)
+    add(w, "blk.0.ffn_up_exps.weight", x(experts, moe, d), T.Q8_0)
+    add(w, "blk.0.ffn_down_exps.weight", x(experts, d, moe), T.Q4_1)
+    w.write_header_to_file(), w.write_kv_data_to_file(), w.write_tensors_to_file(), w.close()
+    goldens(path, f"{OUT}/tiny-qwen3moe.tsv", 0, 0)
+    q8 = {"group_size": 32, "bits": 8}
+    q4 = {"group_size": 32, "bits": 4}
+    config = dict(model_type="qwen3_moe", architectures=["Qwen3MoeForCausalLM"], hidden_size=d, intermediate_size=ff, num_hidden_layers=1,
+                  num_attention_heads=heads, num_key_value_heads=kv, head_dim=hd, rms_norm_eps=1e-6, rope_theta=1000000.0,
+                  vocab_size=vocab, max_position_embeddings=64, tie_word_embeddings=False, attention_bias=False,
+                  num_experts=experts, num_experts_per_tok=2, moe_intermediate_size=moe, norm_topk_prob=True,
+                  decoder_sparse_step=1, mlp_only_layers=[],
+                  quantization={**q8, "model.embed_tokens": q4, "model.layers.0.mlp.switch_mlp.gate_proj": q4,
+                                "model.layers.0.mlp.switch_mlp.down_proj": q4})
+    json.dump(config, open(f"{OUT}/tiny-qwen3moe.json", "w"), indent=1)
+
+
+if __name__ == "__main__":
+    assert mx.__version__ == "0.32.2", mx.__version__
+    tiny_llama()
+    tiny_qwen3moe()
+    if os.path.exists(REAL):
+        assert hashlib.sha256(open(REAL, "rb").read()).hexdigest() == REAL_SHA
+        goldens(REAL, f"{OUT}/SmolLM2-135M-Instruct.Q4_1.tsv", 9, 3)
+    else:
+        print("not there, its goldens are left as they are:", REAL)
