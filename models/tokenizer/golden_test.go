@@ -1,0 +1,147 @@
+package tokenizer
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// golden is what Hugging Face tokenizers answer: scripts/oracle/tokenizer_goldens.py.
+type golden struct {
+	Encode  [][]int           `json:"encode"`
+	Special [][]int           `json:"encode_special"`
+	Decode  [][3]any          `json:"decode"`
+	Changed map[string]string `json:"changed"`
+}
+
+func readJSON(t testing.TB, name string, into any) {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("testdata", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(data, into); err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+}
+
+func parseTestdata(t testing.TB, name string) *Tokenizer {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("testdata", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tok, err := ParseJSON(name, data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tok
+}
+
+// TestGoldens compares with Hugging Face tokenizers: every text of the corpus,
+// under every small tokenizer. No difference is allowed.
+func TestGoldens(t *testing.T) {
+	for _, name := range []string{"gpt2", "added", "smollm", "qwen2", "llama3", "unk", "no_regex"} {
+		t.Run(name, func(t *testing.T) {
+			compare(t, parseTestdata(t, name+".tokenizer.json"), name)
+		})
+	}
+}
+
+func compare(t *testing.T, tok *Tokenizer, name string) {
+	var texts []string
+	readJSON(t, "corpus.json", &texts)
+	var want golden
+	readJSON(t, name+".golden.json", &want)
+	if len(texts) < 600 || len(want.Encode) != len(texts) || len(want.Decode) < 300 {
+		t.Fatalf("%d texts, %d answers, %d decoded: the goldens are not of this corpus", len(texts), len(want.Encode), len(want.Decode))
+	}
+	for i, text := range texts {
+		ids := tok.Encode(text, false)
+		if !slices.Equal(ids, want.Encode[i]) {
+			t.Errorf("text %d %q:\n got %v\nwant %v", i, text, ids, want.Encode[i])
+		}
+		wantText, changed := want.Changed[strconv.Itoa(i)]
+		if !changed {
+			wantText = text
+		}
+		if got := tok.Decode(ids, false); got != wantText {
+			t.Errorf("text %d decoded:\n got %q\nwant %q", i, got, wantText)
+		}
+	}
+	for i, ids := range want.Special {
+		if got := tok.Encode(texts[i], true); !slices.Equal(got, ids) {
+			t.Errorf("text %d %q with special tokens:\n got %v\nwant %v", i, texts[i], got, ids)
+		}
+	}
+	for _, d := range want.Decode {
+		var ids []int
+		for _, id := range d[0].([]any) {
+			ids = append(ids, int(id.(float64)))
+		}
+		for k, skip := range []bool{false, true} {
+			if got, want := tok.Decode(ids, skip), d[1+k].(string); got != want {
+				t.Errorf("decode %v, skip special %t:\n got %q\nwant %q", ids, skip, got, want)
+			}
+		}
+	}
+}
+
+// TestClasses compares the class of every code point.
+func TestClasses(t *testing.T) {
+	data, err := os.ReadFile("testdata/classes.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	is := map[string]func(rune) bool{"letter": isLetter, "number": isNumber, "space": isSpace, "digit": isDigit}
+	for line := range strings.Lines(string(data)) {
+		name, text, _ := strings.Cut(strings.TrimSpace(line), " ")
+		want := map[rune]bool{}
+		for r := range strings.FieldsSeq(text) {
+			var from, to rune
+			if n, _ := fmt.Sscanf(r, "%x-%x", &from, &to); n == 1 {
+				to = from
+			}
+			for c := from; c <= to; c++ {
+				want[c] = true
+			}
+		}
+		for c := rune(0); c <= 0x10FFFF; c++ {
+			if (c < 0xD800 || c >= 0xE000) && is[name](c) != want[c] {
+				t.Errorf("U+%04X is %s: %t, want %t", c, name, is[name](c), want[c])
+			}
+		}
+		delete(is, name)
+	}
+	if len(is) > 0 {
+		t.Errorf("no ranges for %v", is)
+	}
+}
+
+// TestNFC compares every code point, alone and with a mark before and after.
+func TestNFC(t *testing.T) {
+	var changed map[string]string
+	readJSON(t, "nfc.golden.json", &changed)
+	if len(changed) < 1000 {
+		t.Fatalf("only %d answers", len(changed))
+	}
+	for c := rune(0); c <= 0x10FFFF; c++ {
+		if c >= 0xD800 && c < 0xE000 {
+			continue
+		}
+		for _, text := range []string{string(c), "a" + string(c) + "\u0334", "a\u0315" + string(c)} {
+			want, ok := changed[text]
+			if !ok {
+				want = text
+			}
+			if got := nfc(text); got != want {
+				t.Errorf("NFC of %+q: got %+q, want %+q", text, got, want)
+			}
+		}
+	}
+}

@@ -1,0 +1,248 @@
+"""Makes models/tokenizer/testdata: what Hugging Face tokenizers answer.
+
+    scripts/setup-oracle.sh && scripts/setup-model.sh
+    .cache/oracle/venv/bin/python scripts/oracle/tokenizer_goldens.py [--check]
+
+It writes the corpus, small tokenizers trained on it for every pre-tokenizer that
+the package knows, the ids of every text under each of them, texts decoded from
+random ids, the classes of all code points, and the ids under the whole
+vocabulary of SmolLM2, from its GGUF. Same versions, same bytes: --check writes
+nothing and fails if a file would change.
+"""
+
+import json
+import pathlib
+import random
+import sys
+import unicodedata
+
+import tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+assert tokenizers.__version__ == "0.23.3", tokenizers.__version__
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+OUT = ROOT / "models/tokenizer/testdata"
+
+LLAMA3 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+QWEN2 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+
+SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<tool_call>", "</tool_call>", "<|im", "<mask>", "<left>", "<right>", "word", "  ", "é!"]
+
+
+def corpus():
+    """Texts that tokenizers get wrong, and random mixtures of their parts."""
+    texts = [
+        "", " ", "  ", "   ", "\n", "\n\n", "\r\n", "\r\n\r\n", "\t", "\t\t", " \n", "\n ", " \n ", "  \n  \n  x", "\n\n\nfoo", "foo\n\n\n",
+        "a", " a", "a ", "  a", "a  ", "  a  b  ", "a\tb", "a\t b", "a \tb", "a\n b", "a \n b", "a\r\nb", "a\rb", "a\u00a0b", "a \u00a0 b", "\u3000x", "x\u2028y\u2029z", "\u200b\u200bx", "\ufeffx", "x\u0085y",
+        "Hello world", "Hello, world!", "hello world 12345", "The quick brown fox jumps over the lazy dog.", "ALL CAPS TEXT", "camelCaseIdentifier", "snake_case_identifier", "kebab-case-identifier",
+        "I'm you're he's we'll they've I'd don't", "I'M YOU'RE HE'S WE'LL THEY'VE I'D DON'T", "'s't're've'm'll'd", "'S'T'RE'VE'M'LL'D", "' s ' t", "''s", "'sabc", "'reabc", "'lL 'Ll", "'ſ 'ſt it'ſ", "rock 'n' roll", "'", "''", "'''", "\u2019s \u2019t",
+        "0", "1", "12", "123", "1234", "12345", "123456", "1234567", "1,234,567.89", "3.14159", "1e-10", "0x1F", "v1.2.3-rc4", "²³¼½", "Ⅷ ⅷ", "١٢٣٤", "१२३४", "１２３４", "1a2b3c", "a1b2c3", "12 34", " 12", "  12", "12\n34", "①②③", "一二三", "𝟘𝟙𝟚",
+        "你好，世界！", "今天天气很好。我们去公园吧。", "こんにちは世界", "カタカナ ひらがな 漢字", "안녕하세요 세계", "한국어 텍스트입니다.", "สวัสดีชาวโลก", "Привет, мир!", "Γειά σου Κόσμε", "שלום עולם", "مرحبا بالعالم", "नमस्ते दुनिया", "வணக்கம் உலகம்", "გამარჯობა", "Բարեւ աշխարհ", "Xin chào thế giới", "Zażółć gęślą jaźń", "İstanbul ıI", "ǅ ǆ Ǆ", "ﬁ ﬂ ﬀ",
+        "😀", "😀😃😄", "👍🏽", "👨‍👩‍👧‍👦", "🏳️‍🌈", "🇩🇪🇫🇷", "❤️", "1️⃣2️⃣", "a😀b", " 😀 ", "😀 text 😀", "\U0001fae8", "☺☻",
+        "e\u0301", "é", "a\u0308o\u0308u\u0308", "äöü", "n\u0303", "\u1100\u1161\u11a8", "각", "\u0344", "\u0958", "Å \u212b Å", "q\u0307\u0323", "q\u0323\u0307", "\u0301", " \u0301", "1\u0301", "a" + "\u0300\u0316" * 10, "\u0915\u093c", "\u0f73\u0f75", "\U0001d15e", "\u2126\u212a",
+        "if x == 1:\n    return {'a': [1, 2, 3]}\n", "for (int i = 0; i < n; ++i) { a[i] += b[i]; }", "SELECT * FROM t WHERE a='b' -- c", "<html><body class=\"x\">&nbsp;</body></html>", "def f(x):\n\treturn x**2\n\n\nprint(f(3))", "#include <stdio.h>\r\nint main(void)\r\n{\r\n}\r\n", "a := map[string]int{\"x\": 1}", "{\"k\": \"v\\n\", \"n\": null}", "$x = 1; // comment", "\\frac{a}{b} \\alpha_{1}^{2}", "http://example.com/a?b=c&d=e#f", "user@example.com", "C:\\Users\\x\\y.txt", "/usr/local/bin", "--flag=value -x", "a+b=c", "a->b", "x != y && z || !w", "...", "!!!", "?!", "---", "***", "___", "###", "=====", "((()))", "[[[]]]", "\"\"\"", "```go\nx\n```", "- [ ] todo\n- [x] done\n", "| a | b |\n|---|---|\n",
+        "\x00", "a\x00b", "\x01\x02\x03", "\x1b[31mred\x1b[0m", "\x7f", "\u0080\u0081", "\ufffd", "\ufffe", "\uffff", "\U0010ffff", "\ue000", "\u200e\u200fabc", "\u202eabc\u202c", "\u00ad", "\u061c",
+        "\U0002ebf0\U0002ee5d", "\u1c89", "\U00010d40", "\U0001ccf0", "\U00011de0", "\U0001e5f1x", "x\U00010d40y",
+        "<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n", "<|im_start|><|im_end|>", "<|im_start|", "<|im_start", "<|im", "|im_start|>", "<<|im_start|>>", " <|im_start|> ", "a<|im_end|>b", "a <|im_end|> b", "<|endoftext|>", "<|endoftext|><|endoftext|>", "<|ENDOFTEXT|>", "< |im_start|>", "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n", "<tool_call>\n{\"name\": \"f\", \"arguments\": {\"x\": 1}}\n</tool_call>", "<think>\n\n</think>\n\n", "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|>",
+        "<mask>", "a<mask>b", "a <mask> b", " <mask>", "<mask> ", "   <mask>   ", "<left>", "a  <left>  b", "\n\t<left>\n", "<right>", "a  <right>  b", "<right> \n\t <right>", "<left> <right> <left>", "<mask> <left> <mask>", "<right>  <left>", "word", "a word b", "swordfish", "word.", "word_", "word1", "wordé", "éword", " word", "word word", "wordword", "word\u0301", "-word-", "é!", "e\u0301!", "aé!b",
+        "a" * 100, "a" * 1000, "ab" * 300, "aA" * 200, "A" * 257, " " * 100, " " * 1000, " " * 99 + "x", "\n" * 100, "\t" * 65, "\r\n" * 50, " \n" * 40, "." * 200, "-" * 500, "=" * 333, "0" * 200, "1234567890" * 30, "é" * 100, "你" * 200, "😀" * 100, "\u0301" * 64, "a\u0301" * 64, "'" * 77, "'s" * 50, "<" * 50, "<|im_start|>" * 20, "hahaha" * 40, "\x00" * 40, "\u200d" * 30,
+    ]
+    pieces = [
+        " ", "  ", "\n", "\n\n", "\t", "\r\n", "\u00a0", "\u3000", "a", "the", " the", "Hello", " world", "ing", "'s", "'LL", "’t", "don't", "1", "42", "2024", " 7", "½", "٣", ".", ",", "!", "?", "...", "-", "_", "(", ")", "\"", "'", "/", "\\", "{", "}", "<", ">", "|", "#", "$", "@", "€", "é", "e\u0301", "ß", "ñ", "中", "文字", "日本", "かな", "한글", "Привет", "עברית", "العربية", "हिन्दी", "ไทย", "😀", "👩‍💻", "\u200d", "\ufe0f", "\u0301", "\u0323", "\x00", "\x1b", "\u202e", "\ufeff", "\ufffd",
+        "<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|im", "<tool_call>", "<mask>", " <left> ", " <right> ", "word", "é!",
+    ]
+    rng = random.Random(20250101)
+    for n in [2, 3, 4, 6, 9, 14]:
+        for _ in range(70):
+            texts.append("".join(rng.choice(pieces) for _ in range(n)))
+    marks = "\u0300\u0301\u0308\u0327\u0323\u0334\u0345\u05b0\u05bc\u064b\u0650\u3099\u0e38\u0f71\u0f74\U0001d165\u1161\u11a8\u093c"
+    for _ in range(60):
+        texts.append("".join(rng.choice("aeoAÅücṩ가\u1100\u05d0\u0627カ\u0e01\u0f40\U0001d157क") + "".join(rng.choice(marks) for _ in range(rng.randrange(5))) for _ in range(5)))
+    for _ in range(60):  # any assigned code point
+        texts.append("".join(code_point(rng) for _ in range(12)))
+    for _ in range(40):  # bytes of latin text, a few of them changed
+        b = bytearray("Et maintenant, où sont les 37 élèves? Ça va.\n".encode())
+        for _ in range(4):
+            b[rng.randrange(len(b))] = rng.randrange(256)
+        texts.append(b.decode("utf-8", "replace"))
+    return list(dict.fromkeys(texts))
+
+
+def code_point(rng):
+    while True:
+        c = chr(rng.choice([rng.randrange(0x250), rng.randrange(0x3100), rng.randrange(0x110000)]))
+        if unicodedata.category(c) not in ("Cn", "Cs", "Co"):
+            return c
+
+
+def small(texts):
+    """One small tokenizer for each path through the package."""
+    words = [w for w in texts for _ in range(2)]
+
+    def train(pre, size=900, norm=None, alphabet=None, unk=None, **model):
+        t = Tokenizer(models.BPE(unk_token=unk, **model))
+        t.pre_tokenizer = pre
+        if norm:
+            t.normalizer = norm
+        t.decoder = decoders.ByteLevel()
+        alphabet = pre_tokenizers.ByteLevel.alphabet() if alphabet is None else alphabet
+        specials = [unk] if unk else []
+        t.train_from_iterator(words, trainers.BpeTrainer(vocab_size=size, initial_alphabet=sorted(alphabet), limit_alphabet=len(alphabet), special_tokens=specials, show_progress=False))
+        return t
+
+    def byte_level(prefix, regex):
+        return pre_tokenizers.ByteLevel(add_prefix_space=prefix, use_regex=regex)
+
+    def split(pattern):
+        return pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(pattern), "isolated", invert=False), byte_level(False, False)])
+
+    def bos_eos(t, bos, eos):
+        ids = [(x, t.token_to_id(x)) for x in (bos, eos) if x]
+        return processors.TemplateProcessing(single=" ".join(x for x in (bos, "$A", eos) if x), special_tokens=ids)
+
+    out = {}
+
+    t = train(byte_level(False, True))
+    t.add_special_tokens(["<|endoftext|>"])
+    t.post_processor = processors.ByteLevel(trim_offsets=True)
+    out["gpt2"] = t
+
+    t = train(byte_level(True, True))
+    t.add_special_tokens([AddedToken("<mask>", lstrip=True), AddedToken("<left>", lstrip=True, rstrip=False), AddedToken("<right>", rstrip=True)])
+    t.add_tokens([AddedToken("word", single_word=True), AddedToken("  ", normalized=False), AddedToken("é!", normalized=False)])
+    t.post_processor = bos_eos(t, "<mask>", "<right>")
+    out["added"] = t
+
+    t = train(pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), byte_level(False, True)]))
+    t.add_special_tokens(["<|endoftext|>", "<|im_start|>", "<|im_end|>"])
+    out["smollm"] = t
+
+    t = train(split(QWEN2), norm=normalizers.NFC())
+    t.add_special_tokens(["<|endoftext|>", "<|im_start|>", "<|im_end|>"])
+    t.add_tokens([AddedToken("<tool_call>", normalized=False), AddedToken("</tool_call>", normalized=False), AddedToken("e\u0301!", normalized=True), AddedToken("\u0301\u0323", normalized=True)])
+    t.post_processor = processors.ByteLevel(add_prefix_space=False, trim_offsets=False, use_regex=False)
+    out["qwen2"] = t
+
+    t = train(split(LLAMA3), ignore_merges=True)
+    t.add_special_tokens(["<|begin_of_text|>", "<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>"])
+    t.post_processor = processors.Sequence([processors.ByteLevel(trim_offsets=True), bos_eos(t, "<|begin_of_text|>", None)])
+    # ignore_merges shows only where a word is a token that merges do not lead to.
+    state = json.loads(t.to_str())
+    state["model"]["merges"] = [m for i, m in enumerate(state["model"]["merges"]) if i % 7]
+    out["llama3"] = Tokenizer.from_str(json.dumps(state))
+
+    some = [c for c in pre_tokenizers.ByteLevel.alphabet() if c.isascii()]
+    t = train(pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=False), byte_level(False, True)]), size=500, alphabet=some, unk="<unk>", fuse_unk=True)
+    out["unk"] = t
+
+    t = train(byte_level(False, False), size=400, alphabet=some)
+    out["no_regex"] = t
+    return out
+
+
+def smollm2():
+    """The tokenizer inside the GGUF of SmolLM2, as its own tokenizer.json has it."""
+    files = sorted((ROOT / ".cache/models").glob("*/SmolLM2-135M-Instruct.Q4_1.gguf"))
+    if not files:
+        sys.exit("SmolLM2 is not in .cache/models: run scripts/setup-model.sh")
+    from gguf import GGUFReader
+
+    fields = GGUFReader(files[0]).fields
+    tokens = fields["tokenizer.ggml.tokens"].contents()
+    merges = [tuple(m.split(" ")) for m in fields["tokenizer.ggml.merges"].contents()]
+    types = fields["tokenizer.ggml.token_type"].contents()
+    t = Tokenizer(models.BPE(vocab={x: i for i, x in enumerate(tokens)}, merges=merges))
+    t.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)])
+    t.decoder = decoders.ByteLevel()
+    t.add_special_tokens([AddedToken(x, special=True) for x, kind in zip(tokens, types) if kind == 3])
+    return t
+
+
+def answers(t, texts):
+    """Ids of all texts, and texts of ids: of each text, and of random ids."""
+    rng = random.Random(7)
+    size = t.get_vocab_size()
+    draws = [[rng.randrange(size) for _ in range(rng.choice([1, 2, 3, 8]))] for _ in range(150)]
+    low = [[rng.randrange(min(size, 300)) for _ in range(6)] for _ in range(150)]  # many single bytes: seldom UTF-8
+    return {
+        "encode": [t.encode(x, add_special_tokens=False).ids for x in texts],
+        "encode_special": [t.encode(x, add_special_tokens=True).ids for x in texts[:20]],
+        "decode": [[d, t.decode(d, skip_special_tokens=False), t.decode(d, skip_special_tokens=True)] for d in draws + low],
+        # Texts that come back changed, by index: NFC, unknown bytes, spaces that tokens took.
+        "changed": {i: y for i, x in enumerate(texts) if (y := t.decode(t.encode(x, add_special_tokens=False).ids, skip_special_tokens=False)) != x},
+    }
+
+
+def points():
+    return [c for c in range(0x110000) if not 0xD800 <= c < 0xE000]
+
+
+def classes():
+    """Ranges of code points, as the regular expressions and Digits see them."""
+    def by_regex(pattern):
+        s = pre_tokenizers.Split(Regex(pattern), "removed", invert=True)
+        every = points()
+        return {ord(c) for i in range(0, len(every), 4096) for piece, _ in s.pre_tokenize_str("".join(map(chr, every[i : i + 4096]))) for c in piece}
+
+    digits = pre_tokenizers.Digits(individual_digits=True)
+    sets = {
+        "letter": by_regex(r"\p{L}"),
+        "number": by_regex(r"\p{N}"),
+        "space": by_regex(r"\s"),
+        "digit": {c for c in points() if len(digits.pre_tokenize_str("a" + chr(c) + "a")) == 3},
+    }
+    return {name: ranges(s) for name, s in sets.items()}
+
+
+def ranges(points):
+    out = []
+    for c in sorted(points):
+        if out and out[-1][1] == c - 1:
+            out[-1][1] = c
+        else:
+            out.append([c, c])
+    return " ".join(f"{a:x}" if a == b else f"{a:x}-{b:x}" for a, b in out)
+
+
+def nfc():
+    """What NFC changes of every code point alone, and with a mark before and after."""
+    form = normalizers.NFC()
+    texts = (x for c in map(chr, points()) for x in (c, "a" + c + "\u0334", "a\u0315" + c))
+    return {x: y for x in texts if (y := form.normalize_str(x)) != x}
+
+
+def dump(value):
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
+def files():
+    """Name and content of each file."""
+    texts = corpus()
+    yield "corpus.json", "[\n" + ",\n".join(json.dumps(x) for x in texts) + "\n]\n"
+    for name, t in small(texts).items():
+        yield f"{name}.tokenizer.json", dump(json.loads(t.to_str()))
+        yield f"{name}.golden.json", dump(answers(t, texts))
+    yield "smollm2.golden.json", dump(answers(smollm2(), texts))
+    yield "classes.txt", "".join(f"{name} {r}\n" for name, r in classes().items())
+    yield "nfc.golden.json", dump(nfc())
+
+
+def main():
+    check = sys.argv[1:] == ["--check"]
+    if sys.argv[1:] and not check:
+        sys.exit(__doc__)
+    OUT.mkdir(parents=True, exist_ok=True)
+    changed = []
+    for name, content in files():
+        path = OUT / name
+        if not path.exists() or path.read_text() != content:
+            changed.append(name)
+            if not check:
+                path.write_text(content)
+    if check and changed:
+        sys.exit("these goldens are not what the oracle says now: " + ", ".join(changed))
+
+
+if __name__ == "__main__":
+    main()
