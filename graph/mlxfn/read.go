@@ -18,8 +18,12 @@ import (
 //
 // A file of a release that the table does not have needs a proof for it.
 func Read(file string, data []byte, proofs ...*Proof) (*File, error) {
+	return read(file, data, func(version string) *layout { return layoutFor(version, proofs) })
+}
+
+func read(file string, data []byte, choose func(version string) *layout) (*File, error) {
 	r := &reader{file: file, data: data, constants: map[uint64]*Entry{}}
-	f := r.readFile(proofs)
+	f := r.readFile(choose)
 	if r.err != nil {
 		return nil, r.err
 	}
@@ -188,12 +192,12 @@ func (r *reader) sized(at int, t TypeInfo) TypeInfo {
 	return t
 }
 
-func (r *reader) readFile(proofs []*Proof) *File {
+func (r *reader) readFile(choose func(version string) *layout) *File {
 	f := &File{Version: r.string("the MLX version")}
 	if r.err != nil {
 		return nil
 	}
-	if r.layout = layoutFor(f.Version, proofs); r.layout == nil {
+	if r.layout = choose(f.Version); r.layout == nil {
 		unknownVersion(r.fail(0, "version", "written by MLX %q, whose layouts are not known", clip(f.Version)))
 		return nil
 	}

@@ -25,6 +25,10 @@ func Write(w io.Writer, f *File, proofs ...*Proof) error {
 		unknownVersion(issue)
 		return issue
 	}
+	return write(w, f, l)
+}
+
+func write(w io.Writer, f *File, l *layout) error {
 	if err := f.writable(l); err != nil {
 		return err
 	}
