@@ -1,0 +1,285 @@
+package guard
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/expr-lang/expr/ast"
+
+	"zmlx-rewrite/graph"
+)
+
+// Verdict is what a guard says at one site.
+type Verdict struct {
+	// Cond is True or False where the guard is decided, else what must hold of the
+	// symbols when the graph runs.
+	Cond graph.Cond
+	// Unknown names what the guard needed and the site does not define: a symbol or
+	// an absent operand. The guard is then false.
+	Unknown string
+}
+
+// Eval decides the guard at a site.
+func (g *Guard) Eval(env *Env) Verdict {
+	e := evaluator{env: env}
+	c := e.cond(g.root)
+	if e.unknown != "" {
+		return Verdict{graph.False, e.unknown}
+	}
+	return Verdict{Cond: c.Given(env.Given)}
+}
+
+// Values prints what the guard's names and calls stand for at a site:
+// "rows(x) = 16, bits = 4".
+func (g *Guard) Values(env *Env) string {
+	var parts []string
+	seen := map[string]bool{}
+	add := func(n ast.Node) {
+		text := strings.ReplaceAll(n.String(), `"`, "")
+		if seen[text] {
+			return
+		}
+		seen[text] = true
+		e := evaluator{env: env}
+		v := e.value(n)
+		if e.unknown != "" {
+			parts = append(parts, text+" is not known")
+		} else {
+			parts = append(parts, fmt.Sprintf("%s = %v", text, v))
+		}
+	}
+	var visit func(n ast.Node)
+	visit = func(n ast.Node) {
+		switch x := n.(type) {
+		case *ast.IdentifierNode, *ast.CallNode:
+			add(n)
+		case *ast.UnaryNode:
+			visit(x.Node)
+		case *ast.BinaryNode:
+			visit(x.Left)
+			visit(x.Right)
+		}
+	}
+	visit(g.root)
+	return strings.Join(parts, ", ")
+}
+
+type evaluator struct {
+	env     *Env
+	unknown string
+}
+
+func (e *evaluator) missing(name string) any {
+	if e.unknown == "" {
+		e.unknown = name
+	}
+	return nil
+}
+
+// cond evaluates an expression that expr-lang has typed as boolean.
+func (e *evaluator) cond(n ast.Node) graph.Cond {
+	switch x := n.(type) {
+	case *ast.UnaryNode:
+		return graph.Not(e.cond(x.Node))
+	case *ast.BinaryNode:
+		switch x.Operator {
+		case "&&", "and":
+			return graph.And(e.cond(x.Left), e.cond(x.Right))
+		case "||", "or":
+			return graph.Or(e.cond(x.Left), e.cond(x.Right))
+		case "in":
+			l, list := e.value(x.Left), x.Right.(*ast.ArrayNode)
+			var any []graph.Cond
+			for _, item := range list.Nodes {
+				any = append(any, compare(l, graph.EQ, e.value(item)))
+			}
+			return graph.Or(any...)
+		}
+		return compare(e.value(x.Left), graph.Cmp(x.Operator), e.value(x.Right))
+	}
+	b, _ := e.value(n).(bool)
+	if b {
+		return graph.True
+	}
+	return graph.False
+}
+
+func compare(l any, op graph.Cmp, r any) graph.Cond {
+	ld, lok := l.(graph.Dim)
+	rd, rok := r.(graph.Dim)
+	if lok && rok {
+		return graph.Compare(ld, op, rd)
+	}
+	if lf, rf, ok := floats(l, r); ok {
+		sign := 0
+		switch {
+		case lf < rf:
+			sign = -1
+		case lf > rf:
+			sign = 1
+		}
+		return graph.Compare(graph.N(int64(sign)), op, graph.N(0))
+	}
+	equal := l == r
+	switch {
+	case l == nil || r == nil:
+		return graph.False
+	case op == graph.EQ && equal, op == graph.NE && !equal:
+		return graph.True
+	}
+	return graph.False
+}
+
+func floats(l, r any) (float64, float64, bool) {
+	lf, lok := asFloat(l)
+	rf, rok := asFloat(r)
+	return lf, rf, lok && rok
+}
+
+func asFloat(v any) (float64, bool) {
+	switch x := v.(type) {
+	case float64:
+		return x, true
+	case graph.Dim:
+		n, ok := x.Const()
+		return float64(n), ok
+	}
+	return 0, false
+}
+
+// value returns a graph.Dim, float64, string or bool; nil if it is not known.
+func (e *evaluator) value(n ast.Node) any {
+	switch x := n.(type) {
+	case *ast.IntegerNode:
+		return graph.N(int64(x.Value))
+	case *ast.FloatNode:
+		return x.Value
+	case *ast.StringNode:
+		return x.Value
+	case *ast.BoolNode:
+		return x.Value
+	case *ast.IdentifierNode:
+		return e.name(x.Value)
+	case *ast.UnaryNode:
+		if x.Operator == "-" {
+			switch v := e.value(x.Node).(type) {
+			case graph.Dim:
+				return graph.N(0).Sub(v)
+			case float64:
+				return -v
+			}
+		}
+		return e.cond(n).IsTrue()
+	case *ast.BinaryNode:
+		return e.arith(x)
+	case *ast.CallNode:
+		return e.call(x)
+	}
+	return nil
+}
+
+func (e *evaluator) name(name string) any {
+	switch name {
+	case "target":
+		return e.env.Setting.Target
+	case "training":
+		return e.env.Setting.Training
+	case "tp_size":
+		return graph.N(int64(max(1, e.env.Setting.TPSize)))
+	}
+	if a := e.env.Var(name); a != nil {
+		switch v := a.(type) {
+		case graph.Dim:
+			return v
+		case graph.Float:
+			return float64(float32(v))
+		case graph.Str:
+			return string(v)
+		case graph.Flag:
+			return bool(v)
+		case *graph.Literal:
+			if f, ok := v.Scalar(); ok {
+				return f
+			}
+		}
+	}
+	if d, ok := e.env.Symbols[name]; ok {
+		return d
+	}
+	return e.missing(name)
+}
+
+func (e *evaluator) arith(x *ast.BinaryNode) any {
+	if !strings.Contains("+-*%", x.Operator) {
+		return e.missing("a condition used as a value")
+	}
+	l, r := e.value(x.Left), e.value(x.Right)
+	ld, lok := l.(graph.Dim)
+	rd, rok := r.(graph.Dim)
+	if lok && rok {
+		switch x.Operator {
+		case "+":
+			return ld.Add(rd)
+		case "-":
+			return ld.Sub(rd)
+		case "*":
+			return ld.Mul(rd)
+		case "%":
+			a, aok := ld.Const()
+			b, bok := rd.Const()
+			switch {
+			case bok && b == 0:
+				return e.missing("the remainder by 0")
+			case aok && bok:
+				return graph.N(a % b)
+			}
+			if _, whole := ld.Div(rd); whole {
+				return graph.N(0) // a polynomial whose every coefficient divides
+			}
+			return e.missing(fmt.Sprintf("%s %% %s", ld, rd))
+		}
+		return nil
+	}
+	if lf, rf, ok := floats(l, r); ok {
+		switch x.Operator {
+		case "+":
+			return lf + rf
+		case "-":
+			return lf - rf
+		case "*":
+			return lf * rf
+		case "%":
+			return math.Mod(lf, rf)
+		}
+	}
+	return nil
+}
+
+func (e *evaluator) call(x *ast.CallNode) any {
+	fun := x.Callee.(*ast.IdentifierNode).Value
+	arg := x.Arguments[0].(*ast.IdentifierNode).Value
+	t, ok := e.env.Type(arg)
+	if fun == "has" {
+		return ok
+	}
+	if !ok {
+		return e.missing(arg)
+	}
+	switch fun {
+	case "rows":
+		return t.Rows()
+	case "size":
+		return t.Size()
+	case "rank":
+		return graph.N(int64(t.Rank()))
+	case "dtype":
+		return t.DType.String()
+	}
+	i, _ := e.value(x.Arguments[1]).(graph.Dim)
+	n, _ := i.Const()
+	if d, ok := t.Dim(int(n)); ok {
+		return d
+	}
+	return e.missing(fmt.Sprintf("dim(%s, %d)", arg, n))
+}
