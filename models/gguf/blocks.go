@@ -93,14 +93,11 @@ type blockSource struct {
 
 func (s *blockSource) Bytes() []byte { return nil }
 
-// ReadAt decodes whole blocks straight into dst, and the ones that a range cuts
-// through a small buffer.
+// ReadAt decodes whole blocks straight into dst.
 func (s *blockSource) ReadAt(dst []byte, off int) {
 	i, within := off/s.width, off%s.width
-	var one [groupSize]byte
 	if within > 0 {
-		s.decode(one[:s.width], s.data[i*s.block:], 1)
-		dst = dst[copy(dst, one[within:s.width]):]
+		dst = dst[s.part(dst, i, within):]
 		i++
 	}
 	n := len(dst) / s.width
@@ -109,9 +106,15 @@ func (s *blockSource) ReadAt(dst []byte, off int) {
 		dst, i = dst[n*s.width:], i+n
 	}
 	if len(dst) > 0 {
-		s.decode(one[:s.width], s.data[i*s.block:], 1)
-		copy(dst, one[:])
+		s.part(dst, i, 0)
 	}
+}
+
+// part copies what block i gives, from byte from on, and returns how much it was.
+func (s *blockSource) part(dst []byte, i, from int) int {
+	var one [groupSize]byte
+	s.decode(one[:s.width], s.data[i*s.block:], 1)
+	return copy(dst, one[from:s.width])
 }
 
 // decoders does what gguf_quants.cpp of MLX 0.32.1 and later does; before, MLX

@@ -281,8 +281,9 @@ func (r *reader) strings(key string, n uint64) []string {
 	}
 	start := r.pos
 	ends := make([]int, n)
+	length := "a length in " + key
 	for i := range ends {
-		r.take(r.u64("a length in "+key), key)
+		r.take(r.u64(length), key)
 		ends[i] = r.pos
 	}
 	if r.err != nil {

@@ -18,11 +18,11 @@ type origin struct {
 type originKind uint8
 
 const (
-	given    originKind = iota // from a file or from memory
-	joined                     // concatenation of parts along axis
-	permuted                   // axes reordered
-	reshaped                   // same bytes, other shape or name
-	cut                        // a slice: the part is not inside the result
+	given     originKind = iota // from a file or from memory
+	joined                      // concatenation of parts along axis
+	permuted                    // axes reordered
+	reshaped                    // same bytes, other shape or name
+	scattered                   // the parts are not inside the result, or not as strided views
 )
 
 func invalid(what, format string, args ...any) *diag.Issue {
@@ -110,7 +110,7 @@ func Slice(name string, t *Tensor, axis, start, stop int) (*Tensor, error) {
 	st := rowMajor(t.Shape)
 	shape := slices.Clone(t.Shape)
 	shape[axis] = stop - start
-	return derived(name, shape, newStrided(t, start*st[axis], shape, st), origin{kind: cut, parts: []*Tensor{t}})
+	return derived(name, shape, newStrided(t, start*st[axis], shape, st), origin{kind: scattered, parts: []*Tensor{t}})
 }
 
 // Split cuts t along axis into parts of the given sizes, which must add up to
@@ -142,9 +142,9 @@ func Split(t *Tensor, axis int, sizes ...int) ([]*Tensor, error) {
 // Permute reorders axes: axis i of the result is axis axes[i] of t.
 func Permute(name string, t *Tensor, axes ...int) (*Tensor, error) {
 	rank := len(t.Shape)
-	bad := invalid("permute", "axes %v of %q, which has %d dimensions", axes, t.Name, rank)
+	bad := func() error { return invalid("permute", "axes %v of %q, which has %d dimensions", axes, t.Name, rank) }
 	if len(axes) != rank {
-		return nil, bad
+		return nil, bad()
 	}
 	st := rowMajor(t.Shape)
 	shape, strides, seen := make([]int, rank), make([]int, rank), make([]bool, rank)
@@ -152,7 +152,7 @@ func Permute(name string, t *Tensor, axes ...int) (*Tensor, error) {
 	for i, a := range axes {
 		a, err := axisOf("permute", a, rank)
 		if err != nil || seen[a] {
-			return nil, bad
+			return nil, bad()
 		}
 		seen[a], resolved[i] = true, a
 		shape[i], strides[i] = t.Shape[a], st[a]
@@ -181,17 +181,17 @@ func Transpose(name string, t *Tensor, a, b int) (*Tensor, error) {
 // it is computed.
 func Reshape(name string, t *Tensor, shape ...int) (*Tensor, error) {
 	shape = slices.Clone(shape)
-	bad := invalid("reshape", "%q of shape %v to %v", t.Name, t.Shape, shape)
+	bad := func() error { return invalid("reshape", "%q of shape %v to %v", t.Name, t.Shape, shape) }
 	if i := slices.Index(shape, -1); i >= 0 {
 		shape[i] = 1
 		rest, ok := NumBytes(t.DType, shape)
 		if !ok || rest == 0 || t.NumBytes()%rest != 0 {
-			return nil, bad
+			return nil, bad()
 		}
 		shape[i] = t.NumBytes() / rest
 	}
 	if n, ok := NumBytes(t.DType, shape); !ok || n != t.NumBytes() {
-		return nil, bad
+		return nil, bad()
 	}
 	return derived(name, shape, t.src, origin{kind: reshaped, parts: []*Tensor{t}})
 }

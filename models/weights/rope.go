@@ -10,14 +10,11 @@ func SplitRope(t *Tensor, heads int) (*Tensor, error) {
 	if len(t.Shape) == 0 || heads <= 0 || t.Shape[0]%heads != 0 || t.Shape[0]/heads%2 != 0 {
 		return nil, invalid("rope", "rows of %q of shape %v do not make pairs in %d heads", t.Name, t.Shape, heads)
 	}
-	shape := append([]int{heads, t.Shape[0] / heads / 2, 2}, t.Shape[1:]...)
-	pairs, err := Reshape(t.Name, t, shape...)
-	if err != nil {
-		return nil, err
+	half, row := t.Shape[0]/heads/2, 1
+	for _, d := range t.Shape[1:] {
+		row *= d
 	}
-	halves, err := Transpose(t.Name, pairs, 1, 2)
-	if err != nil {
-		return nil, err
-	}
-	return Reshape(t.Name, halves, t.Shape...)
+	// Row (head, which half, i) of the result is row (head, i, which half) of t.
+	src := newStrided(t, 0, []int{heads, 2, half, row}, []int{2 * half * row, row, 2 * row, 1})
+	return derived(t.Name, t.Shape, src, origin{kind: scattered, parts: []*Tensor{t}})
 }

@@ -1,0 +1,169 @@
+package gguf
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"testing"
+
+	"zmlx-rewrite/diag"
+)
+
+// useAll does all that a program can do with a file. It returns the first error.
+func useAll(data []byte) error {
+	f, err := Parse("fuzz.gguf", data)
+	if err != nil {
+		return err
+	}
+	s, err := f.Store()
+	if err != nil {
+		return err
+	}
+	for x := range s.All() {
+		if err := x.ReadInto(make([]byte, x.NumBytes())); err != nil {
+			return err
+		}
+	}
+	for _, kv := range f.Metadata {
+		_ = kv.Value.String()
+	}
+	_, tokErr := f.Tokenizer()
+	hf, err := f.HF()
+	if err != nil {
+		return errors.Join(err, tokErr)
+	}
+	for x := range hf.Weights.All() {
+		if err := x.ReadInto(make([]byte, x.NumBytes())); err != nil {
+			return err
+		}
+	}
+	return tokErr
+}
+
+// checkBounded fails if using the data allocates more than 64 bytes a byte and
+// 16 MiB, or gives an error without a code. TotalAlloc counts all goroutines, so
+// a first excess is measured again before it counts.
+func checkBounded(t testing.TB, data []byte) {
+	t.Helper()
+	var err error
+	limit := 64*uint64(len(data)) + 16<<20
+	used := uint64(0)
+	for range 3 {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		err = useAll(data)
+		runtime.ReadMemStats(&after)
+		if used = after.TotalAlloc - before.TotalAlloc; used <= limit {
+			break
+		}
+	}
+	if used > limit {
+		t.Errorf("%d bytes allocated for a file of %d, limit %d", used, len(data), limit)
+	}
+	var i *diag.Issue
+	if err != nil && (!errors.As(err, &i) && !errors.As(err, new(diag.List)) || i != nil && i.Code == "") {
+		t.Errorf("an error without a code: %v", err)
+	}
+}
+
+func FuzzGGUF(f *testing.F) {
+	for _, h := range hostile {
+		f.Add(h.data)
+	}
+	f.Add(small())
+	f.Add(llama())
+	f.Add(file(3, kv("general.alignment", Uint32, u32(8)), tensor("t", BF16, 8, 2), make(data, 16)))
+	for _, path := range []string{"testdata/tiny-llama.gguf", "testdata/tiny-qwen3moe.gguf"} {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) { checkBounded(t, data) })
+}
+
+// The files that cost most for their size: nothing but the smallest entries.
+func TestAllocation(t *testing.T) {
+	const n = 40_000
+	entries := make([]any, 0, n)
+	tensors := []any{kv("general.alignment", Uint32, u32(1))}
+	for i := range n {
+		entries = append(entries, kv(fmt.Sprint(i), Uint8, []byte{1}))
+	}
+	for i := range n {
+		tensors = append(tensors, tensor(fmt.Sprintf("%d.weight", i), Q4_0, uint64(18*i), 32))
+	}
+	// Projections that are un-permuted have the longest names and most parts.
+	rows := []any{
+		kv("general.alignment", Uint32, u32(1)), kv("general.architecture", String, str("llama")),
+		kv("llama.embedding_length", Uint32, u32(2)), kv("llama.attention.head_count", Uint32, u32(1)),
+		kv("llama.block_count", Uint32, u32(n)), kv("llama.feed_forward_length", Uint32, u32(32)),
+		kv("llama.context_length", Uint32, u32(8)), kv("llama.attention.layer_norm_rms_epsilon", Float32, u32(0x3727c5ac)),
+		tensor("token_embd.weight", F16, 0, 1, 1),
+	}
+	for i := range n {
+		rows = append(rows, tensor(fmt.Sprintf("blk.%d.attn_q.weight", i), Q4_0, uint64(2+36*i), 32, 2))
+	}
+	for name, data := range map[string][]byte{
+		"entries": file(3, entries...),
+		"strings": file(3, kv("a", Array, arr(String, 1<<21, make([]byte, 8<<21)))),
+		"tensors": file(3, append(tensors, make(data, 18*n+32))...),
+		"rows":    file(3, append(rows, make(data, 2+36*n))...),
+		"bools":   file(3, kv("a", Array, arr(Bool, 1<<24, make([]byte, 1<<24)))),
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := Parse(name, data); err != nil {
+				t.Fatal(err)
+			}
+			if name == "rows" {
+				f, _ := Parse(name, data)
+				if _, err := f.HF(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			useAll(data)
+			runtime.ReadMemStats(&after)
+			t.Logf("%.1f × the file", float64(after.TotalAlloc-before.TotalAlloc)/float64(len(data)))
+			checkBounded(t, data)
+		})
+	}
+}
+
+// Random mutations of a sound file: quicker than fuzzing, in every test run.
+func TestMutations(t *testing.T) {
+	tiny, err := os.ReadFile("testdata/tiny-qwen3moe.gguf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := 0
+	x := uint64(1)
+	next := func(n int) int { // xorshift: the same files on every run
+		x ^= x << 13
+		x ^= x >> 7
+		x ^= x << 17
+		return int(x % uint64(n))
+	}
+	const files = 3000
+	for range files {
+		b := slices.Clone(tiny)
+		for range 1 + next(3) {
+			b[next(2000)] = [...]byte{0, 1, 0x7f, 0x80, 0xff, byte(next(256))}[next(6)] // the header is there
+		}
+		if next(8) == 0 {
+			b = b[:next(len(b))]
+		}
+		useAll(b)
+		if _, err := Parse("x", b); err != nil {
+			refused++
+		}
+	}
+	t.Logf("%d of %d refused", refused, files)
+	if refused < files/4 || refused > files*19/20 {
+		t.Errorf("%d of %d files were refused: the mutations test nothing", refused, files)
+	}
+}
