@@ -1,0 +1,14 @@
+//go:build !mlx
+
+package mlx
+
+import "zmlx-rewrite/diag"
+
+var errAbsent = diag.Errorf("mlx/absent", diag.Pos{}, "this binary was built without MLX").
+	WithHint("build it with it: make build")
+
+// Probe fails: this binary was built without the tag mlx.
+func Probe(device string) (Info, error) { return Info{}, errAbsent }
+
+// SelfTest fails: this binary was built without the tag mlx.
+func SelfTest(device string) (checksum string, err error) { return "", errAbsent }
