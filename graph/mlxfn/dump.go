@@ -59,9 +59,12 @@ func dumpFunction(out *bufio.Writer, number int, fn *Function, constants map[uin
 				continue
 			}
 			constants[e.ID] = fmt.Sprintf("%s of function %d", id, number)
-			if len(e.Data) <= 16 {
+			switch {
+			case len(e.Data) == 0:
+				fmt.Fprintln(out, "empty")
+			case len(e.Data) <= 16:
 				fmt.Fprintf(out, "%x\n", e.Data)
-			} else {
+			default:
 				fmt.Fprintf(out, "sha256 %x\n", sha256.Sum256(e.Data))
 			}
 		case Operation:

@@ -302,12 +302,9 @@ func (r *reader) entry(e *Entry, inputs map[uint64]*Value) {
 		e.Data, e.Outputs = first.Data, first.Outputs
 	default:
 		e.Kind = Input
-		v := inputs[e.ID]
-		if v == nil {
-			r.fail(int(e.Offset), "unknown-id", "%#x is no input of the function", e.ID)
-			return
+		if v := inputs[e.ID]; v != nil { // check finds the others
+			e.Outputs = []Value{*v}
 		}
-		e.Outputs = []Value{*v}
 	}
 }
 

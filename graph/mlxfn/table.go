@@ -81,70 +81,70 @@ var table = rows(
 	row("Broadcast", 0, 1, ints("shape")).in(1, -1),                   // broadcast_to, and every implicit one; inputs after the first only in shapeless traces
 	row("BroadcastAxes", 0, 1, ints("ignore_axes")).in(1, -1),         // broadcasting of all but some axes (matmul, gather), shapeless traces only
 	op1("Ceil"),                                     // ceil
-	row("Cholesky", 1, 1, flag("upper")),            // linalg.cholesky
+	row("Cholesky", 1, 1, boolean("upper")),         // linalg.cholesky
 	row("Concatenate", 0, 1, num("axis")).in(1, -1), // concatenate, stack after ExpandDims
 	op1("Conjugate"),                                // conjugate
-	row("Convolution", 2, 1, ints("stride"), ints("padding_lo"), ints("padding_hi"), ints("kernel_dilation"), ints("input_dilation"), num("groups"), flag("flip")), // conv1d, conv2d, conv3d, conv_general, conv_transpose*: the input's rank, input_dilation
+	row("Convolution", 2, 1, ints("stride"), ints("padding_lo"), ints("padding_hi"), ints("kernel_dilation"), ints("input_dilation"), num("groups"), boolean("flip")), // conv1d, conv2d, conv3d, conv_general, conv_transpose*: the input's rank, input_dilation
 	op1("Copy"), // copy through mlx::core::copy; mlx.core's own array copies leave none
 	op1("Cos"),  // cos
 	op1("Cosh"), // cosh
 	row("CustomKernel", 0, 0, text("name"), text("source"), dim3("grid"), dim3("threadgroup"),
-		FieldSpec{Name: "shape_infos", Kind: ShapeUses}, flag("ensure_row_contiguous"),
+		FieldSpec{Name: "shape_infos", Kind: ShapeUses}, boolean("ensure_row_contiguous"),
 		FieldSpec{Name: "init_value", Kind: OptFloat}, FieldSpec{Name: "scalar_arguments", Kind: ScalarArgs},
-		flag("is_precompiled"), num("shared_memory"),
+		boolean("is_precompiled"), num("shared_memory"),
 		enum("math_mode", mathModes).since("0.32.0", "Safe")).in(0, -1).out(1, -1), // fast.metal_kernel, fast.cuda_kernel, fast.precompiled_cuda_kernel: source, is_precompiled
 	row("Depends", 0, 0).in(1, -1).out(1, -1), // depends
 	op2("Divide"),       // divide; floor_divide before 0.32.4 adds a Floor for floats and nothing for integers
 	row("DivMod", 2, 2), // divmod; outputs quotient, remainder
-	row("DynamicSlice", 2, 1, ints("axes"), ints("slice_size")),                      // slice; inputs a, start
-	row("DynamicSliceUpdate", 3, 1, ints("axes")),                                    // slice_update; inputs a, update, start
-	row("Eig", 0, 0, flag("compute_eigenvectors")).in(1, 1).out(1, 2),                // linalg.eig, linalg.eigvals: compute_eigenvectors
-	row("Eigh", 0, 0, text("uplo"), flag("compute_eigenvectors")).in(1, 1).out(1, 2), // linalg.eigh, linalg.eigvalsh: compute_eigenvectors
-	op2("Equal", flag("equal_nan")),                                                  // equal; array_equal(equal_nan=True) before an all
-	op1("Erf"),                                                                       // erf
-	op1("ErfInv"),                                                                    // erfinv
-	op1("Exp"),                                                                       // exp
-	op1("ExpandDims", ints("axes")),                                                  // expand_dims
-	op1("Expm1"),                                                                     // expm1
-	op1("FFT", FieldSpec{Name: "axes", Kind: Sizes}, flag("inverse"), flag("real"), flag("odd_out").since("0.32.4", false)), // fft.fftn, ifftn, rfftn, irfftn and their 1-d and 2-d forms: inverse, real
-	op1("Flatten", num("start_axis"), num("end_axis")),                                                                      // flatten
+	row("DynamicSlice", 2, 1, ints("axes"), ints("slice_size")),                         // slice; inputs a, start
+	row("DynamicSliceUpdate", 3, 1, ints("axes")),                                       // slice_update; inputs a, update, start
+	row("Eig", 0, 0, boolean("compute_eigenvectors")).in(1, 1).out(1, 2),                // linalg.eig, linalg.eigvals: compute_eigenvectors
+	row("Eigh", 0, 0, text("uplo"), boolean("compute_eigenvectors")).in(1, 1).out(1, 2), // linalg.eigh, linalg.eigvalsh: compute_eigenvectors
+	op2("Equal", boolean("equal_nan")),                                                  // equal; array_equal(equal_nan=True) before an all
+	op1("Erf"),                                                                          // erf
+	op1("ErfInv"),                                                                       // erfinv
+	op1("Exp"),                                                                          // exp
+	op1("ExpandDims", ints("axes")),                                                     // expand_dims
+	op1("Expm1"),                                                                        // expm1
+	op1("FFT", FieldSpec{Name: "axes", Kind: Sizes}, boolean("inverse"), boolean("real"), boolean("odd_out").since("0.32.4", false)), // fft.fftn, ifftn, rfftn, irfftn and their 1-d and 2-d forms: inverse, real
+	op1("Flatten", num("start_axis"), num("end_axis")), // flatten
 	op1("Floor"),                       // floor
 	op2("FloorDivide").since("0.32.4"), // floor_divide
 	op1("Full"),                        // full, zeros, ones: input is the broadcast value
-	row("Gather", 0, 1, ints("axes"), ints("slice_sizes")).in(1, -1), // take, indexing by arrays; inputs a, then one index array per axis
-	row("GatherAxis", 2, 1, num("axis")),                             // take_along_axis; inputs a, indices
-	row("GatherMM", 4, 1, flag("left_sorted"), flag("right_sorted")), // gather_mm; inputs a, b, lhs_indices, rhs_indices
-	row("GatherQMM", 0, 1, num("group_size"), num("bits"), enum("mode", quantModes), flag("transpose"), flag("left_sorted"), flag("right_sorted")).in(5, 7), // gather_qmm; inputs x, w, scales, [biases], [global_scale, from 0.32.3], lhs_indices, rhs_indices
+	row("Gather", 0, 1, ints("axes"), ints("slice_sizes")).in(1, -1),       // take, indexing by arrays; inputs a, then one index array per axis
+	row("GatherAxis", 2, 1, num("axis")),                                   // take_along_axis; inputs a, indices
+	row("GatherMM", 4, 1, boolean("left_sorted"), boolean("right_sorted")), // gather_mm; inputs a, b, lhs_indices, rhs_indices
+	row("GatherQMM", 0, 1, num("group_size"), num("bits"), enum("mode", quantModes), boolean("transpose"), boolean("left_sorted"), boolean("right_sorted")).in(5, 7), // gather_qmm; inputs x, w, scales, [biases], [global_scale, from 0.32.3], lhs_indices, rhs_indices
 	op2("Greater"),                // greater
 	op2("GreaterEqual"),           // greater_equal
 	op1("Hadamard", f32("scale")), // hadamard_transform
 	op1("Imag"),                   // imag
-	row("Inverse", 1, 1, flag("tri"), flag("upper")), // linalg.inv, linalg.tri_inv: tri
-	row("LayerNorm", 3, 1, f32("eps")),               // fast.layer_norm on a GPU; inputs x, weight, bias (1s and 0s of rank 0 if not given)
-	row("LayerNormVJP", 4, 3, f32("eps")),            // gradient of fast.layer_norm; inputs x, weight, bias, cotangent
-	op2("Less"),                                      // less
-	op2("LessEqual"),                                 // less_equal
-	op1("Log", enum("base", logBases)),               // log2, log10, log: base
-	op1("Log1p"),                                     // log1p
-	op2("LogAddExp"),                                 // logaddexp
-	op2("LogicalAnd"),                                // logical_and
-	op1("LogicalNot"),                                // logical_not
-	op2("LogicalOr"),                                 // logical_or
-	op1("LogSumExp"),                                 // logsumexp over the last axis; keeps it
-	row("MaskedScatter", 3, 1),                       // a[mask] = b; inputs a, mask, b
-	op2("Matmul"),                                    // matmul
-	op2("Maximum"),                                   // maximum
-	op2("Minimum"),                                   // minimum
-	op2("Multiply"),                                  // multiply
-	op1("Negative"),                                  // negative
-	op2("NotEqual"),                                  // not_equal
-	op1("NumberOfElements", ints("axes"), flag("inverted"), dtype("dtype")), // the divisor of mean and var in shapeless traces
-	row("Pad", 2, 1, ints("axes"), ints("low"), ints("high")),               // pad; inputs a, value
-	op1("Partition", num("kth"), num("axis")),                               // partition, topk after a Slice
+	row("Inverse", 1, 1, boolean("tri"), boolean("upper")), // linalg.inv, linalg.tri_inv: tri
+	row("LayerNorm", 3, 1, f32("eps")),                     // fast.layer_norm on a GPU; inputs x, weight, bias (1s and 0s of rank 0 if not given)
+	row("LayerNormVJP", 4, 3, f32("eps")),                  // gradient of fast.layer_norm; inputs x, weight, bias, cotangent
+	op2("Less"),                                            // less
+	op2("LessEqual"),                                       // less_equal
+	op1("Log", enum("base", logBases)),                     // log2, log10, log: base
+	op1("Log1p"),                                           // log1p
+	op2("LogAddExp"),                                       // logaddexp
+	op2("LogicalAnd"),                                      // logical_and
+	op1("LogicalNot"),                                      // logical_not
+	op2("LogicalOr"),                                       // logical_or
+	op1("LogSumExp"),                                       // logsumexp over the last axis; keeps it
+	row("MaskedScatter", 3, 1),                             // a[mask] = b; inputs a, mask, b
+	op2("Matmul"),                                          // matmul
+	op2("Maximum"),                                         // maximum
+	op2("Minimum"),                                         // minimum
+	op2("Multiply"),                                        // multiply
+	op1("Negative"),                                        // negative
+	op2("NotEqual"),                                        // not_equal
+	op1("NumberOfElements", ints("axes"), boolean("inverted"), dtype("dtype")), // the divisor of mean and var in shapeless traces
+	row("Pad", 2, 1, ints("axes"), ints("low"), ints("high")),                  // pad; inputs a, value
+	op1("Partition", num("kth"), num("axis")),                                  // partition, topk after a Slice
 	op2("Power"),     // power
 	row("QRF", 1, 2), // linalg.qr
-	row("Quantize", 0, 0, num("group_size"), num("bits"), enum("mode", quantModes), flag("dequantize")).in(1, 4).out(1, 3), // quantize, dequantize: dequantize; inputs w, [global_scale] or w, scales, [biases], [global_scale]
-	row("QuantizedMatmul", 0, 1, num("group_size"), num("bits"), enum("mode", quantModes), flag("transpose")).in(3, 5),     // quantized_matmul; inputs x, w, scales, [biases]
+	row("Quantize", 0, 0, num("group_size"), num("bits"), enum("mode", quantModes), boolean("dequantize")).in(1, 4).out(1, 3), // quantize, dequantize: dequantize; inputs w, [global_scale] or w, scales, [biases], [global_scale]
+	row("QuantizedMatmul", 0, 1, num("group_size"), num("bits"), enum("mode", quantModes), boolean("transpose")).in(3, 5),     // quantized_matmul; inputs x, w, scales, [biases]
 	op1("RandomBits", ints("shape"), num("width")), // random.bits, under every other random function; input key, width in bytes
 	op1("Real"), // real
 	op1("Reduce", enum("type", reduces), ints("axes")), // all, any, sum, prod, min, max: type. Reduced axes stay, a Squeeze follows
@@ -152,14 +152,14 @@ var table = rows(
 	op1("Reshape", ints("shape")),       // reshape
 	row("RMSNorm", 2, 1, f32("eps")),    // fast.rms_norm on a GPU; inputs x, weight (a 1 of rank 0 if not given)
 	row("RMSNormVJP", 3, 2, f32("eps")), // gradient of fast.rms_norm; inputs x, weight, cotangent
-	row("RoPE", 0, 1, num("dims"), flag("traditional"), f32("base"), f32("scale"), flag("forward")).in(2, 3), // fast.rope on a GPU; inputs x, offset, [freqs]
+	row("RoPE", 0, 1, num("dims"), boolean("traditional"), f32("base"), f32("scale"), boolean("forward")).in(2, 3), // fast.rope on a GPU; inputs x, offset, [freqs]
 	op1("Round"), // round; decimals are a Multiply and a Divide around it
-	row("ScaledDotProductAttention", 0, 0, f32("scale"), flag("do_causal"), flag("has_sinks"), flag("output_logsumexp"),
-		flag("force_fused").since("0.32.2", false)).in(3, 5).out(1, 2), // fast.scaled_dot_product_attention on a GPU; inputs q, k, v, [mask], [sinks]
-	op1("Scan", enum("type", scans), num("axis"), flag("reverse"), flag("inclusive")), // cummax, cummin, cumsum, cumprod: type. logcumsumexp cannot be exported
-	row("Scatter", 0, 1, enum("type", updates), ints("axes")).in(2, -1),               // a[i] = b, array.at[i].maximum, minimum, add, multiply: type; inputs a, one index array per axis, updates
-	row("ScatterAxis", 3, 1, enum("type", axisScatters), num("axis")),                 // put_along_axis: None; gradient of take_along_axis: Sum; inputs a, indices, updates
-	row("SearchSorted", 2, 1, flag("right")).since("0.32.1"),                          // searchsorted; inputs a, v
+	row("ScaledDotProductAttention", 0, 0, f32("scale"), boolean("do_causal"), boolean("has_sinks"), boolean("output_logsumexp"),
+		boolean("force_fused").since("0.32.2", false)).in(3, 5).out(1, 2), // fast.scaled_dot_product_attention on a GPU; inputs q, k, v, [mask], [sinks]
+	op1("Scan", enum("type", scans), num("axis"), boolean("reverse"), boolean("inclusive")), // cummax, cummin, cumsum, cumprod: type. logcumsumexp cannot be exported
+	row("Scatter", 0, 1, enum("type", updates), ints("axes")).in(2, -1),                     // a[i] = b, array.at[i].maximum, minimum, add, multiply: type; inputs a, one index array per axis, updates
+	row("ScatterAxis", 3, 1, enum("type", axisScatters), num("axis")),                       // put_along_axis: None; gradient of take_along_axis: Sum; inputs a, indices, updates
+	row("SearchSorted", 2, 1, boolean("right")).since("0.32.1"),                             // searchsorted; inputs a, v
 	row("Select", 3, 1), // where; inputs condition, x, y
 	op1("Sigmoid"),      // sigmoid
 	op1("Sign"),         // sign
@@ -167,15 +167,15 @@ var table = rows(
 	op1("Sinh"),         // sinh
 	op1("Slice", ints("start"), ints("end"), ints("strides")),                                    // slices with numbers; one of each per axis
 	row("SliceUpdate", 2, 1, enum("type", updates), ints("start"), ints("end"), ints("strides")), // slices set (None) or combined by array.at; the type was added in 0.31.2; inputs a, update
-	op1("Softmax", flag("precise")),                                                              // softmax over the last axis
+	op1("Softmax", boolean("precise")),                                                           // softmax over the last axis
 	op1("Sort", num("axis")),                                                                     // sort
 	row("Split", 0, 0, ints("indices"), num("axis")).in(1, 1).out(1, -1),                         // split, unstack before Squeezes; one more output than indices
-	op1("Sqrt", flag("reciprocal")),                                                              // sqrt, rsqrt: reciprocal
+	op1("Sqrt", boolean("reciprocal")),                                                           // sqrt, rsqrt: reciprocal
 	op1("Square"),                                                                                // square
 	op1("Squeeze", ints("axes")),                                                                 // squeeze
 	op1("StopGradient"),                                                                          // stop_gradient
 	op2("Subtract"),                                                                              // subtract
-	row("SVD", 0, 0, flag("compute_uv")).in(1, 1).out(1, 3),                                      // linalg.svd; outputs U, S, Vt, or S
+	row("SVD", 0, 0, boolean("compute_uv")).in(1, 1).out(1, 3),                                   // linalg.svd; outputs U, S, Vt, or S
 	op1("Tan"),                     // tan
 	op1("Tanh"),                    // tanh
 	op1("Transpose", ints("axes")), // transpose, swapaxes, moveaxis
@@ -195,16 +195,16 @@ func (p Primitive) in(low, high int) Primitive     { p.In = Arity{low, high}; re
 func (p Primitive) out(low, high int) Primitive    { p.Out = Arity{low, high}; return p }
 func (p Primitive) since(release string) Primitive { p.Since = release; return p }
 
-func num(name string) FieldSpec   { return FieldSpec{Name: name, Kind: Int} }
-func flag(name string) FieldSpec  { return FieldSpec{Name: name, Kind: Bool} }
-func f32(name string) FieldSpec   { return FieldSpec{Name: name, Kind: Float} }
-func f64(name string) FieldSpec   { return FieldSpec{Name: name, Kind: Double} }
-func text(name string) FieldSpec  { return FieldSpec{Name: name, Kind: String} }
-func dtype(name string) FieldSpec { return FieldSpec{Name: name, Kind: DType} }
-func ints(name string) FieldSpec  { return FieldSpec{Name: name, Kind: Ints} }
-func longs(name string) FieldSpec { return FieldSpec{Name: name, Kind: Longs} }
-func size(name string) FieldSpec  { return FieldSpec{Name: name, Kind: Size} }
-func dim3(name string) FieldSpec  { return FieldSpec{Name: name, Kind: Dim3} }
+func num(name string) FieldSpec     { return FieldSpec{Name: name, Kind: Int} }
+func boolean(name string) FieldSpec { return FieldSpec{Name: name, Kind: Bool} }
+func f32(name string) FieldSpec     { return FieldSpec{Name: name, Kind: Float} }
+func f64(name string) FieldSpec     { return FieldSpec{Name: name, Kind: Double} }
+func text(name string) FieldSpec    { return FieldSpec{Name: name, Kind: String} }
+func dtype(name string) FieldSpec   { return FieldSpec{Name: name, Kind: DType} }
+func ints(name string) FieldSpec    { return FieldSpec{Name: name, Kind: Ints} }
+func longs(name string) FieldSpec   { return FieldSpec{Name: name, Kind: Longs} }
+func size(name string) FieldSpec    { return FieldSpec{Name: name, Kind: Size} }
+func dim3(name string) FieldSpec    { return FieldSpec{Name: name, Kind: Dim3} }
 
 func enum(name string, names []string) FieldSpec {
 	return FieldSpec{Name: name, Kind: Enum, Names: names}
