@@ -117,7 +117,8 @@ link=
 # Without a driver there is no libcuda.so.1 to resolve libmlx's symbols with; the
 # binary is still to be built, for the machine that has one.
 [ "$backend" != cuda ] || link=-Wl,--unresolved-symbols=ignore-in-shared-libs
-stamp="$package $MLX_VERSION, mlx-c $MLX_C_VERSION $CRATE_SHA256, $(sha256 scripts/setup-mlx.sh), $(sha256 scripts/format_shim.h)"
+# Count recipe up when the way of building below changes.
+stamp="recipe 1, $package $MLX_VERSION, mlx-c $MLX_C_VERSION $CRATE_SHA256, shim $(sha256 scripts/format_shim.h)"
 if [ "$(cat "$prefix/stamp" 2>/dev/null)" = "$stamp" ]; then
 	write_env "$prefix/include" "$prefix/lib" "$link"
 	say "MLX $MLX_VERSION ($backend), mlx-c $MLX_C_VERSION: ready in .cache/mlx/$backend"
@@ -128,19 +129,22 @@ need_python
 need_cargo
 need_cmake
 need_cxx
+# All is built beside the old state and takes its place at the end: set-up that is
+# cut off leaves nothing half done. Nothing inside names its own path.
 work=$CACHE/mlx/work
-rm -rf "$work" "$prefix"
-mkdir -p "$work" "$prefix/site"
+new=$work/prefix
+rm -rf "$work"
+mkdir -p "$new/site"
 
 say "MLX $MLX_VERSION: fetching the wheel $package"
 # shellcheck disable=SC2086 # several checksums, one a platform
 file=$(wheel "$work/wheel" "$package==$MLX_VERSION" $sums)
-python3 -m zipfile -e "$file" "$prefix/site"
+python3 -m zipfile -e "$file" "$new/site"
 if [ "$backend" = cuda ]; then
-	say "fetching NVIDIA's run-time libraries (about 2 GB)"
+	say "fetching NVIDIA's run-time libraries"
 	# shellcheck disable=SC2086
 	python3 -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: \
-		--target "$prefix/site" $cuda_libraries >&2
+		--target "$new/site" $cuda_libraries >&2
 fi
 
 say "mlx-c $MLX_C_VERSION: fetching the crate mlx-sys, for its C++ sources"
@@ -162,19 +166,21 @@ esac
 	cmake -S "$work/mlx-sys-$MLX_C_VERSION/src/mlx-c" -B "$work/build" \
 		-DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=ON \
 		-DMLX_C_BUILD_EXAMPLES=OFF -DMLX_C_USE_SYSTEM_MLX=ON \
-		-DMLX_DIR="$prefix/site/mlx/share/cmake/MLX" \
+		-DMLX_DIR="$new/site/mlx/share/cmake/MLX" \
 		-DCMAKE_CXX_FLAGS="-include '$ROOT/scripts/format_shim.h'" \
-		-DCMAKE_INSTALL_PREFIX="$prefix" -DCMAKE_INSTALL_LIBDIR=lib -DCMAKE_INSTALL_RPATH="$rpath" &&
+		-DCMAKE_INSTALL_PREFIX="$new" -DCMAKE_INSTALL_LIBDIR=lib -DCMAKE_INSTALL_RPATH="$rpath" &&
 		cmake --build "$work/build" --parallel "$(getconf _NPROCESSORS_ONLN)" &&
 		cmake --install "$work/build"
 } >"$CACHE/mlx/build.log" 2>&1 || fail "mlx-c does not build" "see $CACHE/mlx/build.log; its last lines:" "$(tail -n 5 "$CACHE/mlx/build.log")"
 
 # Without a driver, a library for NVIDIA GPUs cannot even be loaded.
 if [ "$backend" != cuda ]; then
-	version=$(probe "$prefix/include" "$prefix/lib") || fail "the mlx-c just built does not run" "see $CACHE/mlx/probe/log"
+	version=$(probe "$new/include" "$new/lib") || fail "the mlx-c just built does not run" "see $CACHE/mlx/probe/log"
 	[ "$version" = "$MLX_VERSION" ] || fail "the mlx-c just built says MLX $version, not $MLX_VERSION"
 fi
-write_env "$prefix/include" "$prefix/lib" "$link"
+echo "$stamp" >"$new/stamp"
+rm -rf "$prefix"
+mv "$new" "$prefix"
 rm -rf "$work"
-echo "$stamp" >"$prefix/stamp"
+write_env "$prefix/include" "$prefix/lib" "$link"
 say "MLX $MLX_VERSION ($backend), mlx-c $MLX_C_VERSION: built in .cache/mlx/$backend"
