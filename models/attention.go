@@ -1,0 +1,69 @@
+package models
+
+import (
+	"math"
+
+	"zmlx-rewrite/graph"
+)
+
+// attention is grouped-query self-attention as llama.py, qwen3.py and qwen3_moe.py
+// have it: class Attention.
+type attention struct {
+	heads, kvHeads, headDim int
+	bias                    bool    // of all four projections
+	qkNorm                  bool    // q_norm and k_norm over each head
+	eps                     float64 // of these
+	rope                    rope
+}
+
+func newAttention(f *fields) attention {
+	a := attention{heads: f.int("num_attention_heads", 1, maxHeads)}
+	a.kvHeads = f.intOr("num_key_value_heads", a.heads, 1, maxHeads)
+	if a.heads%a.kvHeads != 0 {
+		f.fail("num_key_value_heads", "invalid", "%d does not divide num_attention_heads, %d", a.kvHeads, a.heads)
+	}
+	return a
+}
+
+// setHeadDim checks and sets the size of a head, which rotary embedding halves.
+func (a *attention) setHeadDim(f *fields, n int) {
+	if n < 2 || n%2 != 0 {
+		f.fail("head_dim", "invalid", "must be an even number above 0, not %d", n)
+		n = 2
+	}
+	a.headDim = n
+}
+
+// call is Attention.__call__ of layer number layer; m is the module self_attn.
+func (a attention) call(m module, layer int, x value) value {
+	B, L, heads, kvHeads, headDim := m.b.batch, m.b.seqLen, graph.N(int64(a.heads)), graph.N(int64(a.kvHeads)), graph.N(int64(a.headDim))
+
+	queries := m.linear("q_proj", x, a.heads*a.headDim, a.bias)
+	keys := m.linear("k_proj", x, a.kvHeads*a.headDim, a.bias)
+	values := m.linear("v_proj", x, a.kvHeads*a.headDim, a.bias)
+
+	queries = m.reshape(queries, B, L, heads, headDim)
+	keys = m.reshape(keys, B, L, kvHeads, headDim)
+	if a.qkNorm {
+		queries = m.rmsNorm("q_norm", queries, a.eps)
+		keys = m.rmsNorm("k_norm", keys, a.eps)
+	}
+	queries = m.transpose(queries, 0, 2, 1, 3)
+	keys = m.transpose(keys, 0, 2, 1, 3)
+	values = m.transpose(m.reshape(values, B, L, kvHeads, headDim), 0, 2, 1, 3)
+
+	queries = a.rope.apply(m, queries)
+	keys = a.rope.apply(m, keys)
+	keys = m.cached(layer, "keys", keys)
+	values = m.cached(layer, "values", values)
+
+	// create_attention_mask: a single token sees all of the cache.
+	mask := graph.Str("causal")
+	if L.Is(1) {
+		mask = "none"
+	}
+	output := m.add(opSDPA, []value{queries, keys, values},
+		graph.Float(math.Pow(float64(a.headDim), -0.5)), mask, nil, graph.Sym(graph.SymKVLen))
+	output = m.reshape(m.transpose(output, 0, 2, 1, 3), B, L, heads.Mul(headDim))
+	return m.linear("o_proj", output, m.width(x), a.bias)
+}

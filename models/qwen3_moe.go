@@ -1,0 +1,112 @@
+package models
+
+import (
+	"slices"
+
+	"zmlx-rewrite/graph"
+)
+
+// qwen3MoE is mlx_lm/models/qwen3_moe.py.
+type qwen3MoE struct {
+	hiddenSize, numHiddenLayers, intermediateSize, vocabSize int
+	numExperts, numExpertsPerTok, moeIntermediateSize        int
+	decoderSparseStep                                        int
+	mlpOnlyLayers                                            []int
+	normTopkProb, tieWordEmbeddings                          bool
+	rmsNormEps                                               float64
+	attention                                                attention
+}
+
+func newQwen3MoE(f *fields) network {
+	m := &qwen3MoE{
+		hiddenSize:          f.int("hidden_size", 1, maxSize),
+		numHiddenLayers:     f.int("num_hidden_layers", 1, maxLayers),
+		intermediateSize:    f.int("intermediate_size", 1, maxSize),
+		vocabSize:           f.int("vocab_size", 1, maxVocab),
+		numExperts:          f.int("num_experts", 0, maxExperts),
+		moeIntermediateSize: f.int("moe_intermediate_size", 1, maxSize),
+		decoderSparseStep:   f.int("decoder_sparse_step", 1, maxLayers),
+		normTopkProb:        f.bool("norm_topk_prob"),
+		tieWordEmbeddings:   f.bool("tie_word_embeddings"),
+		rmsNormEps:          f.positive("rms_norm_eps"),
+	}
+	m.numExpertsPerTok = f.int("num_experts_per_tok", 1, max(1, m.numExperts))
+	if !f.missing("mlp_only_layers") {
+		m.mlpOnlyLayers = f.ints("mlp_only_layers")
+	}
+	m.attention = qwen3Attention(f, m.rmsNormEps)
+	m.attention.rope = newRope(f, m.attention.headDim, 0)
+	if r := m.attention.rope; r.scale != 1 || r.freqs != nil {
+		// mlx-lm ignores the key here; what it then computes is not the model.
+		f.fail("rope_scaling", "unsupported", "scaled rotary embedding is not supported for qwen3_moe")
+	}
+	f.fullAttention(m.numHiddenLayers)
+	return m
+}
+
+// forward is Model.__call__ with Qwen3MoeModel.__call__ inlined.
+func (n *qwen3MoE) forward(m module, tokens value) value {
+	model := m.sub("model")
+	embed := model.sub("embed_tokens")
+	h := embed.embedding(tokens, n.vocabSize, n.hiddenSize)
+	for i := range n.numHiddenLayers {
+		h = n.block(model.layer(i), i, h)
+	}
+	out := model.rmsNorm("norm", h, n.rmsNormEps)
+	if n.tieWordEmbeddings {
+		return embed.asLinear(out, n.vocabSize)
+	}
+	return m.linear("lm_head", out, n.vocabSize, false)
+}
+
+// sparse reports whether a layer has experts.
+func (n *qwen3MoE) sparse(layer int) bool {
+	return !slices.Contains(n.mlpOnlyLayers, layer) && n.numExperts > 0 && (layer+1)%n.decoderSparseStep == 0
+}
+
+// block is Qwen3MoeDecoderLayer.__call__.
+func (n *qwen3MoE) block(m module, layer int, x value) value {
+	r := n.attention.call(m.sub("self_attn"), layer, m.rmsNorm("input_layernorm", x, n.rmsNormEps))
+	h := m.plus(x, r)
+	x = m.rmsNorm("post_attention_layernorm", h, n.rmsNormEps)
+	if n.sparse(layer) {
+		r = n.experts(m.sub("mlp"), x)
+	} else {
+		r = mlp(m.sub("mlp"), x, n.intermediateSize, false)
+	}
+	return m.plus(h, r)
+}
+
+// experts is Qwen3MoeSparseMoeBlock.__call__.
+func (n *qwen3MoE) experts(m module, x value) value {
+	gates := m.linear("gate", x, n.numExperts, false)
+	gates = m.add(opSoftmax, []value{gates}, graph.N(-1), graph.Flag(true))
+
+	k := graph.N(int64(n.numExpertsPerTok))
+	inds := m.add(opArgpartition, []value{gates}, k.Mul(graph.N(-1)), graph.N(-1))
+	inds = m.add(opSlice, []value{inds}, dims(-1), graph.Dims{k.Mul(graph.N(-1))})
+	scores := m.add(opTakeAlong, []value{gates, inds}, graph.N(-1))
+	if n.normTopkProb {
+		scores = m.add(opDivide, []value{scores, m.add(opSum, []value{scores}, dims(-1), graph.Flag(true))})
+	}
+
+	y := switchGLU(m.sub("switch_mlp"), x, inds, n.numExperts, n.moeIntermediateSize)
+	sum := m.add(opSum, []value{m.multiply(y, m.expandDims(scores, -1))}, dims(-2))
+	if t := m.typeOf(y).DType; m.typeOf(sum).DType != t {
+		sum = m.add(opAstype, []value{sum}, t)
+	}
+	return sum
+}
+
+func (n *qwen3MoE) expertsPerToken() int {
+	for i := range n.numHiddenLayers {
+		if n.sparse(i) {
+			return n.numExpertsPerTok
+		}
+	}
+	return 0
+}
+
+func (n *qwen3MoE) drops(name string) bool {
+	return n.tieWordEmbeddings && name == "lm_head.weight"
+}

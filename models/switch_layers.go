@@ -1,0 +1,62 @@
+package models
+
+import (
+	"fmt"
+
+	"zmlx-rewrite/graph"
+)
+
+// This file is mlx_lm/models/switch_layers.py: experts as one three-dimensional
+// weight, of which each token takes the matrices that its router chose.
+
+// switchGLU is class SwitchGLU: x [batch, seq_len, width] through the chosen
+// experts, indices [batch, seq_len, k], gives [batch, seq_len, k, width]. m is the
+// module switch_mlp.
+func switchGLU(m module, x, indices value, experts, hidden int) value {
+	width := m.width(x)
+	x = m.expandDims(x, -2, -3)
+
+	// Many tokens are sorted by expert, so that each expert is read once.
+	idx, invOrder := indices, graph.None
+	if m.b.sorted {
+		x, idx, invOrder = m.gatherSort(x, indices)
+	}
+	up := m.switchLinear("up_proj", x, idx, experts, hidden)
+	gate := m.switchLinear("gate_proj", x, idx, experts, hidden)
+	x = m.switchLinear("down_proj", m.swiglu(gate, up), idx, experts, width)
+	if m.b.sorted {
+		x = m.take(x, invOrder, 0) // _scatter_unsort
+		x = m.add(opUnflatten, []value{x}, graph.N(0), graph.Dims(m.typeOf(indices).Shape))
+	}
+	return m.add(opSqueeze, []value{x}, graph.Dims{graph.N(-2)})
+}
+
+// gatherSort is _gather_sort.
+func (m module) gatherSort(x, indices value) (sorted, idx, invOrder value) {
+	k := m.width(indices)
+	indices = m.add(opFlatten, []value{indices}, graph.N(0), graph.N(-1))
+	order := m.add(opArgsort, []value{indices})
+	invOrder = m.add(opArgsort, []value{order})
+	x = m.add(opFlatten, []value{x}, graph.N(0), graph.N(-3))
+	// A Python integer takes the type of the array beside it.
+	rows := m.add(opFloorDivide, []value{order, m.b.g.Scalar(graph.Uint32, float64(k))})
+	return m.take(x, rows, 0), m.take(indices, order, 0), invOrder
+}
+
+// switchLinear is class SwitchLinear or QuantizedSwitchLinear without bias.
+func (m module) switchLinear(name string, x, indices value, experts, outputs int) value {
+	at := m.sub(name)
+	inputs := m.width(x)
+	at.stack([]int{experts, outputs, inputs}, func(i int) string {
+		// m is model.layers.N.mlp.switch_mlp; checkpoints of Hugging Face have
+		// model.layers.N.mlp.experts.I.gate_proj.weight.
+		return fmt.Sprintf("%s.experts.%d.%s.weight", parent(m.path), i, name)
+	})
+	w := at.matrix(experts, outputs, inputs)
+	sorted := graph.Flag(m.b.sorted)
+	if w.quant == nil {
+		return m.add(opGatherMM, []value{x, m.transpose(w.weight, 0, 2, 1), graph.None, indices}, sorted)
+	}
+	return m.add(opGatherQMM, []value{x, w.weight, w.scales, w.biases, graph.None, indices},
+		graph.Flag(true), sorted, w.groupSize(), w.bits(), w.mode())
+}
