@@ -2,11 +2,9 @@ package graph
 
 import (
 	"bytes"
-	"encoding/base64"
 	"math"
 	"slices"
 	"strconv"
-	"strings"
 )
 
 // Attr is the value of an attribute of a node: a Dim, Dims, Float, Flag, Str,
@@ -52,33 +50,13 @@ func (l *Literal) Equal(a Attr) bool {
 	return ok && (l == m || l.DType == m.DType && slices.Equal(l.Shape, m.Shape) && bytes.Equal(l.Data, m.Data))
 }
 
-func (d Dims) String() string { return dimsText(d) }
-func (f Float) String() string {
-	s := strconv.FormatFloat(float64(f), 'g', -1, 64)
-	if !strings.ContainsAny(s, ".eIN") {
-		s += ".0" // so that a float never reads as an integer
-	}
-	return s
-}
-func (f Flag) String() string { return strconv.FormatBool(bool(f)) }
-func (s Str) String() string  { return strconv.Quote(string(s)) }
+func (d Dims) String() string  { return dimsText(d) }
+func (f Float) String() string { return floatText(float64(f), 32) }
+func (f Flag) String() string  { return strconv.FormatBool(bool(f)) }
+func (s Str) String() string   { return strconv.Quote(string(s)) }
 
 // String prints a scalar as a number, anything larger as base64 text of its bytes.
-func (l *Literal) String() string {
-	if v, ok := l.Scalar(); ok {
-		switch {
-		case l.DType == Bool:
-			return Flag(v != 0).String()
-		case l.DType.IsFloat():
-			return Float(v).String()
-		case l.DType == Int64 || l.DType == Uint64:
-			// beyond 2^53 a float64 is not exact
-		default:
-			return strconv.FormatInt(int64(v), 10)
-		}
-	}
-	return strconv.Quote("base64:" + base64.StdEncoding.EncodeToString(l.Data))
-}
+func (l *Literal) String() string { return string(l.appendText(nil)) }
 
 // Type returns the type of the constant.
 func (l *Literal) Type() Type {

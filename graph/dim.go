@@ -116,8 +116,33 @@ func (d Dim) Symbols(list []string) []string {
 	return list
 }
 
-// Add returns d + e. Results that leave 64 bits saturate; nothing that a model
-// or a file can hold comes near.
+// The largest polynomials. Models come near neither; a hostile file would else
+// make terms without end, and interned ones stay.
+const (
+	maxTerms  = 32
+	maxDegree = 8
+)
+
+// bounded interns a sum, or saturates if it is too large.
+func bounded(n int64, ts []term) Dim {
+	if len(ts) > maxTerms || len(ts) > 0 && degree(ts[0].syms) > maxDegree {
+		return N(math.MaxInt64)
+	}
+	return intern(n, ts)
+}
+
+// saturated reports whether d is a result that did not fit.
+func (d Dim) saturated() bool {
+	for _, t := range d.all() {
+		if t.coef == math.MaxInt64 || t.coef == math.MinInt64 {
+			return true
+		}
+	}
+	return false
+}
+
+// Add returns d + e. Results that leave 64 bits, or have more than 32 terms or a
+// degree above 8, saturate; nothing that a model can hold comes near.
 func (d Dim) Add(e Dim) Dim {
 	n := satAdd(d.n, e.n)
 	if d.p == nil {
@@ -126,7 +151,26 @@ func (d Dim) Add(e Dim) Dim {
 	if e.p == nil {
 		return Dim{n, d.p}
 	}
-	return intern(n, mergeTerms(append(slices.Clone(d.p.terms), e.p.terms...)))
+	return bounded(n, mergeTerms(append(slices.Clone(d.p.terms), e.p.terms...)))
+}
+
+// Sum returns the sum of dims, 0 for none. It makes no partial sums, of which a
+// concatenation of thousands of operands would leave as many behind.
+func Sum(dims []Dim) Dim {
+	var n int64
+	var ts []term
+	for _, d := range dims {
+		n = satAdd(n, d.n)
+		if d.p == nil {
+			continue
+		}
+		if ts = append(ts, d.p.terms...); len(ts) > 8*maxTerms {
+			if ts = mergeTerms(ts); len(ts) > maxTerms {
+				break
+			}
+		}
+	}
+	return bounded(n, mergeTerms(ts))
 }
 
 // Sub returns d - e.
@@ -164,7 +208,7 @@ func (d Dim) Mul(e Dim) Dim {
 	if len(ts) > 0 && ts[len(ts)-1].syms == "" {
 		n, ts = ts[len(ts)-1].coef, ts[:len(ts)-1]
 	}
-	return intern(n, ts)
+	return bounded(n, ts)
 }
 
 // all returns the terms of d with the constant one, if not 0.

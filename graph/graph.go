@@ -2,6 +2,7 @@ package graph
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 )
 
@@ -194,6 +195,11 @@ func Infer(op *Op, in []Type, attrs []Attr) (*Call, []Type, error) {
 	if len(results) != op.Results {
 		return nil, nil, fmt.Errorf("%s: inference gave %d results, not %d", op.Name, len(results), op.Results)
 	}
+	for _, t := range results {
+		if err := t.check(); err != nil {
+			return nil, nil, fmt.Errorf("%s: result: %w", op.Name, err)
+		}
+	}
 	if err := c.normalPositions(); err != nil {
 		return nil, nil, err
 	}
@@ -380,6 +386,7 @@ func (g *Graph) Clone() *Graph {
 	for k, v := range g.params {
 		c.params[k] = v
 	}
+	c.repl = maps.Clone(g.repl)
 	return c
 }
 

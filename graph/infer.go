@@ -710,19 +710,21 @@ func inferBroadcastTo(c *Call) ([]Type, error) {
 func inferConcatenate(c *Call) ([]Type, error) {
 	a, ax := c.In[0], c.axis("axis")
 	shape, t := slices.Clone(a.Shape), a.DType
+	along := []Dim{a.Shape[ax]}
 	for _, b := range c.In[1:] {
 		if b.Rank() != a.Rank() {
 			return c.errorf("operands of %d and %d dimensions", a.Rank(), b.Rank())
 		}
 		for i := range shape {
 			if i == ax {
-				shape[i] = shape[i].Add(b.Shape[i])
+				along = append(along, b.Shape[i])
 			} else if shape[i] != b.Shape[i] {
 				return c.errorf("shapes %s and %s differ beside the axis", dimsText(a.Shape), dimsText(b.Shape))
 			}
 		}
 		t = Promote(t, b.DType)
 	}
+	shape[ax] = Sum(along)
 	return one(Type{t, shape})
 }
 

@@ -230,6 +230,13 @@ func checkCall(op *Op, in []Type, attrs []Attr) (*Call, error) {
 			return nil, fmt.Errorf("%s: operand %s is missing", op.Name, o.Name)
 		}
 	}
+	if op.Variadic {
+		for i := range in {
+			if !c.Has(i) {
+				return nil, fmt.Errorf("%s: operand %d is missing", op.Name, i)
+			}
+		}
+	}
 	for i := range op.Attrs {
 		s := &op.Attrs[i]
 		if c.Attrs[i] == nil {
@@ -240,6 +247,9 @@ func checkCall(op *Op, in []Type, attrs []Attr) (*Call, error) {
 			if c.Attrs[i] == nil {
 				continue
 			}
+		}
+		if d, ok := c.Attrs[i].(Dims); ok && len(d) > maxRank {
+			return nil, fmt.Errorf("%s: attribute %s has %d entries, more than %d", op.Name, s.Name, len(d), maxRank)
 		}
 		a, err := s.normal(c, c.Attrs[i])
 		if err != nil {

@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -28,6 +29,26 @@ func (t Type) Rows() Dim {
 		return N(1)
 	}
 	return Product(t.Shape[:len(t.Shape)-1])
+}
+
+// maxRank bounds the dimensions of a value and the lists among attributes.
+const maxRank = 64
+
+// check reports what no value can have: a negative dimension, or more elements
+// than 64 bits can count.
+func (t Type) check() error {
+	if len(t.Shape) > maxRank {
+		return fmt.Errorf("%d dimensions, more than %d", len(t.Shape), maxRank)
+	}
+	for _, d := range t.Shape {
+		if n, ok := d.Const(); ok && n < 0 {
+			return fmt.Errorf("dimension %d of %s is negative", n, t)
+		}
+	}
+	if t.Size().Mul(N(int64(t.DType.Size()))).saturated() {
+		return fmt.Errorf("%s is too large", t)
+	}
+	return nil
 }
 
 // Equal reports whether both types are the same.

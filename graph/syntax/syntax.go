@@ -184,10 +184,11 @@ var precedence = map[string]int{
 	"+": sumLevel, "-": sumLevel, "*": productLevel,
 }
 
-// QuoteName prints a name, in backquotes if it would not read back otherwise.
+// QuoteName prints a name, in backquotes if it would not read back otherwise. A
+// name that holds a backquote cannot be written; it is printed with a quote for it.
 func QuoteName(name string) string {
 	l := lexer{src: name}
-	if t := l.next(); t.kind == nameTok && t.end == len(name) && !reserved[name] && name != "" {
+	if t := l.next(); t.kind == nameTok && !t.quoted && t.at == 0 && t.end == len(name) && !reserved[name] {
 		return name
 	}
 	return "`" + strings.ReplaceAll(name, "`", "'") + "`"
@@ -203,8 +204,12 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Message }
 
-// maxDepth bounds nesting, so that a hostile text cannot exhaust the stack.
-const maxDepth = 100
+// maxDepth bounds nesting, so that a hostile text cannot exhaust the stack;
+// maxParts bounds the size of a tree, which takes a hundred times its text.
+const (
+	maxDepth = 100
+	maxParts = 1 << 16
+)
 
 // Parse reads one expression that is the whole text. The error, if any, is an *Error.
 func Parse(text string) (Expr, error) {
@@ -225,6 +230,7 @@ type Parser struct {
 	lex   lexer
 	tok   token
 	depth int
+	parts int
 }
 
 // NewParser returns a parser at the start of text.
@@ -277,13 +283,26 @@ func (p *Parser) Ident() (string, error) {
 	return name, nil
 }
 
-// Word reads everything up to white space, as it is.
-func (p *Parser) Word() string {
-	rest := p.lex.src[p.tok.at:]
-	word, _, _ := strings.Cut(rest, " ")
-	p.lex.pos = p.tok.at + len(word)
-	p.advance()
-	return word
+// List reads a list in brackets. The error, if any, is an *Error.
+func (p *Parser) List() (*List, error) {
+	at := p.tok.at
+	if err := p.Expect("["); err != nil {
+		return nil, err
+	}
+	l := &List{At: at}
+	for !p.Accept("]") {
+		if len(l.Items) > 0 {
+			if err := p.Expect(","); err != nil {
+				return nil, err
+			}
+		}
+		e, err := p.Expr()
+		if err != nil {
+			return nil, err
+		}
+		l.Items = append(l.Items, e)
+	}
+	return l, nil
 }
 
 func (p *Parser) unexpected(want string) error {
@@ -333,6 +352,9 @@ func (p *Parser) binary(level int) (Expr, error) {
 func (p *Parser) unary() (Expr, error) {
 	if p.depth++; p.depth > maxDepth {
 		return nil, &Error{p.tok.at, fmt.Sprintf("nested more than %d deep", maxDepth)}
+	}
+	if p.parts++; p.parts > maxParts {
+		return nil, &Error{p.tok.at, fmt.Sprintf("more than %d parts", maxParts)}
 	}
 	defer func() { p.depth-- }()
 	at := p.tok.at
@@ -414,23 +436,24 @@ func (p *Parser) primary() (Expr, error) {
 			return nil, err
 		}
 		return e, p.Expect(")")
-	case p.Accept("["):
-		l := &List{At: at}
-		for !p.Accept("]") {
-			if len(l.Items) > 0 {
-				if err := p.Expect(","); err != nil {
-					return nil, err
-				}
-			}
-			e, err := p.Expr()
-			if err != nil {
-				return nil, err
-			}
-			l.Items = append(l.Items, e)
+	}
+	if p.tok.kind == punctTok && p.tok.text == "[" {
+		l, err := p.List()
+		if err != nil {
+			return nil, err
 		}
 		return l, nil
 	}
 	return nil, p.unexpected("an expression")
+}
+
+// Args reads the arguments of a call, parentheses included. The error, if any, is
+// an *Error.
+func (p *Parser) Args() ([]Arg, error) {
+	if err := p.Expect("("); err != nil {
+		return nil, err
+	}
+	return p.args()
 }
 
 func (p *Parser) args() ([]Arg, error) {
