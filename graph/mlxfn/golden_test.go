@@ -16,6 +16,7 @@ import (
 	"testing/fstest"
 
 	"zmlx-rewrite/diag"
+	"zmlx-rewrite/graph"
 )
 
 var update = flag.Bool("update", false, "rewrite the dumps in testdata")
@@ -208,6 +209,96 @@ func TestAllocation(t *testing.T) {
 	data := goldens(t)["qwen3_moe-0.32.2.mlxfn"]
 	if n := allocated(func() { Read("", data) }); n > uint64(64*len(data)) {
 		t.Errorf("%d bytes allocated for %d", n, len(data))
+	}
+}
+
+// The cheapest bytes to write and the dearest to keep.
+func TestAllocationOfHostileFiles(t *testing.T) {
+	const n = 50_000
+	header := func(functions int32) *image {
+		m := &image{marks: map[string]int{}}
+		m.text("0.32.2")
+		m.i32(functions)
+		m.u8(0)
+		m.text("")
+		return m
+	}
+	functions := header(n)
+	for range 5 * n {
+		functions.u64(0)
+	}
+	repeated := header(1)
+	repeated.u64(0, 0, 0, 0, n)
+	for k := range n {
+		repeated.u64(1)
+		repeated.u8(0)
+		repeated.u8(1)
+		if k == 0 {
+			repeated.typ(graph.Float32)
+			repeated.i32(0)
+		}
+	}
+	constants := header(1)
+	constants.u64(0, 0, 0, 0, n)
+	for k := range n {
+		constants.u64(uint64(k))
+		constants.u8(0)
+		constants.u8(1)
+		constants.typ(graph.Bool, 0)
+	}
+	inputs := header(1)
+	inputs.u64(0, n)
+	for k := range n {
+		inputs.u64(uint64(k))
+	}
+	inputs.u64(n)
+	for range n {
+		inputs.typ(graph.Bool)
+	}
+	inputs.u64(0, 0)
+	claims := header(1)
+	claims.u64(0, 0, 0, 0, n)
+	claims.data = append(claims.data, bytes.Repeat([]byte{0}, 10*n)...)
+	nodes := header(1)
+	nodes.u64(0, 0, 0, 0, n)
+	for k := range n {
+		nodes.u64(uint64(k))
+		nodes.u8(1)
+		nodes.u64(0)
+		nodes.i32(0, 0, 0)
+		nodes.text("Depends")
+		nodes.u64(0)
+		nodes.typ(graph.Bool)
+	}
+	for name, m := range map[string]*image{"functions": functions, "repeated": repeated, "constants": constants, "inputs": inputs, "claims": claims, "nodes": nodes} {
+		got := allocated(func() { Read(name, m.data) })
+		t.Logf("%s: %.1f bytes a byte", name, float64(got)/float64(len(m.data)))
+		if got > uint64(64*len(m.data)) {
+			t.Errorf("%s: %d bytes allocated for %d", name, got, len(m.data))
+		}
+	}
+}
+
+func BenchmarkRead(b *testing.B) {
+	data := goldens(b)["qwen3_moe-0.32.2.mlxfn"]
+	b.SetBytes(int64(len(data)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Read("", data); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkWrite(b *testing.B) {
+	data := goldens(b)["qwen3_moe-0.32.2.mlxfn"]
+	f := mustRead(b, "", data)
+	b.SetBytes(int64(len(data)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := Write(io.Discard, f); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 

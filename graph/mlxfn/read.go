@@ -2,7 +2,6 @@ package mlxfn
 
 import (
 	"encoding/binary"
-	"io"
 	"math"
 	"os"
 	"slices"
@@ -32,12 +31,7 @@ func read(file string, data []byte, choose func(version string) *layout) (*File,
 
 // ReadFile reads the whole of a file into memory and parses it.
 func ReadFile(path string, proofs ...*Proof) (*File, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, diag.Errorf("mlxfn/read", diag.Pos{File: path}, "%v", err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(f)
+	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, diag.Errorf("mlxfn/read", diag.Pos{File: path}, "%v", err)
 	}

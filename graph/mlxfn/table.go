@@ -8,7 +8,7 @@ import (
 
 // Releases lists the MLX releases whose layouts the table below states. They were
 // read off the headers of each release's wheel and checked against files that it
-// wrote (testdata/). A development build ("0.32.5.dev2026...") is none of them.
+// wrote (probes-*.tar.gz in testdata), and the names by asking it to import each. A development build ("0.32.5.dev2026...") is none of them.
 var Releases = []string{"0.31.2", "0.32.0", "0.32.1", "0.32.2", "0.32.3", "0.32.4"}
 
 // metadataSince is the first release whose header ends with a metadata string.
@@ -85,7 +85,7 @@ var table = rows(
 	row("Concatenate", 0, 1, num("axis")).in(1, -1), // concatenate, stack after ExpandDims
 	op1("Conjugate"),                                // conjugate
 	row("Convolution", 2, 1, ints("stride"), ints("padding_lo"), ints("padding_hi"), ints("kernel_dilation"), ints("input_dilation"), num("groups"), boolean("flip")), // conv1d, conv2d, conv3d, conv_general, conv_transpose*: the input's rank, input_dilation
-	op1("Copy"), // copy through mlx::core::copy; mlx.core's own array copies leave none
+	op1("Copy"), // copy, in C++ only; MLX simplifies it away before it writes a file
 	op1("Cos"),  // cos
 	op1("Cosh"), // cosh
 	row("CustomKernel", 0, 0, text("name"), text("source"), dim3("grid"), dim3("threadgroup"),
@@ -94,7 +94,7 @@ var table = rows(
 		boolean("is_precompiled"), num("shared_memory"),
 		enum("math_mode", mathModes).since("0.32.0", "Safe")).in(0, -1).out(1, -1), // fast.metal_kernel, fast.cuda_kernel, fast.precompiled_cuda_kernel: source, is_precompiled
 	row("Depends", 0, 0).in(1, -1).out(1, -1), // depends
-	op2("Divide"),       // divide; floor_divide before 0.32.4 adds a Floor for floats and nothing for integers
+	op2("Divide"),       // divide; before 0.32.4 also floor_divide: a Floor follows for floats, nothing for integers
 	row("DivMod", 2, 2), // divmod; outputs quotient, remainder
 	row("DynamicSlice", 2, 1, ints("axes"), ints("slice_size")),                         // slice; inputs a, start
 	row("DynamicSliceUpdate", 3, 1, ints("axes")),                                       // slice_update; inputs a, update, start
@@ -114,13 +114,13 @@ var table = rows(
 	row("Gather", 0, 1, ints("axes"), ints("slice_sizes")).in(1, -1),       // take, indexing by arrays; inputs a, then one index array per axis
 	row("GatherAxis", 2, 1, num("axis")),                                   // take_along_axis; inputs a, indices
 	row("GatherMM", 4, 1, boolean("left_sorted"), boolean("right_sorted")), // gather_mm; inputs a, b, lhs_indices, rhs_indices
-	row("GatherQMM", 0, 1, num("group_size"), num("bits"), enum("mode", quantModes), boolean("transpose"), boolean("left_sorted"), boolean("right_sorted")).in(5, 7), // gather_qmm; inputs x, w, scales, [biases], [global_scale, from 0.32.3], lhs_indices, rhs_indices
+	row("GatherQMM", 0, 1, num("group_size"), num("bits"), enum("mode", quantModes), boolean("transpose"), boolean("left_sorted"), boolean("right_sorted")).in(5, 7), // gather_qmm; inputs x, w, scales, [biases], lhs_indices, rhs_indices; one more for a global_scale (from 0.32.3, GPU)
 	op2("Greater"),                // greater
 	op2("GreaterEqual"),           // greater_equal
 	op1("Hadamard", f32("scale")), // hadamard_transform
 	op1("Imag"),                   // imag
 	row("Inverse", 1, 1, boolean("tri"), boolean("upper")), // linalg.inv, linalg.tri_inv: tri
-	row("LayerNorm", 3, 1, f32("eps")),                     // fast.layer_norm on a GPU; inputs x, weight, bias (1s and 0s of rank 0 if not given)
+	row("LayerNorm", 3, 1, f32("eps")),                     // fast.layer_norm on a GPU; inputs x, weight, bias (a 1 and a 0 of rank 0 where not given)
 	row("LayerNormVJP", 4, 3, f32("eps")),                  // gradient of fast.layer_norm; inputs x, weight, bias, cotangent
 	op2("Less"),                                            // less
 	op2("LessEqual"),                                       // less_equal
@@ -143,8 +143,8 @@ var table = rows(
 	op1("Partition", num("kth"), num("axis")),                                  // partition, topk after a Slice
 	op2("Power"),     // power
 	row("QRF", 1, 2), // linalg.qr
-	row("Quantize", 0, 0, num("group_size"), num("bits"), enum("mode", quantModes), boolean("dequantize")).in(1, 4).out(1, 3), // quantize, dequantize: dequantize; inputs w, [global_scale] or w, scales, [biases], [global_scale]
-	row("QuantizedMatmul", 0, 1, num("group_size"), num("bits"), enum("mode", quantModes), boolean("transpose")).in(3, 5),     // quantized_matmul; inputs x, w, scales, [biases]
+	row("Quantize", 0, 0, num("group_size"), num("bits"), enum("mode", quantModes), boolean("dequantize")).in(1, 4).out(1, 3), // quantize, dequantize: dequantize; inputs w, [global_scale] or w, scales, [biases], [global_scale]. The CPU has quantize in affine mode only, the rest is decomposed
+	row("QuantizedMatmul", 0, 1, num("group_size"), num("bits"), enum("mode", quantModes), boolean("transpose")).in(3, 5),     // quantized_matmul; inputs x, w, scales, [biases]; room for a global_scale
 	op1("RandomBits", ints("shape"), num("width")), // random.bits, under every other random function; input key, width in bytes
 	op1("Real"), // real
 	op1("Reduce", enum("type", reduces), ints("axes")), // all, any, sum, prod, min, max: type. Reduced axes stay, a Squeeze follows
@@ -173,7 +173,7 @@ var table = rows(
 	op1("Sqrt", boolean("reciprocal")),                                                           // sqrt, rsqrt: reciprocal
 	op1("Square"),                                                                                // square
 	op1("Squeeze", ints("axes")),                                                                 // squeeze
-	op1("StopGradient"),                                                                          // stop_gradient
+	op1("StopGradient"),                                                                          // stop_gradient; MLX simplifies it away before it writes a file
 	op2("Subtract"),                                                                              // subtract
 	row("SVD", 0, 0, boolean("compute_uv")).in(1, 1).out(1, 3),                                   // linalg.svd; outputs U, S, Vt, or S
 	op1("Tan"),                     // tan
