@@ -1,0 +1,733 @@
+package rules
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"zmlx-rewrite/diag"
+	"zmlx-rewrite/graph"
+	"zmlx-rewrite/graph/guard"
+	"zmlx-rewrite/graph/syntax"
+	"zmlx-rewrite/kernels"
+)
+
+// Link joins files into a set: includes are resolved, every name is looked up,
+// guards are compiled, and each rule learns its values, variables and results.
+func Link(files []*File, catalog *kernels.Catalog) (*Set, diag.List) {
+	s := &Set{Files: files, Kernels: catalog, fragments: map[*File]map[string]*Fragment{}}
+	var issues diag.List
+	byName := map[string]*File{}
+	for _, f := range files {
+		base := f.Path[strings.LastIndexByte(f.Path, '/')+1:]
+		byName[base] = f
+	}
+	for _, f := range files {
+		issues = append(issues, s.linkFragments(f, byName)...)
+	}
+	for _, f := range files {
+		for _, fr := range f.Fragments {
+			if issue := s.recursive(fr, fr, nil); issue != nil {
+				issues.Add(issue)
+				return s, issues // expanding such a fragment would not end
+			}
+		}
+	}
+	for _, f := range files {
+		for _, r := range f.Rules {
+			l := linker{set: s, rule: r, file: f}
+			l.link()
+			issues = append(issues, l.issues...)
+		}
+	}
+	return s, issues
+}
+
+// linkFragments collects the fragments that f knows: its own, and those of the
+// files it includes, directly or through others.
+func (s *Set) linkFragments(f *File, byName map[string]*File) diag.List {
+	var issues diag.List
+	table := map[string]*Fragment{}
+	seen := map[*File]bool{}
+	var add func(g *File)
+	add = func(g *File) {
+		if seen[g] {
+			return
+		}
+		seen[g] = true
+		for _, fr := range g.Fragments {
+			if prev := table[fr.Name]; prev != nil && prev != fr {
+				issues.Add(diag.Errorf("rule/duplicate", fr.Pos, "fragment %s is also at %s", fr.Name, prev.Pos))
+			}
+			table[fr.Name] = fr
+		}
+		for _, name := range g.Include {
+			if h := byName[name]; h != nil {
+				add(h)
+			} else if g == f {
+				issues.Add(f.root.Get("include").Errorf("rule/include", "%s is not among the rule files", name))
+			}
+		}
+	}
+	add(f)
+	s.fragments[f] = table
+	return issues
+}
+
+// recursive reports a fragment that uses itself.
+func (s *Set) recursive(start, fr *Fragment, path []*Fragment) *diag.Issue {
+	if slices.Contains(path, fr) {
+		return diag.Errorf("rule/recursive", start.Pos, "fragment %s uses itself", start.Name)
+	}
+	path = append(path, fr)
+	var issue *diag.Issue
+	for _, a := range fr.Alts {
+		eachCall(a.Is, func(c *syntax.Call) {
+			if next := s.Fragment(fr.File, c.Fun); next != nil && issue == nil {
+				issue = s.recursive(start, next, path)
+			}
+		})
+	}
+	return issue
+}
+
+func eachCall(e syntax.Expr, f func(*syntax.Call)) {
+	if c, ok := e.(*syntax.Call); ok {
+		f(c)
+		for _, a := range c.Args {
+			eachCall(a.Value, f)
+		}
+	}
+}
+
+// linker checks one rule.
+type linker struct {
+	set    *Set
+	rule   *Rule
+	file   *File
+	issues diag.List
+
+	lines    map[string]bool // names of lines of the pattern
+	operands map[string]bool // names that stand for any value
+	uses     map[string]int  // how often a line's name is read by other lines
+}
+
+func (l *linker) bad(n *diag.Node, at int, code, format string, args ...any) *diag.Issue {
+	i := n.ErrorfAt(at, code, format, args...)
+	l.issues.Add(i)
+	return i
+}
+
+func (l *linker) link() {
+	r := l.rule
+	r.Vars, r.Optional = map[string]guard.Kind{}, map[string]bool{}
+	l.lines, l.operands, l.uses = map[string]bool{}, map[string]bool{}, map[string]int{}
+	for _, line := range r.Match {
+		for _, name := range line.Names {
+			if l.lines[name] {
+				l.bad(line.Node, 0, "rule/duplicate", "%s is matched twice", name)
+			}
+			l.lines[name] = true
+			r.Values = append(r.Values, name)
+		}
+	}
+	for _, line := range r.Match {
+		if _, ok := line.Expr.(*syntax.Call); !ok {
+			l.bad(line.Node, 0, "rule/pattern", "a line of a pattern must be an op applied to values, found %s", line.Expr)
+			continue
+		}
+		if n := l.results(line.Expr); len(line.Names) != n {
+			l.bad(line.Node, 0, "rule/pattern", "%d names for %d results", len(line.Names), n)
+		}
+		l.pattern(line.Node, line.Expr, l.file, nil)
+	}
+	l.roots()
+	l.guards()
+	l.weights()
+	l.replacement()
+	l.hash()
+}
+
+// results returns how many results an op or fragment has.
+func (l *linker) results(e syntax.Expr) int {
+	if c, ok := e.(*syntax.Call); ok {
+		if op := l.op(c.Fun); op != nil {
+			return op.Results
+		}
+	}
+	return 1
+}
+
+func (l *linker) op(name string) *graph.Op {
+	if op := graph.LookupOp(name); op != nil {
+		return op
+	}
+	return l.set.Kernels.Op(name)
+}
+
+// pattern checks an expression of a pattern. params is nil in a rule; in a
+// fragment it gives the fragment's parameters.
+func (l *linker) pattern(n *diag.Node, e syntax.Expr, file *File, params *Fragment) {
+	switch x := e.(type) {
+	case *syntax.Name:
+		if params != nil {
+			if !slices.Contains(params.Params, Param{x.Name, false}) {
+				l.bad(n, x.At, "rule/name", "%s is not a parameter of fragment %s", x.Name, params.Name)
+			}
+			return
+		}
+		if l.lines[x.Name] {
+			l.uses[x.Name]++
+			if x.Optional {
+				l.bad(n, x.At, "rule/pattern", "%s is a line of the pattern and cannot be optional", x.Name)
+			}
+			return
+		}
+		if !l.operands[x.Name] {
+			l.operands[x.Name] = true
+			l.rule.Values = append(l.rule.Values, x.Name)
+		}
+		if x.Optional {
+			l.rule.Optional[x.Name] = true
+		}
+	case *syntax.Var:
+		if params == nil {
+			l.variable(n, x, guard.Number)
+		}
+	case *syntax.Number:
+	case *syntax.Unary:
+		if _, num := x.X.(*syntax.Number); !num {
+			if _, v := x.X.(*syntax.Var); !v {
+				l.bad(n, x.At, "rule/pattern", "%s is not a value", e)
+			}
+		}
+	case *syntax.Call:
+		l.patternCall(n, x, file, params)
+	default:
+		l.bad(n, e.Offset(), "rule/pattern", "%s is not a value", e)
+	}
+}
+
+func (l *linker) patternCall(n *diag.Node, c *syntax.Call, file *File, params *Fragment) {
+	if isForm(c.Fun) {
+		if c.Fun == "optional" && len(c.Args) != 1 || len(c.Args) == 0 {
+			l.bad(n, c.At, "rule/pattern", "%s takes %s", c.Fun, map[string]string{"any": "at least one pattern", "optional": "one pattern"}[c.Fun])
+		}
+		for _, a := range c.Args {
+			l.pattern(n, a.Value, file, params)
+		}
+		return
+	}
+	if fr := l.set.Fragment(file, c.Fun); fr != nil {
+		l.fragmentUse(n, c, fr, file, params)
+		return
+	}
+	op := l.op(c.Fun)
+	if op == nil {
+		i := l.bad(n, c.At, "rule/unknown-op", "no op or fragment %q", c.Fun)
+		if near := diag.Nearest(c.Fun, l.opNames(file)); near != "" {
+			i.WithHint("did you mean %q?", near)
+		}
+		return
+	}
+	if op.IsLeaf() {
+		l.bad(n, c.At, "rule/pattern", "%s cannot be matched; a bare name stands for any value", op.Name)
+		return
+	}
+	args, err := graph.ResolveArgs(op, c)
+	if err != nil {
+		l.issues.Add(kernels.SyntaxIssue(n, err))
+		return
+	}
+	for i, a := range args.Operands {
+		switch x := a.(type) {
+		case nil:
+			if !op.Operands[i].Optional {
+				l.bad(n, c.At, "rule/pattern", "operand %s is missing; it is %s", op.Operands[i].Name, op.Signature())
+			}
+		case *syntax.None:
+		case *syntax.Name:
+			if x.Optional && !op.Variadic && !op.Operands[i].Optional {
+				l.bad(n, x.At, "rule/pattern", "operand %s of %s is never absent", op.Operands[i].Name, op.Name)
+			}
+			l.pattern(n, a, file, params)
+		default:
+			l.pattern(n, a, file, params)
+		}
+	}
+	for i, a := range args.Attrs {
+		spec := &op.Attrs[i]
+		switch {
+		case a != nil:
+			l.attribute(n, a, spec, params)
+		case spec.Default == nil && !spec.Optional && !args.Open:
+			l.bad(n, c.At, "rule/pattern", "attribute %s is not written; it is %s", spec.Name, op.Signature()).
+				WithHint("write %s=$%s to bind it, or ... to let attributes be anything", spec.Name, spec.Name)
+		}
+	}
+}
+
+func (l *linker) fragmentUse(n *diag.Node, c *syntax.Call, fr *Fragment, file *File, params *Fragment) {
+	if len(c.Args) != len(fr.Params) {
+		l.bad(n, c.At, "rule/fragment", "%s takes %d arguments, found %d", fr.Name, len(fr.Params), len(c.Args))
+		return
+	}
+	for i, a := range c.Args {
+		prm := fr.Params[i]
+		if a.Name != "" {
+			l.bad(n, a.At, "rule/fragment", "arguments of a fragment have no names")
+		}
+		if !prm.IsVar {
+			l.pattern(n, a.Value, file, params)
+			continue
+		}
+		switch x := a.Value.(type) {
+		case *syntax.Var:
+			if params == nil {
+				l.variable(n, x, l.kindIn(fr, prm.Name))
+			}
+		case *syntax.Number, *syntax.String, *syntax.Bool:
+		default:
+			l.bad(n, a.Value.Offset(), "rule/fragment", "argument $%s of %s must be a $variable or a constant", prm.Name, fr.Name)
+		}
+	}
+	// The body is checked where it is used: its kinds depend on nothing else, and
+	// an error there is reported once, at the fragment.
+	for _, alt := range fr.Alts {
+		sub := linker{set: l.set, rule: &Rule{Vars: map[string]guard.Kind{}, Optional: map[string]bool{}, File: fr.File}, file: fr.File,
+			lines: map[string]bool{}, operands: map[string]bool{}, uses: map[string]int{}}
+		sub.pattern(alt.Node, alt.Is, fr.File, fr)
+		for _, i := range sub.issues {
+			if !slices.ContainsFunc(l.issues, func(j *diag.Issue) bool { return i.Pos == j.Pos && i.Message == j.Message }) {
+				l.issues.Add(i)
+			}
+		}
+	}
+}
+
+// kindIn finds what kind of attribute a fragment's $variable stands for.
+func (l *linker) kindIn(fr *Fragment, name string) guard.Kind {
+	for _, alt := range fr.Alts {
+		for _, s := range alt.Set {
+			if s.Name == name {
+				switch s.Value.(type) {
+				case graph.Str:
+					return guard.Word
+				case graph.Flag:
+					return guard.Bool
+				case graph.Float:
+					return guard.Number
+				}
+				return guard.Int
+			}
+		}
+	}
+	for _, alt := range fr.Alts {
+		if k, ok := l.kindInExpr(fr, alt.Is, name); ok {
+			return k
+		}
+	}
+	return guard.Int
+}
+
+func (l *linker) kindInExpr(fr *Fragment, e syntax.Expr, name string) (guard.Kind, bool) {
+	c, ok := e.(*syntax.Call)
+	if !ok {
+		return 0, false
+	}
+	if inner := l.set.Fragment(fr.File, c.Fun); inner != nil {
+		for i, a := range c.Args {
+			if v, isVar := a.Value.(*syntax.Var); isVar && v.Name == name && i < len(inner.Params) && inner.Params[i].IsVar {
+				return l.kindIn(inner, inner.Params[i].Name), true
+			}
+		}
+	}
+	if op := l.op(c.Fun); op != nil {
+		if args, err := graph.ResolveArgs(op, c); err == nil {
+			for i, a := range args.Attrs {
+				if a != nil && mentions(a, name) {
+					return guardKind(op.Attrs[i].Kind), true
+				}
+			}
+			for _, a := range args.Operands {
+				if v, isVar := a.(*syntax.Var); isVar && v.Name == name {
+					return guard.Number, true
+				}
+			}
+		}
+	}
+	for _, a := range c.Args {
+		if k, ok := l.kindInExpr(fr, a.Value, name); ok {
+			return k, true
+		}
+	}
+	return 0, false
+}
+
+func mentions(e syntax.Expr, name string) bool {
+	switch x := e.(type) {
+	case *syntax.Var:
+		return x.Name == name
+	case *syntax.Unary:
+		return mentions(x.X, name)
+	case *syntax.Binary:
+		return mentions(x.X, name) || mentions(x.Y, name)
+	case *syntax.List:
+		return slices.ContainsFunc(x.Items, func(e syntax.Expr) bool { return mentions(e, name) })
+	}
+	return false
+}
+
+func guardKind(k graph.AttrKind) guard.Kind {
+	switch k {
+	case graph.KindFloat:
+		return guard.Number
+	case graph.KindWord, graph.KindDType:
+		return guard.Word
+	case graph.KindFlag:
+		return guard.Bool
+	}
+	return guard.Int
+}
+
+func (l *linker) variable(n *diag.Node, v *syntax.Var, k guard.Kind) {
+	if prev, ok := l.rule.Vars[v.Name]; ok && prev != k {
+		l.bad(n, v.At, "rule/kind", "$%s stands for two kinds of attribute", v.Name)
+	}
+	if l.lines[v.Name] || l.operands[v.Name] {
+		l.bad(n, v.At, "rule/name", "$%s has the name of a value", v.Name)
+	}
+	l.rule.Vars[v.Name] = k
+}
+
+// attribute checks what is written for an attribute in a pattern.
+func (l *linker) attribute(n *diag.Node, e syntax.Expr, spec *graph.AttrSpec, params *Fragment) {
+	switch x := e.(type) {
+	case *syntax.Var:
+		if params == nil {
+			l.variable(n, x, guardKind(spec.Kind))
+		} else if !slices.Contains(params.Params, Param{x.Name, true}) {
+			l.bad(n, x.At, "rule/name", "$%s is not a parameter of fragment %s", x.Name, params.Name)
+		}
+		return
+	case *syntax.List:
+		for _, item := range x.Items {
+			l.attribute(n, item, &graph.AttrSpec{Name: spec.Name, Kind: graph.KindInt}, params)
+		}
+		return
+	}
+	switch spec.Kind {
+	case graph.KindFloat, graph.KindFlag, graph.KindWord, graph.KindDType:
+		if _, err := graph.ConstAttr(spec.Kind, e); err != nil {
+			l.issues.Add(kernels.SyntaxIssue(n, fmt.Errorf("%s: %w", spec.Name, err)))
+		} else if w, ok := e.(*syntax.String); ok && len(spec.Words) > 0 && !slices.Contains(spec.Words, w.Text) {
+			l.bad(n, e.Offset(), "rule/attr", "%s=%s is none of %s", spec.Name, e, strings.Join(spec.Words, ", "))
+		}
+	default:
+		l.intExpr(n, e, params)
+	}
+}
+
+// intExpr checks an integer expression: numbers, $variables, dim(), + - *.
+func (l *linker) intExpr(n *diag.Node, e syntax.Expr, params *Fragment) {
+	switch x := e.(type) {
+	case *syntax.Number:
+		if !x.IsInt {
+			l.bad(n, x.At, "rule/attr", "%s is not an integer", e)
+		}
+	case *syntax.Var:
+		l.attribute(n, x, &graph.AttrSpec{Kind: graph.KindInt}, params)
+	case *syntax.Unary:
+		l.intExpr(n, x.X, params)
+	case *syntax.Binary:
+		if !slices.Contains([]string{"+", "-", "*"}, x.Op) {
+			l.bad(n, x.At, "rule/attr", "operator %s is not allowed in an attribute", x.Op)
+		}
+		l.intExpr(n, x.X, params)
+		l.intExpr(n, x.Y, params)
+	case *syntax.Call:
+		ok := false
+		if len(x.Args) > 0 {
+			_, ok = x.Args[0].Value.(*syntax.Name)
+		}
+		if !ok || !(x.Fun == "dim" && len(x.Args) == 2 || (x.Fun == "rows" || x.Fun == "size") && len(x.Args) == 1) {
+			l.bad(n, x.At, "rule/attr", "%s is not an integer; dim(value, axis), rows(value) and size(value) are", e)
+		}
+	default:
+		l.bad(n, e.Offset(), "rule/attr", "%s is not an integer", e)
+	}
+}
+
+// roots makes Results the lines that the rule lists and those that no other line reads.
+func (l *linker) roots() {
+	r := l.rule
+	for _, name := range r.Results {
+		if !l.lines[name] {
+			l.issues.Add(r.node.Get("results").Errorf("rule/results", "%s is not a line of the pattern", name))
+		}
+	}
+	for _, line := range r.Match {
+		for _, name := range line.Names {
+			if l.uses[name] == 0 && !slices.Contains(r.Results, name) {
+				r.Results = append(r.Results, name)
+			}
+		}
+	}
+}
+
+func (l *linker) guards() {
+	r := l.rule
+	scope := guard.Scope{Values: r.Values, Vars: r.Vars}
+	for _, key := range []string{"guards", "cost"} {
+		n := r.node.Get(key)
+		if n == nil {
+			continue
+		}
+		if n.Kind != diag.Map {
+			l.issues.Add(n.Errorf("yaml/type", "%s must be a mapping of name: condition, found a %s", key, n.Kind))
+			continue
+		}
+		for i, k := range n.Keys {
+			g := Guard{Name: k.Text, Cost: key == "cost"}
+			cond := n.Vals[i]
+			if g.Cost && cond.Kind == diag.Map {
+				l.issues.Add(cond.Known("rule/unknown-key", "when", "source")...)
+				if src := cond.Get("source"); src != nil {
+					g.Source = src.Text
+				}
+				if cond = cond.Get("when"); cond == nil {
+					l.issues.Add(k.Errorf("rule/missing-key", "key \"when\" is missing"))
+					continue
+				}
+			}
+			text, issue := cond.Str()
+			if issue != nil {
+				l.issues.Add(issue)
+				continue
+			}
+			compiled, err := guard.Compile(text, scope)
+			if err != nil {
+				var ge *guard.Error
+				at := 0
+				if errors.As(err, &ge) {
+					at = ge.At
+				}
+				bad := l.bad(cond, at, "guard/compile", "guard %s: %v", k.Text, err)
+				if name, ok := strings.CutPrefix(err.Error(), "unknown name "); ok {
+					if near := diag.Nearest(name, scope.Names()); near != "" {
+						bad.WithHint("did you mean %q?", near)
+					}
+				}
+				continue
+			}
+			g.Guard = compiled
+			r.Guards = append(r.Guards, g)
+		}
+	}
+}
+
+// weightOps are the operations of a weights block, which move bytes only.
+var weightOps = []string{"concat", "stack", "split", "transpose", "permute"}
+
+func (l *linker) weights() {
+	for _, line := range l.rule.Weights {
+		c, ok := line.Expr.(*syntax.Call)
+		if !ok || !slices.Contains(weightOps, c.Fun) {
+			l.bad(line.Node, 0, "rule/weights", "a line of weights must be one of %s applied to parameters", strings.Join(weightOps, ", "))
+			continue
+		}
+		for _, a := range c.Args {
+			if name, isName := a.Value.(*syntax.Name); isName && a.Name == "" && !slices.Contains(l.rule.Values, name.Name) {
+				l.bad(line.Node, name.At, "rule/name", "%s is not a value of the pattern", name.Name)
+			}
+		}
+		for _, name := range line.Names {
+			if l.lines[name] || l.operands[name] {
+				l.bad(line.Node, 0, "rule/duplicate", "%s is already a value of the pattern", name)
+			}
+		}
+	}
+}
+
+func (l *linker) replacement() {
+	r := l.rule
+	known := map[string]bool{}
+	for name := range l.operands {
+		known[name] = true
+	}
+	for _, line := range r.Weights {
+		for _, name := range line.Names {
+			known[name] = true
+		}
+	}
+	done := map[string]bool{}
+	for _, line := range r.Replace {
+		l.replaceExpr(line.Node, line.Expr, known)
+		if n := l.results(line.Expr); len(line.Names) != n {
+			l.bad(line.Node, 0, "rule/replace", "%d names for %d results", len(line.Names), n)
+		}
+		for _, name := range line.Names {
+			if done[name] || l.operands[name] {
+				l.bad(line.Node, 0, "rule/duplicate", "%s is defined twice", name)
+			}
+			known[name], done[name] = true, true
+		}
+	}
+	if len(r.Replace) == 0 {
+		return
+	}
+	for _, name := range r.Results {
+		if !done[name] {
+			l.issues.Add(r.node.Get("replace").Errorf("rule/replace", "result %s has no replacement", name).
+				WithHint("add a line `%s: …`, or have another line of the pattern read it", name))
+		}
+	}
+}
+
+func (l *linker) replaceExpr(n *diag.Node, e syntax.Expr, known map[string]bool) {
+	switch x := e.(type) {
+	case *syntax.Name:
+		if !known[x.Name] {
+			i := l.bad(n, x.At, "rule/name", "%s is not known here", x.Name)
+			if l.lines[x.Name] {
+				i.WithHint("%s is matched and goes away; only operands and earlier lines of replace can be used", x.Name)
+			} else if near := diag.Nearest(x.Name, keys(known)); near != "" {
+				i.WithHint("did you mean %q?", near)
+			}
+		}
+	case *syntax.Var:
+		if _, ok := l.rule.Vars[x.Name]; !ok {
+			l.bad(n, x.At, "rule/name", "$%s is not bound by the pattern", x.Name)
+		}
+	case *syntax.Call:
+		if name, ok := strings.CutPrefix(x.Fun, graph.KernelPrefix); ok && !slices.Contains(l.rule.Kernels, name) {
+			l.rule.Kernels = append(l.rule.Kernels, name)
+		}
+		op := l.op(x.Fun)
+		if op == nil {
+			i := l.bad(n, x.At, "rule/unknown-op", "no op or kernel %q", x.Fun)
+			if near := diag.Nearest(x.Fun, l.opNames(nil)); near != "" {
+				i.WithHint("did you mean %q?", near)
+			}
+			return
+		}
+		args, err := graph.ResolveArgs(op, x)
+		if err != nil {
+			l.issues.Add(kernels.SyntaxIssue(n, err))
+			return
+		}
+		for i, a := range args.Operands {
+			if a == nil {
+				if !op.Operands[i].Optional {
+					l.bad(n, x.At, "rule/replace", "operand %s is missing; it is %s", op.Operands[i].Name, op.Signature())
+				}
+				continue
+			}
+			if _, none := a.(*syntax.None); !none {
+				l.replaceExpr(n, a, known)
+			}
+		}
+		for i, a := range args.Attrs {
+			if a == nil {
+				if spec := op.Attrs[i]; spec.Default == nil && !spec.Optional {
+					l.bad(n, x.At, "rule/replace", "attribute %s is missing; it is %s", spec.Name, op.Signature())
+				}
+				continue
+			}
+			eachVar(a, func(v *syntax.Var) {
+				if _, ok := l.rule.Vars[v.Name]; !ok {
+					l.bad(n, v.At, "rule/name", "$%s is not bound by the pattern", v.Name)
+				}
+			})
+		}
+	}
+}
+
+func eachVar(e syntax.Expr, f func(*syntax.Var)) {
+	switch x := e.(type) {
+	case *syntax.Var:
+		f(x)
+	case *syntax.Unary:
+		eachVar(x.X, f)
+	case *syntax.Binary:
+		eachVar(x.X, f)
+		eachVar(x.Y, f)
+	case *syntax.List:
+		for _, i := range x.Items {
+			eachVar(i, f)
+		}
+	}
+}
+
+func keys(m map[string]bool) []string {
+	var list []string
+	for k := range m {
+		list = append(list, k)
+	}
+	slices.Sort(list)
+	return list
+}
+
+func (l *linker) opNames(file *File) []string {
+	var names []string
+	for _, op := range graph.Ops() {
+		names = append(names, op.Name)
+	}
+	for _, s := range l.set.Kernels.All() {
+		names = append(names, s.Op().Name)
+	}
+	for name := range l.set.fragments[file] {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// hash covers what a rule means: its lines, guards and replacement, the fragments
+// that it uses, and its kernels; not its doc or its place in the file.
+func (l *linker) hash() {
+	r := l.rule
+	parts := []string{r.Name, string(r.Numerics)}
+	used := map[*Fragment]bool{}
+	var visit func(f *File, e syntax.Expr)
+	visit = func(f *File, e syntax.Expr) {
+		eachCall(e, func(c *syntax.Call) {
+			if fr := l.set.Fragment(f, c.Fun); fr != nil && !used[fr] {
+				used[fr] = true
+				parts = append(parts, "fragment", fr.Name)
+				for _, p := range fr.Params {
+					parts = append(parts, p.Name)
+				}
+				for _, a := range fr.Alts {
+					parts = append(parts, a.Is.String())
+					if a.When != nil {
+						parts = append(parts, a.When.Text)
+					}
+					for _, s := range a.Set {
+						parts = append(parts, s.Name, s.Value.String())
+					}
+					visit(fr.File, a.Is)
+				}
+			}
+		})
+	}
+	for key, lines := range [][]Line{r.Match, r.Weights, r.Replace} {
+		parts = append(parts, [...]string{"match", "weights", "replace"}[key])
+		for _, line := range lines {
+			parts = append(parts, strings.Join(line.Names, ","), line.Expr.String())
+			visit(l.file, line.Expr)
+		}
+	}
+	parts = append(parts, "results")
+	parts = append(parts, r.Results...)
+	for _, g := range r.Guards {
+		parts = append(parts, "guard", g.Name, g.Text)
+	}
+	for _, k := range r.Kernels {
+		if s := l.set.Kernels.Spec(k); s != nil {
+			parts = append(parts, "kernel", s.Hash)
+		}
+	}
+	r.Hash = hashText(parts...)
+}
