@@ -1,0 +1,165 @@
+package ref
+
+import (
+	"math"
+
+	"zmlx-rewrite/graph"
+)
+
+// packed is a quantized matrix [..., rows, cols] as MLX stores it: the codes of a
+// row lie one behind the other, lowest bits first, and each group of codes has a
+// scale (and, in mode affine, a bias). See "MLX quantization" in mlx/ops.cpp.
+type packed struct {
+	codes         []byte
+	scales, bias  *array
+	mode          string
+	bits, group   int
+	rows, cols    int
+	scale, biasAt func(i int) float64
+}
+
+func newPacked(c *call, w, scales, biases *array) packed {
+	p := packed{codes: w.bytes(), mode: c.Str("mode"), bits: c.Dim("bits").Int(), group: c.Dim("group_size").Int()}
+	p.rows = w.shape[len(w.shape)-2]
+	p.cols = w.shape[len(w.shape)-1] * 32 / p.bits
+	p.scales = scales.contiguous()
+	p.scale = p.scales.reader()
+	if biases != nil {
+		p.bias = biases.contiguous()
+		p.biasAt = p.bias.reader()
+	}
+	return p
+}
+
+var fp4 = [16]float64{0, 0.5, 1, 1.5, 2, 3, 4, 6, math.Copysign(0, -1), -0.5, -1, -1.5, -2, -3, -4, -6}
+
+// fp8 is the value of E4M3 bits. MLX gives 480 and -480 for what others read as NaN.
+func fp8(b byte) float64 {
+	v := graph.Float16Value(uint16(b&127)<<7) * 256
+	if b&128 != 0 {
+		return -v
+	}
+	return v
+}
+
+// code returns code i of row r, counted over all matrices.
+func (p *packed) code(r, i int) uint32 {
+	bit := i * p.bits
+	at := r*p.cols*p.bits/8 + bit/8
+	v := uint32(p.codes[at])
+	if bit%8+p.bits > 8 {
+		v |= uint32(p.codes[at+1]) << 8
+	}
+	return v >> (bit % 8) & (1<<p.bits - 1)
+}
+
+// row fills dst with row r. Every step is rounded to t.
+func (p *packed) row(r int, dst []float64, t graph.DType) {
+	groups := p.cols / p.group
+	for g := range groups {
+		at := r*groups + g
+		var scale, bias float64
+		switch s := p.scale(p.scales.off + at); {
+		case p.mode == "affine":
+			scale, bias = s, p.biasAt(p.bias.off+at)
+		case p.mode == "nvfp4":
+			scale = fp8(byte(s))
+		default:
+			scale = math.Ldexp(1, int(s)-127)
+		}
+		for i := g * p.group; i < (g+1)*p.group; i++ {
+			q := p.code(r, i)
+			switch {
+			case p.mode == "affine":
+				dst[i] = round(t, round(t, scale*float64(q))+bias)
+			case p.bits == 4:
+				dst[i] = round(t, scale*fp4[q])
+			default:
+				dst[i] = round(t, scale*fp8(byte(q)))
+			}
+		}
+	}
+}
+
+// matrix returns matrix i as columns: of its transpose (x @ w.T) or of itself.
+func (p *packed) matrix(i int, transpose bool) columns {
+	if transpose {
+		return columns{p.rows, p.cols, func(j int, dst []float64) { p.row(i*p.rows+j, dst, graph.Float32) }}
+	}
+	all := make([]float64, p.rows*p.cols)
+	parallel(p.rows, func(from, to int) {
+		for r := from; r < to; r++ {
+			p.row(i*p.rows+r, all[r*p.cols:(r+1)*p.cols], graph.Float32)
+		}
+	})
+	return columns{p.cols, p.rows, func(j int, dst []float64) {
+		for r := range dst {
+			dst[r] = all[r*p.cols+j]
+		}
+	}}
+}
+
+func dequantize(c *call, in []*array) (*array, error) {
+	p := newPacked(c, in[0], in[1], optional(in, 2))
+	out := newArray(c.t, c.shape)
+	parallel(out.size()/max(1, p.cols), func(from, to int) {
+		row := make([]float64, p.cols)
+		for r := from; r < to; r++ {
+			p.row(r, row, c.t)
+			for i, v := range row {
+				put(c.t, out.data, r*p.cols+i, v)
+			}
+		}
+	})
+	return out, nil
+}
+
+func quantizedMatmul(c *call, in []*array) (*array, error) {
+	x := convert(in[0], c.t)
+	p := newPacked(c, in[1], convertScales(c, in[2]), convertScales(c, optional(in, 3)))
+	k, n := x.shape[len(x.shape)-1], c.shape[len(c.shape)-1]
+	out := make([]float64, size(c.shape))
+	w := in[1].shape
+	if len(w) == 2 || len(x.shape) <= 2 {
+		if n > 0 {
+			product(x.floats(), len(out)/n, p.matrix(0, c.Flag("transpose")), out)
+		}
+		return fromFloats(c.t, c.shape, out), nil
+	}
+	m := x.shape[len(x.shape)-2]
+	lead := c.shape[:len(c.shape)-2]
+	which := make([]int64, size(w[:len(w)-2]))
+	for i := range which {
+		which[i] = int64(i)
+	}
+	pick := fromInts(graph.Int64, w[:len(w)-2], which).broadcast(lead).ints()
+	v := x.broadcast(append(append([]int(nil), lead...), m, k)).floats()
+	for i, r := range pick {
+		product(v[i*m*k:(i+1)*m*k], m, p.matrix(int(r), c.Flag("transpose")), out[i*m*n:(i+1)*m*n])
+	}
+	return fromFloats(c.t, c.shape, out), nil
+}
+
+// convertScales rounds scales and biases to the type of the product, as MLX does.
+func convertScales(c *call, a *array) *array {
+	if a == nil || c.Str("mode") != "affine" {
+		return a
+	}
+	return convert(a, c.t)
+}
+
+func gatherQMM(c *call, in []*array) (*array, error) {
+	if optional(in, 4) == nil && optional(in, 5) == nil {
+		return quantizedMatmul(c, in)
+	}
+	x := convert(in[0], c.t)
+	p := newPacked(c, in[1], convertScales(c, in[2]), convertScales(c, in[3]))
+	m, k, n := c.shape[len(c.shape)-2], x.shape[len(x.shape)-1], c.shape[len(c.shape)-1]
+	v := x.floats()
+	out := make([]float64, size(c.shape))
+	err := gathered(c, in, 4, x.shape, in[1].shape, func(i, l, r int) error {
+		product(v[l*m*k:(l+1)*m*k], m, p.matrix(r, c.Flag("transpose")), out[i*m*n:(i+1)*m*n])
+		return nil
+	})
+	return fromFloats(c.t, c.shape, out), err
+}
