@@ -1,0 +1,318 @@
+package models
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"iter"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"zmlx-rewrite/diag"
+	"zmlx-rewrite/graph"
+	"zmlx-rewrite/models/safetensors"
+	"zmlx-rewrite/models/weights"
+)
+
+const smolLM2 = "../.cache/models/SmolLM2-135M-Instruct/SmolLM2-135M-Instruct.Q4_1.gguf"
+
+// TestLoadSmolLM2 loads the real model: all weights find their place.
+func TestLoadSmolLM2(t *testing.T) {
+	if _, err := os.Stat(smolLM2); err != nil {
+		t.Skip("SmolLM2-135M-Instruct.Q4_1.gguf is not in .cache/models: `make setup` gets it")
+	}
+	m, err := Load(smolLM2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if err := m.Program.Verify(); err != nil {
+		t.Error(err)
+	}
+	if len(m.Program.Params) != m.Weights.Len() {
+		t.Errorf("%d parameters for %d tensors", len(m.Program.Params), m.Weights.Len())
+	}
+	if !slices.Equal(m.EOS, []int{2}) {
+		t.Errorf("EOS = %v, want [2]", m.EOS)
+	}
+	if q := m.Program.Param("model.layers.3.mlp.up_proj.weight"); q == nil || q.Quant == nil || *q.Quant != (graph.Quant{Module: "model.layers.3.mlp.up_proj", Mode: "affine", Bits: 4, GroupSize: 32}) {
+		t.Errorf("parameter is %+v", q)
+	}
+	tok, err := m.Tokenizer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if tok.Size() != 49152 {
+		t.Errorf("%d tokens", tok.Size())
+	}
+	c, err := m.ChatTemplate()
+	if err != nil || !strings.Contains(c.Source, "<|im_start|>") || c.Extra["eos_token"] != "<|im_end|>" {
+		t.Errorf("chat template %q, extra %v, error %v", c.Source, c.Extra, err)
+	}
+	t.Logf("launches: decode %d, prefill %d", m.Program.Cases[0].Graph.Launches(), m.Program.Cases[1].Graph.Launches())
+}
+
+// tinyConfig returns a small configuration of each architecture, changed by edit.
+func tinyConfig(t testing.TB, modelType string, edit map[string]any) []byte {
+	c := map[string]any{
+		"model_type": modelType, "hidden_size": 64, "num_hidden_layers": 2, "intermediate_size": 128, "num_attention_heads": 4,
+		"num_key_value_heads": 2, "head_dim": 32, "rms_norm_eps": 1e-6, "vocab_size": 100, "rope_theta": 10000.0, "tie_word_embeddings": true,
+		"max_position_embeddings": 512, "torch_dtype": "float16",
+	}
+	if modelType == "qwen3_moe" {
+		maps.Copy(c, map[string]any{"num_experts": 4, "num_experts_per_tok": 2, "decoder_sparse_step": 1, "mlp_only_layers": []int{},
+			"moe_intermediate_size": 64, "norm_topk_prob": true})
+	}
+	for k, v := range edit {
+		if c[k] = v; v == nil {
+			delete(c, k)
+		}
+	}
+	text, err := json.MarshalIndent(c, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func mustParse(t testing.TB, text []byte) *Config {
+	t.Helper()
+	c, err := ParseConfig("config.json", text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// zeros returns weights of zeros for all parameters of a program.
+func zeros(t testing.TB, p *graph.Program) map[string]*weights.Tensor {
+	t.Helper()
+	all := map[string]*weights.Tensor{}
+	for _, q := range p.Params {
+		var shape []int
+		for _, d := range q.Type.Shape {
+			shape = append(shape, d.Int())
+		}
+		n, _ := weights.NumBytes(q.Type.DType, shape)
+		x, err := weights.New(q.Name, q.Type.DType, shape, weights.Raw(make([]byte, n)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[q.Name] = x
+	}
+	return all
+}
+
+// writeFolder writes a model's folder.
+func writeFolder(t testing.TB, config []byte, tensors map[string]*weights.Tensor) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "config.json"), config, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var sorted iter.Seq[*weights.Tensor] = func(yield func(*weights.Tensor) bool) {
+		for _, name := range slices.Sorted(maps.Keys(tensors)) {
+			if !yield(tensors[name].Renamed(name)) {
+				return
+			}
+		}
+	}
+	if err := safetensors.Write(filepath.Join(dir, "model.safetensors"), sorted, nil); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// codes returns the codes and messages of an error's issues, one a line.
+func codes(err error) string {
+	var list diag.List
+	var issue *diag.Issue
+	switch {
+	case err == nil:
+		return ""
+	case errors.As(err, &list):
+	case errors.As(err, &issue):
+		list = diag.List{issue}
+	default:
+		return err.Error()
+	}
+	var b strings.Builder
+	for _, i := range list {
+		b.WriteString(i.Code + " " + i.Scope + i.Message + "\n")
+	}
+	return b.String()
+}
+
+// TestWeightsAreAccountedFor checks that what is missing, left over or of another
+// shape is reported by name, all at once.
+func TestWeightsAreAccountedFor(t *testing.T) {
+	config := tinyConfig(t, "qwen3", nil)
+	p, err := Build(mustParse(t, config), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := zeros(t, p)
+	m, err := Load(writeFolder(t, config, w))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Close()
+
+	delete(w, "model.layers.0.self_attn.q_norm.weight")
+	w["model.layers.1.mlp.up_proj.weight"] = w["model.layers.1.mlp.down_proj.weight"]
+	w["model.layers.7.mlp.up_proj.weight"] = w["model.norm.weight"]
+	w["model.layers.0.mlp.up_proj.bias"] = w["model.norm.weight"]
+	w["lm_head.weight"] = w["model.norm.weight"] // dropped: the embeddings are tied
+	_, err = Load(writeFolder(t, config, w))
+	want := `weights/missing model.layers.0.self_attn.q_norm.weight: the weight is missing; it should be float16[32]
+weights/shape model.layers.1.mlp.up_proj.weight: has type float16[64, 128]; config.json asks for shape [128, 64]
+weights/unused model.layers.0.mlp.up_proj.bias: a qwen3 model of this configuration has no such weight
+weights/unused model.layers.7.mlp.up_proj.weight: a qwen3 model of this configuration has no such weight
+`
+	if got := codes(err); got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
+
+// TestExpertsAreStacked gives a qwen3_moe checkpoint as Hugging Face publishes it,
+// with one matrix an expert.
+func TestExpertsAreStacked(t *testing.T) {
+	config := tinyConfig(t, "qwen3_moe", nil)
+	p, err := Build(mustParse(t, config), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := zeros(t, p)
+	const stacked = "model.layers.1.mlp.switch_mlp.up_proj.weight"
+	for name, x := range w {
+		before, after, ok := strings.Cut(name, ".switch_mlp.")
+		if !ok {
+			continue
+		}
+		delete(w, name)
+		for e := range x.Shape[0] {
+			n := x.NumBytes() / x.Shape[0]
+			w[before+".experts."+string(rune('0'+e))+"."+after], err = weights.New("", x.DType, x.Shape[1:], weights.Raw(bytes.Repeat([]byte{byte(e + 1)}, n)))
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	m, err := Load(writeFolder(t, config, w))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if err := m.Program.Verify(); err != nil {
+		t.Error(err)
+	}
+	q, x := m.Program.Param(stacked), m.Weights.Get(stacked)
+	if q == nil || q.From == nil || q.From.Op != "stack" || len(q.From.Args) != 4 || x == nil {
+		t.Fatalf("parameter %+v, tensor %v", q, x)
+	}
+	got := make([]byte, x.NumBytes())
+	if err := x.ReadInto(got); err != nil {
+		t.Fatal(err)
+	}
+	for e, n := 0, len(got)/4; e < 4; e++ {
+		if want := bytes.Repeat([]byte{byte(e + 1)}, n); !bytes.Equal(got[e*n:(e+1)*n], want) {
+			t.Errorf("expert %d is not in its place", e)
+		}
+	}
+	if v, ok := m.Weights.ViewOf("model.layers.1.mlp.experts.2.up_proj.weight"); !ok || v.Owner != stacked {
+		t.Errorf("expert 2 is not a view of the stack: %+v", v)
+	}
+
+	delete(w, "model.layers.0.mlp.experts.3.down_proj.weight")
+	_, err = Load(writeFolder(t, config, w))
+	if got, want := codes(err), "weights/missing model.layers.0.mlp.experts.3.down_proj.weight: the weight is missing, and that of expert 0 is there\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// TestQuantizationComesFromWeights: modules that config.json does not name are
+// packed as their weights are; those that it names, as it says.
+func TestQuantizationComesFromWeights(t *testing.T) {
+	packed := map[string]any{"quantization": map[string]any{"group_size": 64, "bits": 8, "model.layers.0.self_attn.q_proj": false,
+		"model.layers.1.self_attn.q_proj": map[string]any{"group_size": 32, "bits": 6}}}
+	p, err := Build(mustParse(t, tinyConfig(t, "llama", packed)), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The folder says 4 bits where nothing is named; what is there has 8.
+	packed["quantization"].(map[string]any)["bits"] = 4
+	m, err := Load(writeFolder(t, tinyConfig(t, "llama", packed), zeros(t, p)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	for module, want := range map[string]*graph.Quant{
+		"model.layers.0.self_attn.q_proj": nil,
+		"model.layers.1.self_attn.q_proj": {Mode: "affine", Bits: 6, GroupSize: 32},
+		"model.layers.1.self_attn.k_proj": {Mode: "affine", Bits: 8, GroupSize: 64},
+		"model.embed_tokens":              {Mode: "affine", Bits: 8, GroupSize: 64},
+	} {
+		got := m.Program.Param(module + ".weight").Quant
+		if want != nil {
+			want.Module = module
+		}
+		if (got == nil) != (want == nil) || got != nil && *got != *want {
+			t.Errorf("%s: %+v, want %+v", module, got, want)
+		}
+	}
+}
+
+// TestLoadFromHub resolves an id in the layout of huggingface_hub.
+func TestLoadFromHub(t *testing.T) {
+	config := tinyConfig(t, "llama", nil)
+	p, err := Build(mustParse(t, config), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	home := t.TempDir()
+	t.Setenv("HF_HUB_CACHE", "")
+	t.Setenv("HF_HOME", home)
+	repo := filepath.Join(home, "hub", "models--org--tiny")
+	for _, dir := range []string{"snapshots", "refs"} {
+		if err := os.MkdirAll(filepath.Join(repo, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Rename(writeFolder(t, config, zeros(t, p)), filepath.Join(repo, "snapshots", "abc123")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load("org/tiny"); !strings.Contains(codes(err), "model/open") {
+		t.Errorf("without refs/main: %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(repo, "refs", "main"), []byte("abc123"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	m, err := Load("org/tiny")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Close()
+	for _, id := range []string{"org/other", "tiny", "../tiny", "org/tiny/x", "/org/tiny", "org/..", "./tiny"} {
+		if _, err := Load(id); !strings.Contains(codes(err), "model/open") {
+			t.Errorf("Load(%q) gave %v", id, err)
+		}
+	}
+}
+
+func BenchmarkLoadSmolLM2(b *testing.B) {
+	if _, err := os.Stat(smolLM2); err != nil {
+		b.Skip("SmolLM2-135M-Instruct.Q4_1.gguf is not in .cache/models: `make setup` gets it")
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		m, err := Load(smolLM2)
+		if err != nil {
+			b.Fatal(err)
+		}
+		m.Close()
+	}
+}
