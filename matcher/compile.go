@@ -1,0 +1,381 @@
+package matcher
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"zmlx-rewrite/graph"
+	"zmlx-rewrite/graph/syntax"
+	"zmlx-rewrite/rules"
+)
+
+// MaxExpansions bounds the ways in which one rule's alternatives may combine.
+const MaxExpansions = 256
+
+// Compile expands a rule that rules.Link has accepted. It fails only if there are
+// more than MaxExpansions expansions.
+func Compile(set *rules.Set, r *rules.Rule) ([]*Pattern, error) {
+	var all []*Pattern
+	var script []int // the alternative taken at each choice, in order of meeting them
+	for {
+		c := &compiler{set: set, script: script, p: &Pattern{Rule: r, byName: map[string]ref{}}}
+		c.rule(r)
+		all = append(all, c.p)
+		if len(all) > MaxExpansions {
+			return nil, fmt.Errorf("%s: more than %d ways to expand the pattern; split the rule", r.Name, MaxExpansions)
+		}
+		// Count up: the last choice that has another alternative takes it, and what
+		// came after it starts anew.
+		script = c.taken
+		for len(script) > 0 && script[len(script)-1] == c.ways[len(script)-1]-1 {
+			script = script[:len(script)-1]
+		}
+		if len(script) == 0 {
+			break
+		}
+		script = slices.Clone(script)
+		script[len(script)-1]++
+	}
+	// A larger expansion is tried first, so that an optional part that can match does.
+	slices.SortStableFunc(all, func(a, b *Pattern) int { return b.Size() - a.Size() })
+	return all, nil
+}
+
+type compiler struct {
+	set    *rules.Set
+	p      *Pattern
+	script []int
+	taken  []int // alternatives taken so far
+	ways   []int // how many there were at each choice
+}
+
+// scope gives names their meaning: in a rule, lines and operands; in a fragment,
+// its arguments.
+type scope struct {
+	file   *rules.File
+	values map[string]ref // of a fragment's arguments; nil in a rule
+	vars   map[string]varOrConst
+}
+
+func (c *compiler) choose(n int) int {
+	if n == 1 {
+		return 0
+	}
+	k := 0
+	if len(c.taken) < len(c.script) {
+		k = c.script[len(c.taken)]
+	}
+	c.taken = append(c.taken, k)
+	c.ways = append(c.ways, n)
+	return k
+}
+
+func (c *compiler) rule(r *rules.Rule) {
+	sc := &scope{file: r.File}
+	// A line may read a later one, so that names get their nodes on demand.
+	lines := map[string]rules.Line{}
+	for _, l := range r.Match {
+		for _, name := range l.Names {
+			lines[name] = l
+		}
+	}
+	var line func(l rules.Line)
+	line = func(l rules.Line) {
+		if _, done := c.p.byName[l.Names[0]]; done {
+			return
+		}
+		c.needLines(l.Expr, lines, line)
+		root := c.expr(sc, l.Expr)
+		if root.kind == refNode {
+			c.p.nodes[root.i].name = l.Names[0]
+		}
+		for i, name := range l.Names {
+			at := root
+			at.res += i
+			c.p.byName[name] = at
+		}
+	}
+	for _, l := range r.Match {
+		line(l)
+	}
+	for _, name := range r.Results {
+		c.p.results = append(c.p.results, result{name, c.p.byName[name]})
+	}
+	c.p.twins = twins(c.p)
+}
+
+// needLines compiles the lines that an expression reads before it is compiled.
+func (c *compiler) needLines(e syntax.Expr, lines map[string]rules.Line, line func(rules.Line)) {
+	switch x := e.(type) {
+	case *syntax.Name:
+		if l, ok := lines[x.Name]; ok {
+			line(l)
+		}
+	case *syntax.Call:
+		for _, a := range x.Args {
+			c.needLines(a.Value, lines, line)
+		}
+	}
+}
+
+func (c *compiler) expr(sc *scope, e syntax.Expr) ref {
+	switch x := e.(type) {
+	case *syntax.Name:
+		return c.name(sc, x)
+	case *syntax.Var:
+		if v := c.variable(sc, x.Name); v.v >= 0 {
+			return ref{kind: refScalar, i: v.v}
+		} else if f, ok := v.value.(graph.Float); ok {
+			return ref{kind: refLiteral, num: float64(f)}
+		} else if d, ok := v.value.(graph.Dim); ok {
+			return ref{kind: refLiteral, num: float64(d.Int())}
+		}
+	case *syntax.Number:
+		return ref{kind: refLiteral, num: x.Float}
+	case *syntax.Unary:
+		if n, ok := x.X.(*syntax.Number); ok {
+			return ref{kind: refLiteral, num: -n.Float}
+		}
+	case *syntax.Call:
+		return c.call(sc, x)
+	}
+	return ref{kind: refAbsent} // rules.Link lets nothing else through
+}
+
+func (c *compiler) name(sc *scope, x *syntax.Name) ref {
+	if sc.values != nil {
+		return sc.values[x.Name]
+	}
+	if r, ok := c.p.byName[x.Name]; ok {
+		r.optional = x.Optional
+		return r
+	}
+	r := ref{kind: refValue, i: len(c.p.values), optional: x.Optional}
+	c.p.values = append(c.p.values, x.Name)
+	c.p.byName[x.Name] = ref{kind: refValue, i: r.i}
+	return r
+}
+
+func (c *compiler) variable(sc *scope, name string) varOrConst {
+	if sc.vars != nil {
+		return sc.vars[name]
+	}
+	i := slices.Index(c.p.vars, name)
+	if i < 0 {
+		i = len(c.p.vars)
+		c.p.vars = append(c.p.vars, name)
+	}
+	return varOrConst{v: i}
+}
+
+func (c *compiler) call(sc *scope, x *syntax.Call) ref {
+	switch x.Fun {
+	case "any":
+		return c.expr(sc, x.Args[c.choose(len(x.Args))].Value)
+	case "optional": // the op, or its first operand alone
+		inner, ok := x.Args[0].Value.(*syntax.Call)
+		if !ok || c.choose(2) == 0 {
+			return c.expr(sc, x.Args[0].Value)
+		}
+		return c.expr(sc, inner.Args[0].Value)
+	}
+	if fr := c.set.Fragment(sc.file, x.Fun); fr != nil {
+		return c.fragment(sc, x, fr)
+	}
+	op := graph.LookupOp(x.Fun)
+	if op == nil {
+		op = c.set.Kernels.Op(x.Fun)
+	}
+	args, err := graph.ResolveArgs(op, x)
+	if err != nil {
+		panic("matcher: " + err.Error()) // rules.Link has checked it
+	}
+	n := pnode{op: op, attrs: make([]pattr, len(op.Attrs))}
+	for _, a := range args.Operands {
+		switch a.(type) {
+		case nil, *syntax.None:
+			n.in = append(n.in, ref{kind: refAbsent})
+		default:
+			n.in = append(n.in, c.expr(sc, a))
+		}
+	}
+	for i, a := range args.Attrs {
+		n.attrs[i] = c.attr(sc, a, &op.Attrs[i], args.Open)
+	}
+	c.p.nodes = append(c.p.nodes, n)
+	return ref{kind: refNode, i: len(c.p.nodes) - 1}
+}
+
+func (c *compiler) fragment(sc *scope, x *syntax.Call, fr *rules.Fragment) ref {
+	inner := &scope{file: fr.File, values: map[string]ref{}, vars: map[string]varOrConst{}}
+	for i, prm := range fr.Params {
+		a := x.Args[i].Value
+		if !prm.IsVar {
+			inner.values[prm.Name] = c.expr(sc, a)
+			continue
+		}
+		switch v := a.(type) {
+		case *syntax.Var:
+			inner.vars[prm.Name] = c.variable(sc, v.Name)
+		case *syntax.Number:
+			if v.IsInt {
+				inner.vars[prm.Name] = varOrConst{-1, graph.N(v.Int)}
+			} else {
+				inner.vars[prm.Name] = varOrConst{-1, graph.Float(v.Float)}
+			}
+		case *syntax.String:
+			inner.vars[prm.Name] = varOrConst{-1, graph.Str(v.Text)}
+		case *syntax.Bool:
+			inner.vars[prm.Name] = varOrConst{-1, graph.Flag(v.Value)}
+		}
+	}
+	alt := fr.Alts[c.choose(len(fr.Alts))]
+	for _, s := range alt.Set {
+		if v := inner.vars[s.Name]; v.v >= 0 {
+			c.p.preset = append(c.p.preset, preset{v.v, s.Value})
+		}
+	}
+	r := c.expr(inner, alt.Is)
+	if alt.When != nil {
+		c.p.whens = append(c.p.whens, when{alt.When, inner.vars, inner.values})
+	}
+	return r
+}
+
+func (c *compiler) attr(sc *scope, e syntax.Expr, spec *graph.AttrSpec, open bool) pattr {
+	switch x := e.(type) {
+	case nil:
+		if open {
+			return pattr{kind: attrAny}
+		}
+		return pattr{kind: attrDefault, value: spec.Default}
+	case *syntax.Var:
+		v := c.variable(sc, x.Name)
+		switch {
+		case v.v < 0:
+			return pattr{kind: attrConst, value: v.value}
+		case spec.Kind == graph.KindPos || spec.Kind == graph.KindPosList:
+			return pattr{kind: attrInt, ints: []*intExpr{{op: 'v', v: v.v}}}
+		}
+		return pattr{kind: attrVar, v: v.v}
+	case *syntax.List:
+		p := pattr{kind: attrList}
+		for _, item := range x.Items {
+			p.ints = append(p.ints, c.intExpr(sc, item))
+		}
+		return p
+	}
+	switch spec.Kind {
+	case graph.KindFloat, graph.KindFlag, graph.KindWord, graph.KindDType:
+		a, err := graph.ConstAttr(spec.Kind, e)
+		if err != nil {
+			panic("matcher: " + err.Error())
+		}
+		return pattr{kind: attrConst, value: a}
+	}
+	return pattr{kind: attrInt, ints: []*intExpr{c.intExpr(sc, e)}}
+}
+
+func (c *compiler) intExpr(sc *scope, e syntax.Expr) *intExpr {
+	switch x := e.(type) {
+	case *syntax.Number:
+		return &intExpr{op: 'n', n: x.Int}
+	case *syntax.Var:
+		v := c.variable(sc, x.Name)
+		if v.v >= 0 {
+			return &intExpr{op: 'v', v: v.v}
+		}
+		d, _ := v.value.(graph.Dim)
+		n, _ := d.Const()
+		return &intExpr{op: 'n', n: n}
+	case *syntax.Unary:
+		return &intExpr{op: '-', l: &intExpr{op: 'n'}, r: c.intExpr(sc, x.X)}
+	case *syntax.Binary:
+		return &intExpr{op: x.Op[0], l: c.intExpr(sc, x.X), r: c.intExpr(sc, x.Y)}
+	case *syntax.Call:
+		i := &intExpr{op: x.Fun[0], ref: c.name(sc, x.Args[0].Value.(*syntax.Name))}
+		if len(x.Args) > 1 {
+			if n, ok := x.Args[1].Value.(*syntax.Number); ok {
+				i.n = n.Int
+			}
+		}
+		return i
+	}
+	panic("matcher: integer expression " + e.String())
+}
+
+// twins groups results that are alike up to names, such as the three projections
+// of one x. Matching orders them, so that a site counts once.
+func twins(p *Pattern) [][]int {
+	shape := func(r ref) string {
+		seen := map[string]string{}
+		var b strings.Builder
+		var visit func(r ref)
+		visit = func(r ref) {
+			switch r.kind {
+			case refNode:
+				n := p.nodes[r.i]
+				fmt.Fprintf(&b, "(%s", n.op.Name)
+				for _, x := range n.in {
+					visit(x)
+				}
+				for _, a := range n.attrs {
+					fmt.Fprintf(&b, " %d:%v:%d", a.kind, a.value, a.v)
+					for _, e := range a.ints {
+						fmt.Fprintf(&b, "/%c%d,%d", e.op, e.n, e.v)
+					}
+				}
+				b.WriteByte(')')
+			case refValue:
+				// A value that other results read too must be the same one; a value of
+				// this result's own may be any.
+				name := p.values[r.i]
+				if readers(p, r.i) > 1 {
+					fmt.Fprintf(&b, " =%s", name)
+					return
+				}
+				if seen[name] == "" {
+					seen[name] = fmt.Sprint(len(seen) + 1)
+				}
+				fmt.Fprintf(&b, " #%s%v", seen[name], r.optional)
+			default:
+				fmt.Fprintf(&b, " %d:%d:%v", r.kind, r.i, r.num)
+			}
+		}
+		visit(r)
+		return b.String()
+	}
+	groups := map[string][]int{}
+	var order []string
+	for _, r := range p.results {
+		if r.ref.kind != refNode {
+			continue
+		}
+		s := shape(r.ref)
+		if groups[s] == nil {
+			order = append(order, s)
+		}
+		groups[s] = append(groups[s], r.ref.i)
+	}
+	var out [][]int
+	for _, s := range order {
+		if len(groups[s]) > 1 {
+			out = append(out, groups[s])
+		}
+	}
+	return out
+}
+
+// readers counts the operands of the pattern that are value variable i.
+func readers(p *Pattern, i int) int {
+	n := 0
+	for _, node := range p.nodes {
+		for _, r := range node.in {
+			if r.kind == refValue && r.i == i {
+				n++
+			}
+		}
+	}
+	return n
+}

@@ -1,0 +1,198 @@
+// Package matcher finds the places in a graph where a rule's pattern fits, and
+// says of every place where it nearly does how far it got and why it stopped.
+//
+// A rule compiles to one [Pattern] for each way of expanding its fragments,
+// any(…) and optional(…). Matching starts at the rarest op of a pattern, goes down
+// along operands and up along users, and backs out of wrong turns (operands of
+// commutative ops in the other order, another user). A pattern is closed: what is
+// not written must have its default.
+//
+// This package does not know what becomes of a match: guards that look at the
+// setting, kernels, overlaps and replacements are package rewrite's.
+package matcher
+
+import (
+	"zmlx-rewrite/graph"
+	"zmlx-rewrite/graph/guard"
+	"zmlx-rewrite/rules"
+)
+
+// Pattern is one expansion of a rule's match block.
+type Pattern struct {
+	Rule *rules.Rule
+
+	nodes   []pnode
+	values  []string // names of value variables
+	vars    []string // names of $variables
+	preset  []preset // $variables that the chosen alternatives decide
+	whens   []when   // conditions of the chosen alternatives
+	results []result // values that may be used outside
+	twins   [][]int  // groups of roots that differ in names only
+	byName  map[string]ref
+}
+
+type preset struct {
+	v    int
+	attr graph.Attr
+}
+
+// when is the condition of an alternative, with its names resolved.
+type when struct {
+	guard *guard.Guard
+	vars  map[string]varOrConst
+	refs  map[string]ref
+}
+
+type varOrConst struct {
+	v     int // index into vars, or -1
+	value graph.Attr
+}
+
+type result struct {
+	name string
+	ref  ref
+}
+
+// pnode is a node of a pattern.
+type pnode struct {
+	op    *graph.Op
+	name  string // of the line, or "" if it is inside one
+	in    []ref
+	attrs []pattr // in the order of op.Attrs
+}
+
+type refKind uint8
+
+const (
+	refAbsent  refKind = iota // the operand must not be there
+	refNode                   // result res of pnode i
+	refValue                  // value variable i
+	refLiteral                // a scalar constant equal to num
+	refScalar                 // any scalar constant, bound to variable i
+)
+
+// ref is what an operand of a pattern stands for.
+type ref struct {
+	kind     refKind
+	i, res   int
+	num      float64
+	optional bool // refValue: the operand may be absent
+}
+
+type attrKind uint8
+
+const (
+	attrDefault attrKind = iota // must have its default
+	attrAny
+	attrConst
+	attrVar
+	attrInt  // an integer expression
+	attrList // a list of integer expressions
+)
+
+// pattr is what an attribute must be.
+type pattr struct {
+	kind  attrKind
+	value graph.Attr
+	v     int
+	ints  []*intExpr
+}
+
+// intExpr is an integer expression over variables and dimensions.
+type intExpr struct {
+	op   byte // 'n' number, 'v' variable, 'd' dim, 'r' rows, 's' size, '+', '-', '*'
+	n    int64
+	v    int
+	ref  ref
+	l, r *intExpr
+}
+
+// Size is the number of nodes that the pattern covers.
+func (p *Pattern) Size() int { return len(p.nodes) }
+
+// Match is one place where a pattern fits.
+type Match struct {
+	Pattern *Pattern
+	Nodes   []graph.NodeID  // for each node of the pattern
+	Values  []graph.ValueID // for each value variable; graph.None if absent
+	Vars    []graph.Attr    // for each $variable; nil if unbound
+}
+
+// Value returns what a name of the pattern is bound to, and whether it is there.
+func (m *Match) Value(g *graph.Graph, name string) (graph.ValueID, bool) {
+	r, ok := m.Pattern.byName[name]
+	if !ok {
+		return graph.None, false
+	}
+	v := m.resolve(g, r)
+	return v, v != graph.None
+}
+
+func (m *Match) resolve(g *graph.Graph, r ref) graph.ValueID {
+	switch r.kind {
+	case refNode:
+		if id := m.Nodes[r.i]; id >= 0 {
+			return g.Node(id).Out[r.res]
+		}
+	case refValue:
+		if v := m.Values[r.i]; v >= 0 {
+			return v
+		}
+	}
+	return graph.None
+}
+
+// Var returns the value of a $variable, or nil.
+func (m *Match) Var(name string) graph.Attr {
+	for i, n := range m.Pattern.vars {
+		if n == name {
+			return m.Vars[i]
+		}
+	}
+	return nil
+}
+
+// Bindings returns the names of the match for building a replacement.
+func (m *Match) Bindings(g *graph.Graph) *graph.Bindings {
+	b := &graph.Bindings{Values: map[string]graph.ValueID{}, Vars: map[string]graph.Attr{}}
+	for name, r := range m.Pattern.byName {
+		b.Values[name] = m.resolve(g, r)
+	}
+	for name := range m.Pattern.Rule.Optional {
+		if _, ok := b.Values[name]; !ok {
+			b.Values[name] = graph.None
+		}
+	}
+	for i, name := range m.Pattern.vars {
+		if m.Vars[i] != nil {
+			b.Vars[name] = m.Vars[i]
+		}
+	}
+	return b
+}
+
+// Results returns the values that the replacement must provide, with their names.
+func (m *Match) Results(g *graph.Graph) ([]string, []graph.ValueID) {
+	names, values := make([]string, len(m.Pattern.results)), make([]graph.ValueID, len(m.Pattern.results))
+	for i, r := range m.Pattern.results {
+		names[i], values[i] = r.name, m.resolve(g, r.ref)
+	}
+	return names, values
+}
+
+// Index is what matching needs to know of a graph: nodes by op, readers of values.
+type Index struct {
+	Graph *graph.Graph
+	Uses  *graph.Uses
+	byOp  map[*graph.Op][]graph.NodeID
+}
+
+// NewIndex indexes a graph. It is valid until the graph changes.
+func NewIndex(g *graph.Graph) *Index {
+	ix := &Index{g, g.Uses(), map[*graph.Op][]graph.NodeID{}}
+	for id := range graph.NodeID(g.NumNodes()) {
+		op := g.Node(id).Op
+		ix.byOp[op] = append(ix.byOp[op], id)
+	}
+	return ix
+}

@@ -1,0 +1,159 @@
+package matcher
+
+import "zmlx-rewrite/graph"
+
+// linear is a + b*v, where v is a $variable that is not bound yet (b is 0 and v
+// -1 if there is none).
+type linear struct {
+	a, b graph.Dim
+	v    int
+}
+
+// eval evaluates an integer expression with at most one unbound variable.
+func (s *search) eval(e *intExpr) (linear, bool) {
+	number := func(d graph.Dim) (linear, bool) { return linear{a: d, v: -1}, true }
+	switch e.op {
+	case 'n':
+		return number(graph.N(e.n))
+	case 'v':
+		switch x := s.vars[e.v].(type) {
+		case nil:
+			return linear{b: graph.N(1), v: e.v}, true
+		case graph.Dim:
+			return number(x)
+		}
+		return linear{}, false
+	case 'd', 'r', 's':
+		t, ok := s.refType(e.ref)
+		if !ok {
+			return linear{}, false
+		}
+		switch e.op {
+		case 'r':
+			return number(t.Rows())
+		case 's':
+			return number(t.Size())
+		}
+		d, ok := t.Dim(int(e.n))
+		if !ok {
+			return linear{}, false
+		}
+		return number(d)
+	}
+	l, okL := s.eval(e.l)
+	r, okR := s.eval(e.r)
+	if !okL || !okR || l.v >= 0 && r.v >= 0 && l.v != r.v {
+		return linear{}, false
+	}
+	out := linear{v: max(l.v, r.v)}
+	switch e.op {
+	case '+':
+		out.a, out.b = l.a.Add(r.a), l.b.Add(r.b)
+	case '-':
+		out.a, out.b = l.a.Sub(r.a), l.b.Sub(r.b)
+	case '*':
+		if l.v >= 0 && r.v >= 0 {
+			return linear{}, false // not linear
+		}
+		out.a = l.a.Mul(r.a)
+		out.b = l.b.Mul(r.a).Add(r.b.Mul(l.a))
+	default:
+		return linear{}, false
+	}
+	return out, true
+}
+
+// equals makes a + b*v equal to one of the candidates, binding v if it is free. A
+// variable is a count: only positive values solve.
+func (s *search) equals(l linear, candidates ...graph.Dim) bool {
+	for _, c := range candidates {
+		rest := c.Sub(l.a)
+		if l.v < 0 {
+			if rest.Is(0) {
+				return true
+			}
+			continue
+		}
+		x, ok := rest.Div(l.b)
+		if !ok {
+			continue
+		}
+		if n, isNum := x.Const(); isNum && n <= 0 {
+			continue
+		}
+		return s.bind(l.v, x)
+	}
+	return false
+}
+
+// intAttr matches integer attributes. Axes are compared from the end; a position
+// p along an axis of n is the same as p-n.
+func (s *search) intAttr(a *pattr, spec *graph.AttrSpec, n *graph.Node, got graph.Attr) bool {
+	lines := make([]linear, len(a.ints))
+	for i, e := range a.ints {
+		var ok bool
+		if lines[i], ok = s.eval(e); !ok {
+			return false
+		}
+	}
+	shape := s.g.Type(n.In[0]).Shape
+	switch spec.Kind {
+	case graph.KindInt:
+		d, ok := got.(graph.Dim)
+		return ok && a.kind == attrInt && s.equals(lines[0], d)
+	case graph.KindAxis:
+		d, ok := got.(graph.Dim)
+		return ok && a.kind == attrInt && s.equals(lines[0], d, d.Add(graph.N(int64(len(shape)))))
+	case graph.KindPos:
+		d, ok := got.(graph.Dim)
+		axis, okAxis := n.Attr("axis").(graph.Dim)
+		return ok && okAxis && a.kind == attrInt && s.equals(lines[0], d, d.Sub(shape[axis.Int()+len(shape)]))
+	case graph.KindInts:
+		d, ok := got.(graph.Dims)
+		if !ok || len(d) != len(lines) {
+			return false
+		}
+		for i := range d {
+			if !s.equals(lines[i], d[i]) {
+				return false
+			}
+		}
+		return true
+	case graph.KindAxes:
+		d, ok := got.(graph.Dims)
+		if !ok || len(d) != len(lines) {
+			return false
+		}
+		rank := len(shape)
+		if n.Op.Name == "expand_dims" {
+			rank += len(d)
+		}
+		for i := range d {
+			if !s.equals(lines[i], d[i], d[i].Add(graph.N(int64(rank)))) {
+				return false
+			}
+		}
+		return true
+	case graph.KindPosList:
+		axes, ok := n.Attr("axis").(graph.Dims)
+		if !ok || len(axes) != len(lines) {
+			return false
+		}
+		d, _ := got.(graph.Dims)
+		for i, ax := range axes {
+			length := shape[ax.Int()+len(shape)]
+			pos := graph.N(0) // an absent start is 0, an absent stop the length
+			switch {
+			case d != nil:
+				pos = d[i]
+			case spec.Name == "stop":
+				pos = length
+			}
+			if !s.equals(lines[i], pos, pos.Sub(length)) {
+				return false
+			}
+		}
+		return true
+	}
+	return false
+}

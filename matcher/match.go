@@ -1,0 +1,426 @@
+package matcher
+
+import (
+	"math"
+	"slices"
+
+	"zmlx-rewrite/graph"
+	"zmlx-rewrite/graph/guard"
+)
+
+// maxSteps bounds the work at one anchor; patterns of rules need a few dozen.
+const maxSteps = 20000
+
+const unbound graph.ValueID = -2
+
+// Find calls emit for each place where the pattern fits and miss for each anchor
+// where it does not, with the attempt that got furthest. Both are called in the
+// order of the graph's nodes.
+func (p *Pattern) Find(ix *Index, emit func(*Match), miss func(*Miss)) {
+	anchor := p.anchor(ix)
+	if anchor < 0 {
+		return
+	}
+	s := &search{p: p, ix: ix, g: ix.Graph}
+	for _, id := range ix.byOp[p.nodes[anchor].op] {
+		s.reset(anchor, id)
+		if s.node(anchor, id, nil) {
+			emit(s.match())
+		} else if s.miss.Code != "" {
+			m := s.miss
+			miss(&m)
+		}
+	}
+}
+
+// anchor returns the node of the pattern whose op is rarest in the graph, or -1
+// if one of the ops does not occur at all.
+func (p *Pattern) anchor(ix *Index) int {
+	best, least := -1, math.MaxInt
+	for i := range p.nodes {
+		n := len(ix.byOp[p.nodes[i].op])
+		if n == 0 {
+			return -1
+		}
+		if n < least {
+			best, least = i, n
+		}
+	}
+	return best
+}
+
+// search is one attempt at one anchor.
+type search struct {
+	p  *Pattern
+	ix *Index
+	g  *graph.Graph
+
+	nodes  []graph.NodeID
+	values []graph.ValueID
+	vars   []graph.Attr
+	bound  int // how many nodes are bound
+	trail  []change
+	steps  int
+
+	anchor graph.NodeID
+	miss   Miss
+}
+
+// change is an assignment that backing out takes back.
+type change struct {
+	kind uint8 // 0 node, 1 value, 2 variable
+	i    int
+}
+
+// goal is an operand that must match a value.
+type goal struct {
+	ref   ref
+	value graph.ValueID
+	at    int // the pattern node whose operand it is
+	item  int // which operand
+}
+
+func (s *search) reset(anchor int, id graph.NodeID) {
+	s.nodes = slices.Grow(s.nodes[:0], len(s.p.nodes))[:len(s.p.nodes)]
+	s.values = slices.Grow(s.values[:0], len(s.p.values))[:len(s.p.values)]
+	s.vars = slices.Grow(s.vars[:0], len(s.p.vars))[:len(s.p.vars)]
+	for i := range s.nodes {
+		s.nodes[i] = -1
+	}
+	for i := range s.values {
+		s.values[i] = unbound
+	}
+	clear(s.vars)
+	for _, x := range s.p.preset {
+		s.vars[x.v] = x.attr
+	}
+	s.bound, s.trail, s.steps = 0, s.trail[:0], 0
+	s.anchor, s.miss = id, Miss{}
+}
+
+func (s *search) match() *Match {
+	return &Match{s.p, slices.Clone(s.nodes), slices.Clone(s.values), slices.Clone(s.vars)}
+}
+
+func (s *search) undo(to int) {
+	for len(s.trail) > to {
+		c := s.trail[len(s.trail)-1]
+		s.trail = s.trail[:len(s.trail)-1]
+		switch c.kind {
+		case 0:
+			s.nodes[c.i] = -1
+			s.bound--
+		case 1:
+			s.values[c.i] = unbound
+		case 2:
+			s.vars[c.i] = nil
+		}
+	}
+}
+
+// fail records why an attempt stopped, if it got further than those before.
+func (s *search) fail(code string, at, item int, node graph.NodeID, value graph.ValueID) bool {
+	if s.miss.Code == "" || s.bound > s.miss.Matched {
+		s.miss = Miss{Pattern: s.p, Anchor: s.anchor, Matched: s.bound, Code: code, at: at, item: item, Node: node, value: value, vars: s.miss.vars[:0]}
+		s.miss.vars = append(s.miss.vars, s.vars...)
+	}
+	return false
+}
+
+// node tries to bind pattern node q to graph node id and then meets the goals.
+func (s *search) node(q int, id graph.NodeID, rest []goal) bool {
+	if s.steps++; s.steps > maxSteps {
+		return s.fail(CodeFuel, q, 0, id, graph.None)
+	}
+	pn, n := &s.p.nodes[q], s.g.Node(id)
+	if n.Op != pn.op {
+		return s.fail(CodeOp, q, 0, id, graph.None)
+	}
+	if slices.Contains(s.nodes, id) {
+		return s.fail(CodeDistinct, q, 0, id, graph.None)
+	}
+	if pn.op.Variadic && len(n.In) != len(pn.in) || len(n.In) > len(pn.in) {
+		return s.fail(CodeOperands, q, 0, id, graph.None)
+	}
+	mark := len(s.trail)
+	s.nodes[q] = id
+	s.bound++
+	s.trail = append(s.trail, change{0, q})
+
+	orders := 1
+	if pn.op.Commutative && pn.in[0] != pn.in[1] {
+		orders = 2
+	}
+	for o := range orders {
+		goals := rest
+		for i := len(pn.in) - 1; i >= 0; i-- {
+			k := i
+			if o == 1 && i < 2 {
+				k = 1 - i
+			}
+			v := graph.None
+			if k < len(n.In) {
+				v = n.In[k]
+			}
+			goals = append(goals[:len(goals):len(goals)], goal{pn.in[i], v, q, i})
+		}
+		if s.goals(goals) {
+			return true
+		}
+		s.undo(mark + 1)
+	}
+	s.undo(mark)
+	return false
+}
+
+// goals meets the goals, last first; when none is left, goes on to nodes of the
+// pattern that are still free, and at last checks the whole.
+func (s *search) goals(goals []goal) bool {
+	if len(goals) == 0 {
+		return s.up()
+	}
+	gl := goals[len(goals)-1]
+	rest := goals[:len(goals)-1]
+	r, v := gl.ref, gl.value
+	parent := s.nodes[gl.at]
+	if v == graph.None {
+		if r.kind == refAbsent {
+			return s.goals(rest)
+		}
+		if r.kind == refValue && r.optional && (s.values[r.i] == unbound || s.values[r.i] == graph.None) {
+			if s.values[r.i] == unbound {
+				s.values[r.i] = graph.None
+				s.trail = append(s.trail, change{1, r.i})
+			}
+			return s.goals(rest)
+		}
+		return s.fail(CodeAbsent, gl.at, gl.item, parent, v)
+	}
+	switch r.kind {
+	case refAbsent:
+		return s.fail(CodePresent, gl.at, gl.item, parent, v)
+	case refValue:
+		switch s.values[r.i] {
+		case v:
+		case unbound:
+			s.values[r.i] = v
+			s.trail = append(s.trail, change{1, r.i})
+		default:
+			return s.fail(CodeBound, gl.at, gl.item, parent, v)
+		}
+		return s.goals(rest)
+	case refLiteral:
+		l := s.g.Literal(v)
+		if x, ok := scalarOf(l); !ok || !sameNumber(x, graph.Round(l.DType, r.num)) {
+			return s.fail(CodeLiteral, gl.at, gl.item, parent, v)
+		}
+		return s.goals(rest)
+	case refScalar:
+		l := s.g.Literal(v)
+		if _, ok := scalarOf(l); !ok {
+			return s.fail(CodeLiteral, gl.at, gl.item, parent, v)
+		}
+		if !s.bind(r.i, l) {
+			return s.fail(CodeLiteral, gl.at, gl.item, parent, v)
+		}
+		return s.goals(rest)
+	}
+	val := s.g.Value(v)
+	if bound := s.nodes[r.i]; bound >= 0 {
+		if bound != val.Def || val.Res != r.res {
+			return s.fail(CodeBound, gl.at, gl.item, parent, v)
+		}
+		return s.goals(rest)
+	}
+	if val.Res != r.res {
+		return s.fail(CodeOp, r.i, 0, val.Def, v)
+	}
+	return s.node(r.i, val.Def, rest)
+}
+
+func scalarOf(l *graph.Literal) (float64, bool) {
+	if l == nil || len(l.Data) != l.DType.Size() || l.DType == graph.Complex64 {
+		return 0, false
+	}
+	return graph.DecodeElem(l.DType, l.Data), true
+}
+
+func sameNumber(a, b float64) bool { return a == b || a != a && b != b }
+
+// up finds a node of the pattern that is not bound yet but reads a bound value,
+// and tries the readers of that value.
+func (s *search) up() bool {
+	for q := range s.p.nodes {
+		if s.nodes[q] >= 0 {
+			continue
+		}
+		v := s.knownOperand(q)
+		if v == graph.None {
+			continue
+		}
+		tried := graph.NodeID(-1)
+		for _, user := range s.ix.Uses.Of(v) {
+			if user == tried || s.g.Node(user).Op != s.p.nodes[q].op {
+				continue
+			}
+			tried = user
+			mark := len(s.trail)
+			if s.node(q, user, nil) {
+				return true
+			}
+			s.undo(mark)
+		}
+		if tried < 0 {
+			return s.fail(CodeNoReader, q, 0, s.g.Value(v).Def, v)
+		}
+		return false
+	}
+	return s.complete()
+}
+
+// knownOperand returns a bound value that pattern node q reads, or None.
+func (s *search) knownOperand(q int) graph.ValueID {
+	for _, r := range s.p.nodes[q].in {
+		switch {
+		case r.kind == refNode && s.nodes[r.i] >= 0:
+			return s.g.Node(s.nodes[r.i]).Out[r.res]
+		case r.kind == refValue && s.values[r.i] >= 0:
+			return s.values[r.i]
+		}
+	}
+	return graph.None
+}
+
+// complete checks what needs all nodes: attributes, conditions of alternatives,
+// the order of twins, and values used outside.
+func (s *search) complete() bool {
+	for q, id := range s.nodes {
+		if id < 0 {
+			return s.fail(CodeNoReader, q, 0, s.anchor, graph.None)
+		}
+	}
+	for _, group := range s.p.twins {
+		for i := 1; i < len(group); i++ {
+			if s.nodes[group[i-1]] > s.nodes[group[i]] {
+				return false // the same site, named in another order: not a miss
+			}
+		}
+	}
+	mark := len(s.trail)
+	if s.attrs() && s.whens() && s.escapes() {
+		return true
+	}
+	s.undo(mark)
+	return false
+}
+
+// attrs matches the attributes of all nodes. Those that bind a variable as it is
+// come first, so that expressions over it can be compared.
+func (s *search) attrs() bool {
+	for pass := range 2 {
+		for q := range s.p.nodes {
+			n := s.g.Node(s.nodes[q])
+			for i := range s.p.nodes[q].attrs {
+				a := &s.p.nodes[q].attrs[i]
+				if (a.kind == attrInt || a.kind == attrList) != (pass == 1) {
+					continue
+				}
+				if !s.attr(a, n, i) {
+					return s.fail(CodeAttr, q, i, s.nodes[q], graph.None)
+				}
+			}
+		}
+	}
+	return true
+}
+
+func (s *search) bind(v int, a graph.Attr) bool {
+	if old := s.vars[v]; old != nil {
+		return old.Equal(a)
+	}
+	s.vars[v] = a
+	s.trail = append(s.trail, change{2, v})
+	return true
+}
+
+func (s *search) attr(a *pattr, n *graph.Node, i int) bool {
+	spec, got := &n.Op.Attrs[i], n.Attrs[i]
+	switch a.kind {
+	case attrAny:
+		return true
+	case attrDefault:
+		return got == nil && a.value == nil || got != nil && a.value != nil && got.Equal(a.value)
+	case attrVar:
+		return got != nil && s.bind(a.v, got)
+	case attrConst:
+		return got != nil && got.Equal(a.value)
+	}
+	return s.intAttr(a, spec, n, got)
+}
+
+func (s *search) whens() bool {
+	for i := range s.p.whens {
+		w := &s.p.whens[i]
+		env := &guard.Env{
+			Type: func(name string) (graph.Type, bool) { return s.refType(w.refs[name]) },
+			Var: func(name string) graph.Attr {
+				v, ok := w.vars[name]
+				switch {
+				case !ok:
+					return nil
+				case v.v >= 0:
+					return s.vars[v.v]
+				}
+				return v.value
+			},
+		}
+		if !w.guard.Eval(env).Cond.IsTrue() {
+			return s.fail(CodeWhen, 0, i, s.anchor, graph.None)
+		}
+	}
+	return true
+}
+
+func (s *search) refType(r ref) (graph.Type, bool) {
+	switch {
+	case r.kind == refNode && s.nodes[r.i] >= 0:
+		return s.g.Type(s.g.Node(s.nodes[r.i]).Out[r.res]), true
+	case r.kind == refValue && s.values[r.i] >= 0:
+		return s.g.Type(s.values[r.i]), true
+	}
+	return graph.Type{}, false
+}
+
+// escapes refuses a match whose inner values are used outside of it. Constants
+// and ranges never escape: whoever needs one makes another.
+func (s *search) escapes() bool {
+	for q, id := range s.nodes {
+		n := s.g.Node(id)
+		if len(n.In) == 0 {
+			continue
+		}
+		for res, v := range n.Out {
+			if s.isResult(q, res) {
+				continue
+			}
+			if s.ix.Uses.IsOutput(v) {
+				return s.fail(CodeEscapeOutput, q, 0, id, v)
+			}
+			for _, user := range s.ix.Uses.Of(v) {
+				if !slices.Contains(s.nodes, user) {
+					return s.fail(CodeEscape, q, 0, user, v)
+				}
+			}
+		}
+	}
+	return true
+}
+
+func (s *search) isResult(q, res int) bool {
+	for _, r := range s.p.results {
+		if r.ref.kind == refNode && r.ref.i == q && r.ref.res == res {
+			return true
+		}
+	}
+	return false
+}
