@@ -270,9 +270,11 @@ func (d Dim) Eval(env map[string]int64) (int64, error) {
 			v = satMul(v, x)
 		}
 		sum = satAdd(sum, v)
-	}
-	if sum == math.MaxInt64 || sum == math.MinInt64 {
-		return 0, errors.New("dimension overflows 64 bits")
+		for _, x := range []int64{v, sum} {
+			if x == math.MaxInt64 || x == math.MinInt64 {
+				return 0, errors.New("dimension overflows 64 bits")
+			}
+		}
 	}
 	return sum, nil
 }
@@ -357,7 +359,7 @@ func divSyms(a, b string) (string, bool) {
 
 func satAdd(a, b int64) int64 {
 	c := a + b
-	if (a > 0) == (b > 0) && (c > 0) != (a > 0) && a != 0 && b != 0 {
+	if (a^c)&(b^c) < 0 { // the sum has another sign than both
 		if a > 0 {
 			return math.MaxInt64
 		}

@@ -3,8 +3,6 @@ package graph
 import (
 	"strings"
 	"testing"
-
-	"zmlx-rewrite/diag"
 )
 
 // splitHalf is a kernel with two results, for tests of what the op table lacks.
@@ -77,5 +75,3 @@ func TestTextRoundTrip(t *testing.T) {
 		t.Error(err)
 	}
 }
-
-var _ = diag.Pos{}

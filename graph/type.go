@@ -2,6 +2,7 @@ package graph
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 )
@@ -34,18 +35,33 @@ func (t Type) Rows() Dim {
 // maxRank bounds the dimensions of a value and the lists among attributes.
 const maxRank = 64
 
-// check reports what no value can have: a negative dimension, or more elements
-// than 64 bits can count.
+// check reports what no value can have: a negative dimension, or a size in bytes
+// that does not fit in a Dim. It bounds that size by the coefficients, since
+// inference calls it for every result and the product itself is dear.
 func (t Type) check() error {
 	if len(t.Shape) > maxRank {
 		return fmt.Errorf("%d dimensions, more than %d", len(t.Shape), maxRank)
 	}
+	size, terms, deg := int64(t.DType.Size()), 1, 0
 	for _, d := range t.Shape {
-		if n, ok := d.Const(); ok && n < 0 {
-			return fmt.Errorf("dimension %d of %s is negative", n, t)
+		sum := d.n
+		if d.p == nil && sum < 0 {
+			return fmt.Errorf("dimension %d of %s is negative", sum, t)
+		}
+		if d.p != nil {
+			all := d.all()
+			sum = 0
+			for _, x := range all {
+				sum = satAdd(sum, int64(min(abs64(x.coef), math.MaxInt64)))
+			}
+			terms = min(terms*len(all), maxTerms+1)
+			deg += degree(all[0].syms)
+		}
+		if d.n != 0 || d.p != nil { // 0 elements of a huge shape are still a huge shape
+			size = satMul(size, sum)
 		}
 	}
-	if t.Size().Mul(N(int64(t.DType.Size()))).saturated() {
+	if size == math.MaxInt64 || terms > maxTerms || deg > maxDegree {
 		return fmt.Errorf("%s is too large", t)
 	}
 	return nil

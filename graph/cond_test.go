@@ -1,0 +1,133 @@
+package graph
+
+import (
+	"math/rand/v2"
+	"testing"
+)
+
+var testCmps = []Cmp{EQ, NE, LT, LE, GT, GE}
+
+func randomCond(r *rand.Rand, depth int) Cond {
+	if depth == 0 || r.IntN(3) == 0 {
+		if r.IntN(8) == 0 {
+			return boolCond(r.IntN(2) == 0)
+		}
+		l, _ := randomDim(r, 1+r.IntN(2))
+		rhs := N(r.Int64N(12) - 2)
+		if r.IntN(3) == 0 {
+			rhs, _ = randomDim(r, 1)
+		}
+		return Compare(l, testCmps[r.IntN(len(testCmps))], rhs)
+	}
+	list := make([]Cond, 1+r.IntN(3))
+	for i := range list {
+		list[i] = randomCond(r, depth-1)
+	}
+	switch r.IntN(3) {
+	case 0:
+		return And(list...)
+	case 1:
+		return Or(list...)
+	}
+	return Not(list[0])
+}
+
+// eachEnv runs over all small values of the symbols.
+func eachEnv(f func(env map[string]int64)) {
+	for b := int64(1); b <= 5; b++ {
+		for l := int64(1); l <= 5; l++ {
+			for k := int64(1); k <= 5; k++ {
+				f(map[string]int64{"batch": b, "seq_len": l, "kv_len": k})
+			}
+		}
+	}
+}
+
+func eval(t *testing.T, c Cond, env map[string]int64) bool {
+	t.Helper()
+	b, err := c.Eval(env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// Simplifying, negating, substituting and printing keep the meaning of a
+// condition at every point where the assumption holds.
+func TestCondMeaning(t *testing.T) {
+	r := rand.New(rand.NewPCG(4, 4))
+	decided := 0
+	for range 1500 {
+		a, c := randomCond(r, 2), randomCond(r, 2)
+		given, not := c.Given(a), Not(c)
+		if given.IsTrue() != given.IsFalse() && !c.IsTrue() && !c.IsFalse() {
+			decided++
+		}
+		back, err := ParseCond(c.String())
+		if err != nil || !back.Equal(c) {
+			t.Fatalf("%s reads back as %s: %v", c, back, err)
+		}
+		seq := c.Subst(map[string]Dim{"seq_len": N(2)})
+		eachEnv(func(env map[string]int64) {
+			want := eval(t, c, env)
+			if eval(t, not, env) == want {
+				t.Fatalf("not (%s) is %s, wrong at %v", c, not, env)
+			}
+			if eval(t, a, env) && eval(t, given, env) != want {
+				t.Fatalf("(%s) given (%s) is %s, wrong at %v", c, a, given, env)
+			}
+			if env["seq_len"] == 2 && eval(t, seq, env) != want {
+				t.Fatalf("(%s) with seq_len 2 is %s, wrong at %v", c, seq, env)
+			}
+		})
+	}
+	if decided < 100 {
+		t.Errorf("only %d of 1500 conditions were decided; the test has no teeth", decided)
+	}
+}
+
+func TestCondGiven(t *testing.T) {
+	for _, c := range []struct{ cond, given, want string }{
+		{"seq_len <= 1", "seq_len == 1", "true"},
+		{"seq_len == 1", "seq_len <= 1", "true"}, // symbols are at least 1
+		{"seq_len > 1", "seq_len == 1", "false"},
+		{"batch*seq_len*8 >= 64", "batch*seq_len >= 8", "batch*seq_len*8 >= 64"},
+		{"batch*seq_len >= 64", "batch*seq_len >= 64", "true"},
+		{"batch*seq_len < 64", "batch*seq_len >= 64", "false"},
+		{"batch >= 1", "true", "true"},
+		{"batch*seq_len >= 4", "batch >= 2 && seq_len >= 2", "true"},
+		{"kv_len - seq_len >= 0", "true", "kv_len - seq_len >= 0"},
+		{"seq_len == 1 && batch <= 8", "seq_len == 1", "batch <= 8"},
+		{"seq_len == 1 || batch <= 8", "seq_len == 1", "true"},
+		{"seq_len in [1, 2]", "seq_len == 2", "true"},
+		{"seq_len == 3", "seq_len == 1 && seq_len == 2", "seq_len == 3"}, // never holds
+		{"batch > 4", "batch > 2 || batch > 8", "batch > 4"},
+	} {
+		cond, err := ParseCond(c.cond)
+		if err != nil {
+			t.Fatal(err)
+		}
+		given, err := ParseCond(c.given)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := ParseCond(c.want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := cond.Given(given); !got.Equal(want) {
+			t.Errorf("(%s) given (%s) is %s, want %s", c.cond, c.given, got, want)
+		}
+	}
+}
+
+func TestCondErrors(t *testing.T) {
+	if _, err := Compare(Sym("n"), EQ, N(1)).Eval(nil); err == nil {
+		t.Error("an unknown symbol is no error")
+	}
+	for _, text := range []string{"batch", "1", "batch + 1", "batch == 1 == 1", "batch in 3", `batch == "x"`, "$n == 1", "batch < true", "-batch", "not batch", "rows(x) == 1", "batch &&"} {
+		if c, err := ParseCond(text); err == nil {
+			t.Errorf("%q is read as %s", text, c)
+		}
+	}
+}
