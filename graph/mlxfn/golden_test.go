@@ -259,6 +259,9 @@ func TestAllocationOfHostileFiles(t *testing.T) {
 	claims := header(1)
 	claims.u64(0, 0, 0, 0, n)
 	claims.data = append(claims.data, bytes.Repeat([]byte{0}, 10*n)...)
+	more := header(1) // as many entries as bytes
+	more.u64(0, 0, 0, 0, 10*n)
+	more.data = append(more.data, bytes.Repeat([]byte{0}, 10*n)...)
 	nodes := header(1)
 	nodes.u64(0, 0, 0, 0, n)
 	for k := range n {
@@ -270,7 +273,7 @@ func TestAllocationOfHostileFiles(t *testing.T) {
 		nodes.u64(0)
 		nodes.typ(graph.Bool)
 	}
-	for name, m := range map[string]*image{"functions": functions, "repeated": repeated, "constants": constants, "inputs": inputs, "claims": claims, "nodes": nodes} {
+	for name, m := range map[string]*image{"functions": functions, "repeated": repeated, "constants": constants, "inputs": inputs, "claims": claims, "more": more, "nodes": nodes} {
 		got := allocated(func() { Read(name, m.data) })
 		t.Logf("%s: %.1f bytes a byte", name, float64(got)/float64(len(m.data)))
 		if got > uint64(64*len(m.data)) {

@@ -116,6 +116,14 @@ func TestUnknownVersion(t *testing.T) {
 	if c, _ := code(err); c != "mlxfn/primitive" || !strings.Contains(err.Error(), "DivMod is not proven for MLX 0.33.0") {
 		t.Errorf("with a partial proof: %v", err)
 	}
+	// So is one of which one probe of several is missing.
+	for _, name := range []string{"Reduce.And.mlxfn", "Reduce.Sum.mlxfn"} {
+		dir := relabelAll(probes(t, "0.32.4"), "0.33.0")
+		delete(dir, name)
+		if partial, err := CheckProbes(dir); err != nil || partial.Primitives["Reduce"] || len(partial.Failed) != 1 {
+			t.Errorf("without %s: %v %v", name, err, partial.Failed)
+		}
+	}
 	if err := Write(&bytes.Buffer{}, mustRead(t, "f", golden), proof); err != nil {
 		t.Errorf("a proof must not change a known release: %v", err)
 	}
