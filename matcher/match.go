@@ -61,9 +61,11 @@ type search struct {
 	bound  int // how many nodes are bound
 	trail  []change
 	steps  int
+	stop   bool // nothing more can be found at this anchor
 
-	anchor graph.NodeID
-	miss   Miss
+	anchor  graph.NodeID
+	miss    Miss
+	visited []graph.NodeID // of the check for convexity, in order
 }
 
 // change is an assignment that backing out takes back.
@@ -94,7 +96,7 @@ func (s *search) reset(anchor int, id graph.NodeID) {
 	for _, x := range s.p.preset {
 		s.vars[x.v] = x.attr
 	}
-	s.bound, s.trail, s.steps = 0, s.trail[:0], 0
+	s.bound, s.trail, s.steps, s.stop = 0, s.trail[:0], 0, false
 	s.anchor, s.miss = id, Miss{}
 }
 
@@ -120,6 +122,9 @@ func (s *search) undo(to int) {
 
 // fail records why an attempt stopped, if it got further than those before.
 func (s *search) fail(code string, at, item int, node graph.NodeID, value graph.ValueID) bool {
+	if s.stop {
+		return false
+	}
 	if s.miss.Code == "" || s.bound > s.miss.Matched {
 		s.miss = Miss{Pattern: s.p, Anchor: s.anchor, Matched: s.bound, Code: code, at: at, item: item, Node: node, value: value, vars: s.miss.vars[:0]}
 		s.miss.vars = append(s.miss.vars, s.vars...)
@@ -129,7 +134,10 @@ func (s *search) fail(code string, at, item int, node graph.NodeID, value graph.
 
 // node tries to bind pattern node q to graph node id and then meets the goals.
 func (s *search) node(q int, id graph.NodeID, rest []goal) bool {
-	if s.steps++; s.steps > maxSteps {
+	if s.steps++; s.stop || s.steps > maxSteps {
+		if s.stop {
+			return false
+		}
 		return s.fail(CodeFuel, q, 0, id, graph.None)
 	}
 	pn, n := &s.p.nodes[q], s.g.Node(id)
@@ -247,67 +255,95 @@ func scalarOf(l *graph.Literal) (float64, bool) {
 
 func sameNumber(a, b float64) bool { return a == b || a != a && b != b }
 
+// maxReaders bounds how many readers of one value are tried. A value that the
+// whole graph reads, such as the position, says little about which nodes belong
+// together; trying all its readers at each of them would grow with the square of
+// the layers.
+const maxReaders = 32
+
 // up finds a node of the pattern that is not bound yet but reads a bound value,
-// and tries the readers of that value.
+// and tries the readers of that value, those nearest to the anchor first.
 func (s *search) up() bool {
+	q, v := s.nextFree()
+	if q < 0 {
+		return s.complete()
+	}
+	if v == graph.None {
+		return s.fail(CodeNoReader, q, 0, s.anchor, v)
+	}
+	readers := s.ix.Uses.Of(v)
+	// Readers are in order: walk outwards from the anchor.
+	hi, _ := slices.BinarySearch(readers, s.anchor)
+	lo, tried := hi-1, 0
+	for last := graph.NodeID(-1); (lo >= 0 || hi < len(readers)) && tried < maxReaders && !s.stop; {
+		var id graph.NodeID
+		if hi >= len(readers) || lo >= 0 && s.anchor-readers[lo] <= readers[hi]-s.anchor {
+			id, lo = readers[lo], lo-1
+		} else {
+			id, hi = readers[hi], hi+1
+		}
+		if id == last || s.g.Node(id).Op != s.p.nodes[q].op || slices.Contains(s.nodes, id) {
+			continue
+		}
+		last = id
+		tried++
+		mark := len(s.trail)
+		if s.node(q, id, nil) {
+			return true
+		}
+		s.undo(mark)
+	}
+	if tried == 0 {
+		return s.fail(CodeNoReader, q, 0, s.g.Value(v).Def, v)
+	}
+	return false
+}
+
+// nextFree returns the free node of the pattern whose known operand has the
+// fewest readers, and that operand; -1 if no node is free.
+func (s *search) nextFree() (int, graph.ValueID) {
+	best, operand, least := -1, graph.None, math.MaxInt
 	for q := range s.p.nodes {
 		if s.nodes[q] >= 0 {
 			continue
 		}
-		v := s.knownOperand(q)
-		if v == graph.None {
-			continue
+		if best < 0 {
+			best = q
 		}
-		tried := graph.NodeID(-1)
-		for _, user := range s.ix.Uses.Of(v) {
-			if user == tried || s.g.Node(user).Op != s.p.nodes[q].op {
+		for _, r := range s.p.nodes[q].in {
+			v := graph.None
+			switch {
+			case r.kind == refNode && s.nodes[r.i] >= 0:
+				v = s.g.Node(s.nodes[r.i]).Out[r.res]
+			case r.kind == refValue && s.values[r.i] >= 0:
+				v = s.values[r.i]
+			}
+			if v == graph.None {
 				continue
 			}
-			tried = user
-			mark := len(s.trail)
-			if s.node(q, user, nil) {
-				return true
+			if n := len(s.ix.Uses.Of(v)); n < least {
+				best, operand, least = q, v, n
 			}
-			s.undo(mark)
-		}
-		if tried < 0 {
-			return s.fail(CodeNoReader, q, 0, s.g.Value(v).Def, v)
-		}
-		return false
-	}
-	return s.complete()
-}
-
-// knownOperand returns a bound value that pattern node q reads, or None.
-func (s *search) knownOperand(q int) graph.ValueID {
-	for _, r := range s.p.nodes[q].in {
-		switch {
-		case r.kind == refNode && s.nodes[r.i] >= 0:
-			return s.g.Node(s.nodes[r.i]).Out[r.res]
-		case r.kind == refValue && s.values[r.i] >= 0:
-			return s.values[r.i]
 		}
 	}
-	return graph.None
+	return best, operand
 }
 
 // complete checks what needs all nodes: attributes, conditions of alternatives,
 // the order of twins, and values used outside.
 func (s *search) complete() bool {
-	for q, id := range s.nodes {
-		if id < 0 {
-			return s.fail(CodeNoReader, q, 0, s.anchor, graph.None)
-		}
-	}
 	for _, group := range s.p.twins {
 		for i := 1; i < len(group); i++ {
 			if s.nodes[group[i-1]] > s.nodes[group[i]] {
-				return false // the same site, named in another order: not a miss
+				// The same site, named in another order: it is found from its first
+				// node, and there is nothing more to find from here.
+				s.stop, s.miss = true, Miss{}
+				return false
 			}
 		}
 	}
 	mark := len(s.trail)
-	if s.attrs() && s.whens() && s.escapes() {
+	if s.attrs() && s.whens() && s.escapes() && s.convex() {
 		return true
 	}
 	s.undo(mark)
@@ -412,6 +448,56 @@ func (s *search) escapes() bool {
 				}
 			}
 		}
+	}
+	return true
+}
+
+// maxConvex bounds how many nodes the check for convexity visits.
+const maxConvex = 4096
+
+// convex refuses a match with a path from one of its nodes to another that leaves
+// the match in between: replacing it would make a cycle, as when q of one layer
+// is taken together with k of the next.
+func (s *search) convex() bool {
+	last := slices.Max(s.nodes)
+	s.visited = s.visited[:0]
+	var walk func(id graph.NodeID) bool
+	walk = func(id graph.NodeID) bool {
+		for _, v := range s.g.Node(id).Out {
+			for _, user := range s.ix.Uses.Of(v) {
+				if slices.Contains(s.nodes, user) {
+					return false
+				}
+				if user > last || s.seen(user) {
+					continue
+				}
+				if len(s.visited) > maxConvex || !walk(user) {
+					return false
+				}
+			}
+		}
+		return true
+	}
+	for q, id := range s.nodes {
+		for res, v := range s.g.Node(id).Out {
+			if !s.isResult(q, res) {
+				continue // its readers are all inside
+			}
+			for _, user := range s.ix.Uses.Of(v) {
+				if user <= last && !slices.Contains(s.nodes, user) && !s.seen(user) && !walk(user) {
+					return s.fail(CodeConvex, q, 0, id, v)
+				}
+			}
+		}
+	}
+	return true
+}
+
+// seen marks a node as visited and reports whether it already was.
+func (s *search) seen(id graph.NodeID) bool {
+	if i, found := slices.BinarySearch(s.visited, id); !found {
+		s.visited = slices.Insert(s.visited, i, id)
+		return false
 	}
 	return true
 }

@@ -21,6 +21,7 @@ const (
 	CodeWhen         = "match/when"          // the condition of a fragment's spelling is false
 	CodeEscape       = "match/escape"        // an inner value is used outside
 	CodeEscapeOutput = "match/escape-output" // an inner value is a result of the graph
+	CodeConvex       = "match/convex"        // a path leaves the match and comes back
 	CodeFuel         = "match/fuel"          // too many ways to try
 )
 
@@ -91,6 +92,8 @@ func (m *Miss) Text(g *graph.Graph) (expected, observed string) {
 		return "when: " + p.whens[m.item].guard.Text, "false"
 	case CodeEscape:
 		return fmt.Sprintf("%s to be used inside the match only", p.placeOr(m.at, pn.op.Name)), fmt.Sprintf("%s reads it at %q", n.Op.Name, n.Scope)
+	case CodeConvex:
+		return "nodes of one place", fmt.Sprintf("a path from %s leaves the match and comes back to it", p.placeOr(m.at, pn.op.Name))
 	case CodeEscapeOutput:
 		return fmt.Sprintf("%s to be used inside the match only", p.placeOr(m.at, pn.op.Name)), "it is a result of the graph"
 	}

@@ -1,0 +1,157 @@
+// Package rewrite applies rules to programs: it plans which matches to take, builds
+// and checks every replacement, splits cases where a guard can be decided only when
+// the program runs, and writes down what it did.
+//
+// What it promises: the result does not depend on the order in which nodes were
+// added or rules were read; every replacement has the types of what it replaces,
+// is inside its kernel's domain, and starts fewer launches; and every site where a
+// rule applied, or nearly did, is in the result with the reason. It does not run
+// graphs and knows no engines.
+package rewrite
+
+import (
+	"zmlx-rewrite/graph"
+	"zmlx-rewrite/graph/guard"
+	"zmlx-rewrite/kernels"
+	"zmlx-rewrite/matcher"
+	"zmlx-rewrite/rules"
+)
+
+// Config is what a rewrite is made with.
+type Config struct {
+	Set     *rules.Set
+	Rules   []*rules.Rule // in order of preference among matches of one size
+	Setting guard.Setting
+	// Off gives rules that must not be applied, with the reason. They are matched
+	// all the same, so that their sites can be explained.
+	Off map[string]string
+}
+
+// Result is a rewritten program and the account of how it came about.
+type Result struct {
+	Before  *graph.Program
+	Program *graph.Program
+	Cases   []CaseResult
+	// Stop says why the rewriting ended: StopDone, or StopFuel.
+	Stop string
+}
+
+// Reasons for the end of rewriting.
+const (
+	StopDone = "no rule applies any more"
+	StopFuel = "the limit of rounds was reached"
+)
+
+// CaseResult is one case of the rewritten program.
+type CaseResult struct {
+	From   string // name of the case that it was made of
+	Name   string
+	When   graph.Cond
+	Before *graph.Graph
+	After  *graph.Graph
+	Sites  []Site
+	// Refusals are places where a rule did not apply though it nearly did.
+	Refusals []Refusal
+
+	given graph.Cond // all that holds in the case: When, and that no case before it applies
+}
+
+// Site is one place where a rule was applied.
+type Site struct {
+	Rule   *rules.Rule
+	Scope  string // of the first result: "model.layers.3.mlp"
+	Guards []GuardValue
+	Match  *matcher.Match
+	Round  int // 1 for matches in the program as loaded
+	Size   int // nodes replaced
+	Saved  int // launches saved
+	Params []*graph.Param
+	Before string // hash of the replaced values, hex
+}
+
+// GuardValue is what a guard said at a site.
+type GuardValue struct {
+	Name   string
+	Text   string
+	Values string // "seq_len = 1"
+	Cond   graph.Cond
+}
+
+// Refusal is one place where a rule did not apply.
+type Refusal struct {
+	Rule    *rules.Rule
+	Scope   string
+	Code    string
+	Matched int // nodes of the pattern that matched
+	Of      int // nodes of the pattern
+	Guard   string
+
+	expected, observed string
+	miss               *matcher.Miss
+	graph              *graph.Graph
+}
+
+// Codes of refusals beyond those of package matcher.
+const (
+	CodeGuard    = "guard/false"
+	CodeUnknown  = "symbol-unknown"
+	CodeKernel   = "kernel/domain"
+	CodeType     = "replace/type"
+	CodeBuild    = "replace/build"
+	CodeCost     = "replace/cost"
+	CodeWeights  = "weights/parameter"
+	CodeOverlap  = "plan/overlap"
+	CodeOff      = "plan/off"
+	CodeCycle    = "plan/cycle"
+	CodeNoAnchor = "match/no-op"
+)
+
+// Expected returns what the rule wanted at the place.
+func (r *Refusal) Expected() string { r.format(); return r.expected }
+
+// Observed returns what it found instead.
+func (r *Refusal) Observed() string { r.format(); return r.observed }
+
+func (r *Refusal) format() {
+	if r.miss != nil && r.expected == "" {
+		r.expected, r.observed = r.miss.Text(r.graph)
+	}
+}
+
+// Line returns the name of the pattern line where matching stopped, or "".
+func (r *Refusal) Line() string {
+	if r.miss != nil {
+		return r.miss.Line()
+	}
+	return ""
+}
+
+// Numerics composes the contracts of all rules that were applied.
+func (r *Result) Numerics() kernels.Numerics {
+	worst := kernels.Exact
+	for _, c := range r.Cases {
+		for _, s := range c.Sites {
+			worst = worse(worst, s.Rule.Numerics)
+		}
+	}
+	return worst
+}
+
+func worse(a, b kernels.Numerics) kernels.Numerics {
+	rank := map[kernels.Numerics]int{kernels.Exact: 0, kernels.Reordered: 1, kernels.Lossy: 2}
+	if rank[b] > rank[a] {
+		return b
+	}
+	return a
+}
+
+// Matches counts the sites of a rule in the case of that name.
+func (c *CaseResult) Matches(rule string) int {
+	n := 0
+	for _, s := range c.Sites {
+		if s.Rule.Name == rule {
+			n++
+		}
+	}
+	return n
+}

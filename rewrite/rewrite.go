@@ -1,0 +1,383 @@
+package rewrite
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"zmlx-rewrite/graph"
+	"zmlx-rewrite/graph/guard"
+	"zmlx-rewrite/kernels"
+	"zmlx-rewrite/matcher"
+	"zmlx-rewrite/rules"
+)
+
+// maxRounds bounds how often the result of a rewrite is rewritten again. Each
+// round saves at least one launch, so that the limit is for rules with a mistake.
+const maxRounds = 8
+
+// maxOpen bounds the conditions that one case is split by.
+const maxOpen = 6
+
+// Run rewrites a program. p is not changed; cases that no rule touches are shared.
+func Run(p *graph.Program, cfg *Config) (*Result, error) {
+	rw := &rewriter{cfg: cfg, out: &graph.Program{Name: p.Name, Params: slices.Clone(p.Params)}}
+	for _, r := range cfg.Rules {
+		ps, err := matcher.Compile(cfg.Set, r)
+		if err != nil {
+			return nil, err
+		}
+		rw.patterns = append(rw.patterns, ps)
+	}
+	rw.res = &Result{Before: p, Program: rw.out, Stop: StopDone}
+	earlier := graph.True // that no case before this one applies
+	for _, c := range p.Cases {
+		work := &CaseResult{From: c.Name, Name: c.Name, When: c.When, given: graph.And(c.When, earlier), Before: c.Graph, After: c.Graph}
+		earlier = graph.And(earlier, graph.Not(c.When))
+		if err := rw.round(work, 1); err != nil {
+			return nil, fmt.Errorf("case %s: %w", c.Name, err)
+		}
+	}
+	return rw.res, nil
+}
+
+type rewriter struct {
+	cfg      *Config
+	patterns [][]*matcher.Pattern // for each rule, largest first
+	out      *graph.Program
+	res      *Result
+}
+
+// candidate is a match whose replacement has been built beside it.
+type candidate struct {
+	rule   int
+	match  *matcher.Match
+	scope  string
+	guards []GuardValue
+	cond   graph.Cond
+	olds   []graph.ValueID
+	news   []graph.ValueID
+	params []*graph.Param
+	saved  int
+}
+
+// round matches all rules in a case, takes what it can, and goes on until nothing
+// matches. The finished case or cases are appended to the result.
+func (rw *rewriter) round(c *CaseResult, n int) error {
+	g := c.After
+	ix := matcher.NewIndex(g)
+	env := guard.Env{Setting: rw.cfg.Setting, Symbols: Symbols(g), Given: c.given}
+	f := &finder{rw: rw, ix: ix, g: g, work: nil, env: env, round: n}
+	for i := range rw.patterns {
+		f.rule(i)
+	}
+	if n == 1 {
+		c.Refusals = f.refusals
+	} else {
+		c.Refusals = append(c.Refusals, f.refusals...)
+	}
+	if len(f.found) == 0 {
+		rw.finish(c)
+		return nil
+	}
+	if n > maxRounds {
+		rw.res.Stop = StopFuel
+		rw.finish(c)
+		return nil
+	}
+	return rw.split(c, f, n, 0)
+}
+
+// split decides the conditions that stay open one by one; each way that can
+// happen becomes a case of its own.
+func (rw *rewriter) split(c *CaseResult, f *finder, n, depth int) error {
+	for _, cand := range f.found {
+		open := cand.cond.Given(c.given)
+		if open.IsTrue() || open.IsFalse() || depth >= maxOpen {
+			continue
+		}
+		yes, no := *c, *c
+		yes.When, yes.given = graph.And(c.When, open), graph.And(c.given, open)
+		yes.Name = c.Name + "_" + caseSuffix(open)
+		// Cases are tried in order: what does not meet the condition falls to the
+		// second case, whose When need not repeat it.
+		no.given = graph.And(c.given, graph.Not(open))
+		for _, sub := range []*CaseResult{&yes, &no} {
+			sub.Sites, sub.Refusals = slices.Clone(c.Sites), slices.Clone(c.Refusals)
+			if err := rw.split(sub, f, n, depth+1); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return rw.take(c, f, n)
+}
+
+func caseSuffix(c graph.Cond) string {
+	text := strings.NewReplacer(" ", "", "<=", "_le_", ">=", "_ge_", "<", "_lt_", ">", "_gt_", "==", "_eq_", "!=", "_ne_", "*", "_x_", "&&", "_and_", "||", "_or_").Replace(c.String())
+	return text
+}
+
+// take applies the candidates of a case whose conditions hold: larger ones first,
+// then in the order of rules, then of nodes.
+func (rw *rewriter) take(c *CaseResult, f *finder, n int) error {
+	order := slices.Clone(f.found)
+	slices.SortStableFunc(order, func(a, b *candidate) int {
+		if d := len(b.match.Nodes) - len(a.match.Nodes); d != 0 {
+			return d
+		}
+		if d := a.rule - b.rule; d != 0 {
+			return d
+		}
+		return slices.Compare(a.match.Nodes, b.match.Nodes)
+	})
+	owner := map[graph.NodeID]*candidate{}
+	var taken []*candidate
+	for _, cand := range order {
+		r := rw.cfg.Rules[cand.rule]
+		if cond := cand.cond.Given(c.given); !cond.IsTrue() {
+			f.refuseCase(c, cand, r)
+			continue
+		}
+		if reason, off := rw.cfg.Off[r.Name]; off {
+			c.Refusals = append(c.Refusals, Refusal{Rule: r, Scope: cand.scope, Code: CodeOff, Matched: len(cand.match.Nodes), Of: len(cand.match.Nodes), expected: "the rule to be on", observed: reason})
+			continue
+		}
+		if w := overlap(f.g, owner, cand); w != nil {
+			if w.rule != cand.rule {
+				c.Refusals = append(c.Refusals, Refusal{Rule: r, Scope: cand.scope, Code: CodeOverlap, Matched: len(cand.match.Nodes), Of: len(cand.match.Nodes),
+					expected: "nodes that no other rule takes", observed: fmt.Sprintf("%s takes them at %s", rw.cfg.Rules[w.rule].Name, w.scope)})
+			}
+			continue
+		}
+		for _, id := range cand.match.Nodes {
+			owner[id] = cand
+		}
+		taken = append(taken, cand)
+	}
+	if len(taken) == 0 {
+		rw.finish(c)
+		return nil
+	}
+	work := f.work.Clone()
+	for _, cand := range taken {
+		for i, old := range cand.olds {
+			if err := work.Replace(old, cand.news[i]); err != nil {
+				return err
+			}
+		}
+		for _, q := range cand.params {
+			if _, err := rw.out.AddParam(q); err != nil {
+				return err
+			}
+		}
+		r := rw.cfg.Rules[cand.rule]
+		c.Sites = append(c.Sites, Site{Rule: r, Scope: cand.scope, Guards: cand.guards, Match: cand.match, Round: n, Size: len(cand.match.Nodes), Saved: cand.saved, Params: cand.params})
+	}
+	if err := work.Compact(); err != nil {
+		return err
+	}
+	c.After = work
+	return rw.round(c, n+1)
+}
+
+// overlap returns the candidate that already has one of the nodes. Constants and
+// ranges are made again by whoever needs them.
+func overlap(g *graph.Graph, owner map[graph.NodeID]*candidate, c *candidate) *candidate {
+	for _, id := range c.match.Nodes {
+		if w := owner[id]; w != nil && len(g.Node(id).In) > 0 {
+			return w
+		}
+	}
+	return nil
+}
+
+func (rw *rewriter) finish(c *CaseResult) {
+	slices.SortStableFunc(c.Sites, func(a, b Site) int { return a.Round - b.Round })
+	rw.res.Cases = append(rw.res.Cases, *c)
+	rw.out.Cases = append(rw.out.Cases, graph.Case{Name: c.Name, When: c.When, Graph: c.After})
+}
+
+// finder collects candidates and refusals of one round in one case.
+type finder struct {
+	rw       *rewriter
+	ix       *matcher.Index
+	g        *graph.Graph // as matched
+	work     *graph.Graph // g with the replacements of all candidates added
+	env      guard.Env
+	round    int
+	found    []*candidate
+	refusals []Refusal
+}
+
+func (f *finder) rule(i int) {
+	r := f.rw.cfg.Rules[i]
+	matched := map[graph.NodeID]bool{}
+	best := map[graph.NodeID]*matcher.Miss{}
+	var order []graph.NodeID
+	seen := map[string]bool{}
+	for _, p := range f.rw.patterns[i] {
+		p.Find(f.ix, func(m *matcher.Match) {
+			for _, id := range m.Nodes {
+				matched[id] = true
+			}
+			key := fmt.Sprint(slices.Sorted(slices.Values(m.Nodes)))
+			if !seen[key] { // another expansion or anchor found the same nodes
+				seen[key] = true
+				f.candidate(i, r, m)
+			}
+		}, func(m *matcher.Miss) {
+			if m.Better(best[m.Anchor]) {
+				if best[m.Anchor] == nil {
+					order = append(order, m.Anchor)
+				}
+				best[m.Anchor] = m
+			}
+		})
+	}
+	if f.round > 1 {
+		return // what does not match in a rewritten graph explains nothing
+	}
+	for _, id := range order {
+		if m := best[id]; !matched[id] {
+			f.refusals = append(f.refusals, Refusal{Rule: r, Scope: f.g.Node(m.Node).Scope, Code: m.Code, Matched: m.Matched, Of: m.Pattern.Size(), miss: m, graph: f.g})
+		}
+	}
+}
+
+func (f *finder) refuse(r *rules.Rule, m *matcher.Match, scope, code, guardName, expected, observed string) {
+	if f.round > 1 {
+		return
+	}
+	f.refusals = append(f.refusals, Refusal{Rule: r, Scope: scope, Code: code, Matched: m.Pattern.Size(), Of: m.Pattern.Size(), Guard: guardName, expected: expected, observed: observed})
+}
+
+// refuseCase records that a run-time condition is false in this case.
+func (f *finder) refuseCase(c *CaseResult, cand *candidate, r *rules.Rule) {
+	for _, gv := range cand.guards {
+		if !gv.Cond.IsTrue() {
+			c.Refusals = append(c.Refusals, Refusal{Rule: r, Scope: cand.scope, Code: CodeGuard, Matched: len(cand.match.Nodes), Of: len(cand.match.Nodes), Guard: gv.Name,
+				expected: gv.Text, observed: gv.Values + " in this case"})
+			return
+		}
+	}
+}
+
+// candidate checks guards, builds the replacement, and checks it.
+func (f *finder) candidate(i int, r *rules.Rule, m *matcher.Match) {
+	_, olds := m.Results(f.g)
+	cand := &candidate{rule: i, match: m, scope: f.g.Def(olds[0]).Scope, olds: olds, cond: graph.True}
+	env := f.env
+	env.Type = func(name string) (graph.Type, bool) {
+		v, ok := m.Value(f.g, name)
+		if !ok {
+			return graph.Type{}, false
+		}
+		return f.g.Type(v), true
+	}
+	env.Var = m.Var
+	for _, gd := range r.Guards {
+		v := gd.Eval(&env)
+		if v.Cond.IsFalse() {
+			code := CodeGuard
+			if v.Unknown != "" {
+				code = CodeUnknown
+			}
+			f.refuse(r, m, cand.scope, code, gd.Name, gd.Text, gd.Values(&env))
+			return
+		}
+		cand.guards = append(cand.guards, GuardValue{gd.Name, gd.Text, gd.Values(&env), v.Cond})
+		cand.cond = graph.And(cand.cond, v.Cond)
+	}
+	if code, name, expected, observed := f.build(cand, r, &env); code != "" {
+		f.refuse(r, m, cand.scope, code, name, expected, observed)
+		return
+	}
+	f.found = append(f.found, cand)
+}
+
+// build adds the replacement to the work graph. A non-empty code says why not.
+func (f *finder) build(cand *candidate, r *rules.Rule, env *guard.Env) (code, name, expected, observed string) {
+	if f.work == nil {
+		f.work = f.g.Clone()
+	}
+	b := cand.match.Bindings(f.g)
+	b.Scope, b.Op = cand.scope, f.rw.cfg.Set.Kernels.Op
+	var err error
+	if cand.params, err = deriveWeights(f.rw.out, f.work, r, b); err != nil {
+		return CodeWeights, "", "parameters that can be rearranged", err.Error()
+	}
+	first := graph.NodeID(f.work.NumNodes())
+	lines := make([]graph.Define, len(r.Replace))
+	for k, l := range r.Replace {
+		lines[k] = graph.Define{Names: l.Names, Expr: l.Expr}
+	}
+	if err := f.work.BuildAll(lines, b); err != nil {
+		return CodeBuild, "", "a replacement that can be built", err.Error()
+	}
+	names, _ := cand.match.Results(f.g)
+	for k, result := range names {
+		v := b.Values[result]
+		cand.news = append(cand.news, v)
+		if got, want := f.work.Type(v), f.work.Type(cand.olds[k]); !got.Equal(want) {
+			return CodeType, "", fmt.Sprintf("%s of type %s", result, want), got.String()
+		}
+	}
+	launches := 0
+	for id := first; id < graph.NodeID(f.work.NumNodes()); id++ {
+		n := f.work.Node(id)
+		launches += n.Op.Launches
+		spec := f.rw.cfg.Set.Kernels.SpecOf(n.Op)
+		if spec == nil {
+			continue
+		}
+		cond, failure := f.domain(spec, n, env)
+		if failure != nil {
+			return CodeKernel, failure.Name, "operands in the kernel's domain", failure.Text
+		}
+		if !cond.IsTrue() {
+			cand.guards = append(cand.guards, GuardValue{Name: n.Op.Name, Text: cond.String(), Values: "decided when it runs", Cond: cond})
+		}
+		cand.cond = graph.And(cand.cond, cond)
+	}
+	before := 0
+	for _, id := range cand.match.Nodes {
+		before += f.g.Node(id).Op.Launches
+	}
+	if cand.saved = before - launches; cand.saved <= 0 {
+		return CodeCost, "", fmt.Sprintf("fewer than %d launches", before), fmt.Sprintf("%d", launches)
+	}
+	return "", "", "", ""
+}
+
+func (f *finder) domain(spec *kernels.Spec, n *graph.Node, env *guard.Env) (graph.Cond, *kernels.Failure) {
+	types := make([]graph.Type, len(n.In))
+	for i, v := range n.In {
+		types[i] = graph.Type{DType: graph.NoDType}
+		if v != graph.None {
+			types[i] = f.work.Type(v)
+		}
+	}
+	return spec.Check(types, n.Attrs, env)
+}
+
+// Symbols returns what batch, seq_len and kv_len stand for in a graph: the
+// dimensions of its token input, and the rows that attention sees. What the graph
+// does not define is not there.
+func Symbols(g *graph.Graph) map[string]graph.Dim {
+	env := map[string]graph.Dim{}
+	for _, id := range g.Inputs() {
+		if t := g.Type(id); g.InputName(id) == "tokens" && t.Rank() == 2 {
+			env[graph.SymBatch], env[graph.SymSeqLen] = t.Shape[0], t.Shape[1]
+		}
+	}
+	for id := range graph.NodeID(g.NumNodes()) {
+		if n := g.Node(id); n.Op.Name == "sdpa" {
+			if d, ok := n.Attr("kv_len").(graph.Dim); ok {
+				env[graph.SymKVLen] = d
+			}
+			break
+		}
+	}
+	return env
+}

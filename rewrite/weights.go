@@ -1,0 +1,250 @@
+package rewrite
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"zmlx-rewrite/graph"
+	"zmlx-rewrite/graph/syntax"
+	"zmlx-rewrite/rules"
+)
+
+// deriveWeights binds the names of a rule's weights block to new parameters. The
+// parameters are returned; they join the program when the site is taken.
+func deriveWeights(p *graph.Program, g *graph.Graph, r *rules.Rule, b *graph.Bindings) ([]*graph.Param, error) {
+	var made []*graph.Param
+	for _, line := range r.Weights {
+		c := line.Expr.(*syntax.Call)
+		q, err := derive(p, g, c, b)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", strings.Join(line.Names, ", "), err)
+		}
+		if q == nil { // made of operands that are absent
+			b.Values[line.Names[0]] = graph.None
+			continue
+		}
+		b.Values[line.Names[0]] = g.Param(q.Name, q.Type)
+		made = append(made, q)
+	}
+	return made, wholeTriplets(p, made)
+}
+
+// derive makes the parameter of one line, or nil if all its arguments are absent.
+func derive(p *graph.Program, g *graph.Graph, c *syntax.Call, b *graph.Bindings) (*graph.Param, error) {
+	d := &graph.Derived{Op: c.Fun, Axis: -2}
+	var from []*graph.Param
+	absent := 0
+	for _, a := range c.Args {
+		if a.Name != "" {
+			if err := setOption(d, g, a, b); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		name, ok := a.Value.(*syntax.Name)
+		if !ok {
+			return nil, fmt.Errorf("%s is not the name of a value", a.Value)
+		}
+		v := b.Values[name.Name]
+		if v == graph.None {
+			absent++
+			continue
+		}
+		q := p.Param(g.InputName(v))
+		if q == nil || g.Def(v).Op.Name != "param" {
+			return nil, fmt.Errorf("%s is made by %s; it must be a parameter", name.Name, g.Def(v).Op.Name)
+		}
+		from = append(from, q)
+		d.Args = append(d.Args, q.Name)
+	}
+	switch {
+	case absent > 0 && len(from) == 0:
+		return nil, nil
+	case absent > 0:
+		return nil, fmt.Errorf("some of the operands are absent, some are not")
+	case len(from) == 0:
+		return nil, fmt.Errorf("%s of nothing", c.Fun)
+	}
+	t, err := derivedType(d, from)
+	if err != nil {
+		return nil, err
+	}
+	q := &graph.Param{Name: derivedName(d), Type: t, From: d, Part: from[0].Part}
+	if src := from[0].Quant; src != nil {
+		quant := *src
+		modules := make([]string, len(from))
+		for i, f := range from {
+			if f.Quant == nil || f.Part != q.Part || f.Quant.Mode != quant.Mode || f.Quant.Bits != quant.Bits || f.Quant.GroupSize != quant.GroupSize {
+				return nil, fmt.Errorf("%s and %s are not quantized alike", from[0].Name, f.Name)
+			}
+			modules[i] = f.Quant.Module
+		}
+		quant.Module = derivedName(&graph.Derived{Op: d.Op, Args: modules, Axis: d.Axis, Start: d.Start, Stop: d.Stop})
+		q.Quant = &quant
+	}
+	return q, nil
+}
+
+// setOption reads axis=, start=, stop=, axes= and rows= of a line of weights.
+func setOption(d *graph.Derived, g *graph.Graph, a syntax.Arg, b *graph.Bindings) error {
+	if a.Name == "axes" || a.Name == "rows" {
+		list, ok := a.Value.(*syntax.List)
+		if !ok {
+			return fmt.Errorf("%s needs a list", a.Name)
+		}
+		for _, x := range list.Items {
+			n, err := number(g, x, b)
+			if err != nil {
+				return err
+			}
+			d.Perm = append(d.Perm, n)
+		}
+		return nil
+	}
+	n, err := number(g, a.Value, b)
+	if err != nil {
+		return err
+	}
+	switch a.Name {
+	case "axis":
+		d.Axis = n
+	case "start":
+		d.Start = n
+	case "stop":
+		d.Stop = n
+	default:
+		return fmt.Errorf("%s has no option %s", d.Op, a.Name)
+	}
+	return nil
+}
+
+func number(g *graph.Graph, e syntax.Expr, b *graph.Bindings) (int, error) {
+	d, err := g.EvalDim(e, b)
+	if err != nil {
+		return 0, err
+	}
+	n, ok := d.Const()
+	if !ok {
+		return 0, fmt.Errorf("%s is not a number", d)
+	}
+	return int(n), nil
+}
+
+// derivedType infers the type as the op of the same meaning would.
+func derivedType(d *graph.Derived, from []*graph.Param) (graph.Type, error) {
+	types := make([]graph.Type, len(from))
+	for i, q := range from {
+		types[i] = q.Type
+		if q.Type.DType != from[0].Type.DType {
+			return graph.Type{}, fmt.Errorf("%s has element type %s, %s has %s", from[0].Name, from[0].Type.DType, q.Name, q.Type.DType)
+		}
+	}
+	infer := func(op string, in []graph.Type, attrs ...graph.Attr) (graph.Type, error) {
+		_, out, err := graph.Infer(graph.LookupOp(op), in, attrs)
+		if err != nil {
+			return graph.Type{}, err
+		}
+		return out[0], nil
+	}
+	axis := graph.N(int64(d.Axis))
+	if d.Op != "concat" && d.Op != "stack" && len(from) != 1 {
+		return graph.Type{}, fmt.Errorf("%s takes one parameter", d.Op)
+	}
+	switch d.Op {
+	case "concat":
+		return infer("concatenate", types, axis)
+	case "stack":
+		for i, t := range types {
+			u, err := infer("expand_dims", []graph.Type{t}, graph.Dims{axis})
+			if err != nil {
+				return u, err
+			}
+			types[i] = u
+		}
+		return infer("concatenate", types, axis)
+	case "split":
+		return infer("slice", types, graph.Dims{axis}, graph.Dims{graph.N(int64(d.Start))}, graph.Dims{graph.N(int64(d.Stop))})
+	case "transpose":
+		axes := make(graph.Dims, len(d.Perm))
+		for i, n := range d.Perm {
+			axes[i] = graph.N(int64(n))
+		}
+		return infer("transpose", types, axes)
+	}
+	n, ok := types[0].Dim(d.Axis)
+	if sorted := slices.Sorted(slices.Values(d.Perm)); !ok || !n.Is(int64(len(sorted))) || slices.ContainsFunc(sorted, func(k int) bool { return sorted[k%len(sorted)] != k }) {
+		return graph.Type{}, fmt.Errorf("rows are not a permutation of axis %d of %s", d.Axis, types[0])
+	}
+	return types[0], nil
+}
+
+// derivedName names a parameter after what it is made of, so that two rules that
+// make the same one share it: "model.layers.0.mlp.gate_proj+up_proj.weight".
+func derivedName(d *graph.Derived) string {
+	switch d.Op {
+	case "split":
+		return fmt.Sprintf("%s[%d:%d]", d.Args[0], d.Start, d.Stop)
+	case "transpose", "permute":
+		return d.Args[0] + ":" + d.Op
+	}
+	parts := make([][]string, len(d.Args))
+	for i, a := range d.Args {
+		parts[i] = strings.Split(a, ".")
+	}
+	head, tail := 0, 0
+	same := func(k func([]string) string) bool {
+		for _, p := range parts {
+			if k(p) == "" || k(p) != k(parts[0]) {
+				return false
+			}
+		}
+		return true
+	}
+	at := func(i int) func([]string) string {
+		return func(p []string) string {
+			k := i
+			if k < 0 {
+				k += len(p)
+			}
+			if k < 0 || k >= len(p) {
+				return ""
+			}
+			return p[k]
+		}
+	}
+	for same(at(head)) && head < len(parts[0])-1 {
+		head++
+	}
+	for same(at(-1-tail)) && head+tail < len(parts[0])-1 {
+		tail++
+	}
+	middle := make([]string, len(parts))
+	for i, p := range parts {
+		middle[i] = strings.Join(p[head:len(p)-tail], ".")
+	}
+	name := slices.Concat(parts[0][:head], []string{strings.Join(middle, "+")}, parts[0][len(parts[0])-tail:])
+	return strings.Join(name, ".")
+}
+
+// wholeTriplets refuses to rearrange packed weights without their scales and biases.
+func wholeTriplets(p *graph.Program, made []*graph.Param) error {
+	for _, q := range made {
+		if q.Quant == nil {
+			continue
+		}
+		for i, part := range []string{"weight", "scales", "biases"} {
+			src := p.Param(q.From.Args[0])
+			if p.Param(src.Quant.Module+"."+part) == nil {
+				continue
+			}
+			found := slices.ContainsFunc(made, func(o *graph.Param) bool {
+				return o.Part == part && o.Quant != nil && o.Quant.Module == q.Quant.Module && o.From.Axis == q.From.Axis
+			})
+			if !found {
+				return fmt.Errorf("%s is rearranged without its %s", q.Name, [...]string{"weight", "scales", "biases"}[i])
+			}
+		}
+	}
+	return nil
+}
