@@ -373,3 +373,24 @@ func editDistance(a, b string) int {
 	}
 	return prev[len(b)]
 }
+
+// FormatVersion is the version of every file format that people write: rules,
+// kernels and profiles begin with "zmlx: 1".
+const FormatVersion = 1
+
+// CheckVersion checks the key "zmlx" of a file's mapping.
+func CheckVersion(root *Node) *Issue {
+	n := root.Get("zmlx")
+	if n == nil {
+		return root.Errorf("file/version", "the file does not say which version of the language it is in").
+			WithHint("begin it with the line `zmlx: %d`", FormatVersion)
+	}
+	v, issue := n.Int()
+	if issue != nil {
+		return issue
+	}
+	if v != FormatVersion {
+		return n.Errorf("file/version", "the file is in version %d of the language; this program reads version %d", v, FormatVersion)
+	}
+	return nil
+}
