@@ -410,9 +410,17 @@ func reduceSum(c *Call) ([]Type, error) {
 
 func inferArgReduce(c *Call) ([]Type, error) { return one(Type{Uint32, c.reduced()}) }
 func inferLogSumExp(c *Call) ([]Type, error) {
+	// Along other axes than the last, MLX subtracts the largest in the type itself.
+	if axes := c.Dims("axis"); c.In[0].DType == Bool && !slices.Equal(axes, Dims{N(-1)}) {
+		return c.errorf("bool is supported along the last axis only")
+	}
 	return one(Type{atLeastFloat(c.In[0].DType), c.reduced()})
 }
 func inferSoftmax(c *Call) ([]Type, error) {
+	// Along another axis, MLX gives the type of the operand: zeros and ones.
+	if t := c.In[0].DType; t != atLeastFloat(t) && !c.Dim("axis").Is(-1) {
+		return c.errorf("%s is supported along the last axis only", t)
+	}
 	return one(Type{atLeastFloat(c.In[0].DType), c.In[0].Shape})
 }
 func inferCumsum(c *Call) ([]Type, error) {

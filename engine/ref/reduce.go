@@ -120,6 +120,21 @@ func reduceMin(c *call, in []*array) (*array, error) {
 	return extreme(c, in, func(order int) bool { return order < 0 })
 }
 
+// truth is "not 0" of each element; of a complex number, of either part, unlike
+// the conversion to bool, which looks at the real part.
+func truth(a *array) *array {
+	if a.t != graph.Complex64 {
+		return convert(a, graph.Bool)
+	}
+	out := newArray(graph.Bool, a.shape)
+	for i, x := range a.complexes() {
+		if x != 0 {
+			out.data[i] = 1
+		}
+	}
+	return out
+}
+
 func reduceAll(c *call, in []*array) (*array, error) {
 	a, n := reduction(c, truth(in[0]))
 	return fromInts(graph.Bool, c.shape, fold(a.ints(), n, size(c.shape), accumulate(1, func(p, x int64) int64 { return p & x }))), nil

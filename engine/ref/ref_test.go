@@ -107,44 +107,36 @@ func TestKVAppendOwnership(t *testing.T) {
 	}
 }
 
-func TestStepRefusesWrongInputs(t *testing.T) {
+func TestKVAppendBeyondTheCapacity(t *testing.T) {
 	e := New()
-	good := func() map[string]engine.Tensor {
-		return map[string]engine.Tensor{
+	for _, at := range []byte{4, 255} {
+		_, err := engine.Run(context.Background(), e, appendGraph(t, false), nil, map[string]engine.Tensor{
 			"cache": mustTensor(t, e, graph.Float32, []int{1, 1, 4, 2}, make([]byte, 32)),
 			"row":   mustTensor(t, e, graph.Float32, []int{1, 1, 1, 2}, floats(1, 2)),
-			"at":    mustTensor(t, e, graph.Int32, nil, []byte{4, 0, 0, 0}),
+			"at":    mustTensor(t, e, graph.Int32, nil, []byte{at, 0, 0, 0}),
+		}, nil)
+		if err == nil {
+			t.Errorf("a row was written at %d of 4", at)
 		}
 	}
-	p, err := engine.Program(appendGraph(t, false))
+}
+
+func TestIndexOutsideTheAxis(t *testing.T) {
+	g := graph.New()
+	a, i := g.Input("a", graph.T(graph.Float32, graph.N(3))), g.Input("i", graph.T(graph.Int32))
+	out, err := g.Add(graph.LookupOp("take"), "", []graph.ValueID{a, i}, graph.N(0))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := e.Load(context.Background(), p, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, change := range map[string]func(map[string]engine.Tensor){
-		"beyond the capacity": func(in map[string]engine.Tensor) {},
-		"missing":             func(in map[string]engine.Tensor) { delete(in, "at") },
-		"one too many":        func(in map[string]engine.Tensor) { in["more"] = in["at"] },
-		"nil":                 func(in map[string]engine.Tensor) { in["at"] = nil },
-		"type":                func(in map[string]engine.Tensor) { in["at"] = mustTensor(t, e, graph.Int64, nil, make([]byte, 8)) },
-		"rank":                func(in map[string]engine.Tensor) { in["at"] = mustTensor(t, e, graph.Int32, []int{1}, make([]byte, 4)) },
-		"shape": func(in map[string]engine.Tensor) {
-			in["row"] = mustTensor(t, e, graph.Float32, []int{1, 1, 1, 3}, make([]byte, 12))
-		},
-		"released": func(in map[string]engine.Tensor) { in["at"].Release() },
-	} {
-		in := good()
-		change(in)
-		if _, err := s.Step(context.Background(), in, nil); err == nil {
-			t.Errorf("%s: no error", name)
-		} else {
-			t.Logf("%s: %v", name, err)
+	g.Output("out", out[0])
+	e := New()
+	for index, ok := range map[float64]bool{-4: false, -3: true, 2: true, 3: false} {
+		_, err := engine.Run(context.Background(), e, g, nil, map[string]engine.Tensor{
+			"a": mustTensor(t, e, graph.Float32, []int{3}, floats(1, 2, 3)),
+			"i": mustTensor(t, e, graph.Int32, nil, graph.AppendElem(nil, graph.Int32, index)),
+		}, nil)
+		if (err == nil) != ok {
+			t.Errorf("index %v: %v", index, err)
 		}
-	}
-	if _, err := e.NewTensor(graph.Float32, []int{2, -1}, nil); err == nil {
-		t.Error("a negative dimension made a tensor")
 	}
 }
