@@ -9,20 +9,23 @@ time=${1:-5s}
 
 found=0
 failed=
-for dir in $(go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.Dir}}{{end}}' "${@:-./...}"); do
-	# The names come from the sources: `go test -list` would compile every package.
-	for target in $(grep -hoE '^func Fuzz[A-Za-z0-9_]*' "$dir"/*_test.go | sed 's/^func //' | sort -u); do
-		found=$((found + 1))
-		printf 'fuzz %-60s ' "${dir#"$ROOT"/} $target"
-		log=$CACHE/fuzz.log
-		if go test "$dir" -run '^$' -fuzz "^$target\$" -fuzztime "$time" >"$log" 2>&1; then
-			sed -n 's/.*execs: \([0-9]*\).*/\1/p' "$log" | tail -n 1 | sed 's/$/ runs/'
-		else
-			echo FAILED
-			tail -n 40 "$log"
-			failed="$failed $target"
-		fi
-	done
-done
+log=$CACHE/fuzz.log
+# The names come from the sources: `go test -list` would compile every package.
+while read -r target dir; do
+	found=$((found + 1))
+	printf 'fuzz %-60s ' "${dir#"$ROOT"/} $target"
+	if go test "$dir" -run '^$' -fuzz "^$target\$" -fuzztime "$time" >"$log" 2>&1 </dev/null; then
+		sed -n 's/.*execs: \([0-9]*\).*/\1/p' "$log" | tail -n 1 | sed 's/$/ runs/'
+	else
+		echo FAILED
+		tail -n 40 "$log"
+		failed="$failed $target"
+	fi
+done < <(
+	go list -f '{{$d := .Dir}}{{range .TestGoFiles}}{{$d}}/{{.}}{{"\n"}}{{end}}{{range .XTestGoFiles}}{{$d}}/{{.}}{{"\n"}}{{end}}' "${@:-./...}" |
+		while read -r file; do
+			[ -z "$file" ] || sed -n "s|^func \(Fuzz[A-Za-z0-9_]*\)(.*|\1 $(dirname "$file")|p" "$file"
+		done
+)
 echo "fuzz: $found targets, $time each${failed:+; FAILED:$failed}"
 [ -z "$failed" ]

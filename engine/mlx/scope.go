@@ -119,14 +119,14 @@ func handles(list []array) (*C.mlx_array, C.size_t) {
 
 // place is the source line that mlx-c adds to a message; it names a path of the
 // machine that built it.
-var place = regexp.MustCompile(` at [^ ]+:\d+$`)
+var place = regexp.MustCompile(`(?s)^(.*) at [^:]*\.cpp:\d+$`)
 
 // lastError takes the message of the call that just failed.
 func lastError(op string) error {
 	if !C.zr_on_thread() {
 		return diag.Errorf("mlx/thread", diag.Pos{}, "%s: called from outside of the MLX thread", op)
 	}
-	text := place.ReplaceAllString(C.GoString(C.zr_message()), "")
+	text := place.ReplaceAllString(C.GoString(C.zr_message()), "$1")
 	C.zr_clear()
 	if text == "" {
 		text = "failed without a message"
