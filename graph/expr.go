@@ -153,14 +153,7 @@ func condOf(e syntax.Expr, atoms *int) (Cond, error) {
 			if err != nil {
 				return Cond{}, err
 			}
-			r, err := DimOf(e.Y)
-			if err != nil {
-				return Cond{}, err
-			}
-			if l.Sub(r).saturated() {
-				return Cond{}, errAt(e, "the difference of both sides is too large")
-			}
-			return Compare(l, Cmp(e.Op), r), nil
+			return compare(l, Cmp(e.Op), e.Y)
 		case "in":
 			l, err := DimOf(e.X)
 			if err != nil {
@@ -175,16 +168,27 @@ func condOf(e syntax.Expr, atoms *int) (Cond, error) {
 				if *atoms++; *atoms > maxAtoms {
 					return Cond{}, errAt(e, "a condition of more than %d parts", maxAtoms)
 				}
-				r, err := DimOf(item)
+				c, err := compare(l, EQ, item)
 				if err != nil {
 					return Cond{}, err
 				}
-				out = Or(out, Compare(l, EQ, r))
+				out = Or(out, c)
 			}
 			return out, nil
 		}
 	}
 	return Cond{}, errAt(e, "expected a comparison")
+}
+
+func compare(l Dim, op Cmp, e syntax.Expr) (Cond, error) {
+	r, err := DimOf(e)
+	if err != nil {
+		return Cond{}, err
+	}
+	if l.Sub(r).saturated() {
+		return Cond{}, errAt(e, "the difference of both sides is too large")
+	}
+	return Compare(l, op, r), nil
 }
 
 // ReadType reads a type from p: "float16[batch, 1, 576]".

@@ -114,9 +114,13 @@ type paramLine struct {
 	text string
 }
 
-// broken stands for the values of a line that could not be read. Lines that use
-// them are not reported: their own mistakes, if any, cannot be told.
-const broken ValueID = -2
+const (
+	// broken stands for the values of a line that could not be read. Lines that
+	// use them are not reported: their own mistakes, if any, cannot be told.
+	broken ValueID = -2
+	// unfinished stands for the values of the line that is being read.
+	unfinished ValueID = -3
+)
 
 var errBroken = errors.New("uses the result of a line that could not be read")
 
@@ -461,7 +465,7 @@ func (r *textReader) define(at int, name string, id ValueID) error {
 
 // value finds an operand or an output.
 func (r *textReader) value(at int, name string) (ValueID, error) {
-	if id, ok := r.values[name]; ok {
+	if id, ok := r.values[name]; ok && id != unfinished {
 		if id == broken {
 			return id, errBroken
 		}
@@ -548,10 +552,15 @@ func (r *textReader) node(p *syntax.Parser) error {
 		}
 		names = append(names, name)
 	}
-	for i, name := range names { // so that one wrong line is not reported at each use
-		if err := r.define(offsets[i], name, broken); err != nil {
+	for i, name := range names {
+		if err := r.define(offsets[i], name, unfinished); err != nil {
 			return err
 		}
+		defer func() { // so that one wrong line is not reported at each use
+			if r.values[name] == unfinished {
+				r.values[name] = broken
+			}
+		}()
 	}
 	if err := p.Expect("="); err != nil {
 		return err

@@ -141,7 +141,12 @@ func (e *Call) String() string {
 	}
 	return QuoteName(e.Fun) + "(" + strings.Join(parts, ", ") + ")"
 }
-func (e *Unary) String() string { return e.Op + operand(e.X, unaryLevel) }
+func (e *Unary) String() string {
+	if n, ok := e.X.(*Number); ok && e.Op == "-" && !strings.HasPrefix(n.Text, "-") {
+		return "-(" + n.Text + ")" // "-1" would be a number
+	}
+	return e.Op + operand(e.X, unaryLevel)
+}
 func (e *Binary) String() string {
 	p := precedence[e.Op]
 	left := p
