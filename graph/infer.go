@@ -43,6 +43,21 @@ func unaryFloat(c *Call) ([]Type, error) {
 	return one(Type{atLeastFloat(c.In[0].DType), c.In[0].Shape})
 }
 
+// unaryReal and unaryRealFloat are for functions that MLX has for real numbers only.
+func unaryReal(c *Call) ([]Type, error) {
+	if c.In[0].DType == Complex64 {
+		return c.errorf("complex numbers are not supported")
+	}
+	return one(c.In[0])
+}
+
+func unaryRealFloat(c *Call) ([]Type, error) {
+	if c.In[0].DType == Complex64 {
+		return c.errorf("complex numbers are not supported")
+	}
+	return unaryFloat(c)
+}
+
 func unaryAbs(c *Call) ([]Type, error) {
 	if c.In[0].DType == Complex64 {
 		return one(Type{Float32, c.In[0].Shape})
@@ -70,15 +85,23 @@ func binaryAs(c *Call, t DType) ([]Type, error) {
 
 func (c *Call) promoted() DType { return Promote(c.In[0].DType, c.In[1].DType) }
 
-func binaryPromote(c *Call) ([]Type, error) {
-	if c.Op.Name == "remainder" && c.promoted() == Complex64 {
+func binaryPromote(c *Call) ([]Type, error) { return binaryAs(c, c.promoted()) }
+func binaryFloat(c *Call) ([]Type, error)   { return binaryAs(c, atLeastFloat(c.promoted())) }
+func binaryBool(c *Call) ([]Type, error)    { return binaryAs(c, Bool) }
+
+func binaryReal(c *Call) ([]Type, error) {
+	if c.promoted() == Complex64 {
 		return c.errorf("complex numbers are not supported")
 	}
-	return binaryAs(c, c.promoted())
+	return binaryPromote(c)
 }
-func binarySubtract(c *Call) ([]Type, error) { return binaryAs(c, c.promoted()) }
-func binaryFloat(c *Call) ([]Type, error)    { return binaryAs(c, atLeastFloat(c.promoted())) }
-func binaryBool(c *Call) ([]Type, error)     { return binaryAs(c, Bool) }
+
+func binaryRealFloat(c *Call) ([]Type, error) {
+	if c.promoted() == Complex64 {
+		return c.errorf("complex numbers are not supported")
+	}
+	return binaryFloat(c)
+}
 
 func binaryBits(c *Call) ([]Type, error) {
 	t := c.promoted()
@@ -194,8 +217,9 @@ func inferAddmm(c *Call) ([]Type, error) {
 	if err != nil {
 		return c.errorf("%w", err)
 	}
-	t := Promote(Promote(c.In[1].DType, c.In[2].DType), c.In[0].DType)
-	if !t.IsFloat() && t != Complex64 {
+	product := Promote(c.In[1].DType, c.In[2].DType)
+	t := Promote(product, c.In[0].DType)
+	if !t.IsFloat() && (t != Complex64 || product.IsInteger() || product == Bool) { // MLX adds complex c in a second step
 		return c.errorf("needs floating-point operands, got %s", t)
 	}
 	return one(Type{t, shape})

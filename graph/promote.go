@@ -1,7 +1,7 @@
 package graph
 
 // promotion is MLX's table of result types (mlx/dtype.cpp, after JAX). Rows and
-// columns are in the order of DType. engine/mlx tests it against the library.
+// columns are in the order of DType. infer_mlx_test.go tests it against the library.
 var promotion = func() (m [numDTypes][numDTypes]DType) {
 	const (
 		b, u1, u2, u4, u8 = Bool, Uint8, Uint16, Uint32, Uint64
