@@ -28,7 +28,7 @@ func (m *machine) args(e argExprs, sc *scope) args {
 }
 
 // bind gives each parameter its argument or absent. Too many arguments and
-// unknown names are errors.
+// unknown names are errors. A parameter "" can only be given by position.
 func (a args) bind(m *machine, line int, name string, params ...string) []any {
 	out := make([]any, len(params))
 	for i := range out {

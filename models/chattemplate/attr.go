@@ -30,8 +30,8 @@ func (m *machine) attr(line int, x any, name string) any {
 		}
 	case *loop:
 		return m.loopAttr(line, x, name)
-	case function:
-		m.unsupported(line, "attribute %q of a function", name)
+	case function, markup:
+		m.unsupported(line, "attribute %q of a %s", name, typeName(x))
 	}
 	if f, ok := m.method(line, x, name); ok {
 		return f
@@ -104,7 +104,7 @@ func (m *machine) method(line int, x any, name string) (any, bool) {
 
 var dictMethods = map[string]func(m *machine, line int, d *Dict, a args) any{
 	"get": func(m *machine, line int, d *Dict, a args) any {
-		v := a.bind(m, line, "get", "key", "default")
+		v := a.bind(m, line, "get", "", "")
 		if key, ok := v[0].(string); ok {
 			if x, ok := d.vals[key]; ok {
 				return x

@@ -142,6 +142,9 @@ func (m *machine) binary(e *binaryExpr, sc *scope) any {
 	case lok && rok:
 		return m.floatOp(line, e.op, lf, rf)
 	case e.op == "+":
+		if v, ok := m.joinMarkup(line, l, r); ok {
+			return v
+		}
 		if v, ok := m.join(line, l, r); ok {
 			return v
 		}
@@ -154,7 +157,7 @@ func (m *machine) binary(e *binaryExpr, sc *scope) any {
 			return v
 		}
 	case e.op == "%":
-		if _, ok := l.(string); ok {
+		if isType[string](plain(l)) {
 			m.unsupported(line, "formatting with %%")
 		}
 	}
@@ -180,6 +183,25 @@ func (m *machine) join(line int, l, r any) (any, bool) {
 	}
 	return nil, false
 }
+
+// joinMarkup is + with what the filter safe made: it escapes its neighbours.
+func (m *machine) joinMarkup(line int, l, r any) (any, bool) {
+	a, lsafe := l.(markup)
+	b, rsafe := r.(markup)
+	if s, ok := l.(string); ok && rsafe {
+		a, lsafe = markup(escapeHTML.Replace(s)), true
+	}
+	if s, ok := r.(string); ok && lsafe {
+		b, rsafe = markup(escapeHTML.Replace(s)), true
+	}
+	if !lsafe || !rsafe {
+		return nil, false
+	}
+	m.charge(line, len(a)+len(b))
+	return a + b, true
+}
+
+var escapeHTML = strings.NewReplacer("&", "&amp;", ">", "&gt;", "<", "&lt;", "'", "&#39;", `"`, "&#34;")
 
 // repeat is * of a string, list or tuple and a number.
 func (m *machine) repeat(line int, v any, n int) (any, bool) {
@@ -313,9 +335,9 @@ func (m *machine) comparison(e *compareExpr, sc *scope) any {
 
 // contains is Python's in.
 func (m *machine) contains(line int, box, v any) bool {
-	switch box := box.(type) {
+	switch box := plain(box).(type) {
 	case string:
-		s, ok := v.(string)
+		s, ok := plain(v).(string)
 		if !ok {
 			m.typeError(line, "%s cannot be in a string", m.describe(v))
 		}
@@ -365,7 +387,7 @@ func (m *machine) index(line int, x, i any) any {
 			}
 			return v
 		}
-	case *sequence:
+	case *sequence, markup:
 		m.unsupported(line, "an index into a %s", typeName(x))
 	}
 	// As Jinja2: what is no item may be an attribute.
@@ -415,12 +437,8 @@ func (m *machine) slice(e *sliceExpr, sc *scope) any {
 		items = m.items(line, x)
 	case []any, tuple:
 		items, _ = elements(x)
-	case undefined:
-		m.typeError(line, "%s has no items", x.what)
-	case *sequence:
-		m.unsupported(line, "a slice of a %s", typeName(x))
-	default: // as any item that is not there
-		return undefined{"a part of " + m.describe(x)}
+	default:
+		m.typeError(line, "%s has no parts", m.describe(x))
 	}
 	bound := func(e expr, otherwise int) (int, bool) {
 		if e == nil {

@@ -329,13 +329,9 @@ func (p *parser) dotted() string {
 	return name
 }
 
-// checkFilter refuses unknown filters at once, with their line. "safe" is left to
-// output.
+// checkFilter refuses unknown filters at once, with their line.
 func (p *parser) checkFilter(f *filterExpr) {
 	if _, ok := filters[f.name]; ok {
-		return
-	}
-	if f.name == "safe" && p.cur().kind == tokPrintEnd {
 		return
 	}
 	fail(p.name, f.at(), "template/unsupported", hintReport, "filter %q", f.name)

@@ -18,17 +18,31 @@ func init() {
 	text := func(name string, f func(m *machine, line int, s string) string) filter {
 		return func(m *machine, line int, x any, a args) any {
 			a.bind(m, line, name)
-			return f(m, line, m.str(line, x))
+			return f(m, line, m.text(line, name, x))
 		}
 	}
 	filters = map[string]filter{
-		"tojson":     tojson,
-		"string":     text("string", func(_ *machine, _ int, s string) string { return s }),
+		"tojson": tojson,
+		"string": func(m *machine, line int, x any, a args) any {
+			a.bind(m, line, "string")
+			if isType[markup](x) {
+				return x
+			}
+			return m.str(line, x)
+		},
+		"safe": func(m *machine, line int, x any, a args) any {
+			a.bind(m, line, "safe")
+			return markup(m.str(line, x))
+		},
 		"upper":      text("upper", (*machine).upper),
 		"lower":      text("lower", (*machine).lower),
 		"capitalize": text("capitalize", (*machine).capitalize),
 		"trim": func(m *machine, line int, x any, a args) any {
-			return stringMethods["strip"](m, line, m.str(line, x), a)
+			chars := a.bind(m, line, "trim", "chars")
+			if chars[0] == absent {
+				chars = nil
+			}
+			return stringMethods["strip"](m, line, m.text(line, "trim", x), args{pos: chars})
 		},
 		"replace": func(m *machine, line int, x any, a args) any {
 			v := a.bind(m, line, "replace", "old", "new", "count")
@@ -39,7 +53,7 @@ func init() {
 			if v[2] != nil {
 				limit = m.intArg(line, "replace", v[2], -1)
 			}
-			return m.replace(line, m.str(line, x), m.str(line, v[0]), m.str(line, v[1]), limit)
+			return m.replace(line, m.text(line, "replace", x), m.str(line, v[0]), m.str(line, v[1]), limit)
 		},
 		"indent":  indent,
 		"default": defaultTo,
@@ -58,6 +72,8 @@ func init() {
 		"dictsort":   dictsort,
 		"sort":       sortItems,
 		"unique":     unique,
+		"min":        extreme("min", -1),
+		"max":        extreme("max", 1),
 		"int":        toInt,
 		"map":        mapItems,
 		"select":     choose("select", false, true),
@@ -65,6 +81,14 @@ func init() {
 		"selectattr": choose("selectattr", true, true),
 		"rejectattr": choose("rejectattr", true, false),
 	}
+}
+
+// text is str for filters that would give markup for markup.
+func (m *machine) text(line int, filter string, x any) string {
+	if isType[markup](x) {
+		m.unsupported(line, "filter %q after safe", filter)
+	}
+	return m.str(line, x)
 }
 
 func defaultTo(m *machine, line int, x any, a args) any {
@@ -80,7 +104,7 @@ func defaultTo(m *machine, line int, x any, a args) any {
 
 func length(m *machine, line int, x any, a args) any {
 	a.bind(m, line, "length")
-	switch x := x.(type) {
+	switch x := plain(x).(type) {
 	case string:
 		m.charge(line, len(x)/16)
 		return utf8.RuneCountInString(x)
@@ -258,8 +282,16 @@ func (m *machine) path(line int, x, attribute, otherwise any) any {
 	return x
 }
 
+// itemsIfAny is for map, select and their like, which take anything false for empty.
+func (m *machine) itemsIfAny(line int, x any) []any {
+	if !truthy(x) {
+		return nil
+	}
+	return m.items(line, x)
+}
+
 func mapItems(m *machine, line int, x any, a args) any {
-	list := m.items(line, x)
+	list := m.itemsIfAny(line, x)
 	m.charge(line, 16*len(list))
 	out := make([]any, len(list))
 	if len(a.pos) == 0 {
@@ -304,7 +336,7 @@ func choose(name string, byAttr, keep bool) filter {
 			check, a.pos = t, a.pos[1:]
 		}
 		var out []any
-		for _, item := range m.items(line, x) {
+		for _, item := range m.itemsIfAny(line, x) {
 			m.steps++
 			v := item
 			if byAttr {

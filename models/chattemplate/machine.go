@@ -191,20 +191,22 @@ func (m *machine) forLoop(s *forStmt, sc *scope, out *strings.Builder) {
 		}
 		items = kept
 	}
-	if len(items) == 0 {
-		m.run(s.els_, sc.inner(), out)
-		return
-	}
 	l := &loop{items: items}
+	whole := false
 	for i, item := range items {
 		l.i = i
 		in := sc.inner()
 		in.vars["loop"] = l
 		m.charge(s.at(), 64)
 		m.assign(s.target, item, in)
-		if m.run(s.body, in, out) == flowBreak {
+		f := m.run(s.body, in, out)
+		if f == flowBreak {
 			break
 		}
+		whole = whole || f == flowNext
+	}
+	if !whole { // as Jinja2: the else also follows if no round came to its end
+		m.run(s.els_, sc.inner(), out)
 	}
 }
 

@@ -38,11 +38,11 @@ var stringMethods = map[string]stringMethod{
 	}),
 
 	"replace": func(m *machine, line int, s string, a args) any {
-		v := a.bind(m, line, "replace", "old", "new", "count")
+		v := a.bind(m, line, "replace", "", "", "")
 		return m.replace(line, s, m.strArg(line, "replace", v[0]), m.strArg(line, "replace", v[1]), m.intArg(line, "replace", v[2], -1))
 	},
 	"join": func(m *machine, line int, s string, a args) any {
-		items := m.items(line, a.bind(m, line, "join", "iterable")[0])
+		items := m.items(line, a.bind(m, line, "join", "")[0])
 		parts := make([]string, len(items))
 		for i, item := range items {
 			parts[i] = m.strArg(line, "join", item)
@@ -55,7 +55,7 @@ var stringMethods = map[string]stringMethod{
 	},
 	"find": func(m *machine, line int, s string, a args) any {
 		m.charge(line, len(s)/16)
-		i := strings.Index(s, m.strArg(line, "find", a.bind(m, line, "find", "sub")[0]))
+		i := strings.Index(s, m.strArg(line, "find", a.bind(m, line, "find", "")[0]))
 		if i < 0 {
 			return -1
 		}
@@ -63,7 +63,7 @@ var stringMethods = map[string]stringMethod{
 	},
 	"count": func(m *machine, line int, s string, a args) any {
 		m.charge(line, len(s)/16)
-		return strings.Count(s, m.strArg(line, "count", a.bind(m, line, "count", "sub")[0]))
+		return strings.Count(s, m.strArg(line, "count", a.bind(m, line, "count", "")[0]))
 	},
 	"format": func(m *machine, line int, s string, a args) any {
 		return m.format(line, s, a)
@@ -72,7 +72,7 @@ var stringMethods = map[string]stringMethod{
 
 func stripMethod(name string, strip func(string, func(rune) bool) string) stringMethod {
 	return func(m *machine, line int, s string, a args) any {
-		chars := a.bind(m, line, name, "chars")[0]
+		chars := a.bind(m, line, name, "")[0]
 		m.charge(line, len(s)/16)
 		if chars == absent || chars == nil {
 			return strip(s, isSpace)
@@ -89,7 +89,7 @@ func stripMethod(name string, strip func(string, func(rune) bool) string) string
 
 func affixMethod(name string, has func(s, affix string) bool) stringMethod {
 	return func(m *machine, line int, s string, a args) any {
-		affix := a.bind(m, line, name, "affix")[0]
+		affix := a.bind(m, line, name, "")[0]
 		if several, ok := affix.(tuple); ok {
 			for _, x := range several {
 				if has(s, m.strArg(line, name, x)) {

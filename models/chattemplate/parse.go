@@ -122,7 +122,7 @@ func (p *parser) stmts(ends ...string) []stmt {
 			out = append(out, &textStmt{pos(t.line), t.text})
 		case tokPrint:
 			p.i++
-			out = append(out, &printStmt{pos(t.line), p.output()})
+			out = append(out, &printStmt{pos(t.line), p.tuple(true)})
 			p.expect(tokPrintEnd, `"}}"`)
 		default: // tokBlock
 			if name := p.tokens[p.i+1]; name.kind == tokName && (slices.Contains(ends, name.text) || strings.HasPrefix(name.text, "end") && len(ends) == 0) {
@@ -132,16 +132,6 @@ func (p *parser) stmts(ends ...string) []stmt {
 			out = append(out, p.tag())
 		}
 	}
-}
-
-// output is what {{ }} holds. "safe" as the last filter marks HTML; without
-// escaping that changes nothing, and nowhere else could it be seen.
-func (p *parser) output() expr {
-	e := p.tuple(true)
-	if f, ok := e.(*filterExpr); ok && f.name == "safe" && len(f.args.pos)+len(f.args.kw) == 0 {
-		return f.x
-	}
-	return e
 }
 
 func (p *parser) tag() stmt {

@@ -63,6 +63,26 @@ func dictsort(m *machine, line int, x any, a args) any {
 	})
 }
 
+// extreme is min (sign -1) or max (sign 1): the first of the best.
+func extreme(name string, sign int) filter {
+	return func(m *machine, line int, x any, a args) any {
+		v := a.bind(m, line, name, "case_sensitive", "attribute")
+		list := m.items(line, x)
+		if len(list) == 0 {
+			return undefined{"the " + name + " of no items"}
+		}
+		best := list[0]
+		key := m.sortKey(line, best, v[1], boolArg(v[0]))
+		for _, item := range list[1:] {
+			m.steps++
+			if k := m.sortKey(line, item, v[1], boolArg(v[0])); m.compare(line, k, key, 0)*sign > 0 {
+				best, key = item, k
+			}
+		}
+		return best
+	}
+}
+
 // unique keeps the first of equal strings or numbers.
 func unique(m *machine, line int, x any, a args) any {
 	v := a.bind(m, line, "unique", "case_sensitive", "attribute")

@@ -21,7 +21,7 @@ func init() {
 		"true":      is("true", func(x any) bool { return x == true }),
 		"false":     is("false", func(x any) bool { return x == false }),
 		"boolean":   is("boolean", isType[bool]),
-		"string":    is("string", isType[string]),
+		"string":    is("string", func(x any) bool { return isType[string](plain(x)) }),
 		"integer":   is("integer", isType[int]),
 		"float":     is("float", isType[float64]),
 		"number": is("number", func(x any) bool {
@@ -67,7 +67,7 @@ func isUndefined(x any) bool { return isType[undefined](x) }
 // isSequence: what has a length and items, as Jinja2 asks for it. A mapping and an
 // undefined value do.
 func isSequence(x any) bool {
-	switch x.(type) {
+	switch plain(x).(type) {
 	case string, []any, tuple, *Dict, undefined:
 		return true
 	}

@@ -45,7 +45,7 @@ func tojson(m *machine, line int, x any, a args) any {
 func (m *machine) json(line int, b *strings.Builder, v any, style jsonStyle, depth int) {
 	m.level(line, depth)
 	before := b.Len()
-	switch v := v.(type) {
+	switch v := plain(v).(type) {
 	case nil:
 		b.WriteString("null")
 	case bool:

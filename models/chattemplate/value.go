@@ -20,7 +20,10 @@ type (
 		sized bool // dict.items() and the like have a length, generators have none
 	}
 	namespace struct{ vars map[string]any }
-	function  struct {
+	// markup is what the filter safe makes of a string. Printed, or in ~, it is that
+	// string; + escapes its neighbours; methods and most filters are refused.
+	markup   string
+	function struct {
 		name string
 		call func(m *machine, line int, a args) any
 	}
@@ -37,6 +40,8 @@ func truthy(v any) bool {
 	case float64:
 		return v != 0
 	case string:
+		return v != ""
+	case markup:
 		return v != ""
 	case []any:
 		return len(v) > 0
@@ -63,6 +68,8 @@ func typeName(v any) string {
 		return "float"
 	case string:
 		return "str"
+	case markup:
+		return "Markup"
 	case []any:
 		return "list"
 	case tuple:
@@ -115,6 +122,7 @@ func elements(v any) ([]any, bool) {
 func (m *machine) equal(line int, a, b any, depth int) bool {
 	m.level(line, depth)
 	m.charge(line, 1)
+	a, b = plain(a), plain(b)
 	if ai, af, aInt, ok := number(a); ok {
 		bi, bf, bInt, ok := number(b)
 		if !ok {
@@ -205,12 +213,22 @@ func (m *machine) compare(line int, a, b any, depth int) int {
 	return 0
 }
 
+// plain is a string for markup, and any other value as it is.
+func plain(v any) any {
+	if s, ok := v.(markup); ok {
+		return string(s)
+	}
+	return v
+}
+
 // str is Python's str().
 func (m *machine) str(line int, v any) string {
-	if s, ok := v.(string); ok {
-		return s
-	}
-	if _, ok := v.(undefined); ok {
+	switch v := v.(type) {
+	case string:
+		return v
+	case markup:
+		return string(v)
+	case undefined:
 		return ""
 	}
 	var b strings.Builder
