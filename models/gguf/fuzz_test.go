@@ -135,6 +135,19 @@ func TestAllocation(t *testing.T) {
 	}
 }
 
+// A length that the file does not have is not allocated for.
+func TestLies(t *testing.T) {
+	for elem := range numValueTypes {
+		for _, n := range []uint64{1 << 28, 1 << 40, 1<<64 - 1} {
+			b := file(3, kv("a", Array, arr(elem, n, make([]byte, 1000))))
+			if _, err := Parse("x", b); err == nil {
+				t.Errorf("an array of %d of type %v in %d bytes", n, elem, len(b))
+			}
+			checkBounded(t, b)
+		}
+	}
+}
+
 // Random mutations of a sound file: quicker than fuzzing, in every test run.
 func TestMutations(t *testing.T) {
 	tiny, err := os.ReadFile("testdata/tiny-qwen3moe.gguf")

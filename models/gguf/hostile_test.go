@@ -36,6 +36,9 @@ var hostile = []struct {
 	{"2^63 tensors", "gguf/count", 8, replace(small(), "\x04\x00\x00\x00\x00\x00\x00\x00", "\x04\x00\x00\x00\x00\x00\x00\x80")},
 	{"10^6 entries", "gguf/count", 8, slices.Concat([]byte("GGUF\x03\x00\x00\x00"), u64(0), u64(1e6), make([]byte, 1000))},
 
+	{"an entry more than fits", "gguf/count", 8, slices.Concat([]byte("GGUF\x03\x00\x00\x00"), u64(0), u64(1+1400/minKV), make([]byte, 1400))},
+	{"a tensor more than fits", "gguf/count", 8, slices.Concat([]byte("GGUF\x03\x00\x00\x00"), u64(1+3300/minTensor), u64(0), make([]byte, 3300))},
+
 	// The three mutations whose files crash MLX's reader: SIGSEGV, SIGBUS, SIGABRT.
 	{"key of 2^63 bytes", "gguf/name", -1, replace(small(), "\x01\x00\x00\x00\x00\x00\x00\x00k", "\x01\x00\x00\x00\x00\x00\x00\x80\x00")},
 	{"tensor name of 65282 bytes", "gguf/name", -1, replace(small(), "\x02\x00\x00\x00\x00\x00\x00\x00t1", "\x02\xff\x00\x00\x00\x00\x00\x00t1")},
