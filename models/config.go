@@ -61,6 +61,7 @@ const (
 	maxHeadDim = 8192
 	maxSize    = 1 << 20 // hidden and intermediate sizes
 	maxVocab   = 1 << 24
+	maxModules = 64 * maxLayers
 )
 
 // ParseConfig reads the text of a config.json; file is for messages. It reports
@@ -71,7 +72,7 @@ func ParseConfig(file string, text []byte) (*Config, error) {
 		issues.Add(diag.Errorf("config/too-big", diag.Pos{File: file}, "file is larger than %d bytes", maxConfigBytes))
 		return nil, issues
 	}
-	f := readFields(file, text, 0, text, "", &issues)
+	f := readJSON(file, text, &issues)
 	if issues.HasErrors() {
 		return nil, issues
 	}

@@ -3,6 +3,7 @@ package models
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -28,43 +29,95 @@ type field struct {
 	at  int // offset in text
 }
 
-// readFields parses a JSON object that begins at offset base of text. A null is
-// the same as no value, as None is in Python.
-func readFields(file string, text []byte, base int, raw []byte, prefix string, issues *diag.List) *fields {
-	f := &fields{file: file, text: text, prefix: prefix, values: map[string]field{}, issues: issues}
-	syntax := func(offset int, format string, args ...any) {
-		issues.Add(diag.Errorf("config/syntax", f.pos(base+offset), format, args...))
-	}
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
-		syntax(0, "expected a JSON object")
+// readJSON parses a file that is one JSON object.
+func readJSON(file string, text []byte, issues *diag.List) *fields {
+	f := &fields{file: file, text: text, issues: issues}
+	var valid json.RawMessage
+	if err := json.Unmarshal(text, &valid); err != nil {
+		at := len(text)
+		if e := (*json.SyntaxError)(nil); errors.As(err, &e) {
+			at = max(0, int(e.Offset)-1) // of the byte that does not fit
+		}
+		issues.Add(diag.Errorf("config/syntax", f.pos(at), "not valid JSON: %v", err))
 		return f
 	}
-	for dec.More() {
-		key, err := dec.Token()
-		at := int(dec.InputOffset())
-		var v json.RawMessage
-		if err == nil {
-			err = dec.Decode(&v)
-		}
-		if err != nil {
-			syntax(int(dec.InputOffset()), "not valid JSON: %v", err)
-			return f
-		}
-		name := key.(string) // the decoder allows no other key
-		if _, twice := f.values[name]; twice {
-			syntax(at, "key %q is there twice", prefix+name)
-		}
-		if string(v) != "null" {
-			f.values[name] = field{v, base + int(dec.InputOffset()) - len(v)}
-		}
+	start := skipSpace(text, 0)
+	if text[start] != '{' {
+		issues.Add(diag.Errorf("config/syntax", f.pos(start), "expected a JSON object"))
+		return f
 	}
-	if _, err := dec.Token(); err != nil {
-		syntax(int(dec.InputOffset()), "not valid JSON: %v", err)
-	} else if rest := bytes.TrimSpace(raw[dec.InputOffset():]); len(rest) > 0 {
-		syntax(int(dec.InputOffset()), "something follows the JSON object")
-	}
+	f.read(start)
 	return f
+}
+
+// read finds the keys and values of the object that begins at offset at of a text
+// that is known to be valid JSON.
+func (f *fields) read(at int) {
+	f.values = map[string]field{}
+	for at = skipSpace(f.text, at+1); f.text[at] != '}'; at = skipSpace(f.text, at) {
+		start := at
+		at = skipString(f.text, at)
+		key := string(f.text[start+1 : at-1])
+		if strings.Contains(key, "\\") {
+			key = ""
+			_ = json.Unmarshal(f.text[start:at], &key) // valid, as was checked
+		}
+		value := skipSpace(f.text, skipSpace(f.text, at)+1)
+		at = skipValue(f.text, value)
+		if _, twice := f.values[key]; twice && len(*f.issues) < maxIssues {
+			f.issues.Add(diag.Errorf("config/syntax", f.pos(start), "key %q is there twice", f.prefix+key))
+		}
+		// A null is the same as no value, as None is in Python.
+		if raw := f.text[value:at]; raw[0] != 'n' {
+			f.values[key] = field{raw, value}
+		}
+		if at = skipSpace(f.text, at); f.text[at] == ',' {
+			at++
+		}
+	}
+}
+
+func skipSpace(text []byte, at int) int {
+	for text[at] == ' ' || text[at] == '\t' || text[at] == '\n' || text[at] == '\r' {
+		at++
+	}
+	return at
+}
+
+// skipString returns the offset behind the string that begins at at.
+func skipString(text []byte, at int) int {
+	for at++; text[at] != '"'; at++ {
+		if text[at] == '\\' {
+			at++
+		}
+	}
+	return at + 1
+}
+
+// skipValue returns the offset behind the value that begins at at.
+func skipValue(text []byte, at int) int {
+	for depth := 0; ; {
+		switch text[at] {
+		case '"':
+			at = skipString(text, at)
+		case '{', '[':
+			depth++
+			at++
+		case '}', ']':
+			depth--
+			at++
+		case ',', ':', ' ', '\t', '\n', '\r':
+			at++
+			continue
+		default: // a number or a word
+			for !bytes.ContainsRune([]byte(",:]} \t\n\r"), rune(text[at])) {
+				at++
+			}
+		}
+		if depth == 0 {
+			return at
+		}
+	}
 }
 
 func (f *fields) pos(offset int) diag.Pos {
@@ -84,7 +137,7 @@ func (f *fields) fail(key, code, format string, args ...any) *diag.Issue {
 	if v, ok := f.values[key]; ok {
 		pos = f.pos(v.at)
 	}
-	i := diag.Errorf("config/"+code, pos, "%s: %s", f.prefix+key, fmt.Sprintf(format, args...))
+	i := diag.Errorf("config/"+code, pos, "%s: %s", strings.TrimSuffix(f.prefix+key, "."), fmt.Sprintf(format, args...))
 	f.issues.Add(i)
 	return i
 }
@@ -221,5 +274,7 @@ func (f *fields) object(key string) *fields {
 		f.fail(key, "invalid", "must be an object, not %s", f.raw(key))
 		return nil
 	}
-	return readFields(f.file, f.text, v.at, v.raw, f.prefix+key+".", f.issues)
+	o := &fields{file: f.file, text: f.text, prefix: f.prefix + key + ".", issues: f.issues}
+	o.read(v.at)
+	return o
 }

@@ -22,7 +22,7 @@ func newLlama(f *fields) network {
 		attention:         newAttention(f),
 	}
 	m.attention.bias = f.boolOr("attention_bias", false)
-	m.attention.setHeadDim(f, f.intOr("head_dim", m.hiddenSize/m.attention.heads, 1, maxHeadDim))
+	m.attention.setHeadDim(f, f.intOr("head_dim", m.hiddenSize/m.attention.heads, 2, maxHeadDim))
 	m.attention.rope = newRope(f, m.attention.headDim, 10000)
 	m.attention.rope.traditional = f.boolOr("rope_traditional", false)
 	f.fullAttention(m.numHiddenLayers)

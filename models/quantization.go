@@ -58,6 +58,10 @@ func (f *fields) quantization() *Quantization {
 	for _, key := range []string{"group_size", "bits"} {
 		f.missing(key)
 	}
+	if len(f.values) > maxModules {
+		f.fail("", "invalid", "has %d entries; no model has so many modules", len(f.values))
+		return nil
+	}
 	q := &Quantization{Default: f.quantSpec(), Modules: map[string]*QuantSpec{}}
 	for _, key := range slices.Sorted(maps.Keys(f.values)) {
 		v := f.values[key]

@@ -28,7 +28,7 @@ func qwen3Attention(f *fields, eps float64) attention {
 	f.missing("num_key_value_heads")
 	a := newAttention(f)
 	a.qkNorm, a.eps = true, eps
-	a.setHeadDim(f, f.int("head_dim", 1, maxHeadDim))
+	a.setHeadDim(f, f.int("head_dim", 2, maxHeadDim))
 	if f.boolOr("attention_bias", false) {
 		f.fail("attention_bias", "unsupported", "mlx-lm has no biases in the attention of this model")
 	}

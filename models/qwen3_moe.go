@@ -30,9 +30,14 @@ func newQwen3MoE(f *fields) network {
 		tieWordEmbeddings:   f.bool("tie_word_embeddings"),
 		rmsNormEps:          f.positive("rms_norm_eps"),
 	}
-	m.numExpertsPerTok = f.int("num_experts_per_tok", 1, max(1, m.numExperts))
+	if m.numExperts > 0 {
+		m.numExpertsPerTok = f.int("num_experts_per_tok", 1, m.numExperts)
+	}
 	if !f.missing("mlp_only_layers") {
 		m.mlpOnlyLayers = f.ints("mlp_only_layers")
+		if n := len(m.mlpOnlyLayers); n > m.numHiddenLayers {
+			f.fail("mlp_only_layers", "invalid", "has %d entries for %d layers", n, m.numHiddenLayers)
+		}
 	}
 	m.attention = qwen3Attention(f, m.rmsNormEps)
 	m.attention.rope = newRope(f, m.attention.headDim, 0)

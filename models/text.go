@@ -86,7 +86,7 @@ func (t folderText) generationEOS() []int {
 		return nil
 	}
 	var ignored diag.List
-	return readFields(path, text, 0, text, "", &ignored).ints("eos_token_id")
+	return readJSON(path, text, &ignored).ints("eos_token_id")
 }
 
 // ggufText is the tokenizer and the chat template of a GGUF file.
