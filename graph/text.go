@@ -261,6 +261,9 @@ func (l *Literal) appendText(b []byte) []byte {
 
 func (l *Literal) scalarText() (string, bool) {
 	v, ok := l.Scalar()
+	if math.IsNaN(v) {
+		v = math.NaN() // what "nan" reads as, whatever the payload
+	}
 	switch {
 	case !ok:
 		return "", false
