@@ -93,24 +93,11 @@ func layerless(scope string) string {
 }
 
 // TestReferencePrograms compares every reference model with its golden summary.
-// UPDATE_GOLDEN=1 writes them.
 func TestReferencePrograms(t *testing.T) {
 	for _, name := range ReferenceNames() {
 		t.Run(name, func(t *testing.T) {
 			p := buildReference(t, name)
-			got, file := summary(p), filepath.Join("testdata", "summary", name+".txt")
-			if os.Getenv("UPDATE_GOLDEN") != "" {
-				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got != string(want) {
-				t.Errorf("got\n%s\nwant\n%s", got, want)
-			}
+			golden(t, filepath.Join("testdata", "summary", name+".txt"), []byte(summary(p)))
 			if err := p.Verify(); err != nil {
 				t.Error(err)
 			}
@@ -122,6 +109,45 @@ func TestReferencePrograms(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestProgramText pins every operation, operand and attribute of one small model
+// of each architecture. What they compute is held against mlx-lm bit for bit
+// where engines are (testdata/tiny_models.json).
+func TestProgramText(t *testing.T) {
+	for name, config := range map[string][]byte{
+		"llama-biases": tinyConfig(t, "llama", map[string]any{"num_hidden_layers": 1, "attention_bias": true, "mlp_bias": true, "tie_word_embeddings": false,
+			"quantization": map[string]any{"group_size": 32, "bits": 8, "lm_head": false, "model.layers.0.mlp.up_proj": false}}),
+		"qwen3": tinyConfig(t, "qwen3", map[string]any{"num_hidden_layers": 1}),
+		"qwen3_moe-4bit": tinyConfig(t, "qwen3_moe", map[string]any{"num_hidden_layers": 1, "torch_dtype": "bfloat16",
+			"quantization": map[string]any{"group_size": 64, "bits": 4, "model.layers.0.mlp.gate": map[string]any{"bits": 8, "group_size": 64}}}),
+		"qwen3_moe": tinyConfig(t, "qwen3_moe", map[string]any{"num_hidden_layers": 1, "norm_topk_prob": false}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, err := Build(mustParse(t, config), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			golden(t, filepath.Join("testdata", "programs", name+".zg"), p.Text())
+		})
+	}
+}
+
+// golden compares with a file; UPDATE_GOLDEN=1 writes it.
+func golden(t *testing.T, file string, got []byte) {
+	t.Helper()
+	if os.Getenv("UPDATE_GOLDEN") != "" {
+		if err := os.WriteFile(file, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != string(want) {
+		t.Errorf("%s differs; got\n%s", file, got)
 	}
 }
 
