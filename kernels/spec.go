@@ -394,6 +394,9 @@ func (p *specParser) makeOp(root *diag.Node) {
 	}
 }
 
+// Reference returns the lines of the reference graph.
+func (s *Spec) Reference() []graph.Define { return s.reference }
+
 // Op returns the row by which graphs call the kernel.
 func (s *Spec) Op() *graph.Op { return s.op }
 

@@ -66,7 +66,8 @@ type Site struct {
 	Size   int // nodes replaced
 	Saved  int // launches saved
 	Params []*graph.Param
-	Before string // hash of the replaced values, hex
+
+	graph *graph.Graph // as matched
 }
 
 // GuardValue is what a guard said at a site.
@@ -126,13 +127,11 @@ func (r *Refusal) Line() string {
 	return ""
 }
 
-// Numerics composes the contracts of all rules that were applied.
-func (r *Result) Numerics() kernels.Numerics {
+// Numerics composes the contracts of all rules that were applied in the case.
+func (c *CaseResult) Numerics() kernels.Numerics {
 	worst := kernels.Exact
-	for _, c := range r.Cases {
-		for _, s := range c.Sites {
-			worst = worse(worst, s.Rule.Numerics)
-		}
+	for _, s := range c.Sites {
+		worst = worse(worst, s.Rule.Numerics)
 	}
 	return worst
 }

@@ -172,7 +172,7 @@ func (rw *rewriter) take(c *CaseResult, f *finder, n int) error {
 			}
 		}
 		r := rw.cfg.Rules[cand.rule]
-		c.Sites = append(c.Sites, Site{Rule: r, Scope: cand.scope, Guards: cand.guards, Match: cand.match, Round: n, Size: len(cand.match.Nodes), Saved: cand.saved, Params: cand.params})
+		c.Sites = append(c.Sites, Site{Rule: r, Scope: cand.scope, Guards: cand.guards, Match: cand.match, Round: n, Size: len(cand.match.Nodes), Saved: cand.saved, Params: cand.params, graph: f.g})
 	}
 	if err := work.Compact(); err != nil {
 		return err

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"zmlx-rewrite/diag"
+	"zmlx-rewrite/graph"
+	"zmlx-rewrite/models"
+)
+
+// maxText bounds graph text files.
+const maxText = 64 << 20
+
+// load reads a model by what its name says it is. Builders and the import of
+// .mlxfn files give programs in normal form, which is what rules are written against.
+func (a *app) load(path string, w *workspace) (*subject, error) {
+	s := &subject{name: path}
+	switch strings.ToLower(filepath.Ext(path)) {
+	case ".zg":
+		data, err := readLimited(path, maxText)
+		if err != nil {
+			return nil, err
+		}
+		p, issues := graph.ParseText(path, data, w.set.Kernels.Op)
+		if err := issues.Err(); err != nil {
+			return nil, err
+		}
+		s.program = p
+	case ".mlxfn":
+		p, err := importFile(path)
+		if err != nil {
+			return nil, err
+		}
+		s.program = p
+	default:
+		m, err := models.Load(path)
+		if err != nil {
+			return nil, err
+		}
+		s.model, s.program = m, m.Program
+	}
+	return s, nil
+}
+
+// readLimited reads a file of at most n bytes.
+func readLimited(path string, n int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, diag.Errorf("file/open", diag.Pos{File: path}, "%v", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, n+1))
+	if err != nil {
+		return nil, diag.Errorf("file/read", diag.Pos{File: path}, "%v", err)
+	}
+	if int64(len(data)) > n {
+		return nil, diag.Errorf("file/too-big", diag.Pos{File: path}, "is larger than %d MiB", n>>20)
+	}
+	return data, nil
+}

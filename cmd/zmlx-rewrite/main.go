@@ -1,0 +1,106 @@
+// Command zmlx-rewrite rewrites MLX language models by rules, so that they decode
+// faster and give the same tokens. Run it without arguments for its subcommands.
+//
+// Exit codes: 0 all that was asked is true; 1 it ran, and something asked for is
+// false; 2 bad input or usage; 3 the machine lacks something.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"zmlx-rewrite/diag"
+)
+
+func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+
+// exitError carries an exit code. Its message, if any, goes to stderr.
+type exitError struct {
+	code int
+	msg  string
+}
+
+func (e *exitError) Error() string { return e.msg }
+
+// isFalse reports that the command ran and something asked for is false: exit 1.
+func isFalse(format string, args ...any) error { return &exitError{1, fmt.Sprintf(format, args...)} }
+
+// lacks reports that the machine lacks something: exit 3.
+func lacks(format string, args ...any) error { return &exitError{3, fmt.Sprintf(format, args...)} }
+
+// app is what every subcommand needs of the process.
+type app struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+}
+
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	a := &app{stdin, stdout, stderr}
+	root := a.root()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	return a.exit(root.ExecuteContext(ctx), ctx)
+}
+
+func (a *app) exit(err error, ctx context.Context) int {
+	if err == nil {
+		return 0
+	}
+	var ee *exitError
+	var list diag.List
+	var issue *diag.Issue
+	switch {
+	case errors.As(err, &ee):
+		if ee.msg != "" {
+			fmt.Fprintln(a.stderr, ee.msg)
+		}
+		return ee.code
+	case errors.As(err, &list):
+		a.issues(list)
+	case errors.As(err, &issue):
+		a.issues(diag.List{issue})
+	case ctx.Err() != nil:
+		fmt.Fprintln(a.stderr, "interrupted; nothing was left half written")
+		return 130
+	default:
+		fmt.Fprintln(a.stderr, err)
+	}
+	return 2
+}
+
+// issues prints issues with the source line and a caret where there is one.
+func (a *app) issues(list diag.List) {
+	for _, i := range list {
+		fmt.Fprintln(a.stderr, i)
+		if s := i.Snippet(); s != "" {
+			fmt.Fprintln(a.stderr, s)
+		}
+	}
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "zmlx-rewrite",
+		Short:         "Rewrite MLX language models by rules: faster decoding, the same tokens",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.AddCommand(
+		a.applyCmd(), a.explainCmd(), a.diffCmd(), a.lintCmd(), a.graphCmd(), a.rulesCmd(), a.profilesCmd(),
+		a.kernelsCmd(), a.versionCmd(),
+	)
+	return root
+}

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"zmlx-rewrite/diag"
+	"zmlx-rewrite/rules"
+	"zmlx-rewrite/rules/schema"
+)
+
+func (a *app) rulesCmd() *cobra.Command {
+	var o options
+	c := &cobra.Command{Use: "rules", Short: "List rules, show one, or print the JSON Schema of rule files"}
+	list := &cobra.Command{
+		Use: "list", Short: "List all rules", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { return a.rulesList(&o) },
+	}
+	show := &cobra.Command{
+		Use: "show RULE", Short: "Show a rule: what it matches, when, and what it puts in place", Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error { return a.rulesShow(&o, args[0]) },
+	}
+	schema := &cobra.Command{
+		Use: "schema [rule|profile|kernel]", Short: "Print the JSON Schema that editors use", Args: cobra.MaximumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error { return a.rulesSchema(args) },
+	}
+	for _, sub := range []*cobra.Command{list, show} {
+		sub.Flags().StringArrayVar(&o.rules, "rules", nil, "rule `file or folder` to use over the built-in ones; may be repeated")
+		sub.Flags().StringVar(&o.home, "home", "", "`folder` to take rules/ from, in place of the working folder")
+	}
+	c.AddCommand(list, show, schema)
+	return c
+}
+
+func (a *app) rulesList(o *options) error {
+	w, err := a.workspace(o)
+	if err != nil {
+		return err
+	}
+	tw := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(tw, "RULE\tNUMERICS\tKERNEL\tFILE\tDOC")
+	for _, r := range w.set.Rules() {
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s:%d\t%s\n", r.Name, r.Numerics, strings.Join(r.Kernels, ", "), r.File.Path, r.Pos.Line, r.Doc)
+	}
+	return tw.Flush()
+}
+
+func (a *app) rulesShow(o *options, name string) error {
+	w, err := a.workspace(o)
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, r := range w.set.Rules() {
+		names = append(names, r.Name)
+		if r.Name == name || r.Short() == name {
+			a.showRule(r)
+			return nil
+		}
+	}
+	i := diag.Errorf("usage/rule", diag.Pos{}, "no rule %q", name)
+	if near := diag.Nearest(name, names); near != "" {
+		i.WithHint("did you mean %s?", near)
+	}
+	return i
+}
+
+func (a *app) showRule(r *rules.Rule) {
+	fmt.Fprintf(a.stdout, "%s  (%s:%d)\n%s\nnumerics %s · hash %s\n", r.Name, r.File.Path, r.Pos.Line, r.Doc, r.Numerics, r.Hash[:16])
+	block := func(title string, lines []rules.Line) {
+		if len(lines) > 0 {
+			fmt.Fprintln(a.stdout, title+":")
+		}
+		for _, l := range lines {
+			fmt.Fprintf(a.stdout, "  %s: %s\n", strings.Join(l.Names, ", "), l.Expr)
+		}
+	}
+	block("match", r.Match)
+	fmt.Fprintf(a.stdout, "results: %s\n", strings.Join(r.Results, ", "))
+	for _, g := range r.Guards {
+		what := "guard"
+		if g.Cost {
+			what = "cost"
+		}
+		fmt.Fprintf(a.stdout, "%s %s: %s\n", what, g.Name, g.Text)
+	}
+	block("weights", r.Weights)
+	block("replace", r.Replace)
+}
+
+func (a *app) rulesSchema(args []string) error {
+	what := "rule"
+	if len(args) > 0 {
+		what = args[0]
+	}
+	data, ok := schema.Text(what)
+	if !ok {
+		return diag.Errorf("usage/schema", diag.Pos{}, "no schema %q; there are rule, profile and kernel", what)
+	}
+	_, err := a.stdout.Write(data)
+	return err
+}

@@ -1,0 +1,275 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"zmlx-rewrite/diag"
+	"zmlx-rewrite/graph"
+	"zmlx-rewrite/graph/guard"
+	"zmlx-rewrite/kernels"
+	"zmlx-rewrite/models"
+	"zmlx-rewrite/profiles"
+	"zmlx-rewrite/rewrite"
+	"zmlx-rewrite/rules"
+)
+
+// options are the flags by which a rewrite is chosen; several subcommands share them.
+type options struct {
+	profile, preset, model, target string
+	home                           string
+	rules, only, exclude, force    []string
+	kernels                        []string
+	dims                           []string
+}
+
+func (o *options) flags(c *cobra.Command) {
+	f := c.Flags()
+	f.StringVar(&o.profile, "profile", "", "`profile`: which rules to use; chosen from the model if left out; \"all\" is every rule file")
+	f.StringVar(&o.preset, "preset", "inference", "inference, training, minimal (exact rules only) or all (also rules that are off)")
+	f.StringArrayVar(&o.rules, "rules", nil, "rule `file or folder` to use over the built-in ones, by name; may be repeated")
+	f.StringArrayVar(&o.only, "only", nil, "use only this `rule`; may be repeated")
+	f.StringArrayVar(&o.exclude, "exclude", nil, "leave this `rule` out; may be repeated")
+	f.StringArrayVar(&o.force, "force", nil, "turn on this `rule` though the profile has it off; may be repeated")
+	f.StringVar(&o.model, "model", "", "`model`: a Hugging Face or MLX folder, a hub id in the local cache, a .gguf, config.json, .mlxfn or .zg file")
+	f.StringSliceVar(&o.dims, "dims", nil, "`symbols` of the call, such as batch=1,seq_len=1; only the case that they select is shown")
+	f.StringVar(&o.target, "target", defaultTarget(), "metal, cuda or cpu")
+	f.StringVar(&o.home, "home", "", "`folder` to take rules/, profiles/ and kernels/ from, in place of the working folder")
+	f.StringArrayVar(&o.kernels, "kernels", nil, "`folder` of kernels to use over the built-in ones; may be repeated")
+}
+
+// workspace is the rules, kernels and profiles that a command works with.
+type workspace struct {
+	set      *rules.Set
+	profiles []*profiles.Profile
+	notes    []string // for people: which files of the working folder are used
+}
+
+func (a *app) workspace(o *options) (*workspace, error) {
+	dirs := o.kernels
+	home := "."
+	if o.home != "" {
+		if info, err := os.Stat(o.home); err != nil || !info.IsDir() {
+			return nil, diag.Errorf("home/missing", diag.Pos{File: o.home}, "is not a folder")
+		}
+		home = o.home
+		if info, err := os.Stat(home + "/kernels"); err == nil && info.IsDir() {
+			dirs = append([]string{home + "/kernels"}, dirs...)
+		}
+	}
+	catalog, issues := kernels.Load(dirs...)
+	if err := issues.Err(); err != nil {
+		return nil, err
+	}
+	set, issues := rules.Load(home, o.rules, catalog)
+	if err := issues.Err(); err != nil {
+		return nil, err
+	}
+	profs, issues := profiles.Load(home, set)
+	if err := issues.Err(); err != nil {
+		return nil, err
+	}
+	w := &workspace{set: set, profiles: profs}
+	for _, f := range set.Files {
+		if !strings.HasPrefix(f.Path, "builtin/") {
+			w.notes = append(w.notes, fmt.Sprintf("rules from %s (%s)", f.Path, f.Hash[:12]))
+		}
+	}
+	for _, p := range profs {
+		if !strings.HasPrefix(p.Source, "builtin/") {
+			w.notes = append(w.notes, fmt.Sprintf("profile from %s (%s)", p.Source, p.Hash[:12]))
+		}
+	}
+	for _, s := range catalog.All() {
+		if !strings.HasPrefix(s.Source, "kernels/") || len(dirs) > 0 && slices.ContainsFunc(dirs, func(d string) bool { return strings.HasPrefix(s.Source, d) }) {
+			w.notes = append(w.notes, fmt.Sprintf("kernel from %s (%s)", s.Source, s.Hash[:12]))
+		}
+	}
+	return w, nil
+}
+
+// profile returns the profile that was asked for, or the one for a program.
+func (w *workspace) profile(name string, p *graph.Program) (*profiles.Profile, error) {
+	if name == "all" {
+		all := &profiles.Profile{Name: "all", Doc: "every rule of every file"}
+		for _, r := range w.set.Rules() {
+			all.Rules = append(all.Rules, profiles.Use{Rule: r.Name})
+		}
+		return all, nil
+	}
+	var names []string
+	for _, prof := range w.profiles {
+		if prof.Name == name || name == "" && p != nil && slices.Contains(prof.Models, p.Name) {
+			return prof, nil
+		}
+		names = append(names, prof.Name)
+	}
+	hint := "profiles: " + strings.Join(names, ", ") + "; --profile all uses every rule"
+	if name == "" {
+		what := "no --profile and no --model is given"
+		if p != nil {
+			what = fmt.Sprintf("no profile is for models of type %s", p.Name)
+		}
+		return nil, diag.Errorf("profile/none", diag.Pos{}, "%s", what).WithHint("%s", hint)
+	}
+	if near := diag.Nearest(name, names); near != "" {
+		hint = fmt.Sprintf("did you mean %s?", near)
+	}
+	return nil, diag.Errorf("profile/unknown", diag.Pos{}, "no profile %q", name).WithHint("%s", hint)
+}
+
+// config chooses the rules for one rewrite.
+func (w *workspace) config(prof *profiles.Profile, o *options) (*rewrite.Config, error) {
+	if !slices.Contains(profiles.Presets, o.preset) {
+		return nil, diag.Errorf("usage/preset", diag.Pos{}, "preset %q is none of %s", o.preset, strings.Join(profiles.Presets, ", "))
+	}
+	if !slices.Contains([]string{"metal", "cuda", "cpu"}, o.target) {
+		return nil, diag.Errorf("usage/target", diag.Pos{}, "target %q is none of metal, cuda, cpu", o.target)
+	}
+	choice := prof.Choose(w.set, o.preset, o.target, o.force)
+	named := func(list []string, r *rules.Rule) bool {
+		return slices.ContainsFunc(list, func(s string) bool { return s == r.Name || s == r.Short() })
+	}
+	for _, list := range [][]string{o.only, o.exclude, o.force} {
+		for _, s := range list {
+			if !slices.ContainsFunc(choice.Rules, func(r *rules.Rule) bool { return named([]string{s}, r) }) {
+				var names []string
+				for _, r := range choice.Rules {
+					names = append(names, r.Name)
+				}
+				return nil, diag.Errorf("usage/rule", diag.Pos{}, "profile %s has no rule %q", prof.Name, s).WithHint("its rules: %s", strings.Join(names, ", "))
+			}
+		}
+	}
+	cfg := &rewrite.Config{Set: w.set, Setting: guard.Setting{Target: o.target, Training: o.preset == "training", TPSize: 1}, Off: choice.Off}
+	for _, r := range choice.Rules {
+		if len(o.only) > 0 && !named(o.only, r) || named(o.exclude, r) {
+			continue
+		}
+		cfg.Rules = append(cfg.Rules, r)
+	}
+	return cfg, nil
+}
+
+// subject is one program to rewrite, with how often its rules are expected to match.
+type subject struct {
+	name    string
+	program *graph.Program
+	model   *models.Model // nil for reference configurations, .zg and .mlxfn
+	expect  *profiles.Expectation
+}
+
+// subjects returns what a command works on: the model that was named, or the
+// reference configurations of the profile. Close their models when done.
+func (a *app) subjects(w *workspace, o *options) (*profiles.Profile, []*subject, error) {
+	if o.model == "" {
+		prof, err := w.profile(o.profile, nil)
+		if err != nil {
+			return nil, nil, err
+		}
+		var list []*subject
+		expect := prof.Expect
+		if prof.Name == "all" {
+			for _, p := range w.profiles {
+				expect = append(expect, p.Expect...)
+			}
+		}
+		for i := range expect {
+			p, err := reference(expect[i].Model)
+			if err != nil {
+				return nil, nil, err
+			}
+			s := &subject{name: expect[i].Model, program: p}
+			if prof.Name != "all" {
+				s.expect = &expect[i]
+			}
+			list = append(list, s)
+		}
+		if len(list) == 0 {
+			return nil, nil, diag.Errorf("profile/no-reference", diag.Pos{File: prof.Source}, "profile %s has no reference models", prof.Name).WithHint("name a model with --model")
+		}
+		return prof, list, nil
+	}
+	s, err := a.load(o.model, w)
+	if err != nil {
+		return nil, nil, err
+	}
+	prof, err := w.profile(o.profile, s.program)
+	if err != nil {
+		s.close()
+		return nil, nil, err
+	}
+	for i := range prof.Expect {
+		if p, err := reference(prof.Expect[i].Model); err == nil && sameShapes(p, s.program) {
+			s.expect = &prof.Expect[i]
+		}
+	}
+	return prof, []*subject{s}, nil
+}
+
+func (s *subject) close() {
+	if s.model != nil {
+		s.model.Close()
+	}
+}
+
+func reference(name string) (*graph.Program, error) {
+	cfg, ok := models.ReferenceConfig(name)
+	if !ok {
+		return nil, diag.Errorf("profile/unknown-model", diag.Pos{}, "no reference model %q", name).WithHint("reference models: %s", strings.Join(models.ReferenceNames(), ", "))
+	}
+	return models.Build(cfg, nil)
+}
+
+// sameShapes reports whether two programs are the same model up to element types:
+// that is when the reference's expectations hold for it.
+func sameShapes(a, b *graph.Program) bool {
+	return a.Name == b.Name && slices.EqualFunc(a.Params, b.Params, func(x, y *graph.Param) bool {
+		return x.Name == y.Name && slices.Equal(x.Type.Shape, y.Type.Shape)
+	})
+}
+
+// symbols reads --dims.
+func (o *options) symbols() (map[string]int64, error) {
+	env := map[string]int64{}
+	for _, d := range o.dims {
+		name, text, ok := strings.Cut(d, "=")
+		n, err := strconv.ParseInt(text, 10, 32)
+		if !ok || err != nil || n < 1 || name == "" {
+			return nil, diag.Errorf("usage/dims", diag.Pos{}, "%q is not symbol=number", d).WithHint("for one token of one sequence: --dims batch=1,seq_len=1")
+		}
+		env[name] = n
+	}
+	return env, nil
+}
+
+// selected reports whether --dims selects a case: the first whose condition holds.
+func selected(cases []rewrite.CaseResult, env map[string]int64) ([]int, error) {
+	var all []int
+	for i, c := range cases {
+		if len(env) == 0 {
+			all = append(all, i)
+			continue
+		}
+		ok, err := c.When.Eval(env)
+		if err != nil {
+			return nil, diag.Errorf("usage/dims", diag.Pos{}, "case %s needs %s: %v", c.Name, c.When, err).WithHint("give the symbol in --dims")
+		}
+		if ok {
+			return []int{i}, nil
+		}
+	}
+	if len(all) == 0 {
+		return nil, diag.Errorf("usage/dims", diag.Pos{}, "no case applies for %v", slices.Sorted(maps.Keys(env)))
+	}
+	return all, nil
+}
+
+func defaultTarget() string { return cmp.Or(os.Getenv("ZMLX_TARGET"), engineTarget()) }

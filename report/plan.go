@@ -1,0 +1,210 @@
+// Package report turns results into what people and programs read: tables and
+// JSON. It computes nothing of its own.
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"zmlx-rewrite/rewrite"
+	"zmlx-rewrite/rules"
+)
+
+// Plan is the account of one case of one model: what rules did, and where they
+// did not apply and why. Its JSON form is a contract: fields may be added, these stay.
+type Plan struct {
+	Version   int       `json:"version"`
+	Profile   string    `json:"profile"`
+	Preset    string    `json:"preset"`
+	Model     string    `json:"model"`
+	Target    string    `json:"target"`
+	Case      string    `json:"case"`
+	When      string    `json:"when"`
+	Graph     GraphInfo `json:"graph"`
+	Rewritten GraphInfo `json:"rewritten"`
+	Launches  Launches  `json:"launches"`
+	Numerics  string    `json:"numerics"`
+	Stop      string    `json:"stop"`
+	Rules     []Rule    `json:"rules"`
+}
+
+// GraphInfo identifies a graph.
+type GraphInfo struct {
+	Nodes int    `json:"nodes"`
+	Hash  string `json:"hash"`
+}
+
+// Launches are kernel launches for one call.
+type Launches struct {
+	Before int `json:"before"`
+	After  int `json:"after"`
+}
+
+// Rule is what one rule did in a case.
+type Rule struct {
+	Name       string `json:"name"`
+	Hash       string `json:"hash"`
+	Matches    int    `json:"matches"`
+	Expected   *int   `json:"expected"`
+	Kernel     string `json:"kernel"`
+	Runs       string `json:"runs"` // "reference" until the kernel has a source for the target
+	Numerics   string `json:"numerics"`
+	Off        string `json:"off,omitempty"`
+	Sites      []Site `json:"sites"`
+	NearMisses []Miss `json:"near_misses"`
+}
+
+// Site is one place where a rule was applied.
+type Site struct {
+	Scope  string            `json:"scope"`
+	Guards map[string]string `json:"guards"`
+	Case   string            `json:"case"`
+	Saved  int               `json:"saved"`
+}
+
+// Miss is one place where a rule nearly applied.
+type Miss struct {
+	Scope    string `json:"scope"`
+	Code     string `json:"code"`
+	Line     string `json:"line,omitempty"`
+	Guard    string `json:"guard,omitempty"`
+	Matched  int    `json:"matched"`
+	Of       int    `json:"of"`
+	Expected string `json:"expected"`
+	Observed string `json:"observed"`
+}
+
+// NewPlan makes the account of one case of a result. expect is nil where nothing
+// is known of the model.
+func NewPlan(res *rewrite.Result, c *rewrite.CaseResult, cfg *rewrite.Config, model, profile, preset string, expect map[string]int) *Plan {
+	p := &Plan{Version: 1, Profile: profile, Preset: preset, Model: model, Target: cfg.Setting.Target, Case: c.Name, When: c.When.String(),
+		Graph:     GraphInfo{c.Before.NumNodes(), c.Before.Hash().String()},
+		Rewritten: GraphInfo{c.After.NumNodes(), c.After.Hash().String()},
+		Launches:  Launches{c.Before.Launches(), c.After.Launches()},
+		Numerics:  string(c.Numerics()), Stop: res.Stop, Rules: []Rule{}}
+	for _, r := range cfg.Rules {
+		p.Rules = append(p.Rules, newRule(r, c, cfg, expect))
+	}
+	return p
+}
+
+func newRule(r *rules.Rule, c *rewrite.CaseResult, cfg *rewrite.Config, expect map[string]int) Rule {
+	out := Rule{Name: r.Name, Hash: r.Hash, Kernel: strings.Join(r.Kernels, ", "), Numerics: string(r.Numerics), Off: cfg.Off[r.Name], Sites: []Site{}, NearMisses: []Miss{}}
+	if out.Kernel != "" {
+		out.Runs = "reference"
+	}
+	if n, ok := expect[r.Name]; ok && out.Off == "" {
+		out.Expected = &n
+	}
+	for _, s := range c.Sites {
+		if s.Rule != r {
+			continue
+		}
+		out.Matches++
+		site := Site{Scope: s.Scope, Guards: map[string]string{}, Case: c.Name, Saved: s.Saved}
+		for _, g := range s.Guards {
+			site.Guards[g.Name] = g.Values
+		}
+		out.Sites = append(out.Sites, site)
+	}
+	for _, x := range Nearest(c, r) {
+		out.NearMisses = append(out.NearMisses, Miss{Scope: x.Scope, Code: x.Code, Line: x.Line(), Guard: x.Guard, Matched: x.Matched, Of: x.Of, Expected: x.Expected(), Observed: x.Observed()})
+	}
+	return out
+}
+
+// Nearest returns where a rule did not apply in a case, the places that got
+// furthest first.
+func Nearest(c *rewrite.CaseResult, r *rules.Rule) []*rewrite.Refusal {
+	var list []*rewrite.Refusal
+	for i := range c.Refusals {
+		if c.Refusals[i].Rule == r {
+			list = append(list, &c.Refusals[i])
+		}
+	}
+	slices.SortStableFunc(list, func(a, b *rewrite.Refusal) int { return b.Matched*a.Of - a.Matched*b.Of })
+	return list
+}
+
+// JSON writes the plan as one line.
+func (p *Plan) JSON(w io.Writer) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(p)
+}
+
+// Unmet returns what a rule was expected to do and did not: an empty text if all
+// expectations hold.
+func (p *Plan) Unmet() []string {
+	var list []string
+	for _, r := range p.Rules {
+		if r.Expected == nil || *r.Expected == r.Matches {
+			continue
+		}
+		text := fmt.Sprintf("%s: rule %s matches %d times, %d expected", p.Model, r.Name, r.Matches, *r.Expected)
+		if len(r.NearMisses) > 0 {
+			text += "; nearest miss: " + r.NearMisses[0].String()
+		}
+		list = append(list, text)
+	}
+	return list
+}
+
+// Matches returns how often rules were applied in all.
+func (p *Plan) Matches() int {
+	n := 0
+	for _, r := range p.Rules {
+		n += r.Matches
+	}
+	return n
+}
+
+// String prints a miss on one line.
+func (m *Miss) String() string {
+	where := ""
+	if m.Line != "" {
+		where = " at line " + m.Line
+	}
+	if m.Guard != "" {
+		where = " at guard " + m.Guard
+	}
+	return fmt.Sprintf("%s: %d of %d ops match, then%s [%s] expected %s, observed %s", scopeOr(m.Scope), m.Matched, m.Of, where, m.Code, m.Expected, m.Observed)
+}
+
+func scopeOr(s string) string {
+	if s == "" {
+		return "the graph"
+	}
+	return s
+}
+
+// Text writes the plan for people.
+func (p *Plan) Text(w io.Writer) {
+	fmt.Fprintf(w, "%s · case %s (%s) · profile %s · target %s\n", p.Model, p.Case, p.When, p.Profile, p.Target)
+	width := len("rule")
+	for _, r := range p.Rules {
+		width = max(width, len(r.Name))
+	}
+	fmt.Fprintf(w, "  %-*s  %7s  %8s  %-9s  %s\n", width, "rule", "matches", "expected", "numerics", "kernel")
+	for _, r := range p.Rules {
+		expected := "-"
+		if r.Expected != nil {
+			expected = fmt.Sprint(*r.Expected)
+		}
+		kernel := r.Kernel
+		if kernel != "" {
+			kernel += " (kernel: " + r.Runs + ")"
+		}
+		if r.Off != "" {
+			kernel = "off: " + r.Off
+		}
+		fmt.Fprintf(w, "  %-*s  %7d  %8s  %-9s  %s\n", width, r.Name, r.Matches, expected, r.Numerics, kernel)
+		if r.Matches == 0 && len(r.NearMisses) > 0 && r.Off == "" {
+			fmt.Fprintf(w, "  %*s  nearest: %s\n", width, "", r.NearMisses[0].String())
+		}
+	}
+	fmt.Fprintf(w, "  launches %d → %d, nodes %d → %d, numerics %s\n", p.Launches.Before, p.Launches.After, p.Graph.Nodes, p.Rewritten.Nodes, p.Numerics)
+}
