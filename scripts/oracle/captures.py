@@ -24,7 +24,7 @@ import mlx.nn as nn
 from mlx.utils import tree_flatten, tree_unflatten
 from mlx_lm.models import llama, qwen3, qwen3_moe
 
-CAPACITY = 16  # rows of the caches
+CAPACITY = 32  # rows of the caches
 
 
 class FixedCache:

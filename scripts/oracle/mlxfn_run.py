@@ -15,7 +15,7 @@ import mlx.core as mx
 def draw(text):
     dtype, dims = text.rstrip("]").split("[")
     shape = [int(d) for d in dims.split(",") if d]
-    dtype = getattr(mx, dtype)
+    dtype = getattr(mx, {"bool": "bool_"}.get(dtype, dtype))
     if dtype == mx.uint32:
         high = mx.random.randint(0, 1 << 16, shape).astype(mx.uint32)
         return high * (1 << 16) + mx.random.randint(0, 1 << 16, shape).astype(mx.uint32)

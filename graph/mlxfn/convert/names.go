@@ -118,36 +118,25 @@ func paramOf(p *graph.Program, g *graph.Graph, v graph.ValueID) *graph.Param {
 }
 
 // scopeOf guesses where in the model a node stands from the parameters around it,
-// since a trace does not say: a node that reads a parameter is in its module; what
-// uses a module's result is in the module around it.
+// since a trace does not say. As in programs that are built here, the scope of a
+// projection is the block that it is in, that of an embedding itself.
 func (im *importer) scopeOf(in []graph.ValueID) string {
 	scope := ""
 	for _, v := range in {
-		if s, ok := im.modules[v]; ok {
-			return s
+		if module, ok := im.modules[v]; ok {
+			if block, _, ok := cutLast(module); ok && im.e.Primitive != "Gather" {
+				return block
+			}
+			return module
 		}
-		s := im.scopes[v]
-		if im.readsParam(v) {
-			s, _, _ = cutLast(s)
-		}
-		scope = around(scope, s)
+		scope = around(scope, im.scopes[v])
 	}
 	return scope
 }
 
-func (im *importer) readsParam(v graph.ValueID) bool {
-	for _, x := range im.g.Def(v).In {
-		if _, ok := im.modules[x]; ok {
-			return true
-		}
-	}
-	return false
-}
-
-// around returns the innermost module around both scopes. Of two layers of a list
-// ("model.layers.3", "model.layers.4.mlp") it is the later one.
+// around returns the innermost module around two operands, the later layer of two.
 func around(a, b string) string {
-	if a == "" {
+	if a == "" || a == b {
 		return b
 	}
 	if b == "" {
@@ -158,26 +147,32 @@ func around(a, b string) string {
 	for n < len(as) && n < len(bs) && as[n] == bs[n] {
 		n++
 	}
-	if n < len(as) && n < len(bs) {
-		if x, y := layer(as[n]), layer(bs[n]); x >= 0 && y >= 0 {
-			if x > y {
-				return strings.Join(as[:n+1], ".")
+	inLayer := func(s []string) int { // the layer right behind what is common
+		if n < len(s) {
+			if k := layer(s[n]); k >= 0 { // model.layers | 3
+				return k
 			}
-			return strings.Join(bs[:n+1], ".")
+			if n+1 < len(s) { // model | layers.3
+				return layer(s[n+1])
+			}
 		}
+		return -1
 	}
-	switch n {
-	case len(as), len(bs): // a residual meets what a module inside made of it
-		longer := as
-		if n == len(as) {
-			longer = bs
-		}
-		if n < len(longer) && layer(longer[len(longer)-1]) < 0 {
-			longer = longer[:len(longer)-1]
-		}
-		return strings.Join(longer, ".")
+	x, y := inLayer(as), inLayer(bs)
+	switch {
+	case x > y:
+		return strings.Join(as[:n+1+btoi(layer(as[n]) < 0)], ".")
+	case y > x:
+		return strings.Join(bs[:n+1+btoi(layer(bs[n]) < 0)], ".")
 	}
 	return strings.Join(as[:n], ".")
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // layer reads the number of a layer, or returns -1.
