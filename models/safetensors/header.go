@@ -1,6 +1,7 @@
 package safetensors
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"math"
@@ -100,6 +101,10 @@ func (h *header) tensors() {
 		seen[name] = true
 		if name != metadataKey {
 			h.tensor(name, at)
+			return
+		}
+		if bytes.HasPrefix(h.text[h.pos:], []byte("null")) { // as mlx.core.save_safetensors writes none
+			h.pos += len("null")
 			return
 		}
 		h.meta = map[string]string{}
