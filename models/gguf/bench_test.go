@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
+	"slices"
 	"testing"
 )
 
@@ -51,6 +53,9 @@ func BenchmarkOpen(b *testing.B) {
 
 // Loading takes little more memory than the weights have bytes.
 func TestMemory(t *testing.T) {
+	if raceEnabled() {
+		t.Skip("needs a build without the race detector, which takes memory of its own")
+	}
 	anonymous := func() int {
 		status, err := os.ReadFile("/proc/self/status")
 		if err != nil {
@@ -84,4 +89,9 @@ func TestMemory(t *testing.T) {
 		t.Errorf("%d bytes of anonymous memory for %d bytes of weights", peak, size)
 	}
 	runtime.KeepAlive(all)
+}
+
+func raceEnabled() bool {
+	info, ok := debug.ReadBuildInfo()
+	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }
