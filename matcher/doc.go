@@ -110,6 +110,16 @@ type intExpr struct {
 // Size is the number of nodes that the pattern covers.
 func (p *Pattern) Size() int { return len(p.nodes) }
 
+// HasOp reports whether a node of the pattern has one of the ops.
+func (p *Pattern) HasOp(ops map[*graph.Op]bool) bool {
+	for i := range p.nodes {
+		if ops[p.nodes[i].op] {
+			return true
+		}
+	}
+	return false
+}
+
 // Match is one place where a pattern fits.
 type Match struct {
 	Pattern *Pattern

@@ -24,7 +24,7 @@ func (p *Pattern) Find(ix *Index, emit func(*Match), miss func(*Miss)) {
 	s := &search{p: p, ix: ix, g: ix.Graph}
 	for _, id := range ix.byOp[p.nodes[anchor].op] {
 		s.reset(anchor, id)
-		if s.node(anchor, id, nil) {
+		if s.node(anchor, id, noGoal) {
 			emit(s.match())
 		} else if s.miss.Code != "" {
 			m := s.miss
@@ -63,6 +63,8 @@ type search struct {
 	steps  int
 	stop   bool // nothing more can be found at this anchor
 
+	arena []goal
+
 	anchor  graph.NodeID
 	miss    Miss
 	visited []graph.NodeID // of the check for convexity, in order
@@ -74,13 +76,17 @@ type change struct {
 	i    int
 }
 
-// goal is an operand that must match a value.
+// goal is an operand that must match a value. Goals form lists in an arena of the
+// search; ways that were given up leave theirs behind until the next anchor.
 type goal struct {
-	ref   ref
+	ref   *ref
 	value graph.ValueID
-	at    int // the pattern node whose operand it is
-	item  int // which operand
+	at    int32 // the pattern node whose operand it is
+	item  int32 // which operand
+	next  int32 // the goal after it, or noGoal
 }
+
+const noGoal = -1
 
 func (s *search) reset(anchor int, id graph.NodeID) {
 	s.nodes = slices.Grow(s.nodes[:0], len(s.p.nodes))[:len(s.p.nodes)]
@@ -96,7 +102,7 @@ func (s *search) reset(anchor int, id graph.NodeID) {
 	for _, x := range s.p.preset {
 		s.vars[x.v] = x.attr
 	}
-	s.bound, s.trail, s.steps, s.stop = 0, s.trail[:0], 0, false
+	s.bound, s.trail, s.steps, s.stop, s.arena = 0, s.trail[:0], 0, false, s.arena[:0]
 	s.anchor, s.miss = id, Miss{}
 }
 
@@ -133,7 +139,7 @@ func (s *search) fail(code string, at, item int, node graph.NodeID, value graph.
 }
 
 // node tries to bind pattern node q to graph node id and then meets the goals.
-func (s *search) node(q int, id graph.NodeID, rest []goal) bool {
+func (s *search) node(q int, id graph.NodeID, rest int32) bool {
 	if s.steps++; s.stop || s.steps > maxSteps {
 		if s.stop {
 			return false
@@ -170,7 +176,8 @@ func (s *search) node(q int, id graph.NodeID, rest []goal) bool {
 			if k < len(n.In) {
 				v = n.In[k]
 			}
-			goals = append(goals[:len(goals):len(goals)], goal{pn.in[i], v, q, i})
+			s.arena = append(s.arena, goal{&pn.in[i], v, int32(q), int32(i), goals})
+			goals = int32(len(s.arena) - 1)
 		}
 		if s.goals(goals) {
 			return true
@@ -181,16 +188,16 @@ func (s *search) node(q int, id graph.NodeID, rest []goal) bool {
 	return false
 }
 
-// goals meets the goals, last first; when none is left, goes on to nodes of the
+// goals meets the goals of a list; when none is left, it goes on to nodes of the
 // pattern that are still free, and at last checks the whole.
-func (s *search) goals(goals []goal) bool {
-	if len(goals) == 0 {
+func (s *search) goals(list int32) bool {
+	if list == noGoal {
 		return s.up()
 	}
-	gl := goals[len(goals)-1]
-	rest := goals[:len(goals)-1]
-	r, v := gl.ref, gl.value
-	parent := s.nodes[gl.at]
+	gl := s.arena[list]
+	rest, r, v := gl.next, gl.ref, gl.value
+	at, item := int(gl.at), int(gl.item)
+	parent := s.nodes[at]
 	if v == graph.None {
 		if r.kind == refAbsent {
 			return s.goals(rest)
@@ -202,11 +209,11 @@ func (s *search) goals(goals []goal) bool {
 			}
 			return s.goals(rest)
 		}
-		return s.fail(CodeAbsent, gl.at, gl.item, parent, v)
+		return s.fail(CodeAbsent, at, item, parent, v)
 	}
 	switch r.kind {
 	case refAbsent:
-		return s.fail(CodePresent, gl.at, gl.item, parent, v)
+		return s.fail(CodePresent, at, item, parent, v)
 	case refValue:
 		switch s.values[r.i] {
 		case v:
@@ -214,29 +221,29 @@ func (s *search) goals(goals []goal) bool {
 			s.values[r.i] = v
 			s.trail = append(s.trail, change{1, r.i})
 		default:
-			return s.fail(CodeBound, gl.at, gl.item, parent, v)
+			return s.fail(CodeBound, at, item, parent, v)
 		}
 		return s.goals(rest)
 	case refLiteral:
 		l := s.g.Literal(v)
 		if x, ok := scalarOf(l); !ok || !sameNumber(x, graph.Round(l.DType, r.num)) {
-			return s.fail(CodeLiteral, gl.at, gl.item, parent, v)
+			return s.fail(CodeLiteral, at, item, parent, v)
 		}
 		return s.goals(rest)
 	case refScalar:
 		l := s.g.Literal(v)
 		if _, ok := scalarOf(l); !ok {
-			return s.fail(CodeLiteral, gl.at, gl.item, parent, v)
+			return s.fail(CodeLiteral, at, item, parent, v)
 		}
 		if !s.bind(r.i, l) {
-			return s.fail(CodeLiteral, gl.at, gl.item, parent, v)
+			return s.fail(CodeLiteral, at, item, parent, v)
 		}
 		return s.goals(rest)
 	}
 	val := s.g.Value(v)
 	if bound := s.nodes[r.i]; bound >= 0 {
 		if bound != val.Def || val.Res != r.res {
-			return s.fail(CodeBound, gl.at, gl.item, parent, v)
+			return s.fail(CodeBound, at, item, parent, v)
 		}
 		return s.goals(rest)
 	}
@@ -288,7 +295,7 @@ func (s *search) up() bool {
 		last = id
 		tried++
 		mark := len(s.trail)
-		if s.node(q, id, nil) {
+		if s.node(q, id, noGoal) {
 			return true
 		}
 		s.undo(mark)

@@ -106,7 +106,7 @@ func newRule(r *rules.Rule, c *rewrite.CaseResult, cfg *rewrite.Config, expect m
 		out.Matches++
 		site := Site{Scope: s.Scope, Guards: map[string]string{}, Case: c.Name, Saved: s.Saved}
 		for _, g := range s.Guards {
-			site.Guards[g.Name] = g.Values
+			site.Guards[g.Name] = g.Values()
 		}
 		out.Sites = append(out.Sites, site)
 	}

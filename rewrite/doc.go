@@ -53,7 +53,8 @@ type CaseResult struct {
 	// Refusals are places where a rule did not apply though it nearly did.
 	Refusals []Refusal
 
-	given graph.Cond // all that holds in the case: When, and that no case before it applies
+	added map[*graph.Op]bool // ops of the nodes that the last round added
+	given graph.Cond         // all that holds in the case: When, and that no case before it applies
 }
 
 // Site is one place where a rule was applied.
@@ -72,10 +73,20 @@ type Site struct {
 
 // GuardValue is what a guard said at a site.
 type GuardValue struct {
-	Name   string
-	Text   string
-	Values string // "seq_len = 1"
-	Cond   graph.Cond
+	Name string
+	Text string
+	Cond graph.Cond // True if it was decided, else what has to hold when the case runs
+
+	guard *guard.Guard // nil for a condition of a kernel's domain
+	env   *guard.Env
+}
+
+// Values prints what the guard's names stood for: "seq_len = 1".
+func (v *GuardValue) Values() string {
+	if v.guard == nil {
+		return "decided when it runs"
+	}
+	return v.guard.Values(v.env)
 }
 
 // Refusal is one place where a rule did not apply.

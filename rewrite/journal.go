@@ -93,7 +93,7 @@ func (r *Result) Journal(cfg *Config) *Journal {
 				if e.Guards == nil {
 					e.Guards = map[string]string{}
 				}
-				e.Guards[g.Name] = g.Values
+				e.Guards[g.Name] = g.Values()
 			}
 			for _, q := range s.Params {
 				e.Params = append(e.Params, q.Name)

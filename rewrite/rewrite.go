@@ -1,6 +1,7 @@
 package rewrite
 
 import (
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
@@ -59,6 +60,8 @@ type candidate struct {
 	news   []graph.ValueID
 	params []*graph.Param
 	saved  int
+	// The replacement is the nodes [first, last) of the work graph.
+	first, last graph.NodeID
 }
 
 // round matches all rules in a case, takes what it can, and goes on until nothing
@@ -67,9 +70,11 @@ func (rw *rewriter) round(c *CaseResult, n int) error {
 	g := c.After
 	ix := matcher.NewIndex(g)
 	env := guard.Env{Setting: rw.cfg.Setting, Symbols: Symbols(g), Given: c.given}
-	f := &finder{rw: rw, ix: ix, g: g, work: nil, env: env, round: n}
+	f := &finder{rw: rw, ix: ix, g: g, env: env, round: n}
 	for i := range rw.patterns {
-		f.rule(i)
+		if n == 1 || rw.mayMatchAgain(i, c.added) {
+			f.rule(i)
+		}
 	}
 	if n == 1 {
 		c.Refusals = f.refusals
@@ -88,6 +93,12 @@ func (rw *rewriter) round(c *CaseResult, n int) error {
 	return rw.split(c, f, n, 0)
 }
 
+// mayMatchAgain reports whether a rule's pattern has an op that the last round
+// added; a match that was not there before needs one.
+func (rw *rewriter) mayMatchAgain(rule int, added map[*graph.Op]bool) bool {
+	return slices.ContainsFunc(rw.patterns[rule], func(p *matcher.Pattern) bool { return p.HasOp(added) })
+}
+
 // split decides the conditions that stay open one by one; each way that can
 // happen becomes a case of its own.
 func (rw *rewriter) split(c *CaseResult, f *finder, n, depth int) error {
@@ -102,6 +113,7 @@ func (rw *rewriter) split(c *CaseResult, f *finder, n, depth int) error {
 		// Cases are tried in order: what does not meet the condition falls to the
 		// second case, whose When need not repeat it.
 		no.given = graph.And(c.given, graph.Not(open))
+		f.shared = true
 		for _, sub := range []*CaseResult{&yes, &no} {
 			sub.Sites, sub.Refusals = slices.Clone(c.Sites), slices.Clone(c.Refusals)
 			if err := rw.split(sub, f, n, depth+1); err != nil {
@@ -159,7 +171,16 @@ func (rw *rewriter) take(c *CaseResult, f *finder, n int) error {
 		rw.finish(c)
 		return nil
 	}
-	work := f.work.Clone()
+	added := map[*graph.Op]bool{}
+	for _, cand := range taken {
+		for id := cand.first; id < cand.last; id++ {
+			added[f.work.Node(id).Op] = true
+		}
+	}
+	work := f.work
+	if f.shared {
+		work = work.Clone()
+	}
 	for _, cand := range taken {
 		for i, old := range cand.olds {
 			if err := work.Replace(old, cand.news[i]); err != nil {
@@ -177,7 +198,7 @@ func (rw *rewriter) take(c *CaseResult, f *finder, n int) error {
 	if err := work.Compact(); err != nil {
 		return err
 	}
-	c.After = work
+	c.After, c.added = work, added
 	return rw.round(c, n+1)
 }
 
@@ -204,6 +225,7 @@ type finder struct {
 	ix       *matcher.Index
 	g        *graph.Graph // as matched
 	work     *graph.Graph // g with the replacements of all candidates added
+	shared   bool         // several cases are made of work
 	env      guard.Env
 	round    int
 	found    []*candidate
@@ -221,7 +243,7 @@ func (f *finder) rule(i int) {
 			for _, id := range m.Nodes {
 				matched[id] = true
 			}
-			key := fmt.Sprint(slices.Sorted(slices.Values(m.Nodes)))
+			key := nodeKey(m.Nodes)
 			if !seen[key] { // another expansion or anchor found the same nodes
 				seen[key] = true
 				f.candidate(i, r, m)
@@ -245,6 +267,17 @@ func (f *finder) rule(i int) {
 	}
 }
 
+// nodeKey is the same for the same nodes in any order.
+func nodeKey(nodes []graph.NodeID) string {
+	sorted := slices.Clone(nodes)
+	slices.Sort(sorted)
+	key := make([]byte, 0, 4*len(sorted))
+	for _, id := range sorted {
+		key = binary.LittleEndian.AppendUint32(key, uint32(id))
+	}
+	return string(key)
+}
+
 func (f *finder) refuse(r *rules.Rule, m *matcher.Match, scope, code, guardName, expected, observed string) {
 	if f.round > 1 {
 		return
@@ -257,7 +290,7 @@ func (f *finder) refuseCase(c *CaseResult, cand *candidate, r *rules.Rule) {
 	for _, gv := range cand.guards {
 		if !gv.Cond.IsTrue() {
 			c.Refusals = append(c.Refusals, Refusal{Rule: r, Scope: cand.scope, Code: CodeGuard, Matched: len(cand.match.Nodes), Of: len(cand.match.Nodes), Guard: gv.Name,
-				expected: gv.Text, observed: gv.Values + " in this case"})
+				expected: gv.Text, observed: gv.Values() + " in this case"})
 			return
 		}
 	}
@@ -286,7 +319,7 @@ func (f *finder) candidate(i int, r *rules.Rule, m *matcher.Match) {
 			f.refuse(r, m, cand.scope, code, gd.Name, gd.Text, gd.Values(&env))
 			return
 		}
-		cand.guards = append(cand.guards, GuardValue{gd.Name, gd.Text, gd.Values(&env), v.Cond})
+		cand.guards = append(cand.guards, GuardValue{Name: gd.Name, Text: gd.Text, Cond: v.Cond, guard: gd.Guard, env: &env})
 		cand.cond = graph.And(cand.cond, v.Cond)
 	}
 	if code, name, expected, observed := f.build(cand, r, &env); code != "" {
@@ -323,8 +356,9 @@ func (f *finder) build(cand *candidate, r *rules.Rule, env *guard.Env) (code, na
 			return CodeType, "", fmt.Sprintf("%s of type %s", result, want), got.String()
 		}
 	}
+	cand.first, cand.last = first, graph.NodeID(f.work.NumNodes())
 	launches := 0
-	for id := first; id < graph.NodeID(f.work.NumNodes()); id++ {
+	for id := first; id < cand.last; id++ {
 		n := f.work.Node(id)
 		launches += n.Op.Launches
 		spec := f.rw.cfg.Set.Kernels.SpecOf(n.Op)
@@ -336,7 +370,7 @@ func (f *finder) build(cand *candidate, r *rules.Rule, env *guard.Env) (code, na
 			return CodeKernel, failure.Name, "operands in the kernel's domain", failure.Text
 		}
 		if !cond.IsTrue() {
-			cand.guards = append(cand.guards, GuardValue{Name: n.Op.Name, Text: cond.String(), Values: "decided when it runs", Cond: cond})
+			cand.guards = append(cand.guards, GuardValue{Name: n.Op.Name, Text: cond.String(), Cond: cond})
 		}
 		cand.cond = graph.And(cand.cond, cond)
 	}
