@@ -1,7 +1,7 @@
 // Package tokenizer turns text into token ids and back: byte-level BPE, as used
 // by GPT-2, SmolLM2, Llama 3, Qwen2 and Qwen3.
 //
-// A tokenizer is read from a Hugging Face tokenizer.json (ParseJSON, Open) or
+// A tokenizer is read from a Hugging Face tokenizer.json (ParseJSON) or
 // from the metadata of a GGUF file (FromGGUF). Its ids are those of the Hugging
 // Face tokenizers library; testdata/ holds that library's answers.
 //

@@ -5,7 +5,7 @@ import (
 	"unicode/utf8"
 )
 
-// Tokenizer encodes and decodes text. Use ParseJSON, Open or FromGGUF to make one.
+// Tokenizer encodes and decodes text. Use ParseJSON or FromGGUF to make one.
 type Tokenizer struct {
 	vocab  vocab
 	bpe    *bpe
@@ -94,7 +94,8 @@ func (t *Tokenizer) BOS() (id int, ok bool) { return t.bos, t.bos >= 0 }
 // EOS returns the token that ends a text, if the model has one.
 func (t *Tokenizer) EOS() (id int, ok bool) { return t.eos, t.eos >= 0 }
 
-// Stops returns the ids at which generation ends, in increasing order.
+// Stops returns the ids at which generation ends, in increasing order: EOS, and
+// what a GGUF file names besides.
 func (t *Tokenizer) Stops() []int { return slices.Clone(t.stops) }
 
 // IsStop reports whether generation ends at id.
