@@ -1,0 +1,454 @@
+// Package decode turns a loaded program into text: prefill in chunks, one token
+// after the other, caches that grow, sampling, and the comparison of two token
+// streams. It does what mlx_lm.generate does, in the same order, so that the same
+// program gives the same tokens. It knows no rules and loads no models.
+package decode
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"strings"
+	"time"
+
+	"zmlx-rewrite/engine"
+	"zmlx-rewrite/graph"
+)
+
+// Defaults of mlx-lm.
+const (
+	PrefillStep = 2048 // tokens of one chunk of a prompt
+	cacheStep   = 256  // rows by which a cache grows
+)
+
+// Options of one generation.
+type Options struct {
+	MaxTokens   int     // at most so many tokens are made
+	PrefillStep int     // 0: PrefillStep
+	EOS         []int   // tokens that end the text; none for benchmarks
+	Sampler     Sampler // nil: the most likely token
+	// Logits makes every Token carry its logits. It costs a copy a token.
+	Logits bool
+	// OnToken is told of each token as soon as it is known; an error ends the
+	// generation.
+	OnToken func(Token) error
+}
+
+// Token is one step of a generation.
+type Token struct {
+	ID     int
+	Logits []float32 // of the whole vocabulary, before sampling; nil unless asked for
+}
+
+// Result is a finished generation.
+type Result struct {
+	Prompt     []int
+	Tokens     []int
+	Finish     string // "stop": an end token came; "length": MaxTokens were made
+	PromptTime time.Duration
+	Time       time.Duration // of the tokens after the first
+}
+
+// PromptTPS is the speed of the prompt in tokens per second, the first new token
+// included, as mlx-lm counts it.
+func (r *Result) PromptTPS() float64 { return float64(len(r.Prompt)) / r.PromptTime.Seconds() }
+
+// TPS is the speed of generation in tokens per second; 0 for fewer than two tokens.
+func (r *Result) TPS() float64 {
+	if len(r.Tokens) < 2 {
+		return 0
+	}
+	return float64(len(r.Tokens)-1) / r.Time.Seconds()
+}
+
+// Generator runs a session token by token. It keeps the caches; Reset forgets them.
+type Generator struct {
+	engine  engine.Engine
+	session engine.Session
+	head    engine.Session
+	caches  []cache
+	vocab   int
+	offset  int // rows that the caches hold
+}
+
+// cache is one key or value cache: [batch, heads, capacity, head_dim].
+type cache struct {
+	name   string
+	typ    graph.Type
+	tensor engine.Tensor // nil when empty
+	rows   int           // capacity
+}
+
+// New returns a generator for a program that a session has loaded. The program has
+// the signature that package models gives: tokens, offset and caches in, logits and
+// caches out. Close it before the session.
+func New(ctx context.Context, e engine.Engine, s engine.Session, p *graph.Program) (*Generator, error) {
+	if len(p.Cases) == 0 {
+		return nil, fmt.Errorf("program %s has no cases", p.Name)
+	}
+	g := &Generator{engine: e, session: s}
+	gr := p.Cases[0].Graph
+	for _, id := range gr.Inputs() {
+		switch name := gr.InputName(id); {
+		case name == "tokens", name == "offset":
+		case strings.HasPrefix(name, "cache."):
+			t := gr.Type(id)
+			if t.Rank() != 4 {
+				return nil, fmt.Errorf("program %s: input %s must have 4 dimensions, has type %s", p.Name, name, t)
+			}
+			g.caches = append(g.caches, cache{name: name, typ: t})
+		default:
+			return nil, fmt.Errorf("program %s has an input %s, which is neither tokens, offset nor a cache", p.Name, name)
+		}
+	}
+	for _, o := range gr.Outputs() {
+		if o.Name == "logits" {
+			t := gr.Type(o.Value)
+			d, _ := t.Dim(-1)
+			n, ok := d.Const()
+			if !ok {
+				return nil, fmt.Errorf("program %s: the vocabulary of its logits is not a number", p.Name)
+			}
+			g.vocab = int(n)
+			head, err := headProgram(t.DType, d)
+			if err != nil {
+				return nil, err
+			}
+			if g.head, err = e.Load(ctx, head, nil); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if g.head == nil {
+		return nil, fmt.Errorf("program %s has no output logits", p.Name)
+	}
+	return g, nil
+}
+
+// headProgram computes, from logits [1, seq_len, vocab], those of the last
+// position, and the most likely token as the next step's input. mlx-lm takes the
+// largest of the log-probabilities, not of the logits; they may tie where logits do not.
+func headProgram(t graph.DType, vocab graph.Dim) (*graph.Program, error) {
+	g := graph.New()
+	n := graph.Sym(graph.SymSeqLen)
+	b := &graph.Bindings{Values: map[string]graph.ValueID{"logits": g.Input("logits", graph.T(t, graph.N(1), n, vocab))}, Vars: map[string]graph.Attr{}}
+	lines, err := defines(
+		"last", "slice(logits, axis=-2, start=seq_len-1)",
+		"row", "squeeze(last, axis=-2)",
+		"logprobs", "subtract(row, logsumexp(row, axis=-1, keepdims=true))",
+		"best", "argmax(logprobs, axis=-1)",
+		"next", "expand_dims(astype(best, int32), axis=-1)",
+		"wide", "astype(row, float32)",
+	)
+	if err != nil {
+		return nil, err
+	}
+	if err := g.BuildAll(lines, b); err != nil {
+		return nil, err
+	}
+	g.Output("next", b.Values["next"])
+	g.Output("row", b.Values["wide"])
+	if err := g.Compact(); err != nil {
+		return nil, err
+	}
+	return engine.Program(g)
+}
+
+// Reset forgets what was generated, so that the next prompt starts anew.
+func (g *Generator) Reset() {
+	for i := range g.caches {
+		if c := &g.caches[i]; c.tensor != nil {
+			c.tensor.Release()
+			c.tensor, c.rows = nil, 0
+		}
+	}
+	g.offset = 0
+}
+
+// Close releases the caches.
+func (g *Generator) Close() error {
+	g.Reset()
+	return g.head.Close()
+}
+
+// reserve makes room for n more rows in every cache, growing as mlx-lm's KVCache
+// does: by whole steps of 256 rows behind the rows that are used.
+func (g *Generator) reserve(ctx context.Context, n int) error {
+	for i := range g.caches {
+		c := &g.caches[i]
+		if g.offset+n <= c.rows {
+			continue
+		}
+		more := (n + cacheStep - 1) / cacheStep * cacheStep
+		shape := make([]int, 4)
+		for k, d := range c.typ.Shape {
+			v, err := d.Eval(map[string]int64{graph.SymBatch: 1, "kv_cap": int64(more)})
+			if err != nil {
+				return fmt.Errorf("cache %s: %w", c.name, err)
+			}
+			shape[k] = int(v)
+		}
+		if c.tensor == nil {
+			size := c.typ.DType.Size()
+			for _, d := range shape {
+				size *= d
+			}
+			t, err := g.engine.NewTensor(c.typ.DType, shape, make([]byte, size))
+			if err != nil {
+				return err
+			}
+			c.tensor, c.rows = t, more
+			continue
+		}
+		t, err := g.grow(ctx, c, shape)
+		if err != nil {
+			return err
+		}
+		c.tensor, c.rows = t, g.offset+more
+	}
+	return nil
+}
+
+// grow returns the used rows of a cache with zeros behind them, and gives the old
+// tensor up.
+func (g *Generator) grow(ctx context.Context, c *cache, more []int) (engine.Tensor, error) {
+	gr := graph.New()
+	old := c.tensor.Shape()
+	dims := make([]graph.Dim, len(old))
+	shape := make(graph.Dims, len(more))
+	for i := range old {
+		dims[i], shape[i] = graph.N(int64(old[i])), graph.N(int64(more[i]))
+	}
+	b := &graph.Bindings{
+		Values: map[string]graph.ValueID{"cache": gr.Input("cache", graph.T(c.typ.DType, dims...)), "zero": gr.Scalar(c.typ.DType, 0)},
+		Vars:   map[string]graph.Attr{"used": graph.N(int64(g.offset)), "shape": shape},
+	}
+	lines, err := defines(
+		"rows", "slice(cache, axis=-2, stop=$used)",
+		"empty", "broadcast_to(zero, shape=$shape)",
+		"grown", "concatenate(rows, empty, axis=-2)",
+	)
+	if err != nil {
+		return nil, err
+	}
+	if err := gr.BuildAll(lines, b); err != nil {
+		return nil, err
+	}
+	gr.Output("grown", b.Values["grown"])
+	out, err := engine.Run(ctx, g.engine, gr, nil, map[string]engine.Tensor{"cache": engine.Take(c.tensor)}, nil)
+	c.tensor = nil
+	if err != nil {
+		return nil, err
+	}
+	return out["grown"], nil
+}
+
+// step feeds tokens [1, n] to the model, and returns its logits, not computed yet.
+// tokens is borrowed, or handed over with engine.Take.
+func (g *Generator) step(ctx context.Context, tokens engine.Tensor, n int) (engine.Tensor, error) {
+	in := map[string]engine.Tensor{"tokens": tokens}
+	if err := g.reserve(ctx, n); err != nil {
+		engine.ReleaseTaken(in)
+		return nil, err
+	}
+	offset, err := g.engine.NewTensor(graph.Int32, []int{}, binary.LittleEndian.AppendUint32(nil, uint32(g.offset)))
+	if err != nil {
+		engine.ReleaseTaken(in)
+		return nil, err
+	}
+	in["offset"] = engine.Take(offset)
+	for i := range g.caches {
+		in[g.caches[i].name] = engine.Take(g.caches[i].tensor)
+		g.caches[i].tensor = nil
+	}
+	out, err := g.session.Step(ctx, in, map[string]int64{graph.SymKVLen: int64(g.offset + n)})
+	if err != nil {
+		g.Reset()
+		return nil, err
+	}
+	g.offset += n
+	for i := range g.caches {
+		g.caches[i].tensor = out[g.caches[i].name]
+	}
+	return out["logits"], nil
+}
+
+func (g *Generator) tokens(ids []int) (engine.Tensor, error) {
+	data := make([]byte, 0, 4*len(ids))
+	for _, id := range ids {
+		if id < 0 || id >= g.vocab {
+			return nil, fmt.Errorf("token %d is not in the vocabulary of %d", id, g.vocab)
+		}
+		data = binary.LittleEndian.AppendUint32(data, uint32(id))
+	}
+	return g.engine.NewTensor(graph.Int32, []int{1, len(ids)}, data)
+}
+
+// prefill feeds all of a prompt but its last token, in chunks.
+func (g *Generator) prefill(ctx context.Context, prompt []int, chunk int) error {
+	for len(prompt) > 1 {
+		n := min(chunk, len(prompt)-1)
+		t, err := g.tokens(prompt[:n])
+		if err != nil {
+			return err
+		}
+		logits, err := g.step(ctx, engine.Take(t), n)
+		if err != nil {
+			return err
+		}
+		logits.Release() // never computed: nobody asks for it
+		states := make([]engine.Tensor, len(g.caches))
+		for i := range g.caches {
+			states[i] = g.caches[i].tensor
+		}
+		if err := g.engine.Eval(ctx, states...); err != nil {
+			return err
+		}
+		prompt = prompt[n:]
+	}
+	return nil
+}
+
+// next feeds one token and returns the most likely one behind it, and the logits.
+func (g *Generator) next(ctx context.Context, token engine.Tensor) (next, row engine.Tensor, err error) {
+	logits, err := g.step(ctx, token, 1)
+	if err != nil {
+		return nil, nil, err
+	}
+	out, err := g.head.Step(ctx, map[string]engine.Tensor{"logits": engine.Take(logits)}, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	return out["next"], out["row"], nil
+}
+
+// Generate continues a prompt of at least one token. What the caches hold from
+// before comes first. Step n+1 is under way before token n is read.
+func (g *Generator) Generate(ctx context.Context, prompt []int, o Options) (*Result, error) {
+	if len(prompt) == 0 {
+		return nil, fmt.Errorf("the prompt has no tokens")
+	}
+	if o.PrefillStep <= 0 {
+		o.PrefillStep = PrefillStep
+	}
+	r := &Result{Prompt: prompt, Finish: "length"}
+	start := time.Now()
+	if err := g.prefill(ctx, prompt, o.PrefillStep); err != nil {
+		return nil, err
+	}
+	if o.MaxTokens < 1 {
+		r.PromptTime = time.Since(start)
+		return r, nil
+	}
+	feed, err := g.tokens(prompt[len(prompt)-1:])
+	if err != nil {
+		return nil, err
+	}
+	p := &pipeline{g: g, o: &o}
+	defer p.release()
+	if err := p.dispatch(ctx, engine.Take(feed)); err != nil {
+		return nil, err
+	}
+	for {
+		if err := ctx.Err(); err != nil {
+			return r, err
+		}
+		tok, err := p.take(ctx, len(r.Tokens)+1 < o.MaxTokens)
+		if err != nil {
+			return r, err
+		}
+		if len(r.Tokens) == 0 {
+			r.PromptTime = time.Since(start)
+			start = time.Now()
+		}
+		r.Tokens = append(r.Tokens, tok.ID)
+		r.Time = time.Since(start)
+		if o.OnToken != nil {
+			if err := o.OnToken(tok); err != nil {
+				return r, err
+			}
+		}
+		for _, id := range o.EOS {
+			if id == tok.ID {
+				r.Finish = "stop"
+				return r, nil
+			}
+		}
+		if len(r.Tokens) >= o.MaxTokens {
+			return r, nil
+		}
+	}
+}
+
+// pipeline keeps one step under way.
+type pipeline struct {
+	g         *Generator
+	o         *Options
+	next, row engine.Tensor // of the step under way
+}
+
+func (p *pipeline) release() {
+	for _, t := range []engine.Tensor{p.next, p.row} {
+		if t != nil {
+			t.Release()
+		}
+	}
+	p.next, p.row = nil, nil
+}
+
+// dispatch starts the step that token feeds.
+func (p *pipeline) dispatch(ctx context.Context, token engine.Tensor) error {
+	var err error
+	if p.next, p.row, err = p.g.next(ctx, token); err != nil {
+		return err
+	}
+	want := []engine.Tensor{p.next}
+	if p.o.Logits || p.o.Sampler != nil {
+		want = append(want, p.row)
+	}
+	return p.g.engine.AsyncEval(want...)
+}
+
+// take returns the token of the step under way, having started the one after it
+// if there is to be one.
+func (p *pipeline) take(ctx context.Context, more bool) (Token, error) {
+	next, row := p.next, p.row
+	p.next, p.row = nil, nil
+	defer row.Release()
+	if p.o.Sampler != nil {
+		defer next.Release()
+		logits, err := floats(row)
+		if err != nil {
+			return Token{}, err
+		}
+		tok := Token{ID: p.o.Sampler.Sample(logits)}
+		if p.o.Logits {
+			tok.Logits = logits
+		}
+		if more {
+			feed, err := p.g.tokens([]int{tok.ID})
+			if err != nil {
+				return tok, err
+			}
+			return tok, p.dispatch(ctx, engine.Take(feed))
+		}
+		return tok, nil
+	}
+	defer next.Release()
+	if more { // the next step reads the token on the device, before we do
+		if err := p.dispatch(ctx, next); err != nil {
+			return Token{}, err
+		}
+	}
+	data, err := next.Read()
+	if err != nil {
+		return Token{}, err
+	}
+	tok := Token{ID: int(int32(binary.LittleEndian.Uint32(data)))}
+	if p.o.Logits {
+		if tok.Logits, err = floats(row); err != nil {
+			return tok, err
+		}
+	}
+	return tok, nil
+}
