@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"zmlx-rewrite/diag"
 	"zmlx-rewrite/graph"
@@ -164,14 +163,10 @@ func TestConfigAllocation(t *testing.T) {
 	} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		start := time.Now()
 		ParseConfig("config.json", []byte(text))
 		runtime.ReadMemStats(&after)
 		if got, most := after.TotalAlloc-before.TotalAlloc, uint64(64*len(text)+16<<20); got > most {
 			t.Errorf("%s: %d bytes make reading allocate %d, more than %d", name, len(text), got, most)
-		}
-		if d := time.Since(start); d > 5*time.Second {
-			t.Errorf("%s: took %v", name, d)
 		}
 	}
 }

@@ -94,6 +94,9 @@ func skipString(text []byte, at int) int {
 	return at + 1
 }
 
+// endsWord marks the bytes that end a number, true, false or null.
+var endsWord = [256]bool{',': true, ':': true, ']': true, '}': true, ' ': true, '\t': true, '\n': true, '\r': true}
+
 // skipValue returns the offset behind the value that begins at at.
 func skipValue(text []byte, at int) int {
 	for depth := 0; ; {
@@ -110,7 +113,7 @@ func skipValue(text []byte, at int) int {
 			at++
 			continue
 		default: // a number or a word
-			for !bytes.ContainsRune([]byte(",:]} \t\n\r"), rune(text[at])) {
+			for !endsWord[text[at]] {
 				at++
 			}
 		}

@@ -25,8 +25,8 @@ type Model struct {
 	Config  *Config
 	Program *graph.Program
 	Weights *weights.Store // nil for a config.json alone
-	// EOS are the tokens that end a generation, as mlx-lm finds them: those of
-	// generation_config.json, else of config.json, else of the tokenizer.
+	// EOS are the tokens that end a generation: those of generation_config.json,
+	// else of config.json. Where neither names any, mlx-lm takes the tokenizer's.
 	EOS []int
 
 	text textSource

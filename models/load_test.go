@@ -303,6 +303,55 @@ func TestLoadFromHub(t *testing.T) {
 	}
 }
 
+// TestFolderText finds the chat template and the tokens that end a generation
+// where transformers and mlx-lm do.
+func TestFolderText(t *testing.T) {
+	config := tinyConfig(t, "llama", map[string]any{"eos_token_id": 7})
+	p, err := Build(mustParse(t, config), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := writeFolder(t, config, zeros(t, p))
+	check := func(source, eosToken string, eos ...int) {
+		t.Helper()
+		m, err := Load(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		c, err := m.ChatTemplate()
+		if got, _ := c.Extra["eos_token"].(string); err != nil || c.Source != source || got != eosToken || !slices.Equal(m.EOS, eos) {
+			t.Errorf("template %q, eos_token %q, EOS %v, error %v", c.Source, got, m.EOS, err)
+		}
+	}
+	write := func(name, text string) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check("", "", 7)
+	write("generation_config.json", "{broken")
+	write("tokenizer_config.json", `{"chat_template": "one", "eos_token": {"content": "<e>"}}`)
+	check("one", "<e>", 7)
+	write("generation_config.json", `{"eos_token_id": [3, 4]}`)
+	write("tokenizer_config.json", `{"chat_template": [{"name": "tools", "template": "x"}, {"name": "default", "template": "two"}], "eos_token": "</s>", "bos_token": null}`)
+	check("two", "</s>", 3, 4)
+	write("chat_template.jinja", "three")
+	check("three", "</s>", 3, 4)
+
+	m, err := Load(filepath.Join(dir, "config.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Tokenizer(); m.Weights != nil || !strings.Contains(codes(err), "model/text") {
+		t.Errorf("a configuration alone: weights %v, tokenizer error %v", m.Weights, err)
+	}
+	write("notes.txt", "x")
+	if _, err := Load(filepath.Join(dir, "notes.txt")); !strings.Contains(codes(err), "model/open") {
+		t.Errorf("a text file gave %v", err)
+	}
+}
+
 func BenchmarkLoadSmolLM2(b *testing.B) {
 	if _, err := os.Stat(smolLM2); err != nil {
 		b.Skip("SmolLM2-135M-Instruct.Q4_1.gguf is not in .cache/models: `make setup` gets it")
