@@ -146,7 +146,7 @@ func sdpa(c *call, in []*array) (*array, error) {
 	scale := round(c.t, f32(c.float("scale")))
 	out := newArray(c.t, c.shape)
 	repeats, vWidth := heads/k.shape[1], v.shape[3]
-	parallel(q.shape[0]*heads, func(from, to int) {
+	parallel(q.shape[0]*heads, length*rows*(width+vWidth), func(from, to int) {
 		for bh := from; bh < to; bh++ {
 			b, h := bh/heads, bh%heads
 			x := q.sub(b).sub(h).floats()

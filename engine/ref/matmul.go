@@ -19,7 +19,7 @@ type columns struct {
 // product writes x @ w, x being m rows of length w.k, to out: m rows of w.n.
 // Sums are kept in float64 and rounded to t by whoever stores them.
 func product(x []float64, m int, w columns, out []float64) {
-	parallel(w.n, func(from, to int) {
+	parallel(w.n, w.k*(m+2), func(from, to int) {
 		col := make([]float64, w.k)
 		for j := from; j < to; j++ {
 			w.column(j, col)
@@ -39,9 +39,10 @@ func dot(x, y []float64) float64 {
 	return sum
 }
 
-// parallel splits 0..n over the processors.
-func parallel(n int, f func(from, to int)) {
-	p := min(n, runtime.GOMAXPROCS(0))
+// parallel splits 0..n over the processors, if there is work for them: each of the
+// n takes about cost steps.
+func parallel(n, cost int, f func(from, to int)) {
+	p := min(n, runtime.GOMAXPROCS(0), 1+n*cost/50_000)
 	if p <= 1 {
 		f(0, n)
 		return

@@ -15,13 +15,15 @@ type packed struct {
 	mode          string
 	bits, group   int
 	rows, cols    int
+	rowBytes      int
 	scale, biasAt func(i int) float64
 }
 
 func newPacked(c *call, w, scales, biases *array) packed {
 	p := packed{codes: w.bytes(), mode: c.Str("mode"), bits: c.Dim("bits").Int(), group: c.Dim("group_size").Int()}
 	p.rows = w.shape[len(w.shape)-2]
-	p.cols = w.shape[len(w.shape)-1] * 32 / p.bits
+	p.rowBytes = w.shape[len(w.shape)-1] * 4
+	p.cols = p.rowBytes * 8 / p.bits
 	p.scales = scales.contiguous()
 	p.scale = p.scales.reader()
 	if biases != nil {
@@ -42,43 +44,65 @@ func fp8(b byte) float64 {
 	return v
 }
 
-// code returns code i of row r, counted over all matrices.
-func (p *packed) code(r, i int) uint32 {
-	bit := i * p.bits
-	at := r*p.cols*p.bits/8 + bit/8
-	v := uint32(p.codes[at])
-	if bit%8+p.bits > 8 {
-		v |= uint32(p.codes[at+1]) << 8
-	}
-	return v >> (bit % 8) & (1<<p.bits - 1)
-}
-
 // row fills dst with row r. Every step is rounded to t.
 func (p *packed) row(r int, dst []float64, t graph.DType) {
 	groups := p.cols / p.group
+	rest := p.codes[r*p.rowBytes:]
+	var bits uint32 // that were read, n of them
+	var n int
+	var table [64]float64 // of what the codes of a group stand for
 	for g := range groups {
-		at := r*groups + g
-		var scale, bias float64
-		switch s := p.scale(p.scales.off + at); {
-		case p.mode == "affine":
-			scale, bias = s, p.biasAt(p.bias.off+at)
-		case p.mode == "nvfp4":
-			scale = fp8(byte(s))
-		default:
-			scale = math.Ldexp(1, int(s)-127)
+		v := p.groupAt(r*groups+g, t)
+		tabled := 1<<p.bits <= min(p.group, len(table))
+		for q := 0; tabled && q < 1<<p.bits; q++ {
+			table[q] = v.value(uint32(q))
 		}
 		for i := g * p.group; i < (g+1)*p.group; i++ {
-			q := p.code(r, i)
-			switch {
-			case p.mode == "affine":
-				dst[i] = round(t, round(t, scale*float64(q))+bias)
-			case p.bits == 4:
-				dst[i] = round(t, scale*fp4[q])
-			default:
-				dst[i] = round(t, scale*fp8(byte(q)))
+			if n < p.bits {
+				bits |= uint32(rest[0]) << n
+				rest, n = rest[1:], n+8
+			}
+			q := bits & (1<<p.bits - 1)
+			bits, n = bits>>p.bits, n-p.bits
+			if tabled {
+				dst[i] = table[q]
+			} else {
+				dst[i] = v.value(q)
 			}
 		}
 	}
+}
+
+// group is what the codes of one group have in common.
+type group struct {
+	scale, bias float64
+	affine      bool
+	bits        int
+	t           graph.DType
+}
+
+func (p *packed) groupAt(i int, t graph.DType) group {
+	v := group{scale: p.scale(p.scales.off + i), affine: p.mode == "affine", bits: p.bits, t: t}
+	switch p.mode {
+	case "affine":
+		v.bias = p.biasAt(p.bias.off + i)
+	case "nvfp4":
+		v.scale = fp8(byte(v.scale))
+	default:
+		v.scale = math.Ldexp(1, int(v.scale)-127)
+	}
+	return v
+}
+
+// value is what a code stands for.
+func (v *group) value(q uint32) float64 {
+	switch {
+	case v.affine:
+		return round(v.t, round(v.t, v.scale*float64(q))+v.bias)
+	case v.bits == 4:
+		return round(v.t, v.scale*fp4[q])
+	}
+	return round(v.t, v.scale*fp8(byte(q)))
 }
 
 // matrix returns matrix i as columns: of its transpose (x @ w.T) or of itself.
@@ -87,7 +111,7 @@ func (p *packed) matrix(i int, transpose bool) columns {
 		return columns{p.rows, p.cols, func(j int, dst []float64) { p.row(i*p.rows+j, dst, graph.Float32) }}
 	}
 	all := make([]float64, p.rows*p.cols)
-	parallel(p.rows, func(from, to int) {
+	parallel(p.rows, 4*p.cols, func(from, to int) {
 		for r := from; r < to; r++ {
 			p.row(i*p.rows+r, all[r*p.cols:(r+1)*p.cols], graph.Float32)
 		}
@@ -102,7 +126,7 @@ func (p *packed) matrix(i int, transpose bool) columns {
 func dequantize(c *call, in []*array) (*array, error) {
 	p := newPacked(c, in[0], in[1], optional(in, 2))
 	out := newArray(c.t, c.shape)
-	parallel(out.size()/max(1, p.cols), func(from, to int) {
+	parallel(out.size()/max(1, p.cols), 4*p.cols, func(from, to int) {
 		row := make([]float64, p.cols)
 		for r := from; r < to; r++ {
 			p.row(r, row, c.t)

@@ -112,6 +112,16 @@ func (refEngine) Load(ctx context.Context, p *graph.Program, w *weights.Store) (
 		s.params[param.Name] = fromBytes(t.DType, t.Shape, data)
 	}
 	for _, c := range p.Cases {
+		for i := range c.Graph.NumNodes() {
+			n := c.Graph.Node(graph.NodeID(i))
+			if emitters[n.Op.Name] == nil && !n.Op.IsLeaf() {
+				is := diag.Errorf("engine/op", diag.Pos{}, "the reference engine has no op %s", n.Op.Name).WithScope(n.Scope)
+				if n.Op.IsKernel() {
+					is.WithHint("replace kernels by their reference graphs first: no kernel runs in this engine")
+				}
+				return nil, is
+			}
+		}
 		for name := range c.Graph.Params() {
 			if s.params[name] == nil {
 				return nil, diag.Errorf("engine/param", diag.Pos{}, "case %q reads parameter %q, which the program does not list", c.Name, name)

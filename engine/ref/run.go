@@ -2,7 +2,6 @@ package ref
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -64,10 +63,7 @@ func (r *run) node(n *graph.Node) error {
 	if err != nil {
 		return err
 	}
-	f := emitters[n.Op.Name]
-	if f == nil {
-		return errors.New("the reference engine has no such op")
-	}
+	f := emitters[n.Op.Name] // Load has found it
 	if n.Op.Name == "kv_append" && r.mine[n.In[0]] && len(r.uses.Of(n.In[0])) == 1 && !r.uses.IsOutput(n.In[0]) {
 		f = kvAppendInPlace
 	}

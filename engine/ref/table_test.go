@@ -7,3 +7,5 @@ import (
 )
 
 func TestTable(t *testing.T) { enginetest.Run(t, New()) }
+
+func TestModels(t *testing.T) { enginetest.RunModels(t, New(), "../..", false) }
