@@ -1,8 +1,7 @@
 package tokenizer
 
 import (
-	"os"
-	"path/filepath"
+	"fmt"
 	"testing"
 	"unicode/utf8"
 )
@@ -16,13 +15,8 @@ func FuzzParseJSON(f *testing.F) {
 	f.Add([]byte(with(`{"type":"Sequence","pretokenizers":[{"type":"Digits","individual_digits":true},{"type":"ByteLevel"}]}`, "pre_tokenizer")), "a1b22")
 	f.Add([]byte(with(`{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<s>"}},{"Sequence":{"id":"A"}}],"special_tokens":{"<s>":{"ids":[3]}}}`, "post_processor")), "a")
 	f.Add([]byte(with(`[["a","b"]]`, "model", "merges")), "ab")
-	files, _ := filepath.Glob("testdata/*.tokenizer.json")
-	for _, name := range files {
-		data, err := os.ReadFile(name)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(data, "Hello, wörld 123 <|im_end|>")
+	for _, p := range []string{patternQwen2, patternLlama3} {
+		f.Add([]byte(with(fmt.Sprintf(`{"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"Regex":%q},"behavior":"Isolated"},{"type":"ByteLevel","use_regex":false}]}`, p), "pre_tokenizer")), "a'Sb 123\n\n ab")
 	}
 	f.Fuzz(func(t *testing.T, data []byte, text string) {
 		tok, err := ParseJSON("tokenizer.json", data)
