@@ -44,6 +44,7 @@ type Token struct {
 type Result struct {
 	Prompt     []int
 	Tokens     []int
+	Calls      []int  // how many tokens each call of the model took
 	Finish     string // "stop": an end token came; "length": MaxTokens were made
 	PromptTime time.Duration
 	Time       time.Duration // of the tokens after the first
@@ -69,6 +70,7 @@ type Generator struct {
 	caches  []cache
 	vocab   int
 	offset  int // rows that the caches hold
+	calls   []int
 }
 
 // cache is one key or value cache: [batch, heads, capacity, head_dim].
@@ -267,6 +269,7 @@ func (g *Generator) step(ctx context.Context, tokens engine.Tensor, n int) (engi
 		return nil, err
 	}
 	g.offset += n
+	g.calls = append(g.calls, n)
 	for i := range g.caches {
 		g.caches[i].tensor = out[g.caches[i].name]
 	}
@@ -332,6 +335,8 @@ func (g *Generator) Generate(ctx context.Context, prompt []int, o Options) (*Res
 		o.PrefillStep = PrefillStep
 	}
 	r := &Result{Prompt: prompt, Finish: "length"}
+	g.calls = nil
+	defer func() { r.Calls = g.calls }()
 	start := time.Now()
 	if err := g.prefill(ctx, prompt, o.PrefillStep); err != nil {
 		return nil, err

@@ -100,7 +100,7 @@ func (a *app) root() *cobra.Command {
 	}
 	root.AddCommand(
 		a.applyCmd(), a.explainCmd(), a.diffCmd(), a.lintCmd(), a.graphCmd(), a.rulesCmd(), a.profilesCmd(),
-		a.kernelsCmd(), a.versionCmd(),
+		a.kernelsCmd(), a.generateCmd(), a.validateCmd(), a.versionCmd(),
 	)
 	return root
 }
