@@ -2,7 +2,10 @@
 
 package mlx
 
-import "zmlx-rewrite/diag"
+import (
+	"zmlx-rewrite/diag"
+	"zmlx-rewrite/engine"
+)
 
 var errAbsent = diag.Errorf("mlx/absent", diag.Pos{}, "this binary was built without MLX").
 	WithHint("build it with it: make build")
@@ -12,3 +15,6 @@ func Probe(device string) (Info, error) { return Info{}, errAbsent }
 
 // SelfTest fails: this binary was built without the tag mlx.
 func SelfTest(device string) (checksum string, err error) { return "", errAbsent }
+
+// New fails: this binary was built without the tag mlx.
+func New(device string) (engine.Engine, error) { return nil, errAbsent }

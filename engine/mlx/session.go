@@ -1,0 +1,183 @@
+//go:build mlx
+
+package mlx
+
+import (
+	"context"
+	"fmt"
+
+	"zmlx-rewrite/diag"
+	"zmlx-rewrite/engine"
+	"zmlx-rewrite/graph"
+	"zmlx-rewrite/models/weights"
+)
+
+// session is a loaded program. Everything but e and program is the MLX thread's.
+type session struct {
+	e       *mlxEngine
+	program *graph.Program
+	pool    *pool
+	params  map[string]*param
+	plans   map[*graph.Case]*plan
+	scope   *scope
+	frame   frame
+	closed  bool
+}
+
+func (e *mlxEngine) Load(ctx context.Context, p *graph.Program, w *weights.Store) (engine.Session, error) {
+	e.loading.Lock()
+	defer e.loading.Unlock()
+	s := &session{e: e, program: p, plans: map[*graph.Case]*plan{}}
+	if err := s.loadParams(ctx, w); err != nil {
+		return nil, err
+	}
+	err := e.do(func() error {
+		s.scope = newScope(e.stream)
+		s.frame.scope = s.scope
+		defer s.scope.free()
+		for i := range p.Cases {
+			c := &p.Cases[i]
+			plan, err := newPlan(s.scope, c, s.params)
+			if err != nil {
+				return fmt.Errorf("case %q: %w", c.Name, err)
+			}
+			s.plans[c] = plan
+		}
+		return nil
+	})
+	if err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *session) Close() error {
+	s.e.loading.Lock()
+	defer s.e.loading.Unlock()
+	return s.close()
+}
+
+func (s *session) close() error {
+	return do(func() error {
+		s.e.mu.Lock()
+		gone := s.e.closed
+		s.e.mu.Unlock()
+		if s.closed {
+			return nil
+		}
+		s.closed = true
+		for _, p := range s.plans {
+			for _, c := range p.consts {
+				c.release()
+			}
+		}
+		s.plans = nil
+		if !gone {
+			s.e.giveBack(s.pool, s.params)
+		}
+		return nil
+	})
+}
+
+// Step adds the graph of a case to MLX's lazy one, all of it in one go on the MLX
+// thread, and computes nothing.
+func (s *session) Step(ctx context.Context, in map[string]engine.Tensor, dims map[string]int64) (map[string]engine.Tensor, error) {
+	defer engine.ReleaseTaken(in) // of those that the step did not get to
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	var out map[string]engine.Tensor
+	err := s.e.do(func() error {
+		if s.closed {
+			return diag.Errorf("engine/closed", diag.Pos{}, "the session is closed")
+		}
+		c, env, err := engine.Select(s.program, in, dims)
+		if err != nil {
+			return err
+		}
+		if out, err = s.step(s.plans[c], in, env); err != nil {
+			return fmt.Errorf("case %q: %w", c.Name, err)
+		}
+		return nil
+	})
+	return out, err
+}
+
+func (s *session) step(p *plan, in map[string]engine.Tensor, env map[string]int64) (map[string]engine.Tensor, error) {
+	f := &s.frame
+	f.start(p.c.Graph.NumValues())
+	defer f.end()
+	if err := p.prepare(f, env); err != nil {
+		return nil, err
+	}
+	for _, i := range p.inputs {
+		x, a, err := s.e.unwrap(in[i.name])
+		if err != nil {
+			return nil, err
+		}
+		f.values[i.slot], f.host[i.slot] = a, x.host
+	}
+	for _, q := range p.params {
+		f.values[q.slot] = q.a
+	}
+	for _, c := range p.consts {
+		f.values[c.slot] = c.array
+	}
+	for i := range p.ops {
+		o := &p.ops[i]
+		f.operand = f.operand[:0]
+		for _, v := range o.in {
+			x := array{}
+			if v != graph.None {
+				x = f.values[v]
+			}
+			f.operand = append(f.operand, x)
+		}
+		f.values[o.out] = o.emit(f, f.operand)
+		if f.err != nil {
+			return nil, opError(f.err, o.node)
+		}
+	}
+	return s.results(p, f)
+}
+
+// results makes tensors of the graph's results.
+func (s *session) results(p *plan, f *frame) (map[string]engine.Tensor, error) {
+	out := make(map[string]engine.Tensor, len(p.outputs))
+	for _, o := range p.outputs {
+		a := f.values[o.slot]
+		shape := append([]int{}, o.shape.in(f)...)
+		if !f.isA(a, o.dtype, shape) {
+			f.refuse("result", "%s is %s%v, but inference says %s%v", o.name, a.dtype(), a.shape(), o.dtype, shape)
+		}
+		kept := f.keep(a)
+		if f.err != nil {
+			for _, t := range out {
+				t.Release()
+			}
+			return nil, f.err
+		}
+		out[o.name] = s.e.newTensor(kept, o.dtype, shape)
+	}
+	return out, nil
+}
+
+// opError says where in the model an op failed.
+func opError(err error, n *graph.Node) error {
+	if i, ok := err.(*diag.Issue); ok {
+		return i.WithScope(n.Scope)
+	}
+	return err
+}
+
+func (f *frame) start(values int) {
+	f.values = append(f.values[:0], make([]array, values)...)
+	f.host = append(f.host[:0], make([]host, values)...)
+	f.ints = f.ints[:0]
+	f.err = nil
+}
+
+// end gives up all handles of the step: a cache that was handed over may be written
+// to only if nothing but the graph holds it when it is evaluated.
+func (f *frame) end() { f.scope.free() }
