@@ -4,6 +4,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"zmlx-rewrite/diag"
@@ -36,6 +37,11 @@ func (a *app) load(path string, w *workspace) (*subject, error) {
 		}
 		s.program = p
 	default:
+		// The name of a reference configuration will do where no such file is.
+		if _, err := os.Stat(path); err != nil && slices.Contains(models.ReferenceNames(), path) {
+			s.program, err = reference(path)
+			return s, err
+		}
 		m, err := models.Load(path)
 		if err != nil {
 			return nil, err

@@ -38,7 +38,7 @@ func (o *options) flags(c *cobra.Command) {
 	f.StringArrayVar(&o.only, "only", nil, "use only this `rule`; may be repeated")
 	f.StringArrayVar(&o.exclude, "exclude", nil, "leave this `rule` out; may be repeated")
 	f.StringArrayVar(&o.force, "force", nil, "turn on this `rule` though the profile has it off; may be repeated")
-	f.StringVar(&o.model, "model", "", "`model`: a Hugging Face or MLX folder, a hub id in the local cache, a .gguf, config.json, .mlxfn or .zg file")
+	f.StringVar(&o.model, "model", "", "`model`: a Hugging Face or MLX folder, a hub id in the local cache, a .gguf, config.json, .mlxfn or .zg file, or a reference configuration such as Qwen3-30B-A3B-4bit")
 	f.StringSliceVar(&o.dims, "dims", nil, "`symbols` of the call, such as batch=1,seq_len=1; only the case that they select is shown")
 	f.StringVar(&o.target, "target", defaultTarget(), "metal, cuda or cpu")
 	f.StringVar(&o.home, "home", "", "`folder` to take rules/, profiles/ and kernels/ from, in place of the working folder")
