@@ -260,6 +260,11 @@ def binary():
     case("where", [c, x, y], mx.where(c, x, y))
 
 
+    # 764 / 255 is below 3, but its quotient in bfloat16 is 3.
+    a, b = arr([764.0, -764.0], "bfloat16"), arr([255.0, 255.0], "bfloat16")
+    case("floor_divide", [a, b], mx.floor_divide(a, b))
+
+
 def aranges():
     for t in INTS + FLOATS:
         for start, stop, step in [(0, 5, 1), (2, 9, 3), (3, 3, 1), (0, 300 if t in FLOATS else 100, 1)]:
@@ -447,6 +452,12 @@ def orders():
             if not nan:
                 case("argpartition", [a], mx.argpartition(a, -2, axis=-1), dict(kth=-2), compare="partition")
             case("argpartition", [a], mx.argpartition(a, 1, axis=0), dict(kth=1, axis=-2), compare="partition")
+
+
+    # Ties in a row that is long enough for a sort to take its fast way.
+    a = arr(rng.integers(0, 4, (2, 50)), "bfloat16")
+    case("argsort", [a], mx.argsort(a, axis=-1), dict(axis=-1))
+    case("argpartition", [a], mx.argpartition(a, 42, axis=-1), dict(kth=-8), compare="partition")
 
 
 def moves():
