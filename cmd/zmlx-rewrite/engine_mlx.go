@@ -2,8 +2,22 @@
 
 package main
 
+import (
+	"runtime"
+
+	"zmlx-rewrite/engine"
+	"zmlx-rewrite/engine/mlx"
+)
+
 // engineName is the engine that this binary was built with.
 const engineName = "mlx"
 
+func newEngine() (engine.Engine, error) { return mlx.New("") }
+
 // engineTarget is the target that plans are made for unless --target says otherwise.
-func engineTarget() string { return "cpu" }
+func engineTarget() string {
+	if runtime.GOOS == "darwin" {
+		return "metal"
+	}
+	return "cpu"
+}
