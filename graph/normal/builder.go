@@ -240,6 +240,9 @@ func (b *builder) constantAt(l *graph.Literal, self graph.ValueID) graph.ValueID
 
 // number adds a 0-dimensional constant, or finds it.
 func (b *builder) number(t graph.DType, v float64) graph.ValueID {
+	if !t.Valid() { // of a value that was not found
+		return graph.None
+	}
 	return b.constant(graph.ScalarLiteral(t, v))
 }
 

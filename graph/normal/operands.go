@@ -233,7 +233,7 @@ func (b *builder) counts01(v graph.ValueID, shape []graph.Dim) bool {
 	if !slices.Equal(b.shape(v), shape) {
 		return false
 	}
-	for isReshape(n) {
+	if isReshape(n) {
 		n = b.node(n.In[0])
 	}
 	if n.Op.Name != "arange" {

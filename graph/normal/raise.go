@@ -190,24 +190,19 @@ func (b *builder) converted(v graph.ValueID) graph.ValueID {
 	return v
 }
 
-// unviewed returns what v is a view of that keeps the order of elements, or v.
+// unviewed returns what v is a view of that keeps the order of elements, or v. MLX
+// never has more than a few in a row.
 func (b *builder) unviewed(v graph.ValueID) graph.ValueID {
-	for v != graph.None && isReshape(b.node(v)) {
+	for range 4 {
+		if v == graph.None || !isReshape(b.node(v)) {
+			break
+		}
 		v = b.node(v).In[0]
 	}
 	return v
 }
 
-// product returns the operands of multiply, both ways around.
-func (b *builder) operands(v graph.ValueID, op string) [][2]graph.ValueID {
-	n := b.is(v, op)
-	if n == nil {
-		return nil
-	}
-	return [][2]graph.ValueID{{n.In[0], n.In[1]}, {n.In[1], n.In[0]}}
-}
-
-// wide reports whether x is a conversion to float32, and of what.
+// wide returns what x, in float32, is a conversion of, or x.
 func (b *builder) wide(x graph.ValueID) graph.ValueID {
 	if n := b.is(x, "astype"); n != nil && b.dtype(x) == graph.Float32 && b.dtype(n.In[0]).IsFloat() {
 		return n.In[0]
@@ -310,7 +305,7 @@ func guessRope(b *builder, root graph.ValueID, n *graph.Node) []candidate {
 	x1 := b.operand(b.operand(first, "subtract", 0), "multiply", 0)
 	theta := b.operand(b.converted(b.operand(b.operand(first, "subtract", 0), "multiply", 1)), "cos", 0)
 	x := b.operand(x1, "slice", 0)
-	if x == graph.None || theta == graph.None {
+	if x == graph.None || theta == graph.None || len(b.shape(x1)) == 0 {
 		return nil
 	}
 	width, ok := b.shape(x1)[len(b.shape(x1))-1].Const()

@@ -15,6 +15,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"zmlx-rewrite/diag"
 	"zmlx-rewrite/graph"
@@ -90,6 +92,9 @@ func (im *importer) run(opts ImportOptions) (*graph.Case, error) {
 		t := typeOf(v.Type)
 		if n := i - fn.Positional(); n >= 0 {
 			name := fn.Kwargs[n]
+			if !writable(name) {
+				return nil, im.errorf("name", "keyword %q is no name that can be written", name).WithHint("export it with printable names")
+			}
 			if _, err := im.program.AddParam(&graph.Param{Name: name, Type: t}); err != nil {
 				return nil, im.errorf("param", "%v", err).WithHint("traces of one file must agree on their weights")
 			}
@@ -114,6 +119,11 @@ func (im *importer) run(opts ImportOptions) (*graph.Case, error) {
 		g.Output(names.outputs[k], im.values[id])
 	}
 	return &graph.Case{When: when, Graph: g}, nil
+}
+
+// writable reports whether graph's text form can write a name.
+func writable(name string) bool {
+	return name != "" && utf8.ValidString(name) && !strings.ContainsFunc(name, func(r rune) bool { return r == '`' || !unicode.IsPrint(r) })
 }
 
 func typeOf(t mlxfn.TypeInfo) graph.Type {
@@ -202,7 +212,7 @@ func (im *importer) entry(e *mlxfn.Entry) error {
 	row, ok := imports[e.Primitive]
 	if !ok {
 		return im.errorf("unsupported", "primitive %s has no op", e.Primitive).
-			WithHint("capture the model without it; what can be imported is listed by `zmlx-rewrite ops`")
+			WithHint("capture the model without it; package graph has an op for each primitive that can be imported")
 	}
 	row(im)
 	if im.err != nil {

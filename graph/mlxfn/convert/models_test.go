@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"zmlx-rewrite/graph"
 	"zmlx-rewrite/graph/mlxfn"
 	"zmlx-rewrite/graph/mlxfn/convert"
 	"zmlx-rewrite/graph/normal"
@@ -52,6 +53,41 @@ func TestBuiltMeetsCaptured(t *testing.T) {
 			}
 			if g.Hash() != c.Graph.Hash() {
 				t.Errorf("%s for %v: captured\n%s\nbuilt\n%s", name, env, c.Graph, g)
+			}
+		}
+		// Exported, the built model has the very primitives that MLX recorded.
+		var specs []convert.Spec
+		for _, fn := range f.Functions {
+			tokens, cache := fn.Inputs[0].Type.Shape, fn.Inputs[2].Type.Shape
+			env := map[string]int64{"batch": int64(tokens[0]), "seq_len": int64(tokens[1]), models.SymKVCap: int64(cache[2])}
+			s := convert.Spec{Env: env}
+			for i := range built.Cases {
+				if ok, err := built.Cases[i].When.Eval(env); ok && err == nil {
+					s.Case = i
+				}
+			}
+			specs = append(specs, s)
+		}
+		out, err := convert.Export(built, convert.ExportOptions{Version: f.Version, Specs: specs})
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := convert.Import("export", out, convert.ImportOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		before, err := convert.Import("capture", f, convert.ImportOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range before.Cases {
+			for _, p := range []*graph.Program{before, again} {
+				if _, err := normal.Form(p.Cases[i].Graph); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if a, b := before.Cases[i].Graph, again.Cases[i].Graph; a.Hash() != b.Hash() {
+				t.Errorf("%s, trace %d: captured\n%s\nbuilt and exported\n%s", name, i, a, b)
 			}
 		}
 		// The records of quantized matrices, too.

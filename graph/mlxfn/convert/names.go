@@ -34,13 +34,16 @@ func inputNames(fn *mlxfn.Function) roleNames {
 	r := roleNames{make([]string, fn.Positional()), make([]string, len(fn.Outputs))}
 	byID := map[uint64]string{}
 	taken := map[string]bool{}
-	cache := 0
+	for _, name := range fn.Kwargs {
+		taken[name] = true
+	}
+	cache, tokens := 0, false
 	for i, v := range fn.Inputs[:fn.Positional()] {
 		name := fmt.Sprintf("in%d", i)
 		role := ""
 		switch t := v.Type; {
 		case (t.DType == graph.Int32 || t.DType == graph.Int64) && len(t.Shape) == 2:
-			role = tokensName
+			role, tokens = tokensName, true
 		case t.DType.IsInteger() && (len(t.Shape) == 0 || len(t.Shape) == 1 && t.Shape[0] == 1):
 			role = offsetName
 		case len(t.Shape) == 4 && caches[v.ID]:
@@ -50,17 +53,21 @@ func inputNames(fn *mlxfn.Function) roleNames {
 		if role != "" && !taken[role] {
 			name = role
 		}
+		for taken[name] { // a keyword has it
+			name += "_"
+		}
 		taken[name] = true
 		r.inputs[i], byID[v.ID] = name, name
 	}
-	logits := false
+	given := map[string]bool{}
 	for i, id := range fn.Outputs {
-		r.outputs[i] = fmt.Sprintf("out%d", i)
-		if name, ok := byID[written[id]]; ok {
-			r.outputs[i] = name
-		} else if !logits && taken[tokensName] {
-			r.outputs[i], logits = logitsName, true
+		name := fmt.Sprintf("out%d", i)
+		if cache, ok := byID[written[id]]; ok && !given[cache] {
+			name = cache
+		} else if !given[logitsName] && tokens {
+			name = logitsName
 		}
+		r.outputs[i], given[name] = name, true
 	}
 	return r
 }
