@@ -7,6 +7,7 @@
 package profiles
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
@@ -23,13 +24,14 @@ import (
 
 // Profile is a parsed profile.
 type Profile struct {
-	Name   string
-	Doc    string
-	Source string
-	Hash   string   // sha256 of the file, hex
-	Models []string // Hugging Face model_type values that it is for
-	Rules  []Use    // in order of preference
-	Expect []Expectation
+	Name    string
+	Doc     string
+	Source  string
+	Hash    string   // sha256 of the file, hex
+	Builtin bool     // the same bytes as the file that is built in
+	Models  []string // Hugging Face model_type values that it is for
+	Rules   []Use    // in order of preference
+	Expect  []Expectation
 }
 
 // Use is a rule of a profile.
@@ -134,6 +136,8 @@ func Load(dir string, set *rules.Set) ([]*Profile, diag.List) {
 		if p == nil {
 			continue
 		}
+		own, err := embedded.ReadFile(name)
+		p.Builtin = err == nil && bytes.Equal(own, src.data)
 		if want := strings.TrimSuffix(name, ".yaml"); p.Name != want {
 			issues.Add(diag.Errorf("profile/name", diag.Pos{File: src.path}, "profile %s must be in a file of its own name", p.Name))
 		}

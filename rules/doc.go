@@ -26,6 +26,7 @@ type File struct {
 	Path      string
 	Family    string // "qwen3"; the first part of its rules' full names
 	Hash      string // sha256 of the bytes, hex
+	Builtin   bool   // the same bytes as the file that is built in
 	Include   []string
 	Fragments []*Fragment
 	Rules     []*Rule

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"bytes"
 	"embed"
 	"io/fs"
 	"os"
@@ -72,6 +73,8 @@ func Load(dir string, paths []string, catalog *kernels.Catalog) (*Set, diag.List
 		f, list := Parse(byName[name].path, byName[name].data)
 		issues = append(issues, list...)
 		if f != nil && !list.HasErrors() {
+			own, err := embedded.ReadFile(name)
+			f.Builtin = err == nil && bytes.Equal(own, byName[name].data)
 			files = append(files, f)
 		}
 	}

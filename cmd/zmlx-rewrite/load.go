@@ -31,7 +31,7 @@ func (a *app) load(path string, w *workspace) (*subject, error) {
 		}
 		s.program = p
 	case ".mlxfn":
-		p, err := importFile(path)
+		p, err := a.importFile(path, nil)
 		if err != nil {
 			return nil, err
 		}

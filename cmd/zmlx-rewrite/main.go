@@ -100,7 +100,7 @@ func (a *app) root() *cobra.Command {
 	}
 	root.AddCommand(
 		a.applyCmd(), a.explainCmd(), a.diffCmd(), a.lintCmd(), a.graphCmd(), a.rulesCmd(), a.profilesCmd(),
-		a.kernelsCmd(), a.generateCmd(), a.validateCmd(), a.versionCmd(),
+		a.kernelsCmd(), a.importCmd(), a.exportCmd(), a.generateCmd(), a.validateCmd(), a.testCmd(), a.doctorCmd(), a.versionCmd(),
 	)
 	return root
 }

@@ -78,12 +78,12 @@ func (a *app) workspace(o *options) (*workspace, error) {
 	}
 	w := &workspace{set: set, profiles: profs}
 	for _, f := range set.Files {
-		if !strings.HasPrefix(f.Path, "builtin/") {
+		if !f.Builtin {
 			w.notes = append(w.notes, fmt.Sprintf("rules from %s (%s)", f.Path, f.Hash[:12]))
 		}
 	}
 	for _, p := range profs {
-		if !strings.HasPrefix(p.Source, "builtin/") {
+		if !p.Builtin {
 			w.notes = append(w.notes, fmt.Sprintf("profile from %s (%s)", p.Source, p.Hash[:12]))
 		}
 	}
