@@ -144,7 +144,7 @@ if [ "$backend" = cuda ]; then
 	say "fetching NVIDIA's run-time libraries"
 	# shellcheck disable=SC2086
 	python3 -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: \
-		--target "$new/site" $cuda_libraries >&2
+		--root-user-action ignore --target "$new/site" $cuda_libraries >&2
 fi
 
 say "mlx-c $MLX_C_VERSION: fetching the crate mlx-sys, for its C++ sources"
@@ -159,14 +159,23 @@ tar -xzf "$crate" -C "$work"
 
 say "mlx-c $MLX_C_VERSION: building with CMake (about a minute on two cores)"
 case "$(uname -s)" in
-Darwin) rpath=@loader_path/../site/mlx/lib ;;
-*) rpath='$ORIGIN/../site/mlx/lib' ;; # libmlxc's own: an executable's rpath does not reach libmlx
+Darwin) rpath=@loader_path/../site/mlx/lib library=libmlx.dylib ;;
+*) rpath='$ORIGIN/../site/mlx/lib' library=libmlx.so ;; # libmlxc's own: an executable's rpath does not reach libmlx
 esac
+# The wheel's own CMake files would ask for all that MLX was built with, such as
+# NVIDIA's compiler. To build mlx-c takes headers and the library.
+mkdir "$work/cmake"
+cat >"$work/cmake/MLXConfig.cmake" <<-CMAKE
+	add_library(mlx SHARED IMPORTED)
+	set_target_properties(mlx PROPERTIES
+	  IMPORTED_LOCATION "$new/site/mlx/lib/$library"
+	  INTERFACE_INCLUDE_DIRECTORIES "$new/site/mlx/include")
+CMAKE
 {
 	cmake -S "$work/mlx-sys-$MLX_C_VERSION/src/mlx-c" -B "$work/build" \
 		-DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=ON \
 		-DMLX_C_BUILD_EXAMPLES=OFF -DMLX_C_USE_SYSTEM_MLX=ON \
-		-DMLX_DIR="$new/site/mlx/share/cmake/MLX" \
+		-DMLX_DIR="$work/cmake" \
 		-DCMAKE_CXX_FLAGS="-include '$ROOT/scripts/format_shim.h'" \
 		-DCMAKE_INSTALL_PREFIX="$new" -DCMAKE_INSTALL_LIBDIR=lib -DCMAKE_INSTALL_RPATH="$rpath" &&
 		cmake --build "$work/build" --parallel "$(getconf _NPROCESSORS_ONLN)" &&
