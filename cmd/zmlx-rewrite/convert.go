@@ -83,7 +83,7 @@ func (a *app) importFile(path string, dims map[string][]string) (*graph.Program,
 	for _, n := range notes {
 		if !seen[n] {
 			seen[n] = true
-			fmt.Fprintf(a.stderr, "%s: note: %v\n", path, n)
+			fmt.Fprintf(a.stderr, "%s: note: %s: %s\n", path, scopeText(n.Scope), n.What)
 		}
 	}
 	return p, nil
