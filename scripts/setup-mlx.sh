@@ -14,6 +14,8 @@
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
+need_go # not for MLX, but every target of the Makefile starts here
+
 MLX_VERSION=0.32.2
 MLX_C_VERSION=0.7.0
 CRATE_SHA256=da965f83ce211b80f9b681d9bbd6fa625fe6bb2e659ba7bc55dd95eea8d3b028
