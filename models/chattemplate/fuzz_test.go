@@ -46,7 +46,7 @@ func FuzzDecodeJSON(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	print := func(t *testing.T, v any) string {
+	dumps := func(t *testing.T, v any) string {
 		out, err := tmpl.Render(nil, nil, false, map[string]any{"x": v})
 		if err != nil {
 			t.Fatal(err)
@@ -58,12 +58,12 @@ func FuzzDecodeJSON(f *testing.F) {
 		if err != nil {
 			return
 		}
-		first := print(t, v)
+		first := dumps(t, v)
 		v, err = DecodeJSON("j", []byte(first))
 		if err != nil {
 			t.Fatalf("%s: %v", first, err)
 		}
-		if second := print(t, v); second != first {
+		if second := dumps(t, v); second != first {
 			t.Fatalf("%s becomes %s", first, second)
 		}
 	})

@@ -155,6 +155,9 @@ func TestOthers(t *testing.T) {
 			equal++
 		}
 		for i, vars := range chats {
+			if testing.Short() && i%8 != 4 { // one setting of each chat
+				continue
+			}
 			got, err := "", err
 			if err == nil {
 				got, err = render(tmpl, vars.(*Dict))

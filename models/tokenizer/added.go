@@ -124,7 +124,7 @@ func (f *finder) cut(text string, yield func(piece string, id int)) {
 			continue
 		}
 		if t.lstrip {
-			start = max(done, len(strings.TrimRightFunc(text[done:max(done, start)], isSpace))+done)
+			start = done + len(strings.TrimRightFunc(text[done:max(done, start)], isSpace))
 		}
 		if t.rstrip {
 			// Matches may lie inside the spaces that the one before took: they are

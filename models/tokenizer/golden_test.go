@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 // golden is what Hugging Face tokenizers answer: scripts/oracle/tokenizer_goldens.py.
@@ -46,7 +47,7 @@ func parseTestdata(t testing.TB, name string) *Tokenizer {
 // TestGoldens compares with Hugging Face tokenizers: every text of the corpus,
 // under every small tokenizer. No difference is allowed.
 func TestGoldens(t *testing.T) {
-	for _, name := range []string{"gpt2", "added", "smollm", "qwen2", "llama3", "unk", "no_regex"} {
+	for _, name := range []string{"gpt2", "added", "smollm", "qwen2", "llama3", "unk", "unk_each", "no_regex"} {
 		t.Run(name, func(t *testing.T) {
 			compare(t, parseTestdata(t, name+".tokenizer.json"), name)
 		})
@@ -87,6 +88,28 @@ func compare(t *testing.T, tok *Tokenizer, name string) {
 		for k, skip := range []bool{false, true} {
 			if got, want := tok.Decode(ids, skip), d[1+k].(string); got != want {
 				t.Errorf("decode %v, skip special %t:\n got %q\nwant %q", ids, skip, got, want)
+			}
+		}
+	}
+}
+
+// TestPieces compares where the patterns split each text.
+func TestPieces(t *testing.T) {
+	var texts []string
+	readJSON(t, "corpus.json", &texts)
+	var golden map[string][]string
+	readJSON(t, "pieces.golden.json", &golden)
+	for pattern, name := range map[string]string{patternGPT2: "gpt-2", patternLlama3: "llama-bpe", patternQwen2: "qwen2"} {
+		if len(golden[name]) != len(texts) {
+			t.Fatalf("%s: %d answers for %d texts", name, len(golden[name]), len(texts))
+		}
+		for i, text := range texts {
+			var lengths []string
+			byMatch(patterns[pattern])(text, func(piece string) {
+				lengths = append(lengths, strconv.Itoa(utf8.RuneCountInString(piece)))
+			})
+			if got := strings.Join(lengths, " "); got != golden[name][i] {
+				t.Errorf("%s: %q is split into %s, want %s", name, text, got, golden[name][i])
 			}
 		}
 	}

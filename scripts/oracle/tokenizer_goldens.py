@@ -36,7 +36,7 @@ def corpus():
         "", " ", "  ", "   ", "\n", "\n\n", "\r\n", "\r\n\r\n", "\t", "\t\t", " \n", "\n ", " \n ", "  \n  \n  x", "\n\n\nfoo", "foo\n\n\n",
         "a", " a", "a ", "  a", "a  ", "  a  b  ", "a\tb", "a\t b", "a \tb", "a\n b", "a \n b", "a\r\nb", "a\rb", "a\u00a0b", "a \u00a0 b", "\u3000x", "x\u2028y\u2029z", "\u200b\u200bx", "\ufeffx", "x\u0085y",
         "Hello world", "Hello, world!", "hello world 12345", "The quick brown fox jumps over the lazy dog.", "ALL CAPS TEXT", "camelCaseIdentifier", "snake_case_identifier", "kebab-case-identifier",
-        "I'm you're he's we'll they've I'd don't", "I'M YOU'RE HE'S WE'LL THEY'VE I'D DON'T", "'s't're've'm'll'd", "'S'T'RE'VE'M'LL'D", "' s ' t", "''s", "'sabc", "'reabc", "'lL 'Ll", "'ſ 'ſt it'ſ", "rock 'n' roll", "'", "''", "'''", "\u2019s \u2019t",
+        "I'm you're he's we'll they've I'd don't", "I'M YOU'RE HE'S WE'LL THEY'VE I'D DON'T", "'s't're've'm'll'd", "'S'T'RE'VE'M'LL'D", "' s ' t", "''s", "'sabc", "'reabc", "'lL 'Ll", "'ſ 'ſt it'ſ", "'ſabc 'Sabc 'LLabc 'REabc 'dabc", "'l 'r 'v 'le 'rl 'lL 'vE 'T", "x'sx 'ﬆ 'K", "rock 'n' roll", "'", "''", "'''", "\u2019s \u2019t",
         "0", "1", "12", "123", "1234", "12345", "123456", "1234567", "1,234,567.89", "3.14159", "1e-10", "0x1F", "v1.2.3-rc4", "²³¼½", "Ⅷ ⅷ", "١٢٣٤", "१२३४", "１２３４", "1a2b3c", "a1b2c3", "12 34", " 12", "  12", "12\n34", "①②③", "一二三", "𝟘𝟙𝟚",
         "你好，世界！", "今天天气很好。我们去公园吧。", "こんにちは世界", "カタカナ ひらがな 漢字", "안녕하세요 세계", "한국어 텍스트입니다.", "สวัสดีชาวโลก", "Привет, мир!", "Γειά σου Κόσμε", "שלום עולם", "مرحبا بالعالم", "नमस्ते दुनिया", "வணக்கம் உலகம்", "გამარჯობა", "Բարեւ աշխարհ", "Xin chào thế giới", "Zażółć gęślą jaźń", "İstanbul ıI", "ǅ ǆ Ǆ", "ﬁ ﬂ ﬀ",
         "😀", "😀😃😄", "👍🏽", "👨‍👩‍👧‍👦", "🏳️‍🌈", "🇩🇪🇫🇷", "❤️", "1️⃣2️⃣", "a😀b", " 😀 ", "😀 text 😀", "\U0001fae8", "☺☻",
@@ -135,6 +135,9 @@ def small(texts):
     some = [c for c in pre_tokenizers.ByteLevel.alphabet() if c.isascii()]
     t = train(pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=False), byte_level(False, True)]), size=500, alphabet=some, unk="<unk>", fuse_unk=True)
     out["unk"] = t
+    state = json.loads(t.to_str())
+    state["model"]["fuse_unk"] = False
+    out["unk_each"] = Tokenizer.from_str(json.dumps(state))
 
     t = train(byte_level(False, False), size=400, alphabet=some)
     out["no_regex"] = t
@@ -205,6 +208,18 @@ def ranges(points):
     return " ".join(f"{a:x}" if a == b else f"{a:x}-{b:x}" for a, b in out)
 
 
+GPT2 = r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
+
+
+def pieces(texts):
+    """Where the patterns split each text: the lengths of the pieces, in characters."""
+    out = {}
+    for name, pattern in {"gpt-2": GPT2, "llama-bpe": LLAMA3, "qwen2": QWEN2}.items():
+        split = pre_tokenizers.Split(Regex(pattern), "isolated", invert=False)
+        out[name] = [" ".join(str(b - a) for _, (a, b) in split.pre_tokenize_str(x)) for x in texts]
+    return out
+
+
 def nfc():
     """What NFC changes of every code point alone, and with a mark before and after."""
     form = normalizers.NFC()
@@ -226,6 +241,7 @@ def files():
     yield "smollm2.golden.json", dump(answers(smollm2(), texts))
     yield "classes.txt", "".join(f"{name} {r}\n" for name, r in classes().items())
     yield "nfc.golden.json", dump(nfc())
+    yield "pieces.golden.json", dump(pieces(texts))
 
 
 def main():
