@@ -239,6 +239,9 @@ func (c Cond) Subst(env map[string]Dim) Cond {
 // at least 1. The result agrees with c wherever a holds; it is True or False
 // where interval arithmetic can decide it.
 func (c Cond) Given(a Cond) Cond {
+	if c.kind <= condFalse {
+		return c
+	}
 	f := facts{sym: map[string]interval{}, poly: map[Dim]interval{}}
 	f.learn(a)
 	return f.simplify(c)

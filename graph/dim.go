@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // Dim is a dimension or an integer attribute: a polynomial with integer
@@ -25,6 +26,7 @@ type Dim struct {
 type poly struct {
 	terms []term
 	text  string
+	id    uint64 // from 1 on, in no order that means anything
 }
 
 // term is coef * product of symbols; symbols are sorted and may repeat.
@@ -35,7 +37,10 @@ type term struct {
 
 // polys interns every polynomial of the process, so that Dim is two words and
 // comparable. Models use a few dozen of them.
-var polys sync.Map // text -> *poly
+var (
+	polys  sync.Map // text -> *poly
+	lastID atomic.Uint64
+)
 
 // N returns a plain number.
 func N(n int64) Dim { return Dim{n: n} }
@@ -69,7 +74,7 @@ func intern(n int64, terms []term) Dim {
 	if p, ok := polys.Load(text); ok {
 		return Dim{n, p.(*poly)}
 	}
-	p, _ := polys.LoadOrStore(text, &poly{slices.Clone(terms), text})
+	p, _ := polys.LoadOrStore(text, &poly{slices.Clone(terms), text, lastID.Add(1)})
 	return Dim{n, p.(*poly)}
 }
 

@@ -284,6 +284,14 @@ func (g *Graph) Compact() error {
 		open
 		done
 	)
+	// What each value stands for now, looked up once: operands outnumber replacements.
+	now := make([]ValueID, len(g.values))
+	for i := range now {
+		now[i] = ValueID(i)
+	}
+	for old := range g.repl {
+		now[old] = g.resolve(old)
+	}
 	state := make([]uint8, len(g.nodes))
 	order := make([]NodeID, 0, len(g.nodes))
 	// An explicit stack: graphs of 100,000 nodes may be 100,000 deep.
@@ -312,7 +320,7 @@ func (g *Graph) Compact() error {
 			if v == None {
 				continue
 			}
-			d := g.values[g.resolve(v)].Def
+			d := g.values[now[v]].Def
 			switch state[d] {
 			case open:
 				return fmt.Errorf("the replacement makes a cycle through %s at %q", g.nodes[d].Op.Name, g.nodes[d].Scope)
@@ -329,26 +337,27 @@ func (g *Graph) Compact() error {
 		}
 	}
 	for i := range g.outputs {
-		g.outputs[i].Value = g.resolve(g.outputs[i].Value)
+		g.outputs[i].Value = now[g.outputs[i].Value]
 		if err := visit(g.values[g.outputs[i].Value].Def); err != nil {
 			return err
 		}
 	}
-	nodes := make([]Node, 0, len(order))
-	values := make([]Value, 0, len(g.values))
-	renamed := make([]ValueID, len(g.values))
-	// Operands and results of all nodes share two arrays: one allocation each.
-	total := 0
+	// Operands and results of all nodes share one array.
+	total, results := 0, 0
 	for _, id := range order {
 		total += len(g.nodes[id].In) + len(g.nodes[id].Out)
+		results += len(g.nodes[id].Out)
 	}
+	nodes := make([]Node, 0, len(order))
+	values := make([]Value, 0, results)
+	renamed := make([]ValueID, len(g.values))
 	ids := make([]ValueID, 0, total)
 	for _, id := range order {
 		n := g.nodes[id]
 		from := len(ids)
 		for _, v := range n.In {
 			if v != None {
-				v = renamed[g.resolve(v)]
+				v = renamed[now[v]]
 			}
 			ids = append(ids, v)
 		}

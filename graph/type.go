@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
 	"slices"
@@ -104,4 +105,19 @@ func (t Type) Subst(env map[string]Dim) Type {
 		shape[i] = d.Subst(env)
 	}
 	return Type{t.DType, shape}
+}
+
+// AppendKey appends bytes that are the same for equal types and differ for others.
+// They mean nothing outside of this process.
+func (t Type) AppendKey(b []byte) []byte {
+	b = append(b, byte(t.DType), byte(len(t.Shape)))
+	for _, d := range t.Shape {
+		b = binary.LittleEndian.AppendUint64(b, uint64(d.n))
+		if d.p == nil {
+			b = append(b, 0)
+		} else {
+			b = binary.AppendUvarint(b, d.p.id)
+		}
+	}
+	return b
 }

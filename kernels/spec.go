@@ -413,22 +413,19 @@ func (s *Spec) Attr(name string) *Attr {
 // infer gives the types of the reference's results. Layers repeat the same
 // call, so that answers are kept.
 func (s *Spec) infer(c *graph.Call) ([]graph.Type, error) {
-	var key strings.Builder
+	var buf [512]byte
+	k := buf[:0]
 	for _, t := range c.In {
-		if t.DType == graph.NoDType {
-			key.WriteString("-;")
-			continue
-		}
-		key.WriteString(t.String())
-		key.WriteByte(';')
+		k = append(t.AppendKey(k), ';')
 	}
 	for _, a := range c.Attrs {
 		if a != nil {
-			key.WriteString(a.String())
+			k = append(k, a.String()...)
 		}
-		key.WriteByte(';')
+		k = append(k, ';')
 	}
-	if v, ok := s.inferred.Load(key.String()); ok {
+	key := string(k)
+	if v, ok := s.inferred.Load(key); ok {
 		return v.([]graph.Type), nil
 	}
 	g := graph.New()
@@ -447,7 +444,7 @@ func (s *Spec) infer(c *graph.Call) ([]graph.Type, error) {
 	for i, v := range out {
 		types[i] = g.Type(v)
 	}
-	s.inferred.Store(key.String(), types)
+	s.inferred.Store(key, types)
 	return types, nil
 }
 

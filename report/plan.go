@@ -111,7 +111,8 @@ func newRule(r *rules.Rule, c *rewrite.CaseResult, cfg *rewrite.Config, expect m
 		out.Sites = append(out.Sites, site)
 	}
 	for _, x := range Nearest(c, r) {
-		out.NearMisses = append(out.NearMisses, Miss{Scope: x.Scope, Code: x.Code, Line: x.Line(), Guard: x.Guard, Matched: x.Matched, Of: x.Of, Expected: x.Expected(), Observed: x.Observed()})
+		expected, observed := x.Detail()
+		out.NearMisses = append(out.NearMisses, Miss{Scope: x.Scope, Code: x.Code, Line: x.Line(), Guard: x.Guard, Matched: x.Matched, Of: x.Of, Expected: expected, Observed: observed})
 	}
 	return out
 }

@@ -98,45 +98,29 @@ type Refusal struct {
 	Of      int // nodes of the pattern
 	Guard   string
 
-	expected, observed string
-	miss               *matcher.Miss
-	graph              *graph.Graph
+	line   string
+	detail func() (expected, observed string) // formats on demand: most refusals are never read
 }
 
 // Codes of refusals beyond those of package matcher.
 const (
-	CodeGuard    = "guard/false"
-	CodeUnknown  = "symbol-unknown"
-	CodeKernel   = "kernel/domain"
-	CodeType     = "replace/type"
-	CodeBuild    = "replace/build"
-	CodeCost     = "replace/cost"
-	CodeWeights  = "weights/parameter"
-	CodeOverlap  = "plan/overlap"
-	CodeOff      = "plan/off"
-	CodeCycle    = "plan/cycle"
-	CodeNoAnchor = "match/no-op"
+	CodeGuard   = "guard/false"
+	CodeUnknown = "symbol-unknown"
+	CodeKernel  = "kernel/domain"
+	CodeType    = "replace/type"
+	CodeBuild   = "replace/build"
+	CodeCost    = "replace/cost"
+	CodeWeights = "weights/parameter"
+	CodeOverlap = "plan/overlap"
+	CodeOff     = "plan/off"
+	CodeCycle   = "plan/cycle"
 )
 
-// Expected returns what the rule wanted at the place.
-func (r *Refusal) Expected() string { r.format(); return r.expected }
-
-// Observed returns what it found instead.
-func (r *Refusal) Observed() string { r.format(); return r.observed }
-
-func (r *Refusal) format() {
-	if r.miss != nil && r.expected == "" {
-		r.expected, r.observed = r.miss.Text(r.graph)
-	}
-}
+// Detail returns what the rule wanted at the place, and what it found instead.
+func (r *Refusal) Detail() (expected, observed string) { return r.detail() }
 
 // Line returns the name of the pattern line where matching stopped, or "".
-func (r *Refusal) Line() string {
-	if r.miss != nil {
-		return r.miss.Line()
-	}
-	return ""
-}
+func (r *Refusal) Line() string { return r.line }
 
 // Numerics composes the contracts of all rules that were applied in the case.
 func (c *CaseResult) Numerics() kernels.Numerics {

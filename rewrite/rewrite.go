@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"zmlx-rewrite/graph"
 	"zmlx-rewrite/graph/guard"
@@ -21,32 +22,57 @@ const maxRounds = 8
 const maxOpen = 6
 
 // Run rewrites a program. p is not changed; cases that no rule touches are shared.
+// Cases are rewritten side by side; the result does not depend on it.
 func Run(p *graph.Program, cfg *Config) (*Result, error) {
-	rw := &rewriter{cfg: cfg, out: &graph.Program{Name: p.Name, Params: slices.Clone(p.Params)}}
-	for _, r := range cfg.Rules {
-		ps, err := matcher.Compile(cfg.Set, r)
-		if err != nil {
+	patterns := make([][]*matcher.Pattern, len(cfg.Rules))
+	for i, r := range cfg.Rules {
+		var err error
+		if patterns[i], err = matcher.Compile(cfg.Set, r); err != nil {
 			return nil, err
 		}
-		rw.patterns = append(rw.patterns, ps)
 	}
-	rw.res = &Result{Before: p, Program: rw.out, Stop: StopDone}
+	workers := make([]rewriter, len(p.Cases))
+	errs := make([]error, len(p.Cases))
 	earlier := graph.True // that no case before this one applies
-	for _, c := range p.Cases {
-		work := &CaseResult{From: c.Name, Name: c.Name, When: c.When, given: graph.And(c.When, earlier), Before: c.Graph, After: c.Graph}
+	var wg sync.WaitGroup
+	for i, c := range p.Cases {
+		workers[i] = rewriter{cfg: cfg, patterns: patterns, params: &graph.Program{Params: slices.Clone(p.Params)}}
+		start := &CaseResult{From: c.Name, Name: c.Name, When: c.When, given: graph.And(c.When, earlier), Before: c.Graph, After: c.Graph}
 		earlier = graph.And(earlier, graph.Not(c.When))
-		if err := rw.round(work, 1); err != nil {
-			return nil, fmt.Errorf("case %s: %w", c.Name, err)
+		wg.Go(func() { errs[i] = workers[i].round(start, 1) })
+	}
+	wg.Wait()
+	out := &graph.Program{Name: p.Name, Params: slices.Clone(p.Params)}
+	res := &Result{Before: p, Program: out, Stop: StopDone}
+	for i := range workers {
+		w := &workers[i]
+		if errs[i] != nil {
+			return nil, fmt.Errorf("case %s: %w", p.Cases[i].Name, errs[i])
+		}
+		if w.stop != "" {
+			res.Stop = w.stop
+		}
+		for _, q := range w.made {
+			if _, err := out.AddParam(q); err != nil {
+				return nil, err
+			}
+		}
+		for _, c := range w.done {
+			res.Cases = append(res.Cases, c)
+			out.Cases = append(out.Cases, graph.Case{Name: c.Name, When: c.When, Graph: c.After})
 		}
 	}
-	return rw.res, nil
+	return res, nil
 }
 
+// rewriter rewrites one case of a program, which may become several.
 type rewriter struct {
 	cfg      *Config
 	patterns [][]*matcher.Pattern // for each rule, largest first
-	out      *graph.Program
-	res      *Result
+	params   *graph.Program       // the program's parameters, and those made so far
+	made     []*graph.Param
+	done     []CaseResult
+	stop     string // StopFuel, if it was reached
 }
 
 // candidate is a match whose replacement has been built beside it.
@@ -86,7 +112,7 @@ func (rw *rewriter) round(c *CaseResult, n int) error {
 		return nil
 	}
 	if n > maxRounds {
-		rw.res.Stop = StopFuel
+		rw.stop = StopFuel
 		rw.finish(c)
 		return nil
 	}
@@ -152,13 +178,14 @@ func (rw *rewriter) take(c *CaseResult, f *finder, n int) error {
 			continue
 		}
 		if reason, off := rw.cfg.Off[r.Name]; off {
-			c.Refusals = append(c.Refusals, Refusal{Rule: r, Scope: cand.scope, Code: CodeOff, Matched: len(cand.match.Nodes), Of: len(cand.match.Nodes), expected: "the rule to be on", observed: reason})
+			refuse(&c.Refusals, r, cand, CodeOff, "", func() (string, string) { return "the rule to be on", reason })
 			continue
 		}
 		if w := overlap(f.g, owner, cand); w != nil {
 			if w.rule != cand.rule {
-				c.Refusals = append(c.Refusals, Refusal{Rule: r, Scope: cand.scope, Code: CodeOverlap, Matched: len(cand.match.Nodes), Of: len(cand.match.Nodes),
-					expected: "nodes that no other rule takes", observed: fmt.Sprintf("%s takes them at %s", rw.cfg.Rules[w.rule].Name, w.scope)})
+				refuse(&c.Refusals, r, cand, CodeOverlap, "", func() (string, string) {
+					return "nodes that no other rule takes", fmt.Sprintf("%s takes them at %s", rw.cfg.Rules[w.rule].Name, w.scope)
+				})
 			}
 			continue
 		}
@@ -188,9 +215,10 @@ func (rw *rewriter) take(c *CaseResult, f *finder, n int) error {
 			}
 		}
 		for _, q := range cand.params {
-			if _, err := rw.out.AddParam(q); err != nil {
+			if _, err := rw.params.AddParam(q); err != nil {
 				return err
 			}
+			rw.made = append(rw.made, q)
 		}
 		r := rw.cfg.Rules[cand.rule]
 		c.Sites = append(c.Sites, Site{Rule: r, Scope: cand.scope, Guards: cand.guards, Match: cand.match, Round: n, Size: len(cand.match.Nodes), Saved: cand.saved, Params: cand.params, graph: f.g})
@@ -215,8 +243,7 @@ func overlap(g *graph.Graph, owner map[graph.NodeID]*candidate, c *candidate) *c
 
 func (rw *rewriter) finish(c *CaseResult) {
 	slices.SortStableFunc(c.Sites, func(a, b Site) int { return a.Round - b.Round })
-	rw.res.Cases = append(rw.res.Cases, *c)
-	rw.out.Cases = append(rw.out.Cases, graph.Case{Name: c.Name, When: c.When, Graph: c.After})
+	rw.done = append(rw.done, *c)
 }
 
 // finder collects candidates and refusals of one round in one case.
@@ -262,7 +289,8 @@ func (f *finder) rule(i int) {
 	}
 	for _, id := range order {
 		if m := best[id]; !matched[id] {
-			f.refusals = append(f.refusals, Refusal{Rule: r, Scope: f.g.Node(m.Node).Scope, Code: m.Code, Matched: m.Matched, Of: m.Pattern.Size(), miss: m, graph: f.g})
+			f.refusals = append(f.refusals, Refusal{Rule: r, Scope: f.g.Node(m.Node).Scope, Code: m.Code, Matched: m.Matched, Of: m.Pattern.Size(),
+				line: m.Line(), detail: func() (string, string) { return m.Text(f.g) }})
 		}
 	}
 }
@@ -278,19 +306,23 @@ func nodeKey(nodes []graph.NodeID) string {
 	return string(key)
 }
 
-func (f *finder) refuse(r *rules.Rule, m *matcher.Match, scope, code, guardName, expected, observed string) {
-	if f.round > 1 {
-		return
+// refuse records that a whole match of a rule was not taken.
+func refuse(to *[]Refusal, r *rules.Rule, cand *candidate, code, guardName string, detail func() (expected, observed string)) {
+	n := cand.match.Pattern.Size()
+	*to = append(*to, Refusal{Rule: r, Scope: cand.scope, Code: code, Matched: n, Of: n, Guard: guardName, detail: detail})
+}
+
+func (f *finder) refuse(r *rules.Rule, cand *candidate, code, guardName string, detail func() (expected, observed string)) {
+	if f.round == 1 { // what does not match in a rewritten graph explains nothing
+		refuse(&f.refusals, r, cand, code, guardName, detail)
 	}
-	f.refusals = append(f.refusals, Refusal{Rule: r, Scope: scope, Code: code, Matched: m.Pattern.Size(), Of: m.Pattern.Size(), Guard: guardName, expected: expected, observed: observed})
 }
 
 // refuseCase records that a run-time condition is false in this case.
 func (f *finder) refuseCase(c *CaseResult, cand *candidate, r *rules.Rule) {
-	for _, gv := range cand.guards {
-		if !gv.Cond.IsTrue() {
-			c.Refusals = append(c.Refusals, Refusal{Rule: r, Scope: cand.scope, Code: CodeGuard, Matched: len(cand.match.Nodes), Of: len(cand.match.Nodes), Guard: gv.Name,
-				expected: gv.Text, observed: gv.Values() + " in this case"})
+	for i := range cand.guards {
+		if gv := &cand.guards[i]; !gv.Cond.IsTrue() {
+			refuse(&c.Refusals, r, cand, CodeGuard, gv.Name, func() (string, string) { return gv.Text, gv.Values() + " in this case" })
 			return
 		}
 	}
@@ -316,14 +348,14 @@ func (f *finder) candidate(i int, r *rules.Rule, m *matcher.Match) {
 			if v.Unknown != "" {
 				code = CodeUnknown
 			}
-			f.refuse(r, m, cand.scope, code, gd.Name, gd.Text, gd.Values(&env))
+			f.refuse(r, cand, code, gd.Name, func() (string, string) { return gd.Text, gd.Values(&env) })
 			return
 		}
 		cand.guards = append(cand.guards, GuardValue{Name: gd.Name, Text: gd.Text, Cond: v.Cond, guard: gd.Guard, env: &env})
 		cand.cond = graph.And(cand.cond, v.Cond)
 	}
 	if code, name, expected, observed := f.build(cand, r, &env); code != "" {
-		f.refuse(r, m, cand.scope, code, name, expected, observed)
+		f.refuse(r, cand, code, name, func() (string, string) { return expected, observed })
 		return
 	}
 	f.found = append(f.found, cand)
@@ -337,7 +369,7 @@ func (f *finder) build(cand *candidate, r *rules.Rule, env *guard.Env) (code, na
 	b := cand.match.Bindings(f.g)
 	b.Scope, b.Op = cand.scope, f.rw.cfg.Set.Kernels.Op
 	var err error
-	if cand.params, err = deriveWeights(f.rw.out, f.work, r, b); err != nil {
+	if cand.params, err = deriveWeights(f.rw.params, f.work, r, b); err != nil {
 		return CodeWeights, "", "parameters that can be rearranged", err.Error()
 	}
 	first := graph.NodeID(f.work.NumNodes())

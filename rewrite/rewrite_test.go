@@ -50,7 +50,8 @@ func TestDump(t *testing.T) {
 				miss := map[string]int{}
 				for i := range c.Refusals {
 					if x := &c.Refusals[i]; x.Rule == r {
-						miss[fmt.Sprintf("%s %s %d/%d: expected %s, observed %s", x.Code, x.Guard, x.Matched, x.Of, x.Expected(), x.Observed())]++
+						e, o := x.Detail()
+						miss[fmt.Sprintf("%s %s %d/%d: expected %s, observed %s", x.Code, x.Guard, x.Matched, x.Of, e, o)]++
 					}
 				}
 				fmt.Printf("    %-30s %d\n", r.Name, c.Matches(r.Name))

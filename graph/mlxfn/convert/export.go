@@ -65,7 +65,7 @@ func exportCase(p *graph.Program, c *graph.Case, env map[string]int64, version s
 	}
 	e := &exporter{
 		g: g, values: make(map[graph.ValueID]array, g.NumValues()),
-		tracer: tracer{fn: &mlxfn.Function{}, ids: ids, made: map[string][]array{}, onTape: map[uint64]bool{}, version: version},
+		tracer: tracer{fn: &mlxfn.Function{}, ids: ids, made: map[string]array{}, entries: map[uint64]*mlxfn.Entry{}, version: version},
 	}
 	return e.run(p, env)
 }
@@ -137,6 +137,7 @@ func (e *exporter) run(p *graph.Program, env map[string]int64) (fn *mlxfn.Functi
 	for _, o := range e.g.Outputs() {
 		fn.Outputs = append(fn.Outputs, e.values[o.Value].id)
 	}
+	e.order()
 	return fn, nil
 }
 

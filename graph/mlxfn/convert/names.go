@@ -32,7 +32,7 @@ func inputNames(fn *mlxfn.Function) roleNames {
 		}
 	}
 	r := roleNames{make([]string, fn.Positional()), make([]string, len(fn.Outputs))}
-	byID := map[uint64]string{}
+	byID := map[uint64]string{} // of caches
 	taken := map[string]bool{}
 	for _, name := range fn.Kwargs {
 		taken[name] = true
@@ -57,7 +57,10 @@ func inputNames(fn *mlxfn.Function) roleNames {
 			name += "_"
 		}
 		taken[name] = true
-		r.inputs[i], byID[v.ID] = name, name
+		r.inputs[i] = name
+		if len(v.Type.Shape) == 4 && caches[v.ID] {
+			byID[v.ID] = name
+		}
 	}
 	given := map[string]bool{}
 	for i, id := range fn.Outputs {

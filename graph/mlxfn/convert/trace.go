@@ -34,8 +34,8 @@ func (a array) dim(i int) int {
 type tracer struct {
 	fn      *mlxfn.Function
 	ids     *idSource
-	made    map[string][]array
-	onTape  map[uint64]bool
+	made    map[string]array
+	entries map[uint64]*mlxfn.Entry // of operations and constants, by id
 	version string
 }
 
@@ -52,34 +52,54 @@ type failure struct{ message string }
 
 func fail(format string, args ...any) { panic(failure{fmt.Sprintf(format, args...)}) }
 
-func (t *tracer) use(in []array) []uint64 {
-	ids := make([]uint64, len(in))
-	for i, a := range in {
-		ids[i] = a.id
-		if !t.onTape[a.id] { // an input, at its first use
-			t.onTape[a.id] = true
-			t.fn.Tape = append(t.fn.Tape, mlxfn.Entry{Kind: mlxfn.Input, ID: a.id})
-		}
-	}
-	return ids
-}
-
 // op records a primitive with one output.
 func (t *tracer) op(primitive string, dtype graph.DType, shape []int, in []array, state ...mlxfn.Field) array {
 	k := fmt.Sprint(primitive, dtype, shape, state)
-	for _, a := range in {
+	ids := make([]uint64, len(in))
+	for i, a := range in {
+		ids[i] = a.id
 		k += fmt.Sprint(",", a.id)
 	}
 	if out, ok := t.made[k]; ok {
-		return out[0]
+		return out
 	}
-	ids := t.use(in)
 	a := array{t.ids.next(), dtype, slices.Clone(shape)}
-	t.fn.Tape = append(t.fn.Tape, mlxfn.Entry{Kind: mlxfn.Operation, ID: a.id, Outputs: []mlxfn.Value{{ID: a.id, Type: mlxfn.TypeInfo{Shape: a.shape, DType: dtype}}},
-		Primitive: primitive, Inputs: ids, State: state})
-	t.onTape[a.id] = true
-	t.made[k] = []array{a}
+	t.entries[a.id] = &mlxfn.Entry{Kind: mlxfn.Operation, ID: a.id, Outputs: []mlxfn.Value{{ID: a.id, Type: mlxfn.TypeInfo{Shape: a.shape, DType: dtype}}},
+		Primitive: primitive, Inputs: ids, State: state}
+	t.made[k] = a
 	return a
+}
+
+// order puts what the outputs need on the tape, in MLX's order: depth first,
+// operands before operations, inputs where they are met.
+func (t *tracer) order() {
+	type frame struct {
+		id   uint64
+		next int
+	}
+	done := map[uint64]bool{}
+	var stack []frame // graphs may be deeper than goroutine stacks
+	for _, id := range t.fn.Outputs {
+		stack = append(stack, frame{id, 0})
+		for len(stack) > 0 {
+			f := &stack[len(stack)-1]
+			e := t.entries[f.id]
+			switch {
+			case done[f.id]:
+				stack = stack[:len(stack)-1]
+			case e != nil && f.next < len(e.Inputs):
+				f.next++
+				stack = append(stack, frame{e.Inputs[f.next-1], 0})
+			default:
+				done[f.id] = true
+				if e == nil {
+					e = &mlxfn.Entry{Kind: mlxfn.Input, ID: f.id}
+				}
+				t.fn.Tape = append(t.fn.Tape, *e)
+				stack = stack[:len(stack)-1]
+			}
+		}
+	}
 }
 
 func field(name string, value any) mlxfn.Field { return mlxfn.Field{Name: name, Value: value} }
@@ -92,12 +112,8 @@ func (t *tracer) literal(l *graph.Literal) array {
 		id = t.ids.next()
 		t.ids.constants[k] = id
 	}
-	a := array{id, l.DType, l.Shape}
-	if !t.onTape[id] {
-		t.onTape[id] = true
-		t.fn.Tape = append(t.fn.Tape, mlxfn.Entry{Kind: mlxfn.Constant, ID: id, Outputs: []mlxfn.Value{{ID: id, Type: mlxfn.TypeInfo{Shape: l.Shape, DType: l.DType}}}, Data: l.Data})
-	}
-	return a
+	t.entries[id] = &mlxfn.Entry{Kind: mlxfn.Constant, ID: id, Outputs: []mlxfn.Value{{ID: id, Type: mlxfn.TypeInfo{Shape: l.Shape, DType: l.DType}}}, Data: l.Data}
+	return array{id, l.DType, l.Shape}
 }
 
 func (t *tracer) scalar(dtype graph.DType, v float64) array {
