@@ -48,6 +48,7 @@ const passShare = "share"
 var passTable = []*Pass{
 	{Name: "constants", Doc: "a view or a conversion of a constant is a constant", ops: foldable, rewrite: foldConstant},
 	{Name: "identity", Doc: "a view, conversion or concatenation that changes nothing is gone", ops: identities, rewrite: dropIdentity},
+	{Name: "positions", Doc: "slices with strides stop a whole number of strides away, or at the end", ops: []string{"slice", "slice_update"}, rewrite: stopEarly},
 	{Name: "views", Doc: "two views in a row are one; views that cancel are gone", ops: viewOps, rewrite: mergeViews},
 	{Name: "matmul", Doc: "rows flattened for matmul and unflattened behind it: matmul of the whole", ops: reshapes, rewrite: unflattenMatmul},
 	{Name: "keepdims", Doc: "reduce and squeeze: keepdims=false; reduce and expand_dims: keepdims=true", ops: []string{"squeeze", "expand_dims", "reshape"}, rewrite: foldKeepdims},

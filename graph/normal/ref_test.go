@@ -152,7 +152,7 @@ func (r *random) grow(n int) {
 		case k == 9 && rank > 0:
 			d := t.Shape[rank-1]
 			start := int64(r.IntN(min(d.Int(), 2))) // one element is left
-			r.add("slice", []graph.ValueID{v}, graph.Dims{graph.N(-1)}, graph.Dims{graph.N(start)}, graph.Dims{d})
+			r.add("slice", []graph.ValueID{v}, graph.Dims{graph.N(-1)}, graph.Dims{graph.N(start)}, graph.Dims{d}, graph.Dims{graph.N(int64(1 + r.IntN(3)))})
 		case k == 10 && rank < 4:
 			r.add("broadcast_to", []graph.ValueID{v}, graph.Dims(append([]graph.Dim{graph.N(2)}, t.Shape...)))
 		case k == 11 && rank > 2 && t.DType.IsFloat():

@@ -169,6 +169,34 @@ func mergeSlices(b *builder, c *call, inner *graph.Node) (graph.ValueID, bool) {
 	return b.add("slice", inner.In, inner.Attrs[0], starts, stops, strides), true
 }
 
+// stopEarly gives slices with strides one spelling: stride 1 where one element is
+// taken, and otherwise a stop that is a whole number of strides away, or the end.
+func stopEarly(b *builder, c *call) (graph.ValueID, bool) {
+	spans, err := c.Spans()
+	if err != nil {
+		return graph.None, false
+	}
+	starts, stops, strides := make(graph.Dims, len(spans)), make(graph.Dims, len(spans)), make(graph.Dims, len(spans))
+	changed := false
+	for i, s := range spans {
+		if n, ok := s.Len.Const(); ok && s.Stride > 1 && n > 0 {
+			stop := s.Start.Add(graph.N(n * s.Stride))
+			if n == 1 {
+				s.Stride, stop = 1, s.Start.Add(graph.N(1))
+			} else if end := c.In[0].Shape[s.Axis]; end.Int() < stop.Int() {
+				stop = end
+			}
+			changed = changed || stop != s.Stop || s.Stride == 1
+			s.Stop = stop
+		}
+		starts[i], stops[i], strides[i] = s.Start, s.Stop, graph.N(s.Stride)
+	}
+	if !changed {
+		return graph.None, false
+	}
+	return b.again(c, c.in, c.Attrs[0], starts, stops, strides), true
+}
+
 // spansOf resolves the positions of a slice that is in the graph.
 func spansOf(g *graph.Graph, n *graph.Node) ([]graph.Span, error) {
 	c := graph.Call{Op: n.Op, In: []graph.Type{g.Type(n.In[0])}, Attrs: n.Attrs}

@@ -351,12 +351,12 @@ var imports = func() map[string]func(*importer) {
 			}
 			im.result("put_along_axis", im.in, num(im.int("axis")))
 		},
-		"Slice": func(im *importer) { im.sliced("slice", im.in) },
+		"Slice": func(im *importer) { im.sliced("slice", im.in, im.e.Outputs[0].Type.Shape) },
 		"SliceUpdate": func(im *importer) {
 			if im.str("type") != "None" {
 				im.refuse("of type %s", im.str("type"))
 			}
-			im.sliced("slice_update", im.in)
+			im.sliced("slice_update", im.in, im.shape(1))
 		},
 		"Softmax": func(im *importer) { im.result("softmax", im.in, num(-1), graph.Flag(im.flag("precise"))) },
 		"Sort":    func(im *importer) { im.result("sort", im.in, num(im.int("axis"))) },
@@ -613,11 +613,12 @@ func importSplit(im *importer) {
 }
 
 // sliced adds slice or slice_update with the primitive's positions, which are
-// counted and cut as in Python.
-func (im *importer) sliced(op string, in []graph.ValueID) {
-	starts, ends, strides := im.ints("start"), im.ints("end"), im.ints("strides")
+// counted and cut as in Python. part is the shape of the slice: MLX forgets the stride
+// of an axis of which one element is taken, and leaves the end where it was.
+func (im *importer) sliced(op string, in []graph.ValueID, part []int) {
+	starts, strides := im.ints("start"), im.ints("strides")
 	a := im.shape(0)
-	if len(starts) != len(a) || len(ends) != len(a) || len(strides) != len(a) {
+	if len(starts) != len(a) || len(strides) != len(a) || len(part) != len(a) {
 		im.refuse("with %d positions for %d dimensions", len(starts), len(a))
 		return
 	}
@@ -627,14 +628,16 @@ func (im *importer) sliced(op string, in []graph.ValueID) {
 			im.refuse("with stride %d", strides[i])
 			return
 		}
-		clamp := func(p int) int {
-			if p < 0 {
-				p += n
-			}
-			return min(max(p, 0), n)
+		start := starts[i]
+		if start < 0 {
+			start += n
 		}
-		start, end := clamp(starts[i]), clamp(ends[i])
-		axes[i], from[i], to[i] = num(i), num(start), num(max(start, end))
+		start = min(max(start, 0), n)
+		stop := start
+		if part[i] > 0 {
+			stop += (part[i]-1)*strides[i] + 1
+		}
+		axes[i], from[i], to[i] = num(i), num(start), num(stop)
 	}
 	im.result(op, in, axes, from, to, nums(strides))
 }

@@ -17,9 +17,9 @@ import (
 
 // notTheSame are probes that come out otherwise, to the same effect: MLX records
 // conversions to the same type, splits and copies that graphs have no op for, views that
-// cancel; and the fast operations of a GPU come out as their fallbacks.
+// cancel, ends of slices that change nothing; and the fast operations of a GPU come out as their fallbacks.
 var notTheSame = []string{
-	"Copy", "Depends", "Full", "SliceUpdate.None", "Split", "Squeeze", "StopGradient",
+	"Copy", "Depends", "Full", "Slice", "SliceUpdate.None", "Split", "Squeeze", "StopGradient",
 	"LayerNorm", "RMSNorm", "RoPE.freqs", "ScaledDotProductAttention", "ScaledDotProductAttention.fused", "ScaledDotProductAttention.sinks",
 }
 

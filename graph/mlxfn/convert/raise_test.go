@@ -194,6 +194,19 @@ func TestImportRefuses(t *testing.T) {
 	}
 }
 
+// MLX writes x[1:3:2], which is one row, with stride 1 and the end at 3.
+func TestImportShortSlice(t *testing.T) {
+	typ := func(shape ...int) mlxfn.TypeInfo { return mlxfn.TypeInfo{Shape: shape, DType: graph.Float32} }
+	f := &mlxfn.File{Version: "0.32.2", Functions: []mlxfn.Function{{Inputs: []mlxfn.Value{{ID: 1, Type: typ(5, 3)}}, Outputs: []uint64{2},
+		Tape: []mlxfn.Entry{{Kind: mlxfn.Input, ID: 1}, {Kind: mlxfn.Operation, ID: 2, Inputs: []uint64{1}, Primitive: "Slice",
+			State:   []mlxfn.Field{field("start", []int{1, 0}), field("end", []int{3, 3}), field("strides", []int{1, 1})},
+			Outputs: []mlxfn.Value{{ID: 2, Type: typ(1, 3)}}}}}}}
+	g := mustImport(t, f).Cases[0].Graph
+	if got := g.String(); !strings.Contains(got, "slice(in0, axis=-2, start=1, stop=2) : float32[1, 3]") {
+		t.Error(got)
+	}
+}
+
 func TestImportConditions(t *testing.T) {
 	f, _ := capture(t, "qwen3_moe")
 	p := mustImport(t, f)
