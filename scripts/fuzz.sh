@@ -14,7 +14,7 @@ log=$CACHE/fuzz.log
 while read -r target dir; do
 	found=$((found + 1))
 	printf 'fuzz %-60s ' "${dir#"$ROOT"/} $target"
-	if go test "$dir" -run '^$' -fuzz "^$target\$" -fuzztime "$time" >"$log" 2>&1 </dev/null; then
+	if go test "$dir" -run '^$' -fuzz "^$target\$" -fuzzminimizetime 100x -fuzztime "$time" >"$log" 2>&1 </dev/null; then
 		sed -n 's/.*execs: \([0-9]*\).*/\1/p' "$log" | tail -n 1 | sed 's/$/ runs/'
 	else
 		echo FAILED
