@@ -19,7 +19,12 @@ import (
 // capture reads a file that scripts/oracle/captures.py wrote with MLX 0.32.2.
 func capture(t testing.TB, name string) (*mlxfn.File, []byte) {
 	t.Helper()
-	path := filepath.Join("testdata", name+".mlxfn.gz")
+	return captureIn(t, "testdata", name)
+}
+
+func captureIn(t testing.TB, dir, name string) (*mlxfn.File, []byte) {
+	t.Helper()
+	path := filepath.Join(dir, name+".mlxfn.gz")
 	packed, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
