@@ -386,17 +386,17 @@ func (g *Graph) Compact() error {
 	return nil
 }
 
-// Clone returns a copy that can be changed without touching g.
+// Clone returns a copy that can be changed without touching g. It has room for a
+// quarter more nodes, so that adding some does not copy everything again.
 func (g *Graph) Clone() *Graph {
-	c := &Graph{
-		nodes: slices.Clone(g.nodes), values: slices.Clone(g.values), inputs: slices.Clone(g.inputs), outputs: slices.Clone(g.outputs),
-		params: make(map[string]ValueID, len(g.params)),
+	return &Graph{
+		nodes: roomy(g.nodes), values: roomy(g.values), inputs: slices.Clone(g.inputs), outputs: slices.Clone(g.outputs),
+		params: maps.Clone(g.params), repl: maps.Clone(g.repl),
 	}
-	for k, v := range g.params {
-		c.params[k] = v
-	}
-	c.repl = maps.Clone(g.repl)
-	return c
+}
+
+func roomy[T any](list []T) []T {
+	return append(make([]T, 0, len(list)+len(list)/4+16), list...)
 }
 
 // Uses tells, for each value, which nodes read it.

@@ -53,8 +53,9 @@ type CaseResult struct {
 	// Refusals are places where a rule did not apply though it nearly did.
 	Refusals []Refusal
 
-	added map[*graph.Op]bool // ops of the nodes that the last round added
-	given graph.Cond         // all that holds in the case: When, and that no case before it applies
+	given   graph.Cond         // all that holds in the case: When, and that no case before it applies
+	decided []decision         // how it came to be split
+	added   map[*graph.Op]bool // ops of the nodes that the last round added
 }
 
 // Site is one place where a rule was applied.

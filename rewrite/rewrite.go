@@ -116,7 +116,7 @@ func (rw *rewriter) round(c *CaseResult, n int) error {
 		rw.finish(c)
 		return nil
 	}
-	return rw.split(c, f, n, 0)
+	return rw.split(c, f, n, 0, true)
 }
 
 // mayMatchAgain reports whether a rule's pattern has an op that the last round
@@ -126,10 +126,10 @@ func (rw *rewriter) mayMatchAgain(rule int, added map[*graph.Op]bool) bool {
 }
 
 // split decides the conditions that stay open one by one; each way that can
-// happen becomes a case of its own.
-func (rw *rewriter) split(c *CaseResult, f *finder, n, depth int) error {
+// happen becomes a case of its own. The last of them may use up f's work graph.
+func (rw *rewriter) split(c *CaseResult, f *finder, n, depth int, last bool) error {
 	for _, cand := range f.found {
-		open := cand.cond.Given(c.given)
+		open := c.decide(cand.cond)
 		if open.IsTrue() || open.IsFalse() || depth >= maxOpen {
 			continue
 		}
@@ -139,16 +139,35 @@ func (rw *rewriter) split(c *CaseResult, f *finder, n, depth int) error {
 		// Cases are tried in order: what does not meet the condition falls to the
 		// second case, whose When need not repeat it.
 		no.given = graph.And(c.given, graph.Not(open))
-		f.shared = true
+		yes.decided = append(slices.Clone(c.decided), decision{c.given, open, graph.True})
+		no.decided = append(slices.Clone(c.decided), decision{c.given, open, graph.False})
 		for _, sub := range []*CaseResult{&yes, &no} {
 			sub.Sites, sub.Refusals = slices.Clone(c.Sites), slices.Clone(c.Refusals)
-			if err := rw.split(sub, f, n, depth+1); err != nil {
+			if err := rw.split(sub, f, n, depth+1, last && sub == &no); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
-	return rw.take(c, f, n)
+	return rw.take(c, f, n, last)
+}
+
+// decision is a condition that a case was split by.
+type decision struct {
+	given graph.Cond // what was known then
+	open  graph.Cond
+	value graph.Cond // True or False
+}
+
+// decide simplifies a condition by all that is known in the case. What interval
+// arithmetic cannot see, such as the opposite of "a and b", was decided by name.
+func (c *CaseResult) decide(cond graph.Cond) graph.Cond {
+	for _, d := range c.decided {
+		if cond = cond.Given(d.given); cond.Equal(d.open) {
+			return d.value
+		}
+	}
+	return cond.Given(c.given)
 }
 
 func caseSuffix(c graph.Cond) string {
@@ -157,8 +176,9 @@ func caseSuffix(c graph.Cond) string {
 }
 
 // take applies the candidates of a case whose conditions hold: larger ones first,
-// then in the order of rules, then of nodes.
-func (rw *rewriter) take(c *CaseResult, f *finder, n int) error {
+// then in the order of rules, then of nodes. Unless it is the last to use it, it
+// leaves f's work graph as it is.
+func (rw *rewriter) take(c *CaseResult, f *finder, n int, last bool) error {
 	order := slices.Clone(f.found)
 	slices.SortStableFunc(order, func(a, b *candidate) int {
 		if d := len(b.match.Nodes) - len(a.match.Nodes); d != 0 {
@@ -173,7 +193,7 @@ func (rw *rewriter) take(c *CaseResult, f *finder, n int) error {
 	var taken []*candidate
 	for _, cand := range order {
 		r := rw.cfg.Rules[cand.rule]
-		if cond := cand.cond.Given(c.given); !cond.IsTrue() {
+		if !c.decide(cand.cond).IsTrue() {
 			f.refuseCase(c, cand, r)
 			continue
 		}
@@ -205,7 +225,7 @@ func (rw *rewriter) take(c *CaseResult, f *finder, n int) error {
 		}
 	}
 	work := f.work
-	if f.shared {
+	if !last {
 		work = work.Clone()
 	}
 	for _, cand := range taken {
@@ -252,7 +272,6 @@ type finder struct {
 	ix       *matcher.Index
 	g        *graph.Graph // as matched
 	work     *graph.Graph // g with the replacements of all candidates added
-	shared   bool         // several cases are made of work
 	env      guard.Env
 	round    int
 	found    []*candidate
