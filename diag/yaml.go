@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"regexp"
 	"strconv"
@@ -62,16 +63,39 @@ func (s *source) line(n int) string {
 
 // ReadYAMLFile reads a file with ReadYAML. The file's name in messages is path.
 func ReadYAMLFile(path string) (*Node, List) {
+	data, issue := ReadText(path)
+	if issue != nil {
+		return nil, List{issue}
+	}
+	return ReadYAML(path, data)
+}
+
+// ReadText reads a file that people write by hand. Of what is larger than
+// MaxYAMLBytes it reads no more than it takes to see that, so that a device or a
+// model given by mistake does no harm.
+func ReadText(path string) ([]byte, *Issue) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, List{Errorf("yaml/read", Pos{File: path}, "%v", err)}
+		return nil, Errorf("yaml/read", Pos{File: path}, "%s", reason(err))
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, MaxYAMLBytes+1))
-	if err != nil {
-		return nil, List{Errorf("yaml/read", Pos{File: path}, "%v", err)}
+	switch {
+	case err != nil:
+		return nil, Errorf("yaml/read", Pos{File: path}, "%s", reason(err))
+	case len(data) > MaxYAMLBytes:
+		return nil, Errorf("yaml/too-big", Pos{File: path}, "file is larger than %d bytes", MaxYAMLBytes)
 	}
-	return ReadYAML(path, data)
+	return data, nil
+}
+
+// reason is an error of the file system without the path, which Pos already says.
+func reason(err error) string {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return pe.Err.Error()
+	}
+	return err.Error()
 }
 
 var yamlErrLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)

@@ -3,6 +3,7 @@ package kernels
 import (
 	"embed"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -27,7 +28,7 @@ type Catalog struct {
 // embedded one of the same name.
 func Load(dirs ...string) (*Catalog, diag.List) {
 	c := &Catalog{map[string]*Spec{}, map[*graph.Op]*Spec{}}
-	issues := c.read(embedded, "kernels")
+	issues := c.read(embedded, "builtin/kernels")
 	for _, dir := range dirs {
 		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 			issues.Add(diag.Errorf("kernel/dir", diag.Pos{File: dir}, "is not a folder"))
@@ -49,7 +50,7 @@ func (c *Catalog) read(fsys fs.FS, prefix string) diag.List {
 	}
 	for _, name := range names {
 		file := path.Join(prefix, name)
-		data, err := fs.ReadFile(fsys, name)
+		data, err := readText(fsys, name)
 		if err != nil {
 			issues.Add(diag.Errorf("kernel/read", diag.Pos{File: file}, "%v", err))
 			continue
@@ -65,6 +66,17 @@ func (c *Catalog) read(fsys fs.FS, prefix string) diag.List {
 		c.specs[s.Name] = s
 	}
 	return issues
+}
+
+// readText reads a file, and of one that is too big to be a spec only so much that
+// Parse refuses it.
+func readText(fsys fs.FS, name string) ([]byte, error) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, diag.MaxYAMLBytes+1))
 }
 
 // Spec returns a kernel by name, or nil.

@@ -12,7 +12,7 @@ import (
 	"embed"
 	"encoding/hex"
 	"io/fs"
-	"os"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -119,9 +119,9 @@ func Load(dir string, set *rules.Set) ([]*Profile, diag.List) {
 	if dir != "" {
 		found, _ := filepath.Glob(filepath.Join(dir, "profiles", "*.yaml"))
 		for _, path := range found {
-			data, err := os.ReadFile(path)
-			if err != nil {
-				issues.Add(diag.Errorf("profile/read", diag.Pos{File: path}, "%v", err))
+			data, issue := diag.ReadText(path)
+			if issue != nil {
+				issues.Add(issue)
 				continue
 			}
 			if strings.HasPrefix(string(data), "zmlx:") || strings.Contains(string(data), "\nzmlx:") {
@@ -141,24 +141,42 @@ func Load(dir string, set *rules.Set) ([]*Profile, diag.List) {
 		if want := strings.TrimSuffix(name, ".yaml"); p.Name != want {
 			issues.Add(diag.Errorf("profile/name", diag.Pos{File: src.path}, "profile %s must be in a file of its own name", p.Name))
 		}
-		for _, u := range p.Rules {
-			if set.Rule(u.Rule) == nil {
-				i := diag.Errorf("profile/unknown-rule", u.pos, "no rule %s", u.Rule)
-				var known []string
-				for _, r := range set.Rules() {
-					known = append(known, r.Name)
-				}
-				if near := diag.Nearest(u.Rule, known); near != "" {
-					i.WithHint("did you mean %s?", near)
-				}
-				issues.Add(i)
-			}
-		}
+		issues = append(issues, p.Check(set)...)
 		all = append(all, p)
 	}
 	slices.SortFunc(all, func(a, b *Profile) int { return strings.Compare(a.Name, b.Name) })
 	issues.Sort()
 	return all, issues
+}
+
+// Check reports rules of the profile that are not in the set.
+func (p *Profile) Check(set *rules.Set) diag.List {
+	var issues diag.List
+	var known []string
+	for _, r := range set.Rules() {
+		known = append(known, r.Name)
+	}
+	unknown := func(name string, pos diag.Pos) {
+		i := diag.Errorf("profile/unknown-rule", pos, "no rule %s", name)
+		if near := diag.Nearest(name, known); near != "" {
+			i.WithHint("did you mean %s?", near)
+		}
+		issues.Add(i)
+	}
+	for _, u := range p.Rules {
+		if !slices.Contains(known, u.Rule) {
+			unknown(u.Rule, u.pos)
+		}
+	}
+	for _, e := range p.Expect {
+		for _, name := range slices.Sorted(maps.Keys(e.Rules)) {
+			if !slices.Contains(known, name) {
+				unknown(name, e.Pos)
+			}
+		}
+	}
+	issues.Sort()
+	return issues
 }
 
 // Parse reads one profile and reports all its errors.

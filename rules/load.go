@@ -38,9 +38,9 @@ func Load(dir string, paths []string, catalog *kernels.Catalog) (*Set, diag.List
 		byName[name] = source{"builtin/rules/" + name, data}
 	}
 	add := func(path string, must bool) {
-		data, err := os.ReadFile(path)
-		if err != nil {
-			issues.Add(diag.Errorf("rule/read", diag.Pos{File: path}, "%v", err).WithHint("name a rule file or a folder of them"))
+		data, issue := diag.ReadText(path)
+		if issue != nil {
+			issues.Add(issue.WithHint("name a rule file or a folder of them"))
 			return
 		}
 		if must || strings.HasPrefix(string(data), "zmlx:") || strings.Contains(string(data), "\nzmlx:") {

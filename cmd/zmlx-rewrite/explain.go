@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"zmlx-rewrite/diag"
+	"zmlx-rewrite/graph"
 	"zmlx-rewrite/report"
 	"zmlx-rewrite/rewrite"
 	"zmlx-rewrite/rules"
@@ -29,9 +30,15 @@ func (a *app) explainCmd() *cobra.Command {
 }
 
 func (a *app) explain(o *options, name, site, format string) error {
+	if format != "text" && format != "json" {
+		return diag.Errorf("usage/output", diag.Pos{}, "output %q is neither text nor json", format)
+	}
 	_, prof, all, err := a.rewriteAll(o)
 	if err != nil {
 		return err
+	}
+	if site != "" && !hasScope(all, site) {
+		return diag.Errorf("usage/site", diag.Pos{}, "no node is at %q", site).WithHint("sites are named as in the model: model.layers.3.mlp; zmlx-rewrite graph prints them behind @")
 	}
 	found := false
 	for _, r := range all {
@@ -63,6 +70,20 @@ func (a *app) explain(o *options, name, site, format string) error {
 		return diag.Errorf("usage/rule", diag.Pos{}, "profile %s has no rule %q", prof.Name, name).WithHint("zmlx-rewrite rules list shows all rules")
 	}
 	return nil
+}
+
+// hasScope reports whether a node of any program is at or below a site.
+func hasScope(all []*rewritten, site string) bool {
+	for _, r := range all {
+		for _, c := range r.program.Cases {
+			for id := range graph.NodeID(c.Graph.NumNodes()) {
+				if inSite(c.Graph.Node(id).Scope, site) {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }
 
 func inSite(scope, site string) bool {
@@ -118,7 +139,11 @@ func (a *app) explainRule(p *report.Plan, rule *rules.Rule, site string) {
 				fmt.Fprintf(a.stdout, "  not at %s%s\n", scopeText(line), strings.TrimPrefix(reason, "@"))
 			}
 		}
-		if len(r.Sites)+len(r.NearMisses) == 0 {
+		switch {
+		case len(r.Sites)+len(r.NearMisses) > 0:
+		case len(full.Sites)+len(full.NearMisses) > 0:
+			fmt.Fprintf(a.stdout, "  nothing at %s\n", site)
+		default:
 			fmt.Fprintf(a.stdout, "  no op of the graph is like its rarest one\n")
 		}
 	}

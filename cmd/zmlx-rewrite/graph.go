@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -26,34 +27,56 @@ func (a *app) graphCmd() *cobra.Command {
 }
 
 func (a *app) graph(o *options, format, scope string, after bool) error {
-	_, _, all, err := a.rewriteAll(o)
+	if !slices.Contains([]string{"text", "dot", "mermaid", "summary"}, format) {
+		return diag.Errorf("usage/output", diag.Pos{}, "output %q is none of text, dot, mermaid, summary", format)
+	}
+	list, err := a.programs(o, after)
 	if err != nil {
 		return err
 	}
-	for _, r := range all {
-		defer r.close()
-		p := r.program
-		if after {
-			p = r.res.Program
-		}
+	for _, s := range list {
+		defer s.close()
 		if format == "text" {
-			if _, err := a.stdout.Write(p.Text()); err != nil {
+			if _, err := a.stdout.Write(s.program.Text()); err != nil {
 				return err
 			}
 			continue
 		}
-		for _, c := range p.Cases {
+		for _, c := range s.program.Cases {
 			switch format {
 			case "dot":
 				fmt.Fprint(a.stdout, c.Graph.DOT(scope))
 			case "mermaid":
 				fmt.Fprint(a.stdout, c.Graph.Mermaid(scope))
 			case "summary":
-				fmt.Fprintf(a.stdout, "%s case %s when %s: %d nodes, %d launches, %s\n", r.name, c.Name, c.When, c.Graph.NumNodes(), c.Graph.Launches(), c.Graph.Hash())
-			default:
-				return diag.Errorf("usage/output", diag.Pos{}, "output %q is none of text, dot, mermaid, summary", format)
+				fmt.Fprintf(a.stdout, "%s case %s when %s: %d nodes, %d launches, %s\n", s.name, c.Name, c.When, c.Graph.NumNodes(), c.Graph.Launches(), c.Graph.Hash())
 			}
 		}
 	}
 	return nil
+}
+
+// programs returns what a command looks at: a model as it is, which needs no
+// profile, or the result of its rewrite.
+func (a *app) programs(o *options, after bool) ([]*subject, error) {
+	if !after && o.model != "" {
+		w, err := a.workspace(o)
+		if err != nil {
+			return nil, err
+		}
+		s, err := a.load(o.model, w)
+		return []*subject{s}, err
+	}
+	_, _, all, err := a.rewriteAll(o)
+	if err != nil {
+		return nil, err
+	}
+	var list []*subject
+	for _, r := range all {
+		if after {
+			r.program = r.res.Program
+		}
+		list = append(list, r.subject)
+	}
+	return list, nil
 }

@@ -11,7 +11,7 @@ import (
 
 func (a *app) kernelsCmd() *cobra.Command {
 	var o options
-	c := &cobra.Command{Use: "kernels", Short: "List kernels, or show one"}
+	c := group("kernels", "List kernels, or show one")
 	list := &cobra.Command{
 		Use: "list", Short: "List all kernels", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
@@ -36,7 +36,7 @@ func (a *app) kernelsCmd() *cobra.Command {
 			}
 			s := w.set.Kernels.Spec(args[0])
 			if s == nil {
-				return diag.Errorf("usage/kernel", diag.Pos{}, "no kernel %q", args[0]).WithHint("zmlx-rewrite kernels list shows all")
+				return diag.Errorf("usage/kernel", diag.Pos{}, "no kernel %q", args[0]).WithHint("zmlx-rewrite kernels list shows all kernels")
 			}
 			fmt.Fprintf(a.stdout, "%s  (%s)\n%s\nnumerics %s · hash %s\n", s.Op().Signature(), s.Source, s.Doc, s.Numerics, s.Hash[:16])
 			for _, d := range s.Domain {

@@ -16,29 +16,44 @@ import (
 )
 
 func (a *app) lintCmd() *cobra.Command {
-	return &cobra.Command{
+	var kernelDirs []string
+	c := &cobra.Command{
 		Use:   "lint [FILE|DIR...]",
 		Short: "Check rule, profile and kernel files; report all errors of all files in one run",
 		Long:  "Lint checks the files named, or without names those of rules/ and profiles/ of the working\nfolder together with the built-in ones.",
-		RunE:  func(c *cobra.Command, args []string) error { return a.lint(args) },
+		RunE:  func(c *cobra.Command, args []string) error { return a.lint(args, kernelDirs) },
 	}
+	c.Flags().StringArrayVar(&kernelDirs, "kernels", nil, "`folder` of kernels that the rules may use besides the built-in ones; may be repeated")
+	return c
 }
 
-func (a *app) lint(args []string) error {
-	var ruleFiles, kernelDirs, profileFiles []string
+func (a *app) lint(args, kernelDirs []string) error {
+	var ruleFiles, profileFiles []string
+	kernelFiles := 0
 	var issues diag.List
 	for _, arg := range args {
 		files := []string{arg}
 		if info, err := os.Stat(arg); err != nil {
-			issues.Add(diag.Errorf("file/open", diag.Pos{File: arg}, "%v", err))
+			issues.Add(diag.Errorf("file/open", diag.Pos{File: arg}, "there is no such file or folder"))
 			continue
 		} else if info.IsDir() {
-			files, _ = filepath.Glob(filepath.Join(arg, "*.yaml"))
+			if files, _ = filepath.Glob(filepath.Join(arg, "*.yaml")); len(files) == 0 {
+				issues.Add(diag.Errorf("lint/empty", diag.Pos{File: arg}, "holds no .yaml files"))
+			}
 		}
 		for _, f := range files {
-			switch kindOf(f) {
+			data, issue := diag.ReadText(f)
+			if issue != nil {
+				issues.Add(issue)
+				continue
+			}
+			switch kindOf(data) {
 			case "kernel":
-				kernelDirs = append(kernelDirs, filepath.Dir(f))
+				// A kernel that is new to the catalogue is used by rules only once it is
+				// named with --kernels, so that it is checked by itself.
+				_, list := kernels.Parse(f, data)
+				issues = append(issues, list...)
+				kernelFiles++
 			case "profile":
 				profileFiles = append(profileFiles, f)
 			default:
@@ -46,7 +61,7 @@ func (a *app) lint(args []string) error {
 			}
 		}
 	}
-	catalog, list := kernels.Load(unique(kernelDirs)...)
+	catalog, list := kernels.Load(kernelDirs...)
 	issues = append(issues, list...)
 	set, list := rules.Load(home(args), ruleFiles, catalog)
 	issues = append(issues, list...)
@@ -63,13 +78,16 @@ func (a *app) lint(args []string) error {
 			issues = append(issues, list...)
 		}
 		for _, f := range profileFiles {
-			data, err := os.ReadFile(f)
-			if err != nil {
-				issues.Add(diag.Errorf("file/open", diag.Pos{File: f}, "%v", err))
+			data, issue := diag.ReadText(f)
+			if issue != nil {
+				issues.Add(issue)
 				continue
 			}
-			_, list := profiles.Parse(f, data)
+			p, list := profiles.Parse(f, data)
 			issues = append(issues, list...)
+			if p != nil {
+				issues = append(issues, p.Check(set)...)
+			}
 		}
 	}
 	issues.Sort()
@@ -77,6 +95,10 @@ func (a *app) lint(args []string) error {
 		return issues
 	}
 	a.issues(issues)
+	if len(args) > 0 {
+		fmt.Fprintf(a.stdout, "%d rule files, %d profiles, %d kernels checked: no errors\n", len(ruleFiles), len(profileFiles), kernelFiles)
+		return nil
+	}
 	fmt.Fprintf(a.stdout, "%d rules, %d kernels: no errors\n", n, len(catalog.All()))
 	return nil
 }
@@ -91,11 +113,7 @@ func home(args []string) string {
 }
 
 // kindOf tells rule, kernel and profile files apart by their first key.
-func kindOf(path string) string {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return ""
-	}
+func kindOf(data []byte) string {
 	for line := range strings.SplitSeq(string(data), "\n") {
 		for _, kind := range []string{"kernel", "profile", "family"} {
 			if strings.HasPrefix(line, kind+":") {
@@ -104,16 +122,4 @@ func kindOf(path string) string {
 		}
 	}
 	return ""
-}
-
-func unique(list []string) []string {
-	seen := map[string]bool{}
-	var out []string
-	for _, s := range list {
-		if !seen[s] {
-			seen[s] = true
-			out = append(out, s)
-		}
-	}
-	return out
 }

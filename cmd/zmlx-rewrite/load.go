@@ -9,6 +9,7 @@ import (
 
 	"zmlx-rewrite/diag"
 	"zmlx-rewrite/graph"
+	"zmlx-rewrite/graph/normal"
 	"zmlx-rewrite/models"
 )
 
@@ -28,6 +29,12 @@ func (a *app) load(path string, w *workspace) (*subject, error) {
 		p, issues := graph.ParseText(path, data, w.set.Kernels.Op)
 		if err := issues.Err(); err != nil {
 			return nil, err
+		}
+		// Rules are written against the normal form; text that we wrote is in it.
+		for _, c := range p.Cases {
+			if _, err := normal.Form(c.Graph); err != nil {
+				return nil, diag.Errorf("zg/normal", diag.Pos{File: path}, "case %s: %v", c.Name, err)
+			}
 		}
 		s.program = p
 	case ".mlxfn":

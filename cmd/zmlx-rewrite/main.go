@@ -44,6 +44,9 @@ type app struct {
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	// A second interrupt ends the process at once. No file is half written then: they
+	// are renamed into place.
+	context.AfterFunc(ctx, stop)
 	a := &app{stdin, stdout, stderr}
 	root := a.root()
 	root.SetArgs(args)
@@ -89,6 +92,12 @@ func (a *app) issues(list diag.List) {
 	}
 }
 
+// group is a command that only holds others. Without one it prints its help; an
+// unknown one is an error, which cobra alone would let pass.
+func group(name, short string) *cobra.Command {
+	return &cobra.Command{Use: name, Short: short, Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
+}
+
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "zmlx-rewrite",
@@ -98,6 +107,9 @@ func (a *app) root() *cobra.Command {
 		Args:          cobra.NoArgs,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return diag.Errorf("usage/flag", diag.Pos{}, "%v", err).WithHint("%s --help lists the flags", c.CommandPath())
+	})
 	root.AddCommand(
 		a.applyCmd(), a.explainCmd(), a.diffCmd(), a.lintCmd(), a.graphCmd(), a.rulesCmd(), a.profilesCmd(),
 		a.kernelsCmd(), a.importCmd(), a.exportCmd(), a.generateCmd(), a.validateCmd(), a.testCmd(), a.doctorCmd(), a.versionCmd(),

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -26,14 +28,31 @@ func (a *app) listProfiles(o *options) error {
 		fmt.Fprintf(a.stdout, "%s  (%s)\n  %s\n  model types: %s\n", p.Name, p.Source, p.Doc, strings.Join(p.Models, ", "))
 		for _, u := range p.Rules {
 			state := "on"
-			for target, why := range u.Off {
-				state = fmt.Sprintf("off on %s: %s", target, why)
+			for i, target := range slices.Sorted(maps.Keys(u.Off)) {
+				if i == 0 {
+					state = ""
+				}
+				state += fmt.Sprintf("off on %s: %s ", target, u.Off[target])
 			}
 			fmt.Fprintf(a.stdout, "  %-28s %s\n", u.Rule, state)
 		}
 		for _, e := range p.Expect {
-			fmt.Fprintf(a.stdout, "  expected on %s\n", e.Model)
+			fmt.Fprintf(a.stdout, "  expected on %s for %s\n", e.Model, joined(e.Dims))
+			for _, u := range p.Rules {
+				if n, ok := e.Rules[u.Rule]; ok {
+					fmt.Fprintf(a.stdout, "    %-28s %d\n", u.Rule, n)
+				}
+			}
 		}
 	}
 	return nil
+}
+
+// joined prints the numbers of symbols as --dims takes them.
+func joined(dims map[string]int64) string {
+	var list []string
+	for _, name := range slices.Sorted(maps.Keys(dims)) {
+		list = append(list, fmt.Sprintf("%s=%d", name, dims[name]))
+	}
+	return strings.Join(list, ",")
 }

@@ -14,7 +14,7 @@ import (
 
 func (a *app) rulesCmd() *cobra.Command {
 	var o options
-	c := &cobra.Command{Use: "rules", Short: "List rules, show one, or print the JSON Schema of rule files"}
+	c := group("rules", "List rules, show one, or print the JSON Schema of rule files")
 	list := &cobra.Command{
 		Use: "list", Short: "List all rules", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error { return a.rulesList(&o) },
@@ -61,7 +61,7 @@ func (a *app) rulesShow(o *options, name string) error {
 			return nil
 		}
 	}
-	i := diag.Errorf("usage/rule", diag.Pos{}, "no rule %q", name)
+	i := diag.Errorf("usage/rule", diag.Pos{}, "no rule %q", name).WithHint("zmlx-rewrite rules list shows all rules")
 	if near := diag.Nearest(name, names); near != "" {
 		i.WithHint("did you mean %s?", near)
 	}

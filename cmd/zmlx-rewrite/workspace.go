@@ -88,7 +88,7 @@ func (a *app) workspace(o *options) (*workspace, error) {
 		}
 	}
 	for _, s := range catalog.All() {
-		if !strings.HasPrefix(s.Source, "kernels/") || len(dirs) > 0 && slices.ContainsFunc(dirs, func(d string) bool { return strings.HasPrefix(s.Source, d) }) {
+		if !strings.HasPrefix(s.Source, "builtin/") {
 			w.notes = append(w.notes, fmt.Sprintf("kernel from %s (%s)", s.Source, s.Hash[:12]))
 		}
 	}
