@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"regexp"
 	"strconv"
@@ -417,4 +418,34 @@ func CheckVersion(root *Node) *Issue {
 		return n.Errorf("file/version", "the file is in version %d of the language; this program reads version %d", v, FormatVersion)
 	}
 	return nil
+}
+
+// Any returns the node as encoding/json would have read it: what JSON Schemas are
+// held against. A number that is not one of JSON's (.inf, .nan) stays text.
+func (n *Node) Any() any {
+	switch n.Kind {
+	case Map:
+		m := make(map[string]any, len(n.Keys))
+		for i, k := range n.Keys {
+			m[k.Text] = n.Vals[i].Any()
+		}
+		return m
+	case Seq:
+		list := make([]any, len(n.Items))
+		for i, item := range n.Items {
+			list[i] = item.Any()
+		}
+		return list
+	case Null:
+		return nil
+	}
+	switch n.yamlly {
+	case "!!bool":
+		return n.Text == "true"
+	case "!!int", "!!float":
+		if v, err := strconv.ParseFloat(n.Text, 64); err == nil && !math.IsInf(v, 0) && !math.IsNaN(v) {
+			return v
+		}
+	}
+	return n.Text
 }
