@@ -2,11 +2,7 @@
 
 package mlx
 
-import (
-	"math"
-
-	"zmlx-rewrite/graph"
-)
+import "zmlx-rewrite/graph"
 
 // An emitter makes the MLX calls of one op, as mlx-lm makes them: a graph has
 // mlx.core's names and conventions, so for nearly all of them that is one call.
@@ -341,12 +337,13 @@ func (f *frame) firstRows(a array, shape dims, rows int) array {
 }
 
 // windowMask is mlx-lm's create_causal_mask with a window: query i of n stands at
-// row kvLen-n+i.
+// row kvLen-n+i. A window of kvLen rows is as good as any larger one, whose sums
+// might not fit.
 func (f *frame) windowMask(n, kvLen, window int) array {
 	rows := f.expandDims(f.arange(0, float64(kvLen), 1, graph.Int32), []int{0})
 	at := f.expandDims(f.arange(float64(kvLen-n), float64(kvLen), 1, graph.Int32), []int{1})
 	causal := f.greaterEqual(at, rows)
-	return f.bitwiseAnd(causal, f.less(at, f.add(rows, f.constant(int32(min(window, math.MaxInt32))))))
+	return f.bitwiseAnd(causal, f.less(at, f.add(rows, f.constant(int32(min(window, kvLen))))))
 }
 
 // kvAppendOf is KVCache.update_and_fetch: keys[..., offset:offset+l, :] = new. MLX

@@ -170,7 +170,8 @@ func (n *node) spans() (start, stop dims, step []int) {
 	return n.plan.dims(from), n.plan.dims(to), step
 }
 
-// newPlan compiles a case. params gives the parameters by name.
+// newPlan compiles a case. params gives the parameters by name. The plan is to be
+// released even if there is an error.
 func newPlan(s *scope, c *graph.Case, params map[string]*param) (*plan, error) {
 	g := c.Graph
 	p := &plan{c: c}
@@ -190,7 +191,7 @@ func newPlan(s *scope, c *graph.Case, params map[string]*param) (*plan, error) {
 		if l := g.Literal(n.Out[0]); l != nil {
 			p.consts = append(p.consts, slotArray{n.Out[0], s.keep(s.fromBytes(l.Data, l.Shape, l.DType))})
 			if s.err != nil {
-				return nil, s.err
+				return p, s.err
 			}
 		}
 		if n.Op.IsLeaf() {
@@ -198,7 +199,7 @@ func newPlan(s *scope, c *graph.Case, params map[string]*param) (*plan, error) {
 		}
 		o, err := p.compile(g, n)
 		if err != nil {
-			return nil, err
+			return p, err
 		}
 		p.ops = append(p.ops, o)
 		if syms := symbolsOf(g, n); len(syms) > 0 {
@@ -211,6 +212,12 @@ func newPlan(s *scope, c *graph.Case, params map[string]*param) (*plan, error) {
 		}
 	}
 	return p, nil
+}
+
+func (p *plan) release() {
+	for _, c := range p.consts {
+		c.release()
+	}
 }
 
 func (p *plan) compile(g *graph.Graph, n *graph.Node) (op, error) {
@@ -467,7 +474,7 @@ func (f *frame) constant(v int32) array {
 	return f.fromBytes(binary.LittleEndian.AppendUint32(nil, uint32(v)), nil, graph.Int32)
 }
 
-// step evaluates what depends on symbols.
+// prepare evaluates and checks what depends on symbols.
 func (p *plan) prepare(f *frame, env map[string]int64) error {
 	for _, c := range p.checks {
 		if err := c.run(p.c.Graph, env); err != nil {

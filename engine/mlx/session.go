@@ -37,11 +37,10 @@ func (e *mlxEngine) Load(ctx context.Context, p *graph.Program, w *weights.Store
 		defer s.scope.free()
 		for i := range p.Cases {
 			c := &p.Cases[i]
-			plan, err := newPlan(s.scope, c, s.params)
-			if err != nil {
+			var err error
+			if s.plans[c], err = newPlan(s.scope, c, s.params); err != nil {
 				return fmt.Errorf("case %q: %w", c.Name, err)
 			}
-			s.plans[c] = plan
 		}
 		return nil
 	})
@@ -68,9 +67,7 @@ func (s *session) close() error {
 		}
 		s.closed = true
 		for _, p := range s.plans {
-			for _, c := range p.consts {
-				c.release()
-			}
+			p.release()
 		}
 		s.plans = nil
 		if !gone {
