@@ -37,7 +37,7 @@ func Run(p *graph.Program, cfg *Config) (*Result, error) {
 	var wg sync.WaitGroup
 	for i, c := range p.Cases {
 		workers[i] = rewriter{cfg: cfg, patterns: patterns, params: &graph.Program{Params: slices.Clone(p.Params)}}
-		start := &CaseResult{From: c.Name, Name: c.Name, When: c.When, given: graph.And(c.When, earlier), Before: c.Graph, After: c.Graph}
+		start := &CaseResult{From: c.Name, Name: c.Name, When: c.When, given: graph.And(c.When, earlier.Given(c.When)), Before: c.Graph, After: c.Graph}
 		earlier = graph.And(earlier, graph.Not(c.When))
 		wg.Go(func() { errs[i] = workers[i].round(start, 1) })
 	}
