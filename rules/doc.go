@@ -31,7 +31,8 @@ type File struct {
 	Fragments []*Fragment
 	Rules     []*Rule
 
-	root *diag.Node
+	root   *diag.Node
+	broken bool // has errors outside its rules, so that names cannot be looked up
 }
 
 // Fragment is a named sub-pattern with parameters: values (bare names) and
@@ -104,7 +105,8 @@ type Rule struct {
 	Values   []string
 	Optional map[string]bool
 
-	node *diag.Node
+	node   *diag.Node
+	broken bool // has errors already; Link would only report what follows from them
 }
 
 // Short returns the rule's name without its family.

@@ -36,6 +36,9 @@ func Link(files []*File, catalog *kernels.Catalog) (*Set, diag.List) {
 	}
 	for _, f := range files {
 		for _, r := range f.Rules {
+			if r.broken {
+				continue
+			}
 			l := linker{set: s, rule: r, file: f}
 			l.link()
 			issues = append(issues, l.issues...)

@@ -69,21 +69,24 @@ func Load(dir string, paths []string, catalog *kernels.Catalog) (*Set, diag.List
 	}
 	slices.Sort(names)
 	var files []*File
+	whole := !issues.HasErrors()
 	for _, name := range names {
 		f, list := Parse(byName[name].path, byName[name].data)
 		issues = append(issues, list...)
-		if f != nil && !list.HasErrors() {
-			own, err := embedded.ReadFile(name)
-			f.Builtin = err == nil && bytes.Equal(own, byName[name].data)
-			files = append(files, f)
+		if f == nil || f.broken {
+			whole = false
+			continue
 		}
+		own, err := embedded.ReadFile(name)
+		f.Builtin = err == nil && bytes.Equal(own, byName[name].data)
+		files = append(files, f)
 	}
-	if issues.HasErrors() {
-		return nil, issues
+	if !whole {
+		return nil, issues // names of the missing files would be reported as unknown
 	}
 	set, list := Link(files, catalog)
-	issues = append(issues, list...)
-	if list.HasErrors() {
+	if issues = append(issues, list...); issues.HasErrors() {
+		issues.Sort()
 		return nil, issues
 	}
 	return set, issues

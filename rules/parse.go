@@ -27,6 +27,7 @@ func Parse(file string, data []byte) (*File, diag.List) {
 	sum := sha256.Sum256(data)
 	f := &File{Path: file, Hash: hex.EncodeToString(sum[:]), root: root}
 	p := &parser{file: f, issues: issues}
+	f.broken = issues.HasErrors()
 	p.top(root)
 	return f, p.issues
 }
@@ -37,6 +38,23 @@ type parser struct {
 }
 
 func (p *parser) top(root *diag.Node) {
+	if p.head(root); root.Kind != diag.Map {
+		return
+	}
+	if n := root.Get("rules"); n != nil {
+		if n.Kind != diag.Seq {
+			p.issues.Add(n.Errorf("yaml/type", "rules must be a list, found a %s", n.Kind))
+		}
+		for _, item := range n.Items {
+			p.rule(item)
+		}
+	}
+}
+
+// head reads all but the rules.
+func (p *parser) head(root *diag.Node) {
+	before := len(p.issues)
+	defer func() { p.file.broken = p.file.broken || len(p.issues) > before }()
 	p.issues.Add(root.Known("rule/unknown-key", "zmlx", "family", "doc", "include", "fragments", "rules")...)
 	if root.Kind != diag.Map {
 		return
@@ -67,14 +85,6 @@ func (p *parser) top(root *diag.Node) {
 		}
 		for i, k := range n.Keys {
 			p.fragment(k, n.Vals[i])
-		}
-	}
-	if n := root.Get("rules"); n != nil {
-		if n.Kind != diag.Seq {
-			p.issues.Add(n.Errorf("yaml/type", "rules must be a list, found a %s", n.Kind))
-		}
-		for _, item := range n.Items {
-			p.rule(item)
 		}
 	}
 }
@@ -174,6 +184,7 @@ func constant(n *diag.Node) graph.Attr {
 }
 
 func (p *parser) rule(n *diag.Node) {
+	before := len(p.issues)
 	p.issues.Add(n.Known("rule/unknown-key", "name", "doc", "since", "match", "results", "guards", "cost", "weights", "replace", "numerics")...)
 	if n.Kind != diag.Map {
 		return
@@ -222,7 +233,7 @@ func (p *parser) rule(n *diag.Node) {
 		r.Numerics, issue = kernels.ParseNumerics(v)
 		p.issues.Add(issue)
 	}
-	r.node = n
+	r.node, r.broken = n, len(p.issues) > before
 	p.file.Rules = append(p.file.Rules, r)
 }
 

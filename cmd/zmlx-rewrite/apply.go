@@ -1,12 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"zmlx-rewrite/diag"
+	"zmlx-rewrite/graph"
 	"zmlx-rewrite/profiles"
 	"zmlx-rewrite/report"
 	"zmlx-rewrite/rewrite"
@@ -26,6 +28,7 @@ func (a *app) applyCmd() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error { return a.apply(&o, format, out) },
 	}
 	o.flags(c)
+	c.Flags().StringVar(&o.replay, "replay", "", "journal `file` of an earlier rewrite: apply the rules that it names, and fail at the first difference")
 	c.Flags().StringVarP(&format, "output", "o", "text", "text or json (one object per model and case, one a line)")
 	c.Flags().StringArrayVar(&out, "out", nil, "`file` to write the result to: .zg, .mlxfn or .journal.json; may be repeated")
 	return c
@@ -72,9 +75,9 @@ func rewriteOne(w *workspace, prof *profiles.Profile, o *options, s *subject, en
 	if err != nil {
 		return nil, err
 	}
-	res, err := rewrite.Run(s.program, cfg)
+	res, err := runOrReplay(s.program, cfg, o.replay)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", s.name, err)
+		return nil, err
 	}
 	if err := res.Program.Verify(); err != nil {
 		return nil, fmt.Errorf("%s: the rewritten program is broken, a bug in this program: %w", s.name, err)
@@ -99,6 +102,30 @@ func rewriteOne(w *workspace, prof *profiles.Profile, o *options, s *subject, en
 		r.plans = append(r.plans, report.NewPlan(res, &res.Cases[i], cfg, s.name, prof.Name, o.preset, expect))
 	}
 	return r, nil
+}
+
+// runOrReplay rewrites by the chosen rules, or as a journal says.
+func runOrReplay(p *graph.Program, cfg *rewrite.Config, journal string) (*rewrite.Result, error) {
+	if journal == "" {
+		return rewrite.Run(p, cfg)
+	}
+	data, err := readLimited(journal, maxText)
+	if err != nil {
+		return nil, err
+	}
+	j, err := rewrite.ReadJournal(journal, data)
+	if err != nil {
+		return nil, err
+	}
+	res, err := j.Replay(p, cfg)
+	var issue *diag.Issue
+	switch {
+	case errors.As(err, &issue):
+		return nil, isFalse("%s: %v", journal, issue)
+	case err != nil:
+		return nil, err
+	}
+	return res, nil
 }
 
 func (a *app) apply(o *options, format string, out []string) error {

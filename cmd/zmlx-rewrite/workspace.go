@@ -24,7 +24,7 @@ import (
 // options are the flags by which a rewrite is chosen; several subcommands share them.
 type options struct {
 	profile, preset, model, target string
-	home                           string
+	home, replay                   string
 	rules, only, exclude, force    []string
 	kernels                        []string
 	dims                           []string
