@@ -53,36 +53,55 @@ var passTable = []*Pass{
 	{Name: "matmul", Doc: "rows flattened for matmul and unflattened behind it: matmul of the whole", ops: reshapes, rewrite: unflattenMatmul},
 	{Name: "keepdims", Doc: "reduce and squeeze: keepdims=false; reduce and expand_dims: keepdims=true", ops: []string{"squeeze", "expand_dims", "reshape"}, rewrite: foldKeepdims},
 	{Name: "reduce-one", Doc: "a reduction over axes of length 1 is a conversion and a squeeze", ops: []string{"sum", "prod", "max", "min"}, rewrite: reduceOne},
-	{Name: "promote", Doc: "conversions that MLX makes for operands of other types are written out", ops: promoting(), rewrite: promote},
+	writeConversions,
 	{Name: "broadcast", Doc: "broadcast_to in front of an op that broadcasts is gone", ops: broadcasting, rewrite: dropBroadcast},
 	{Name: "indices", Doc: "indices that count matrices 0, 1, 2, ... are left out of gather_qmm and gather_mm", ops: []string{"gather_qmm", "gather_mm"}, rewrite: dropIndices},
 	{Name: "units", Doc: "x*1, x/1, x-0 and, where it is exact, x+0 are x", ops: []string{"multiply", "divide", "add", "subtract"}, rewrite: dropUnits},
 	{Name: "sdpa-mask", Doc: "a causal mask over one query that sees all rows is no mask", ops: []string{"sdpa"}, rewrite: dropCausal},
 }
 
+// Conversions that MLX makes by itself are implicit in the normal form, as
+// broadcasting is: a rule matches whether the types of operands agree or not. While
+// the other passes run they are written out, so that these see every value there
+// is; writeConversions and dropConversions undo each other, and count as one pass.
+var (
+	writeConversions = &Pass{Name: passPromote, ops: promoting(), rewrite: promote}
+	dropConversions  = &Pass{Name: passPromote, ops: promoting(), rewrite: demote}
+)
+
+const passPromote = "promote"
+
 // Passes returns the passes of the normal form in their order.
 func Passes() []Pass {
 	all := make([]Pass, len(passTable), len(passTable)+1)
 	for i, p := range passTable {
 		all[i] = *p
+		if p == writeConversions {
+			all[i].Doc = "conversions that MLX makes for operands of other types are gone"
+		}
 	}
 	return append(all, Pass{Name: passShare, Doc: "nodes of the same op, operands and attributes are one node"})
 }
 
 // passesByOp is made at the first use, since passes refer to the table themselves.
-var passesByOp map[*graph.Op][]*Pass
+var passesByOp, lastPasses map[*graph.Op][]*Pass
 
 func init() {
-	passesByOp = map[*graph.Op][]*Pass{}
-	for _, p := range passTable {
+	passesByOp, lastPasses = byOp(passTable), byOp([]*Pass{dropConversions})
+}
+
+func byOp(table []*Pass) map[*graph.Op][]*Pass {
+	m := map[*graph.Op][]*Pass{}
+	for _, p := range table {
 		for _, name := range p.ops {
 			op := graph.LookupOp(name)
 			if op == nil {
 				panic("normal: pass " + p.Name + " names op " + name)
 			}
-			passesByOp[op] = append(passesByOp[op], p)
+			m[op] = append(m[op], p)
 		}
 	}
+	return m
 }
 
 // maxRounds bounds the rounds of Form. Real graphs need two or three: what one pass
@@ -93,24 +112,65 @@ const maxRounds = 50
 // it returns tells what was changed; putting the result through Form again changes
 // nothing.
 func Form(g *graph.Graph) (Counts, error) {
-	counts := Counts{}
 	if err := g.Compact(); err != nil {
 		return nil, fmt.Errorf("normal form: %w", err)
 	}
+	before, nodes := g.Hash(), g.NumNodes()
+	counts, err := spellOut(g)
+	if err != nil {
+		return nil, err
+	}
+	if err := implicit(g, counts); err != nil {
+		return nil, err
+	}
+	if g.Hash() == before && g.NumNodes() == nodes {
+		return Counts{}, nil // what was written out and shared is gone again
+	}
+	if counts.Total() == 0 {
+		counts[passPromote] = 1 // a conversion went from one operand to another
+	}
+	return counts, nil
+}
+
+// spellOut brings g to the normal form with all conversions written out.
+func spellOut(g *graph.Graph) (Counts, error) {
+	counts := Counts{}
+	return counts, run(g, passesByOp, func(name string, n int) {
+		if name == passPromote {
+			n = -n // what implicit takes away again was there before
+		}
+		counts[name] += n
+	})
+}
+
+// implicit drops the conversions of a graph that spellOut has made.
+func implicit(g *graph.Graph, counts Counts) error {
+	err := run(g, lastPasses, func(name string, n int) { counts[name] += n })
+	if counts[passPromote] == 0 {
+		delete(counts, passPromote)
+	}
+	return err
+}
+
+// run applies passes until nothing changes, and tells how often each did.
+func run(g *graph.Graph, passes map[*graph.Op][]*Pass, count func(name string, n int)) error {
+	if err := g.Compact(); err != nil {
+		return fmt.Errorf("normal form: %w", err)
+	}
 	for range maxRounds {
 		b := newBuilder(g)
-		b.passes, b.counts = passesByOp, Counts{}
+		b.passes, b.counts = passes, Counts{}
 		if err := b.walk(); err != nil {
-			return nil, fmt.Errorf("normal form: %w", err)
+			return fmt.Errorf("normal form: %w", err)
 		}
 		for name, n := range b.counts {
-			counts[name] += n
+			count(name, n)
 		}
 		if b.counts.Total() == 0 {
-			return counts, nil
+			return nil
 		}
 	}
-	return nil, fmt.Errorf("normal form: %d rounds do not suffice; the passes undo each other", maxRounds)
+	return fmt.Errorf("normal form: %d rounds do not suffice; the passes undo each other", maxRounds)
 }
 
 // with returns the call's operands with some replaced.

@@ -105,8 +105,7 @@ func promoting() []string {
 	return ops
 }
 
-// promote writes out the conversions that MLX makes. They are launches like others,
-// and a pattern that matches an op without conversions knows its operands' types.
+// promote writes out the conversions that MLX makes.
 func promote(b *builder, c *call) (graph.ValueID, bool) {
 	var in []graph.ValueID
 	for i, t := range OperandTypes(c.Call, c.out.DType) {
@@ -122,6 +121,54 @@ func promote(b *builder, c *call) (graph.ValueID, bool) {
 		return graph.None, false
 	}
 	return b.again(c, in), true
+}
+
+// demote drops the conversions that MLX would make by itself: all of them if it
+// can, else one after the other from the last operand on.
+func demote(b *builder, c *call) (graph.ValueID, bool) {
+	want := OperandTypes(c.Call, c.out.DType)
+	all, in, found := slices.Clone(c.in), slices.Clone(c.in), false
+	for i := len(want) - 1; i >= 0; i-- {
+		n := b.is(c.in[i], "astype")
+		if n == nil || want[i] == graph.NoDType || b.dtype(c.in[i]) != want[i] {
+			continue
+		}
+		all[i] = n.In[0]
+		in[i] = n.In[0]
+		if b.comesBack(c, in, want) {
+			found = true
+		} else {
+			in[i] = c.in[i]
+		}
+	}
+	if b.comesBack(c, all, want) {
+		in = all
+	} else if !found {
+		return graph.None, false
+	}
+	if slices.Equal(in, c.in) {
+		return graph.None, false
+	}
+	return b.again(c, in), true
+}
+
+// comesBack reports whether MLX would make the conversions that in lacks.
+func (b *builder) comesBack(c *call, in []graph.ValueID, want []graph.DType) bool {
+	if !b.fits(c, in) {
+		return false
+	}
+	types := slices.Clone(c.In)
+	for i, v := range in {
+		if v != graph.None {
+			types[i] = b.g.Type(v)
+		}
+	}
+	for i, t := range OperandTypes(&graph.Call{Op: c.Op, In: types, Attrs: c.Attrs}, c.out.DType) {
+		if in[i] != c.in[i] && t != want[i] {
+			return false
+		}
+	}
+	return true
 }
 
 // broadcasting are the ops whose operands MLX broadcasts.

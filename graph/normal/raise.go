@@ -49,7 +49,7 @@ var raisers = []raiser{
 func Raise(g *graph.Graph) (Counts, []Note, error) {
 	counts := Counts{}
 	form := func() error {
-		c, err := Form(g)
+		c, err := spellOut(g)
 		for name, n := range c {
 			counts[name] += n
 		}
@@ -73,7 +73,7 @@ func Raise(g *graph.Graph) (Counts, []Note, error) {
 			return nil, nil, err
 		}
 	}
-	return counts, notes, nil
+	return counts, notes, implicit(g, counts)
 }
 
 // run raises one kind of op in a graph in normal form, outermost first: a norm with
