@@ -243,10 +243,15 @@ func (l *loader) look(on stream) error {
 	if err := eval(made...); err != nil {
 		return err
 	}
+	replaced := false
 	for i := range l.views {
 		v := &l.views[i]
+		replaced = replaced || v.a.ok()
 		v.a.release()
 		v.a, v.made = s.keep(made[i]), true
+	}
+	if replaced && s.err == nil { // MLX would keep that memory for other arrays
+		return clearCache()
 	}
 	return s.err
 }

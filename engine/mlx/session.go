@@ -21,8 +21,13 @@ type session struct {
 	plans   map[*graph.Case]*plan
 	scope   *scope
 	frame   frame
+	steps   int
 	closed  bool
 }
+
+// clearEvery is the number of steps after which MLX gives freed memory back: each
+// length of a cache leaves buffers of its own size. mlx-lm has the same number.
+const clearEvery = 256
 
 func (e *mlxEngine) Load(ctx context.Context, p *graph.Program, w *weights.Store) (engine.Session, error) {
 	e.loading.Lock()
@@ -88,6 +93,11 @@ func (s *session) Step(ctx context.Context, in map[string]engine.Tensor, dims ma
 	err := s.e.do(func() error {
 		if s.closed {
 			return diag.Errorf("engine/closed", diag.Pos{}, "the session is closed")
+		}
+		if s.steps++; s.steps%clearEvery == 0 {
+			if err := clearCache(); err != nil {
+				return err
+			}
 		}
 		c, env, err := engine.Select(s.program, in, dims)
 		if err != nil {
