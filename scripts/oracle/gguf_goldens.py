@@ -11,20 +11,19 @@ files that this script wrote or that are pinned by sha256; it must not read othe
 crashes on broken ones. BF16 is the one type where MLX's reader is no oracle: it rounds to
 float16, and models/gguf keeps the bits.
 
-Needs mlx[cpu]==0.32.2, gguf==0.19.0, numpy. Run from the repository's root:
-    .cache/oracle/venv/bin/python scripts/oracle/gguf_goldens.py
+Needs mlx[cpu]==0.32.2, gguf==0.19.0, numpy:
+    .cache/oracle/venv/bin/python scripts/oracle/gguf_goldens.py [--check]
 """
 import hashlib
 import json
-import os
 
 import gguf
+import golden
 import mlx.core as mx
 import numpy as np
 
 mx.set_default_device(mx.cpu)
-OUT = "models/gguf/testdata"
-REAL = ".cache/models/SmolLM2-135M-Instruct/SmolLM2-135M-Instruct.Q4_1.gguf"
+REAL = golden.ROOT / ".cache/models/SmolLM2-135M-Instruct/SmolLM2-135M-Instruct.Q4_1.gguf"
 REAL_SHA = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 T = gguf.GGMLQuantizationType
 V = gguf.GGUFValueType
@@ -61,7 +60,7 @@ def sha(a):
 def goldens(path, out, heads, kv_heads, bf16=None, originals=None):
     """bf16: the 16-bit patterns of those tensors by name; originals: rows before permute, by name."""
     rows = []
-    for name, a in mx.load(path).items():
+    for name, a in mx.load(str(path)).items():
         a, dtype = np.array(a), str(a.dtype).removeprefix("mlx.core.")
         if bf16 and name in bf16:
             a, dtype = bf16[name], "bfloat16"
@@ -97,10 +96,10 @@ def add(w, name, a, type_):
         w.add_tensor(name, a if a.dtype == np.uint8 else gguf.quants.quantize(a, type_), raw_dtype=type_)
 
 
-def tiny_llama():
+def tiny_llama(folder):
     rng = np.random.default_rng(1)
     d, ff, vocab, heads, kv = 64, 96, 48, 4, 2
-    path = f"{OUT}/tiny-llama.gguf"
+    path = f"{folder}/tiny-llama.gguf"
     w = gguf.GGUFWriter(path, "llama")
     w.add_context_length(128), w.add_block_count(2), w.add_embedding_length(d), w.add_feed_forward_length(ff)
     w.add_head_count(heads), w.add_head_count_kv(kv), w.add_layer_norm_rms_eps(1e-5), w.add_rope_freq_base(50000.0)
@@ -143,20 +142,20 @@ def tiny_llama():
         add(w, b + "ffn_down.weight", random_blocks(rng, T.Q4_1, d, ff), T.Q4_1)
     add(w, "output_norm.weight", rng.standard_normal(d), T.F32)
     w.write_header_to_file(), w.write_kv_data_to_file(), w.write_tensors_to_file(), w.close()
-    goldens(path, f"{OUT}/tiny-llama.tsv", heads, kv, bf16, originals)
+    goldens(path, f"{folder}/tiny-llama.tsv", heads, kv, bf16, originals)
     config = dict(model_type="llama", architectures=["LlamaForCausalLM"], hidden_size=d, intermediate_size=ff, num_hidden_layers=2,
                   num_attention_heads=heads, num_key_value_heads=kv, head_dim=d // heads, rms_norm_eps=1e-5, rope_theta=50000.0,
                   vocab_size=vocab, max_position_embeddings=128, tie_word_embeddings=True, attention_bias=False,
                   bos_token_id=1, eos_token_id=2,
                   quantization={"group_size": 32, "bits": 4, **{m: {"group_size": 32, "bits": 8} for m in (
                       "model.embed_tokens", "model.layers.0.self_attn.v_proj", "model.layers.1.mlp.gate_proj")}})
-    json.dump(config, open(f"{OUT}/tiny-llama.json", "w"), indent=1)
+    json.dump(config, open(f"{folder}/tiny-llama.json", "w"), indent=1)
 
 
-def tiny_qwen3moe():
+def tiny_qwen3moe(folder):
     rng = np.random.default_rng(2)
     d, ff, moe, vocab, heads, kv, hd, experts = 32, 64, 32, 40, 2, 1, 32, 4
-    path = f"{OUT}/tiny-qwen3moe.gguf"
+    path = f"{folder}/tiny-qwen3moe.gguf"
     w = gguf.GGUFWriter(path, "qwen3moe")
     w.add_context_length(64), w.add_block_count(1), w.add_embedding_length(d), w.add_feed_forward_length(ff)
     w.add_head_count(heads), w.add_head_count_kv(kv), w.add_key_length(hd), w.add_value_length(hd)
@@ -177,7 +176,7 @@ def tiny_qwen3moe():
     add(w, "blk.0.ffn_up_exps.weight", x(experts, moe, d), T.Q8_0)
     add(w, "blk.0.ffn_down_exps.weight", x(experts, d, moe), T.Q4_1)
     w.write_header_to_file(), w.write_kv_data_to_file(), w.write_tensors_to_file(), w.close()
-    goldens(path, f"{OUT}/tiny-qwen3moe.tsv", 0, 0)
+    goldens(path, f"{folder}/tiny-qwen3moe.tsv", 0, 0)
     q8 = {"group_size": 32, "bits": 8}
     q4 = {"group_size": 32, "bits": 4}
     config = dict(model_type="qwen3_moe", architectures=["Qwen3MoeForCausalLM"], hidden_size=d, intermediate_size=ff, num_hidden_layers=1,
@@ -187,15 +186,19 @@ def tiny_qwen3moe():
                   decoder_sparse_step=1, mlp_only_layers=[],
                   quantization={**q8, "model.embed_tokens": q4, "model.layers.0.mlp.switch_mlp.gate_proj": q4,
                                 "model.layers.0.mlp.switch_mlp.down_proj": q4})
-    json.dump(config, open(f"{OUT}/tiny-qwen3moe.json", "w"), indent=1)
+    json.dump(config, open(f"{folder}/tiny-qwen3moe.json", "w"), indent=1)
+
+
+def make(folder):
+    tiny_llama(folder)
+    tiny_qwen3moe(folder)
+    if REAL.exists():
+        assert hashlib.sha256(REAL.read_bytes()).hexdigest() == REAL_SHA
+        goldens(REAL, f"{folder}/SmolLM2-135M-Instruct.Q4_1.tsv", 9, 3)
+    else:
+        print("not there, its goldens are left as they are:", REAL)
 
 
 if __name__ == "__main__":
     assert mx.__version__ == "0.32.2", mx.__version__
-    tiny_llama()
-    tiny_qwen3moe()
-    if os.path.exists(REAL):
-        assert hashlib.sha256(open(REAL, "rb").read()).hexdigest() == REAL_SHA
-        goldens(REAL, f"{OUT}/SmolLM2-135M-Instruct.Q4_1.tsv", 9, 3)
-    else:
-        print("not there, its goldens are left as they are:", REAL)
+    golden.run(__doc__, "models/gguf/testdata", make)

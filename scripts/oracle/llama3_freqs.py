@@ -2,12 +2,12 @@
 """Writes models/testdata/llama3_freqs.json: what mlx-lm's Llama3RoPE computes, as
 float32 bits, for the published Llama 3 configurations and some at their edges.
 
-    .cache/oracle/venv/bin/python scripts/oracle/llama3_freqs.py
+    .cache/oracle/venv/bin/python scripts/oracle/llama3_freqs.py [--check]
 """
 
 import json
-import pathlib
 
+import golden
 import mlx.core as mx
 from mlx_lm.models.rope_utils import Llama3RoPE
 
@@ -30,5 +30,5 @@ for dims, base, factor, low, high, old in [
     )
     rope = Llama3RoPE(dims, base=base, scaling_config=config)
     rows.append(dict(dims=dims, base=base, scaling=config, bits=rope._freqs.view(mx.uint32).tolist()))
-out = pathlib.Path(__file__).resolve().parents[2] / "models/testdata/llama3_freqs.json"
-out.write_text("[\n" + ",\n".join(json.dumps(r) for r in rows) + "\n]\n")
+text = "[\n" + ",\n".join(json.dumps(r) for r in rows) + "\n]\n"
+golden.run(__doc__, "models/testdata", lambda out: (out / "llama3_freqs.json").write_text(text))

@@ -1,6 +1,6 @@
 """Makes models/tokenizer/nfc.txt: the tables of Unicode normalization form C.
 
-    .cache/oracle/venv/bin/python scripts/oracle/nfc_table.py
+    .cache/oracle/venv/bin/python scripts/oracle/nfc_table.py [--check]
 
 They come from Python's copy of the Unicode database (version 14), less what
 Hugging Face tokenizers, whose tables are older, does not know: a model was trained
@@ -8,9 +8,9 @@ on text as that library normalizes it. tokenizer_goldens.py has the answers for
 every code point.
 """
 
-import pathlib
 import unicodedata
 
+import golden
 from tokenizers import normalizers
 
 assert unicodedata.unidata_version == "14.0.0", "run it with Python 3.11"
@@ -39,5 +39,4 @@ for c in map(chr, range(0x110000)):
         else:
             classes.append([k, ord(c), ord(c)])
 lines += [f"{k} {a:X}-{b:X}" for k, a, b in classes]
-out = pathlib.Path(__file__).resolve().parents[2] / "models/tokenizer/nfc.txt"
-out.write_text("\n".join(lines) + "\n")
+golden.run(__doc__, "models/tokenizer", lambda out: (out / "nfc.txt").write_text("\n".join(lines) + "\n"))

@@ -1,24 +1,26 @@
 """Golden results of every op of the op table, computed by MLX on the CPU.
 
-    .cache/oracle/venv/bin/python scripts/oracle/op_goldens.py engine/enginetest/testdata/ops.jsonl.gz
+    .cache/oracle/venv/bin/python scripts/oracle/op_goldens.py [--check]
 
-One line of JSON a case: the op, its attributes as graph spells them, operands, the
+writes engine/enginetest/testdata/ops.jsonl.gz. One line of JSON a case: the op, its attributes as graph spells them, operands, the
 result, and how far another correct implementation may be from it:
 
     |got - want| <= abs + (rel + ulp * eps(type)) * |want|
 
 All three are 0 for ops that move, select or do one rounded operation. Elsewhere
 the bound is made of what MLX does on this CPU: polynomials for exp, sin, cos and
-erf; sums in the operand's own type (n * eps/2 * sum of |terms|). "portable" is false
-where MLX calls libm or BLAS, whose bits depend on the machine.
+erf; sums in the operand's own type (n * eps/2 * sum of |terms|). "machine" marks
+what MLX leaves to libm or BLAS, whose bits depend on the machine: --check asks for
+the same bits of all other cases, and of these that they keep to the bound.
 """
 
 import base64
 import gzip
 import json
 import math
-import sys
+import platform
 
+import golden
 import mlx.core as mx
 import numpy as np
 
@@ -597,7 +599,47 @@ for f in (unary, casts, binary, aranges, products, quantized, reductions, orders
     f()
 head = {"mlx": mx.__version__, "cases": len(cases)}
 text = "\n".join(json.dumps(c, separators=(",", ":")) for c in [head] + cases) + "\n"
-with open(sys.argv[1], "wb") as out:
-    with gzip.GzipFile(filename="", fileobj=out, mode="wb", mtime=0, compresslevel=9) as z:
-        z.write(text.encode())
-print(len(cases), "cases,", len(text), "bytes")
+
+
+def make(folder):
+    with open(folder / "ops.jsonl.gz", "wb") as out:
+        with gzip.GzipFile(filename="", fileobj=out, mode="wb", mtime=0, compresslevel=9) as z:
+            z.write(text.encode())
+    print(len(cases), "cases,", len(text), "bytes")
+
+
+def numbers(a):
+    data = base64.b64decode(a["data"])
+    if a["dtype"] == "bfloat16":
+        return (np.frombuffer(data, "<u2").astype("<u4") << 16).view("<f4").astype(np.float64)
+    kind = {"bool": "uint8"}.get(a["dtype"], a["dtype"])
+    return np.frombuffer(data, kind).astype(np.complex128 if kind == "complex64" else np.float64)
+
+
+def near(old, new):
+    """Whether the results of a case agree as closely as the case itself asks."""
+    x, y = numbers(old["out"]), numbers(new["out"])
+    bound = old.get("abs", 0) + (old.get("rel", 0) + old.get("ulp", 0) * EPS.get(old["out"]["dtype"], 0)) * np.abs(x)
+    with np.errstate(invalid="ignore"):
+        return x.shape == y.shape and bool(np.all((x == y) | np.isnan(x) & np.isnan(y) | (np.abs(x - y) <= bound)))
+
+
+def compare(old, new):
+    old, new = ([json.loads(line) for line in gzip.open(path)] for path in (old, new))
+    if old[0] != new[0]:
+        return f"{old[0]}, and the script makes {new[0]}"
+    for n, (a, b) in enumerate(zip(old[1:], new[1:], strict=True)):
+        if a == b:
+            continue
+        name = f"case {n} ({a['op']})"
+        # Bounds are computed with numpy, whose sums end in other digits elsewhere.
+        about = [{k: v for k, v in c.items() if k not in ("out", "abs", "rel")} for c in (a, b)]
+        if about[0] != about[1] or any(not math.isclose(a.get(k, 0), b.get(k, 0), rel_tol=1e-6) for k in ("abs", "rel")):
+            return name + " is another one now"
+        if not a.get("machine") and platform.machine() == "x86_64" and a["out"] != b["out"]:
+            return name + " has other bits"
+        if {**a["out"], "data": ""} != {**b["out"], "data": ""} or not near(a, b):
+            return name + " has another result"
+
+
+golden.run(__doc__, "engine/enginetest/testdata", make, compare)

@@ -2,9 +2,10 @@
 every element type that MLX has too, a scalar, an empty tensor, awkward names. Byte i of the
 data of the k-th tensor is (7 * i + k) % 251 (booleans: i % 2).
 
-Needs safetensors==0.8.0, numpy. Run from the repository's root:
-    .cache/oracle/venv/bin/python scripts/oracle/safetensors_goldens.py
+Needs safetensors==0.8.0, numpy:
+    .cache/oracle/venv/bin/python scripts/oracle/safetensors_goldens.py [--check]
 """
+import golden
 import numpy as np
 from safetensors import TensorSpec, serialize
 
@@ -21,5 +22,4 @@ for k, (name, dtype, shape) in enumerate(tensors):
     keep.append(a)  # serialize takes addresses
     out[name] = TensorSpec(dtype=dtype, shape=shape, data_ptr=a.ctypes.data, data_len=n)
 data = bytes(serialize(out, {"format": "mlx"}))
-with open("models/safetensors/testdata/reference.safetensors", "wb") as f:
-    f.write(data)
+golden.run(__doc__, "models/safetensors/testdata", lambda out: (out / "reference.safetensors").write_bytes(data))

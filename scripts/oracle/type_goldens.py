@@ -1,8 +1,8 @@
 """Result types of every op for every element type, or pair of them, from MLX.
 
-    .cache/oracle/venv/bin/python scripts/oracle/type_goldens.py graph/testdata/types.jsonl
+    .cache/oracle/venv/bin/python scripts/oracle/type_goldens.py [--check]
 
-One line of JSON a signature: operands with "$0" and "$1" for the types that run
+writes graph/testdata/types.jsonl. One line of JSON a signature: operands with "$0" and "$1" for the types that run
 through all 14, attributes, and one row of results for each $0, with one word for
 each $1: the type of the result or "-" where MLX refuses. Nothing is computed: MLX
 decides types when it builds the graph, and some calls that it accepts here fail
@@ -10,8 +10,8 @@ later on its CPU.
 """
 
 import json
-import sys
 
+import golden
 import mlx.core as mx
 
 mx.set_default_device(mx.cpu)
@@ -124,6 +124,6 @@ sign("sdpa", [("bfloat16", [1, 2, 3, 8]), ("$0", KV), ("$1", KV)], lambda q, k, 
 sign("sdpa", [("$0", [1, 2, 3, 8]), ("$0", KV), ("$0", KV), ("$1", [3, 4])], lambda q, k, v, m, t, u: sdpa(q, k, v, scale=1.0, mask=m), dict(A, mask="array"))
 sign("sdpa", [("$0", [1, 2, 3, 8]), ("$0", KV), ("$0", KV), None, ("$1", [2])], lambda q, k, v, m, s, t, u: sdpa(q, k, v, scale=1.0, sinks=s), A)
 
-with open(sys.argv[1], "w") as out:
-    for line in [{"mlx": mx.__version__, "signatures": len(lines)}] + lines:
-        out.write(json.dumps(line, separators=(",", ":")) + "\n")
+rows = [{"mlx": mx.__version__, "signatures": len(lines)}] + lines
+text = "".join(json.dumps(row, separators=(",", ":")) + "\n" for row in rows)
+golden.run(__doc__, "graph/testdata", lambda out: (out / "types.jsonl").write_text(text))
