@@ -1,0 +1,262 @@
+package decode
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"zmlx-rewrite/engine"
+	"zmlx-rewrite/engine/ref"
+	"zmlx-rewrite/graph"
+	"zmlx-rewrite/models"
+	"zmlx-rewrite/models/weights"
+)
+
+const vocab = 64
+
+const tiny = `{"model_type": "qwen3", "hidden_size": 32, "num_hidden_layers": 2, "intermediate_size": 64, "num_attention_heads": 2,
+ "num_key_value_heads": 1, "head_dim": 16, "rms_norm_eps": 1e-6, "vocab_size": 64, "max_position_embeddings": 1024, "rope_theta": 10000,
+ "tie_word_embeddings": true, "torch_dtype": "float32"}`
+
+// model is a small model with random weights on the reference engine.
+type model struct {
+	program *graph.Program
+	engine  engine.Engine
+	session engine.Session
+}
+
+func newModel(t *testing.T) *model {
+	t.Helper()
+	cfg, err := models.ParseConfig("tiny", []byte(tiny))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := models.Build(cfg, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rng, w := rand.New(rand.NewPCG(5, 6)), weights.NewStore()
+	for _, q := range p.Params {
+		var shape []int
+		n := 1
+		for _, d := range q.Type.Shape {
+			shape = append(shape, d.Int())
+			n *= d.Int()
+		}
+		var data []byte
+		for range n {
+			data = graph.AppendElem(data, q.Type.DType, rng.NormFloat64()/4)
+		}
+		x, err := weights.New(q.Name, q.Type.DType, shape, weights.Raw(data))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Add(x); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e := ref.New()
+	s, err := e.Load(context.Background(), p, w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close(); e.Close() })
+	return &model{p, e, s}
+}
+
+func (m *model) generator(t *testing.T) *Generator {
+	t.Helper()
+	g, err := New(context.Background(), m.engine, m.session, m.program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { g.Close() })
+	return g
+}
+
+// whole returns the most likely token behind ids by one call over all of them,
+// with no cache kept: the slow way that every other way must agree with.
+func (m *model) whole(t *testing.T, ids []int) int {
+	t.Helper()
+	g := m.generator(t)
+	x, err := g.tokens(ids)
+	if err != nil {
+		t.Fatal(err)
+	}
+	logits, err := g.step(context.Background(), engine.Take(x), len(ids))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer logits.Release()
+	data, err := logits.Read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	best := 0
+	at := func(i int) float32 {
+		return math.Float32frombits(binary.LittleEndian.Uint32(data[4*((len(ids)-1)*vocab+i):]))
+	}
+	for i := range vocab {
+		if at(i) > at(best) {
+			best = i
+		}
+	}
+	return best
+}
+
+func TestGenerate(t *testing.T) {
+	m, ctx := newModel(t), context.Background()
+	prompt := []int{3, 14, 15, 9, 26, 5, 35}
+	text := slices.Clone(prompt)
+	for range 8 {
+		text = append(text, m.whole(t, text))
+	}
+	want := text[len(prompt):]
+	for _, chunk := range []int{0, 1, 2, 3, 100} {
+		r, err := m.generator(t).Generate(ctx, prompt, Options{MaxTokens: 8, PrefillStep: chunk})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(r.Tokens, want) || r.Finish != "length" {
+			t.Errorf("chunks of %d: %v (%s), want %v", chunk, r.Tokens, r.Finish, want)
+		}
+	}
+
+	g := m.generator(t)
+	r, err := g.Generate(ctx, prompt, Options{MaxTokens: 8, EOS: []int{want[4]}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if end := slices.Index(want, want[4]); !slices.Equal(r.Tokens, want[:end+1]) || r.Finish != "stop" {
+		t.Errorf("with an end token: %v (%s)", r.Tokens, r.Finish)
+	}
+	g.Reset()
+	// A sampler that takes the largest logit is greedy decoding without the pipeline.
+	r, err = g.Generate(ctx, prompt, Options{MaxTokens: 8, Sampler: largest{}, Logits: true, OnToken: func(tok Token) error {
+		if len(tok.Logits) != vocab {
+			t.Errorf("%d logits", len(tok.Logits))
+		}
+		return nil
+	}})
+	if err != nil || !slices.Equal(r.Tokens, want) {
+		t.Errorf("sampled: %v, %v", r.Tokens, err)
+	}
+	if want := []int{6, 1, 1, 1, 1, 1, 1, 1, 1}; !slices.Equal(r.Calls, want) {
+		t.Errorf("calls %v, want %v", r.Calls, want)
+	}
+}
+
+type largest struct{}
+
+func (largest) Sample(logits []float32) int { return slices.Index(logits, slices.Max(logits)) }
+
+// The caches grow by 256 rows: across the edge, tokens are those of one long call.
+func TestCacheGrows(t *testing.T) {
+	m, ctx := newModel(t), context.Background()
+	rng := rand.New(rand.NewPCG(7, 8))
+	prompt := make([]int, 254)
+	for i := range prompt {
+		prompt[i] = rng.IntN(vocab)
+	}
+	r, err := m.generator(t).Generate(ctx, prompt, Options{MaxTokens: 5, PrefillStep: 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := slices.Clone(prompt)
+	for i, id := range r.Tokens {
+		if want := m.whole(t, text); id != want {
+			t.Errorf("token %d is %d, want %d", i, id, want)
+		}
+		text = append(text, id)
+	}
+}
+
+func TestGenerateErrors(t *testing.T) {
+	m := newModel(t)
+	g := m.generator(t)
+	if _, err := g.Generate(context.Background(), nil, Options{MaxTokens: 1}); err == nil {
+		t.Error("an empty prompt is accepted")
+	}
+	if _, err := g.Generate(context.Background(), []int{1, vocab}, Options{MaxTokens: 1}); err == nil {
+		t.Error("a token outside the vocabulary is accepted")
+	}
+	g.Reset()
+	stop := errors.New("enough")
+	r, err := g.Generate(context.Background(), []int{1}, Options{MaxTokens: 9, OnToken: func(Token) error { return stop }})
+	if !errors.Is(err, stop) || len(r.Tokens) != 1 {
+		t.Errorf("%v, %v", r.Tokens, err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	g.Reset()
+	if _, err := g.Generate(ctx, []int{1, 2}, Options{MaxTokens: 9}); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+}
+
+func TestCompare(t *testing.T) {
+	l := func(x ...float32) []float32 { return x }
+	a := []Step{{1, l(0, 5, 1)}, {2, l(0, 1, 1.5)}, {0, l(9, 1, 2)}}
+	same := Compare(a, a)
+	if same.First != -1 || !same.Exact || same.MaxError != 0 || same.Margin != 0.5 || same.MarginStep != 1 || same.Steps != 3 {
+		t.Errorf("the same twice: %+v", same)
+	}
+	b := []Step{{1, l(0, 5, 1.25)}, {1, l(0, 1.75, 1.5)}, {0, l(9, 1, 2)}}
+	part := Compare(a, b)
+	if part.First != 1 || part.A != 2 || part.B != 1 || part.Margin != 0.5 || part.Exact || part.MaxError != 0.75 || part.MaxErrorStep != 1 {
+		t.Errorf("parting at 1: %+v", part)
+	}
+	if short := Compare(a, a[:2]); short.First != 2 || short.A != 0 || short.B != -1 {
+		t.Errorf("ending early: %+v", short)
+	}
+	if nan := Compare([]Step{{0, l(1, 0)}}, []Step{{0, l(1, float32(math.NaN()))}}); nan.Exact || !math.IsNaN(nan.MaxError) {
+		t.Errorf("a NaN: %+v", nan)
+	}
+}
+
+func TestSampling(t *testing.T) {
+	logits := []float32{1, 3, 2, -4, 2.5}
+	draw := func(topP, minP float64, topK int, temp float64) map[int]int {
+		s, err := NewSampling(temp, topP, minP, topK, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := map[int]int{}
+		for range 20000 {
+			n[s.Sample(logits)]++
+		}
+		return n
+	}
+	if n := draw(0, 0, 1, 1); len(n) != 1 || n[1] != 20000 {
+		t.Errorf("top_k 1 draws %v", n)
+	}
+	if n := draw(0, 0, 3, 1); len(n) != 3 || n[0]+n[3] > 0 {
+		t.Errorf("top_k 3 draws %v", n)
+	}
+	if n := draw(0.4, 0, 0, 1); len(n) != 1 { // the best has more than 0.4 of the weight
+		t.Errorf("top_p 0.4 draws %v", n)
+	}
+	if n := draw(0, 0.3, 0, 1); n[0]+n[3] > 0 || len(n) != 3 { // exp(2-3) = 0.37, exp(1-3) = 0.14
+		t.Errorf("min_p 0.3 draws %v", n)
+	}
+	// Frequencies at temperature 2, within five standard deviations.
+	sum := 0.0
+	for _, x := range logits {
+		sum += math.Exp(float64(x) / 2)
+	}
+	for id, n := range draw(0, 0, 0, 2) {
+		p := math.Exp(float64(logits[id])/2) / sum
+		if d := math.Abs(float64(n) - 20000*p); d > 5*math.Sqrt(20000*p*(1-p)) {
+			t.Errorf("token %d is drawn %d times, %.0f expected", id, n, 20000*p)
+		}
+	}
+	for _, bad := range [][4]float64{{0, 0, 0, 0}, {-1, 0, 0, 0}, {1, 2, 0, 0}, {1, 0, -1, 0}, {1, 0, 0, -1}, {math.NaN(), 0, 0, 0}} {
+		if _, err := NewSampling(bad[0], bad[1], bad[2], int(bad[3]), 0); err == nil {
+			t.Errorf("%v is accepted", bad)
+		}
+	}
+}
