@@ -78,9 +78,9 @@ func (m *model) generator(t *testing.T) *Generator {
 	return g
 }
 
-// whole returns the most likely token behind ids by one call over all of them,
-// with no cache kept: the slow way that every other way must agree with.
-func (m *model) whole(t *testing.T, ids []int) int {
+// whole returns the most likely token behind ids, and its logits, by one call over
+// all of them: the slow way that every other way must agree with.
+func (m *model) whole(t *testing.T, ids []int) (int, []float32) {
 	t.Helper()
 	g := m.generator(t)
 	x, err := g.tokens(ids)
@@ -96,16 +96,11 @@ func (m *model) whole(t *testing.T, ids []int) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	best := 0
-	at := func(i int) float32 {
-		return math.Float32frombits(binary.LittleEndian.Uint32(data[4*((len(ids)-1)*vocab+i):]))
+	row := make([]float32, vocab)
+	for i := range row {
+		row[i] = math.Float32frombits(binary.LittleEndian.Uint32(data[4*((len(ids)-1)*vocab+i):]))
 	}
-	for i := range vocab {
-		if at(i) > at(best) {
-			best = i
-		}
-	}
-	return best
+	return slices.Index(row, slices.Max(row)), row
 }
 
 func TestGenerate(t *testing.T) {
@@ -113,7 +108,8 @@ func TestGenerate(t *testing.T) {
 	prompt := []int{3, 14, 15, 9, 26, 5, 35}
 	text := slices.Clone(prompt)
 	for range 8 {
-		text = append(text, m.whole(t, text))
+		next, _ := m.whole(t, text)
+		text = append(text, next)
 	}
 	want := text[len(prompt):]
 	for _, chunk := range []int{0, 1, 2, 3, 100} {
@@ -162,16 +158,20 @@ func TestCacheGrows(t *testing.T) {
 	for i := range prompt {
 		prompt[i] = rng.IntN(vocab)
 	}
-	r, err := m.generator(t).Generate(ctx, prompt, Options{MaxTokens: 5, PrefillStep: 100})
+	text := slices.Clone(prompt)
+	_, err := m.generator(t).Generate(ctx, prompt, Options{MaxTokens: 5, PrefillStep: 100, Logits: true, OnToken: func(tok Token) error {
+		_, want := m.whole(t, text)
+		for i := range want {
+			if d := math.Abs(float64(tok.Logits[i] - want[i])); !(d < 1e-4) { // float32 sums in another order
+				t.Errorf("token %d: logit %d is %v, want %v", len(text)-len(prompt), i, tok.Logits[i], want[i])
+				break
+			}
+		}
+		text = append(text, tok.ID)
+		return nil
+	}})
 	if err != nil {
 		t.Fatal(err)
-	}
-	text := slices.Clone(prompt)
-	for i, id := range r.Tokens {
-		if want := m.whole(t, text); id != want {
-			t.Errorf("token %d is %d, want %d", i, id, want)
-		}
-		text = append(text, id)
 	}
 }
 
