@@ -8,6 +8,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"zmlx-rewrite/diag"
@@ -25,8 +26,8 @@ type Model struct {
 	Config  *Config
 	Program *graph.Program
 	Weights *weights.Store // nil for a config.json alone
-	// EOS are the tokens that end a generation: those of generation_config.json,
-	// else of config.json. Where neither names any, mlx-lm takes the tokenizer's.
+	// EOS are the tokens that end a generation as far as generation_config.json
+	// says, else config.json. The tokenizer may name more: see Stops.
 	EOS []int
 
 	text textSource
@@ -94,6 +95,14 @@ func (m *Model) ChatTemplate() (ChatTemplate, error) {
 		return ChatTemplate{}, m.noText("chat template")
 	}
 	return m.text.chatTemplate()
+}
+
+// Stops returns the tokens that end a generation, in increasing order: EOS and what
+// the tokenizer names, the union that mlx-lm takes.
+func (m *Model) Stops(tok *tokenizer.Tokenizer) []int {
+	all := append(tok.Stops(), m.EOS...)
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 func (m *Model) noText(what string) error {

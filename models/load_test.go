@@ -303,6 +303,28 @@ func TestLoadFromHub(t *testing.T) {
 	}
 }
 
+// stops checks where generation ends.
+func stops(t *testing.T, path string, want ...int) {
+	t.Helper()
+	m, err := Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	tok, err := m.Tokenizer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := m.Stops(tok); !slices.Equal(got, want) {
+		t.Errorf("generation ends at %v, not %v", got, want)
+	}
+}
+
+// A GGUF file names the ends of a text, of a turn and of a message.
+func TestStopsOfGGUF(t *testing.T) {
+	stops(t, "gguf/testdata/tiny-llama.gguf", 2, 4, 5)
+}
+
 // TestFolderText finds the chat template and the tokens that end a generation
 // where transformers and mlx-lm do.
 func TestFolderText(t *testing.T) {
@@ -338,6 +360,30 @@ func TestFolderText(t *testing.T) {
 	check("two", "</s>", 3, 4)
 	write("chat_template.jinja", "three")
 	check("three", "</s>", 3, 4)
+
+	// The tokenizer's own end token counts besides.
+	write("tokenizer_config.json", `{"eos_token": "<|im_end|>"}`)
+	text, err := os.ReadFile("tokenizer/testdata/smollm.tokenizer.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	write("tokenizer.json", string(text))
+	stops(t, dir, 3, 4, 902)
+	write("generation_config.json", `{"eos_token_id": 902}`)
+	stops(t, dir, 902)
+	os.Remove(filepath.Join(dir, "generation_config.json"))
+	stops(t, dir, 7, 902)
+	os.Remove(filepath.Join(dir, "tokenizer_config.json"))
+	stops(t, dir, 7)
+	write("tokenizer_config.json", `{"eos_token": "<nowhere>"}`)
+	if m, err := Load(dir); err != nil {
+		t.Error(err)
+	} else {
+		if _, err := m.Tokenizer(); !strings.Contains(codes(err), "tokenizer/vocab") {
+			t.Errorf("an end token outside of the vocabulary: %v", err)
+		}
+		m.Close()
+	}
 
 	m, err := Load(filepath.Join(dir, "config.json"))
 	if err != nil {

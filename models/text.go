@@ -23,7 +23,21 @@ func (t folderText) tokenizer() (*tokenizer.Tokenizer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return tokenizer.ParseJSON(path, text)
+	tok, err := tokenizer.ParseJSON(path, text)
+	if err != nil {
+		return nil, err
+	}
+	path = filepath.Join(t.dir, "tokenizer_config.json")
+	if _, err := os.Stat(path); err != nil {
+		return tok, nil // not every folder has one
+	}
+	if text, err = readFile(path, maxTextBytes); err != nil {
+		return nil, err
+	}
+	if err := tok.ApplyConfig(path, text); err != nil {
+		return nil, err
+	}
+	return tok, nil
 }
 
 // chatTemplate looks where transformers does: chat_template.jinja, else the key
@@ -99,7 +113,7 @@ func (t ggufText) tokenizer() (*tokenizer.Tokenizer, error) {
 	}
 	return tokenizer.FromGGUF(t.f.Name(), tokenizer.GGUF{
 		Model: m.Model, Pre: m.Pre, Tokens: m.Tokens, Types: m.Types, Merges: m.Merges,
-		BOS: m.BOS, EOS: m.EOS, AddBOS: m.AddBOS, AddEOS: m.AddEOS,
+		BOS: m.BOS, EOS: m.EOS, Stops: []int{m.EOT, m.EOM}, AddBOS: m.AddBOS, AddEOS: m.AddEOS,
 	})
 }
 

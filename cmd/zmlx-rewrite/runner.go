@@ -85,11 +85,7 @@ func (a *app) runner(s *subject, catalog *kernels.Catalog) (*runner, error) {
 	if err != nil {
 		return nil, lacks("%v", err)
 	}
-	r := &runner{engine: e, model: s.model, catalog: catalog, tok: tok, eos: s.model.EOS}
-	if len(r.eos) == 0 {
-		r.eos = tok.Stops()
-	}
-	return r, nil
+	return &runner{engine: e, model: s.model, catalog: catalog, tok: tok, eos: s.model.Stops(tok)}, nil
 }
 
 func (r *runner) close() { r.engine.Close() }

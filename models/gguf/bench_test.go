@@ -53,6 +53,9 @@ func BenchmarkOpen(b *testing.B) {
 
 // Loading takes little more memory than the weights have bytes.
 func TestMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("in short form: reads all weights of a real model")
+	}
 	if raceEnabled() {
 		t.Skip("needs a build without the race detector, which takes memory of its own")
 	}

@@ -170,7 +170,7 @@ func TestTokenizer(t *testing.T) {
 		t.Fatal(err)
 	}
 	if tok.Model != "gpt2" || tok.Pre != "smollm" || len(tok.Tokens) != 48 || tok.Tokens[47] != "t47é" || tok.Types[0] != 3 ||
-		tok.Merges[1] != "t 1" || tok.BOS != 1 || tok.EOS != 2 || tok.Unknown != -1 || tok.AddBOS == nil || *tok.AddBOS ||
+		tok.Merges[1] != "t 1" || tok.BOS != 1 || tok.EOS != 2 || tok.EOT != 5 || tok.EOM != 4 || tok.Unknown != -1 || tok.AddBOS == nil || *tok.AddBOS ||
 		tok.AddEOS != nil || tok.ChatTemplate != "{{ messages }}" {
 		t.Errorf("%+v", tok)
 	}
@@ -180,7 +180,7 @@ func TestTokenizer(t *testing.T) {
 	if tok, err = open(t, real).Tokenizer(); err != nil {
 		t.Fatal(err)
 	}
-	if len(tok.Tokens) != 49152 || len(tok.Types) != 49152 || tok.Tokens[2] != "<|im_end|>" || tok.EOS != 2 ||
+	if len(tok.Tokens) != 49152 || len(tok.Types) != 49152 || tok.Tokens[2] != "<|im_end|>" || tok.EOS != 2 || tok.EOT != -1 ||
 		!strings.Contains(tok.ChatTemplate, "<|im_start|>") {
 		t.Errorf("SmolLM2: %d tokens, %d types, token 2 is %q", len(tok.Tokens), len(tok.Types), tok.Tokens[2])
 	}

@@ -12,6 +12,7 @@ type Tokenizer struct {
 	Merges []string // "a b", best first
 
 	BOS, EOS, Unknown, Padding int   // ids, -1 where the file has none
+	EOT, EOM                   int   // ends of a turn and of a message, likewise
 	AddBOS, AddEOS             *bool // nil where the file does not say
 	AddSpacePrefix             *bool
 
@@ -22,7 +23,7 @@ type Tokenizer struct {
 func (f *File) Tokenizer() (*Tokenizer, error) {
 	const p = "tokenizer.ggml."
 	g := tokenizerReader{f: f}
-	t := &Tokenizer{BOS: -1, EOS: -1, Unknown: -1, Padding: -1}
+	t := &Tokenizer{BOS: -1, EOS: -1, Unknown: -1, Padding: -1, EOT: -1, EOM: -1}
 	if _, ok := f.Get(p + "tokens"); !ok {
 		return nil, diag.Errorf("gguf/tokenizer", diag.Pos{File: f.Name()}, "the file has no tokenizer").
 			WithHint("give the folder of the model with its tokenizer.json")
@@ -41,7 +42,10 @@ func (f *File) Tokenizer() (*Tokenizer, error) {
 		}
 	}
 	n := len(t.Tokens)
-	for key, dst := range map[string]*int{"bos_token_id": &t.BOS, "eos_token_id": &t.EOS, "unknown_token_id": &t.Unknown, "padding_token_id": &t.Padding} {
+	for key, dst := range map[string]*int{
+		"bos_token_id": &t.BOS, "eos_token_id": &t.EOS, "unknown_token_id": &t.Unknown, "padding_token_id": &t.Padding,
+		"eot_token_id": &t.EOT, "eom_token_id": &t.EOM,
+	} {
 		if v, ok := f.Get(p + key); ok {
 			id, isInt := v.Int()
 			if !isInt || id < 0 || id >= int64(n) {

@@ -104,9 +104,9 @@ def tiny_llama(folder):
     w.add_context_length(128), w.add_block_count(2), w.add_embedding_length(d), w.add_feed_forward_length(ff)
     w.add_head_count(heads), w.add_head_count_kv(kv), w.add_layer_norm_rms_eps(1e-5), w.add_rope_freq_base(50000.0)
     w.add_vocab_size(vocab), w.add_rope_dimension_count(d // heads)
-    w.add_tokenizer_model("gpt2"), w.add_tokenizer_pre("smollm"), w.add_token_list([f"t{i}é" for i in range(vocab)])
+    w.add_tokenizer_model("gpt2"), w.add_tokenizer_pre("smollm"), w.add_token_list(["t", "0", "1", "t0", "t1"] + [f"t{i}é" for i in range(5, vocab)])
     w.add_token_types([3] + [1] * (vocab - 1)), w.add_token_merges(["t 0", "t 1"])
-    w.add_bos_token_id(1), w.add_eos_token_id(2), w.add_add_bos_token(False), w.add_chat_template("{{ messages }}")
+    w.add_bos_token_id(1), w.add_eos_token_id(2), w.add_eot_token_id(5), w.add_eom_token_id(4), w.add_add_bos_token(False), w.add_chat_template("{{ messages }}")
     for key, value, kind in [("u8", 200, V.UINT8), ("i8", -100, V.INT8), ("u16", 60000, V.UINT16), ("i16", -30000, V.INT16),
                              ("u32", 4000000000, V.UINT32), ("i32", -2000000000, V.INT32), ("f32", 0.1, V.FLOAT32),
                              ("bool", True, V.BOOL), ("string", "grüße", V.STRING), ("u64", 2**63 + 1, V.UINT64),
