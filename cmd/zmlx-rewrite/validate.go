@@ -143,7 +143,7 @@ func (a *app) validate(ctx context.Context, o *options, t *textOptions, format s
 
 func steps(ctx context.Context, g *decode.Generator, prompt []int, o decode.Options) (*decode.Result, []decode.Step, error) {
 	var list []decode.Step
-	o.OnToken = func(t decode.Token) error { list = append(list, decode.Step{ID: t.ID, Logits: t.Logits}); return nil }
+	o.OnToken = func(t decode.Token) error { list = append(list, decode.Step(t)); return nil }
 	g.Reset()
 	r, err := g.Generate(ctx, prompt, o)
 	return r, list, err
