@@ -75,9 +75,9 @@ func bindSymbols(g *graph.Graph, env map[string]int64, shapes map[string][]int) 
 			continue
 		}
 		for i, d := range want {
-			if syms := d.Symbols(nil); len(syms) == 1 && d == graph.Sym(syms[0]) {
-				if _, bound := env[syms[0]]; !bound {
-					env[syms[0]] = int64(shape[i])
+			if sym, ok := d.Symbol(); ok {
+				if _, bound := env[sym]; !bound {
+					env[sym] = int64(shape[i])
 				}
 			}
 		}

@@ -285,8 +285,8 @@ func (f *facts) learn(a Cond) {
 			old = anything
 		}
 		f.poly[p] = interval{max(old.lo, r.lo), min(old.hi, r.hi)}
-		if len(p.p.terms) == 1 && p.p.terms[0].coef == 1 && degree(p.p.terms[0].syms) == 1 {
-			f.sym[p.p.terms[0].syms] = f.poly[p]
+		if sym, ok := p.Symbol(); ok {
+			f.sym[sym] = f.poly[p]
 		}
 	}
 }

@@ -93,6 +93,14 @@ func (d Dim) Int() int {
 	return int(d.n)
 }
 
+// Symbol returns the symbol that d is, and whether it is one.
+func (d Dim) Symbol() (name string, ok bool) {
+	if d.n != 0 || d.p == nil || len(d.p.terms) != 1 || d.p.terms[0].coef != 1 || strings.Contains(d.p.terms[0].syms, "*") {
+		return "", false
+	}
+	return d.p.terms[0].syms, true
+}
+
 // String prints d as the text form writes it: "8*batch + seq_len - 1".
 func (d Dim) String() string {
 	switch {

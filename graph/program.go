@@ -136,9 +136,9 @@ func (g *Graph) BindShapes(env map[string]int64, shapes map[string][]int) error 
 				return fmt.Errorf("input %s has %d dimensions, not %d", name, len(shape), len(want))
 			}
 			for i, d := range want {
-				if syms := d.Symbols(nil); pass == 0 && len(syms) == 1 && d == Sym(syms[0]) {
-					if _, bound := env[syms[0]]; !bound {
-						env[syms[0]] = int64(shape[i])
+				if sym, ok := d.Symbol(); ok && pass == 0 {
+					if _, bound := env[sym]; !bound {
+						env[sym] = int64(shape[i])
 					}
 					continue
 				}
