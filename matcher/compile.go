@@ -21,7 +21,9 @@ func Compile(set *rules.Set, r *rules.Rule) ([]*Pattern, error) {
 	for {
 		c := &compiler{set: set, script: script, p: &Pattern{Rule: r, byName: map[string]ref{}}}
 		c.rule(r)
-		all = append(all, c.p)
+		if !c.never {
+			all = append(all, c.p)
+		}
 		if len(all) > MaxExpansions {
 			return nil, fmt.Errorf("%s: more than %d ways to expand the pattern; split the rule", r.Name, MaxExpansions)
 		}
@@ -48,6 +50,7 @@ type compiler struct {
 	script []int
 	taken  []int // alternatives taken so far
 	ways   []int // how many there were at each choice
+	never  bool  // a constant that no spelling of a fragment has: nothing matches
 }
 
 // scope gives names their meaning: in a rule, lines and operands; in a fragment,
@@ -232,6 +235,12 @@ func (c *compiler) fragment(sc *scope, x *syntax.Call, fr *rules.Fragment) ref {
 	}
 	alt := fr.Alts[c.choose(len(fr.Alts))]
 	for _, s := range alt.Set {
+		// A use with a constant is a use of the spellings that set it so, no others.
+		if v := inner.vars[s.Name]; v.v < 0 && !s.Value.Equal(v.value) {
+			c.never = true
+		}
+	}
+	for _, s := range alt.Set {
 		if v := inner.vars[s.Name]; v.v >= 0 {
 			c.p.preset = append(c.p.preset, preset{v.v, s.Value})
 		}
@@ -256,11 +265,11 @@ func (c *compiler) attr(sc *scope, e syntax.Expr, spec *graph.AttrSpec, open boo
 		case v.v < 0:
 			return pattr{kind: attrConst, value: v.value}
 		case spec.Kind == graph.KindPos || spec.Kind == graph.KindPosList:
-			return pattr{kind: attrInt, ints: []*intExpr{{op: 'v', v: v.v}}}
+			return pattr{kind: attrInt, src: e, ints: []*intExpr{{op: 'v', v: v.v}}}
 		}
 		return pattr{kind: attrVar, v: v.v}
 	case *syntax.List:
-		p := pattr{kind: attrList}
+		p := pattr{kind: attrList, src: e}
 		for _, item := range x.Items {
 			p.ints = append(p.ints, c.intExpr(sc, item))
 		}
@@ -274,7 +283,7 @@ func (c *compiler) attr(sc *scope, e syntax.Expr, spec *graph.AttrSpec, open boo
 		}
 		return pattr{kind: attrConst, value: a}
 	}
-	return pattr{kind: attrInt, ints: []*intExpr{c.intExpr(sc, e)}}
+	return pattr{kind: attrInt, src: e, ints: []*intExpr{c.intExpr(sc, e)}}
 }
 
 func (c *compiler) intExpr(sc *scope, e syntax.Expr) *intExpr {

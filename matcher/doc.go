@@ -14,6 +14,7 @@ package matcher
 import (
 	"zmlx-rewrite/graph"
 	"zmlx-rewrite/graph/guard"
+	"zmlx-rewrite/graph/syntax"
 	"zmlx-rewrite/rules"
 )
 
@@ -96,6 +97,7 @@ type pattr struct {
 	value graph.Attr
 	v     int
 	ints  []*intExpr
+	src   syntax.Expr // as the rule writes it, of attrInt and attrList
 }
 
 // intExpr is an integer expression over variables and dimensions.

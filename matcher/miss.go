@@ -3,6 +3,7 @@ package matcher
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"zmlx-rewrite/graph"
 )
@@ -147,14 +148,24 @@ func (p *Pattern) attrText(a pattr, spec graph.AttrSpec, vars []graph.Attr) stri
 		}
 		return "$" + p.vars[a.v]
 	}
-	return "what the rule computes"
+	// An expression, and what its variables have been bound to.
+	text, where := a.src.String(), ""
+	for i, name := range p.vars {
+		if i < len(vars) && vars[i] != nil && strings.Contains(text, "$"+name) {
+			where += fmt.Sprintf(", $%s is %s", name, vars[i])
+		}
+	}
+	return text + where
 }
 
 // Line returns the name of the pattern line where matching stopped, or "".
 func (m *Miss) Line() string { return m.Pattern.nodes[m.at].name }
 
-// Better reports whether m got further than o.
-func (m *Miss) Better(o *Miss) bool { return o == nil || m.Matched > o.Matched }
+// Better reports whether m got further than o: more nodes matched, or as many of a
+// smaller pattern, which lacks less.
+func (m *Miss) Better(o *Miss) bool {
+	return o == nil || m.Matched > o.Matched || m.Matched == o.Matched && m.Pattern.Size() < o.Pattern.Size()
+}
 
 // Covers reports whether the match takes the node.
 func (m *Match) Covers(id graph.NodeID) bool { return slices.Contains(m.Nodes, id) }

@@ -53,7 +53,7 @@ func Run(p *graph.Program, cfg *Config) (*Result, error) {
 			res.Stop = w.stop
 		}
 		for _, q := range w.made {
-			if _, err := out.AddParam(q); err != nil {
+			if err := addParam(out, q); err != nil {
 				return nil, err
 			}
 		}
@@ -235,7 +235,7 @@ func (rw *rewriter) take(c *CaseResult, f *finder, n int, last bool) error {
 			}
 		}
 		for _, q := range cand.params {
-			if _, err := rw.params.AddParam(q); err != nil {
+			if err := addParam(rw.params, q); err != nil {
 				return err
 			}
 			rw.made = append(rw.made, q)
@@ -308,7 +308,7 @@ func (f *finder) rule(i int) {
 	}
 	for _, id := range order {
 		if m := best[id]; !matched[id] {
-			f.refusals = append(f.refusals, Refusal{Rule: r, Scope: f.g.Node(m.Node).Scope, Code: m.Code, Matched: m.Matched, Of: m.Pattern.Size(),
+			f.refusals = append(f.refusals, Refusal{Rule: r, Scope: f.g.Node(m.Anchor).Scope, Code: m.Code, Matched: m.Matched, Of: m.Pattern.Size(),
 				line: m.Line(), detail: func() (string, string) { return m.Text(f.g) }})
 		}
 	}

@@ -2,6 +2,8 @@ package rewrite
 
 import (
 	"fmt"
+	"hash/fnv"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -32,7 +34,10 @@ func deriveWeights(p *graph.Program, g *graph.Graph, r *rules.Rule, b *graph.Bin
 
 // derive makes the parameter of one line, or nil if all its arguments are absent.
 func derive(p *graph.Program, g *graph.Graph, c *syntax.Call, b *graph.Bindings) (*graph.Param, error) {
-	d := &graph.Derived{Op: c.Fun, Axis: -2}
+	d := &graph.Derived{Op: c.Fun}
+	if c.Fun != "transpose" {
+		d.Axis = -2 // where the rows of a matrix are
+	}
 	var from []*graph.Param
 	absent := 0
 	for _, a := range c.Args {
@@ -80,7 +85,7 @@ func derive(p *graph.Program, g *graph.Graph, c *syntax.Call, b *graph.Bindings)
 			}
 			modules[i] = f.Quant.Module
 		}
-		quant.Module = derivedName(&graph.Derived{Op: d.Op, Args: modules, Axis: d.Axis, Start: d.Start, Stop: d.Stop})
+		quant.Module = derivedName(&graph.Derived{Op: d.Op, Args: modules, Axis: d.Axis, Start: d.Start, Stop: d.Stop, Perm: d.Perm})
 		q.Quant = &quant
 	}
 	return q, nil
@@ -182,11 +187,21 @@ func derivedType(d *graph.Derived, from []*graph.Param) (graph.Type, error) {
 // derivedName names a parameter after what it is made of, so that two rules that
 // make the same one share it: "model.layers.0.mlp.gate_proj+up_proj.weight".
 func derivedName(d *graph.Derived) string {
+	axis := ""
+	if d.Op != "transpose" && d.Axis != -2 {
+		axis = fmt.Sprintf(":axis%d", d.Axis)
+	}
 	switch d.Op {
 	case "split":
-		return fmt.Sprintf("%s[%d:%d]", d.Args[0], d.Start, d.Stop)
-	case "transpose", "permute":
-		return d.Args[0] + ":" + d.Op
+		return fmt.Sprintf("%s[%d:%d]%s", d.Args[0], d.Start, d.Stop, axis)
+	case "transpose":
+		return fmt.Sprintf("%s:transpose%s", d.Args[0], strings.ReplaceAll(fmt.Sprint(d.Perm), " ", ","))
+	case "permute": // there may be thousands of rows
+		h := fnv.New64a()
+		fmt.Fprint(h, d.Perm)
+		return fmt.Sprintf("%s:permute-%016x%s", d.Args[0], h.Sum64(), axis)
+	case "stack":
+		axis = ":stack" + axis
 	}
 	parts := make([][]string, len(d.Args))
 	for i, a := range d.Args {
@@ -224,7 +239,7 @@ func derivedName(d *graph.Derived) string {
 		middle[i] = strings.Join(p[head:len(p)-tail], ".")
 	}
 	name := slices.Concat(parts[0][:head], []string{strings.Join(middle, "+")}, parts[0][len(parts[0])-tail:])
-	return strings.Join(name, ".")
+	return strings.Join(name, ".") + axis
 }
 
 // wholeTriplets refuses to rearrange packed weights without their scales and biases.
@@ -247,4 +262,14 @@ func wholeTriplets(p *graph.Program, made []*graph.Param) error {
 		}
 	}
 	return nil
+}
+
+// addParam adds a parameter that a rule made. One of that name must be made in the
+// same way: names are chosen so that this holds, and a wrong weight would be silent.
+func addParam(p *graph.Program, q *graph.Param) error {
+	there, err := p.AddParam(q)
+	if err == nil && !reflect.DeepEqual(there.From, q.From) {
+		err = fmt.Errorf("parameter %s is there, made in another way", q.Name)
+	}
+	return err
 }

@@ -123,26 +123,32 @@ func (a *app) explainRule(p *report.Plan, rule *rules.Rule, site string) {
 			fmt.Fprintf(a.stdout, "  applied at %s\n", line)
 		}
 		byReason := map[string][]string{}
+		exact := map[string]string{} // of a reason that holds in one place
 		var order []string
 		for i := range r.NearMisses {
 			m := r.NearMisses[i]
 			scope := m.Scope
 			m.Scope = "@"
 			reason := layerless(m.String())
+			exact[reason] = m.String()
 			if byReason[reason] == nil {
 				order = append(order, reason)
 			}
 			byReason[reason] = append(byReason[reason], scope)
 		}
 		for _, reason := range order {
+			text := reason
+			if len(byReason[reason]) == 1 {
+				text = exact[reason]
+			}
 			for _, line := range rewrite.ByLayer(byReason[reason]) {
-				fmt.Fprintf(a.stdout, "  not at %s%s\n", scopeText(line), strings.TrimPrefix(reason, "@"))
+				fmt.Fprintf(a.stdout, "  not at %s%s\n", scopeText(line), strings.TrimPrefix(text, "@"))
 			}
 		}
 		switch {
 		case len(r.Sites)+len(r.NearMisses) > 0:
 		case len(full.Sites)+len(full.NearMisses) > 0:
-			fmt.Fprintf(a.stdout, "  nothing at %s\n", site)
+			fmt.Fprintf(a.stdout, "  nothing at %s: no op there is like its rarest one\n", site)
 		default:
 			fmt.Fprintf(a.stdout, "  no op of the graph is like its rarest one\n")
 		}
