@@ -103,8 +103,9 @@ func (p *Profile) Choose(set *rules.Set, preset, target string, force []string) 
 var embedded embed.FS
 
 // Load reads the built-in profiles and over them, by name, those in the folder
-// "profiles" of dir, if dir is not "". It checks that every rule exists.
-func Load(dir string, set *rules.Set) ([]*Profile, diag.List) {
+// "profiles" of dir, if dir is not "". Whether a profile's rules exist is for Check:
+// a rule that somebody took out must not stop the profiles that do without it.
+func Load(dir string) ([]*Profile, diag.List) {
 	var issues diag.List
 	type source struct {
 		path string
@@ -141,7 +142,6 @@ func Load(dir string, set *rules.Set) ([]*Profile, diag.List) {
 		if want := strings.TrimSuffix(name, ".yaml"); p.Name != want {
 			issues.Add(diag.Errorf("profile/name", diag.Pos{File: src.path}, "profile %s must be in a file of its own name", p.Name))
 		}
-		issues = append(issues, p.Check(set)...)
 		all = append(all, p)
 	}
 	slices.SortFunc(all, func(a, b *Profile) int { return strings.Compare(a.Name, b.Name) })

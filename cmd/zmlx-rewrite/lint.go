@@ -74,8 +74,11 @@ func (a *app) lint(args, kernelDirs []string) error {
 			}
 		}
 		if len(args) == 0 {
-			_, list := profiles.Load(".", set)
+			all, list := profiles.Load(".")
 			issues = append(issues, list...)
+			for _, p := range all {
+				issues = append(issues, p.Check(set)...)
+			}
 		}
 		for _, f := range profileFiles {
 			data, issue := diag.ReadText(f)

@@ -72,7 +72,7 @@ func (a *app) workspace(o *options) (*workspace, error) {
 	if err := issues.Err(); err != nil {
 		return nil, err
 	}
-	profs, issues := profiles.Load(home, set)
+	profs, issues := profiles.Load(home)
 	if err := issues.Err(); err != nil {
 		return nil, err
 	}
@@ -107,7 +107,7 @@ func (w *workspace) profile(name string, p *graph.Program) (*profiles.Profile, e
 	var names []string
 	for _, prof := range w.profiles {
 		if prof.Name == name || name == "" && p != nil && slices.Contains(prof.Models, p.Name) {
-			return prof, nil
+			return prof, prof.Check(w.set).Err()
 		}
 		names = append(names, prof.Name)
 	}
