@@ -54,14 +54,14 @@ type Graph struct {
 	values  []Value
 	inputs  []ValueID // in the order of the signature
 	outputs []Output
-	params  map[string]ValueID
+	byName  map[string]ValueID // parameters; made when Param is first called
 
 	// repl maps values that were replaced, until Compact applies it.
 	repl map[ValueID]ValueID
 }
 
 // New returns an empty graph.
-func New() *Graph { return &Graph{params: map[string]ValueID{}} }
+func New() *Graph { return &Graph{} }
 
 // NumNodes returns the number of nodes, leaves included.
 func (g *Graph) NumNodes() int { return len(g.nodes) }
@@ -111,16 +111,28 @@ func (g *Graph) Input(name string, t Type) ValueID {
 
 // Param returns the value of a parameter, adding it when it is first asked for.
 func (g *Graph) Param(name string, t Type) ValueID {
-	if id, ok := g.params[name]; ok {
+	if g.byName == nil {
+		g.byName = g.Params()
+	}
+	if id, ok := g.byName[name]; ok {
 		return id
 	}
 	id := g.leaf(opParam, t, []Attr{Str(name)})
-	g.params[name] = id
+	g.byName[name] = id
 	return id
 }
 
-// Params returns the names and values of all parameters that the graph reads.
-func (g *Graph) Params() map[string]ValueID { return g.params }
+// Params returns the names and values of all parameters that the graph reads, in a
+// map that is made anew.
+func (g *Graph) Params() map[string]ValueID {
+	m := map[string]ValueID{}
+	for i := range g.nodes {
+		if n := &g.nodes[i]; n.Op == opParam {
+			m[string(n.Attrs[0].(Str))] = n.Out[0]
+		}
+	}
+	return m
+}
 
 // Constant adds a constant.
 func (g *Graph) Constant(l *Literal) ValueID { return g.leaf(opConstant, l.Type(), []Attr{l}) }
@@ -376,27 +388,14 @@ func (g *Graph) Compact() error {
 	for i := range g.outputs {
 		g.outputs[i].Value = renamed[g.outputs[i].Value]
 	}
-	params := make(map[string]ValueID, len(g.params))
-	for name, v := range g.params {
-		if state[g.values[v].Def] == done {
-			params[name] = renamed[v]
-		}
-	}
-	g.nodes, g.values, g.params, g.repl = nodes, values, params, nil
+	g.nodes, g.values, g.byName, g.repl = nodes, values, nil, nil
 	return nil
 }
 
-// Clone returns a copy that can be changed without touching g. It has room for a
-// quarter more nodes, so that adding some does not copy everything again.
+// Clone returns a copy that can be changed without touching g. Nodes and values
+// are never changed in place, so that the two share them until one adds some.
 func (g *Graph) Clone() *Graph {
-	return &Graph{
-		nodes: roomy(g.nodes), values: roomy(g.values), inputs: slices.Clone(g.inputs), outputs: slices.Clone(g.outputs),
-		params: maps.Clone(g.params), repl: maps.Clone(g.repl),
-	}
-}
-
-func roomy[T any](list []T) []T {
-	return append(make([]T, 0, len(list)+len(list)/4+16), list...)
+	return &Graph{nodes: slices.Clip(g.nodes), values: slices.Clip(g.values), inputs: slices.Clone(g.inputs), outputs: slices.Clone(g.outputs), repl: maps.Clone(g.repl)}
 }
 
 // Uses tells, for each value, which nodes read it.

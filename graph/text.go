@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/binary"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -64,20 +65,12 @@ func (p *Program) Text() []byte {
 func (g *Graph) String() string {
 	var b []byte
 	taken := map[string]bool{}
-	for _, name := range g.paramNames() {
-		b = (&Param{Name: name, Type: g.Type(g.params[name])}).appendText(append(b, "  "...))
+	params := g.Params()
+	for _, name := range slices.Sorted(maps.Keys(params)) {
+		b = (&Param{Name: name, Type: g.Type(params[name])}).appendText(append(b, "  "...))
 		reserveName(taken, name)
 	}
 	return string(g.appendText(b, taken))
-}
-
-func (g *Graph) paramNames() []string {
-	names := make([]string, 0, len(g.params))
-	for name := range g.params {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
 }
 
 // reserveName keeps a name that looks like a value's from being given to one.

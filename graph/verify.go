@@ -3,6 +3,7 @@ package graph
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"unicode"
@@ -197,25 +198,21 @@ func (g *Graph) verifyNames() error {
 		}
 		names[g.InputName(v)] = true
 	}
-	for name, v := range g.params {
-		if v < 0 || int(v) >= len(g.values) || g.Def(v).Op != opParam || g.InputName(v) != name {
-			return fmt.Errorf("graph: value %d is listed as parameter %q", v, name)
-		}
-		if names[name] {
-			return fmt.Errorf("graph: an input and a parameter are called %q", name)
-		}
-	}
-	inputs, params := 0, 0
+	inputs := 0
 	for i := range g.nodes {
 		switch g.nodes[i].Op {
 		case opInput:
 			inputs++
 		case opParam:
-			params++
+			name := g.InputName(g.nodes[i].Out[0])
+			if names[name] {
+				return fmt.Errorf("graph: two parameters, or an input and a parameter, are called %q", name)
+			}
+			names[name] = true
 		}
 	}
-	if inputs != len(g.inputs) || params != len(g.params) {
-		return fmt.Errorf("graph: %d inputs and %d parameters, listed are %d and %d", inputs, params, len(g.inputs), len(g.params))
+	if inputs != len(g.inputs) {
+		return fmt.Errorf("graph: %d inputs, listed are %d", inputs, len(g.inputs))
 	}
 	outputs := map[string]bool{}
 	for _, o := range g.outputs {
@@ -262,8 +259,9 @@ func (p *Program) Verify() error {
 		if err := c.Graph.Verify(); err != nil {
 			return fail("%w", err)
 		}
-		for _, name := range c.Graph.paramNames() {
-			t := c.Graph.Type(c.Graph.params[name])
+		params := c.Graph.Params()
+		for _, name := range slices.Sorted(maps.Keys(params)) {
+			t := c.Graph.Type(params[name])
 			if q := p.Param(name); q == nil || !q.Type.Equal(t) {
 				return fail("parameter %s of type %s is not in the program's table", name, t)
 			}

@@ -50,6 +50,7 @@ func deep(t testing.TB, layers int) *graph.Program {
 func beside(t testing.TB, p *graph.Program, copies int) *graph.Program {
 	t.Helper()
 	old, g := p.Cases[0].Graph, graph.New()
+	params := old.Params()
 	out := &graph.Program{Name: p.Name}
 	shared := map[string]graph.ValueID{}
 	for i := range copies {
@@ -60,7 +61,7 @@ func beside(t testing.TB, p *graph.Program, copies int) *graph.Program {
 				return g.Constant(l)
 			}
 			name := old.InputName(v)
-			if _, ok := old.Params()[name]; ok {
+			if _, ok := params[name]; ok {
 				return g.Param(prefix+name, old.Type(v))
 			}
 			if strings.HasPrefix(name, "cache.") {
