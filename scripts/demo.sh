@@ -7,7 +7,14 @@ cd "$(dirname "$0")/.."
 
 model=.cache/models/SmolLM2-135M-Instruct/SmolLM2-135M-Instruct.Q4_1.gguf
 run() {
-	printf '\n$ zmlx-rewrite %s\n' "$*"
+	printf '\n$ zmlx-rewrite'
+	for arg; do
+		case $arg in
+		*\ *) printf ' "%s"' "$arg" ;;
+		*) printf ' %s' "$arg" ;;
+		esac
+	done
+	echo
 	bin/zmlx-rewrite "$@"
 }
 
