@@ -47,13 +47,33 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	// A second interrupt ends the process at once. No file is half written then: they
 	// are renamed into place.
 	context.AfterFunc(ctx, stop)
-	a := &app{stdin, stdout, stderr}
+	out := &checked{w: stdout}
+	a := &app{stdin, out, stderr}
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(stdin)
-	root.SetOut(stdout)
+	root.SetOut(out)
 	root.SetErr(stderr)
-	return a.exit(root.ExecuteContext(ctx), ctx)
+	err := root.ExecuteContext(ctx)
+	if out.err != nil {
+		err = diag.Errorf("file/write", diag.Pos{File: "standard output"}, "%v", out.err)
+	}
+	return a.exit(err, ctx)
+}
+
+// checked remembers the first error of a writer, so that what is printed line by
+// line need not look at each: output that is cut short must not end with exit code 0.
+type checked struct {
+	w   io.Writer
+	err error
+}
+
+func (c *checked) Write(data []byte) (int, error) {
+	n, err := c.w.Write(data)
+	if c.err == nil {
+		c.err = err
+	}
+	return n, err
 }
 
 func (a *app) exit(err error, ctx context.Context) int {
