@@ -5,6 +5,9 @@
 set -uo pipefail
 . "$(dirname "$0")/common.sh"
 
+# make has these variables already.
+# shellcheck disable=SC1091 # written by setup-mlx.sh
+[ -n "${CGO_CFLAGS:-}" ] || [ ! -f "$CACHE/mlx/env.sh" ] || . "$CACHE/mlx/env.sh"
 PYTHON=$CACHE/oracle/venv/bin/python
 export PYTHONDONTWRITEBYTECODE=1
 
@@ -26,8 +29,15 @@ step_race() {
 	# shellcheck disable=SC2086 # a list of folders, without spaces
 	[ -z "$dirs" ] || go test -race -short -tags mlx $dirs
 }
-# Packages without a file for the tag come from the cache of the plain step.
-step_mlx() { go test -tags mlx ./...; }
+# The packages whose tests hold the engine, which is all that the tag switches in;
+# the others are what they were in the plain step.
+step_mlx() {
+	local packages
+	packages=$(go list -tags mlx -test -f '{{.ImportPath}} {{join .Deps ","}},' ./... |
+		sed -n 's|^\([^ ]*\)\.test .*[ ,]zmlx-rewrite/engine/mlx[ ,].*|\1|p')
+	# shellcheck disable=SC2086 # a list of packages
+	[ -n "$packages" ] && go test -tags mlx $packages
+}
 # Golden files are made again by the scripts that made them, and compared: by all
 # that say [--check]. Those of graph/mlxfn are compared by its Go tests, since the
 # bytes of .mlxfn files differ from run to run.
@@ -43,12 +53,12 @@ step_goldens() {
 	echo "$found golden scripts, $failed failed"
 	[ "$found" -gt 0 ] && [ "$failed" -eq 0 ]
 }
-step_fuzz() { scripts/fuzz.sh "${FUZZTIME:-5s}"; }
-step_soak() { ZMLX_SOAK=1 go test -tags mlx -timeout 6h ./...; }
+step_fuzz() { scripts/fuzz.sh "${FUZZTIME:-3s}"; }
+step_soak() { go test -tags mlx -timeout 6h ./...; }
 
 case "${1:-}" in
 test) steps="gofmt vet staticcheck plain race goldens fuzz mlx" ;;
-soak) steps="soak fuzz" FUZZTIME=${FUZZTIME:-5m} ;;
+soak) steps="soak goldens fuzz" FUZZTIME=${FUZZTIME:-5m} && export ZMLX_SOAK=1 ;;
 *) fail "usage: scripts/check.sh test|soak [STEP...]" ;;
 esac
 shift
