@@ -110,6 +110,9 @@ func ReadYAML(file string, data []byte) (*Node, List) {
 	if !utf8.Valid(data) {
 		return nil, List{Errorf("yaml/utf8", Pos{File: file}, "file is not UTF-8 text")}
 	}
+	if issue := oddBreak(file, data); issue != nil {
+		return nil, List{issue}
+	}
 	src := &source{file: file, lines: strings.Split(strings.ReplaceAll(string(data), "\r\n", "\n"), "\n")}
 	// yaml.v3 recurses over flow collections before its own depth check of 10,000
 	// nodes; a cheap bracket count refuses such files first.
@@ -158,6 +161,23 @@ func yamlIssue(src *source, err error) *Issue {
 		i.Hint = "an expression that begins with ! % * & \" or holds `: ` must be put in single quotes"
 	}
 	return i
+}
+
+// oddBreak refuses what ends a line for YAML and for no editor: positions would be
+// those of other lines.
+func oddBreak(file string, data []byte) *Issue {
+	line := 1
+	for i := 0; i < len(data); i++ {
+		rest := data[i:]
+		switch {
+		case data[i] == '\n':
+			line++
+		case data[i] == '\r' && !bytes.HasPrefix(rest, []byte("\r\n")),
+			bytes.HasPrefix(rest, []byte("\u0085")), bytes.HasPrefix(rest, []byte("\u2028")), bytes.HasPrefix(rest, []byte("\u2029")):
+			return Errorf("yaml/line-break", Pos{File: file, Line: line}, "a line break other than a newline (%q)", []rune(string(rest[:min(4, len(rest))]))[0])
+		}
+	}
+	return nil
 }
 
 func flowDepth(file string, data []byte) *Issue {

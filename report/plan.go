@@ -46,6 +46,7 @@ type Launches struct {
 // Rule is what one rule did in a case.
 type Rule struct {
 	Name       string `json:"name"`
+	Source     string `json:"source"` // file that the rule was read from
 	Hash       string `json:"hash"`
 	Matches    int    `json:"matches"`
 	Expected   *int   `json:"expected"`
@@ -92,7 +93,7 @@ func NewPlan(res *rewrite.Result, c *rewrite.CaseResult, cfg *rewrite.Config, mo
 }
 
 func newRule(r *rules.Rule, c *rewrite.CaseResult, cfg *rewrite.Config, expect map[string]int) Rule {
-	out := Rule{Name: r.Name, Hash: r.Hash, Kernel: strings.Join(r.Kernels, ", "), Numerics: string(r.Numerics), Off: cfg.Off[r.Name], Sites: []Site{}, NearMisses: []Miss{}}
+	out := Rule{Name: r.Name, Source: r.File.Path, Hash: r.Hash, Kernel: strings.Join(r.Kernels, ", "), Numerics: string(r.Numerics), Off: cfg.Off[r.Name], Sites: []Site{}, NearMisses: []Miss{}}
 	if out.Kernel != "" {
 		out.Runs = "reference"
 	}
