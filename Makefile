@@ -1,6 +1,7 @@
 # make run     set up, build, and show the main job on a real model
 # make test    everything that CI checks; needs no GPU
 # make soak    the long forms of the tests
+# make bench   Go benchmarks, and decode speed against mlx-lm (docs/BENCHMARKS.md)
 # make build   bin/zmlx-rewrite, with the MLX engine
 # make setup   MLX and the model, into .cache/ (MLX_BACKEND=cuda for NVIDIA GPUs)
 # make fuzz    every fuzz target for FUZZTIME each
@@ -14,7 +15,7 @@ GOFILES   = $(shell git ls-files -co --exclude-standard '*.go')
 # Written by scripts/setup-mlx.sh: CGO_CFLAGS and CGO_LDFLAGS, with an rpath.
 -include .cache/mlx/env.mk
 
-.PHONY: help setup setup-mlx setup-test build run test soak fuzz fmt clean
+.PHONY: help setup setup-mlx setup-test build run test soak bench fuzz fmt clean
 help:
 	@sed -n 's/^# //p' Makefile | sed '/^Written/,$$d'
 
@@ -52,6 +53,15 @@ with-test:
 	@scripts/check.sh test
 with-soak:
 	@scripts/check.sh soak
+
+bench: setup-test
+	@$(MAKE) --no-print-directory with-bench
+.PHONY: with-bench
+with-bench: with-build
+	go test -run '^$$' -bench 'Qwen3MoE|Scale' ./rewrite
+	go test -run '^$$' -bench Graph ./graph
+	go test -run '^$$' -bench SmolLM2 -tags mlx ./engine/mlx ./models
+	.cache/oracle/venv/bin/python scripts/bench/decode_vs_mlxlm.py
 
 fuzz:
 	@scripts/fuzz.sh $(FUZZTIME)

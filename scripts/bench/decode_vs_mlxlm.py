@@ -1,0 +1,127 @@
+#!/usr/bin/env python3
+"""Decode speed of the unrewritten program against mlx-lm, paired.
+
+    .cache/oracle/venv/bin/python scripts/bench/decode_vs_mlxlm.py [--rounds N] [--tokens N] [--out FILE]
+
+Both run SmolLM2-135M-Instruct with the same weights, prompt and device, batch 1,
+greedily, with the end token ignored; the tokens must be equal, or nothing is
+compared. One run is one process, and what counts in it is the time from the first
+new token to the last. A round is four runs, ours, mlx-lm's, mlx-lm's, ours, so that
+a machine that slows down steadily slows both; the first round warms up and is thrown
+away. The round's ratio is ours / mlx-lm's, geometric means of two runs each. The
+verdict is the median over rounds, with a 95 % interval by bootstrap over rounds.
+
+Writes a JSON record with every run. The exit status is 1 if the interval is not
+above --above.
+"""
+
+import argparse
+import datetime
+import json
+import math
+import os
+import pathlib
+import platform
+import random
+import statistics
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+MODEL = ROOT / ".cache/oracle/smollm2"
+COMMAND = ROOT / "bin/zmlx-rewrite"
+PROMPT = "Explain in two sentences why the sky is blue."
+
+
+def ours(n, prompt):
+    command = [COMMAND, "generate", "--model", MODEL, "--no-rewrite", "--ignore-eos", "--max-tokens", str(n), "--prompt", prompt, "--output", "json"]
+    out = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    return dict(tokens=out["tokens"], tps=out["generation_tps"], prompt=out["prompt_tokens"])
+
+
+def mlx_lm(n, prompt):
+    command = [sys.executable, __file__, "--worker", json.dumps(prompt), "--tokens", str(n)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+
+
+def worker(n, prompt):
+    """mlx-lm's run, in a process of its own. Its generation_tps counts one token
+    more than there are intervals between tokens, so time is taken here."""
+    import mlx.core as mx
+    from mlx_lm import load
+    from mlx_lm.generate import generate_step
+
+    model, _ = load(str(MODEL))
+    tokens, first = [], 0.0
+    for token, _ in generate_step(mx.array(prompt), model, max_tokens=n):
+        tokens.append(token)
+        if len(tokens) == 1:
+            first = time.perf_counter()
+    print(json.dumps(dict(tokens=tokens, tps=(n - 1) / (time.perf_counter() - first))))
+
+
+def bootstrap(ratios, resamples=10000, level=0.95):
+    r = random.Random(1)
+    medians = sorted(statistics.median(r.choices(ratios, k=len(ratios))) for _ in range(resamples))
+    tail = int(resamples * (1 - level) / 2)
+    return medians[tail], medians[-1 - tail]
+
+
+def machine():
+    cpu = platform.processor()
+    info = pathlib.Path("/proc/cpuinfo")
+    if info.exists():
+        cpu = next((l.split(":")[1].strip() for l in info.read_text().splitlines() if l.startswith("model name")), cpu)
+    return dict(system=f"{platform.system()} {platform.machine()}", cpu=cpu, cores=os.cpu_count())
+
+
+def versions():
+    from importlib.metadata import version
+
+    return dict(mlx=version("mlx"), mlx_lm=version("mlx-lm"), commit=subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip())
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    p.add_argument("--rounds", type=int, default=10, help="rounds that count")
+    p.add_argument("--tokens", type=int, default=64)
+    p.add_argument("--above", type=float, default=0.97, help="what the interval has to lie above")
+    p.add_argument("--out", type=pathlib.Path, default=ROOT / ".cache/bench/decode.json")
+    p.add_argument("--worker", help=argparse.SUPPRESS)
+    a = p.parse_args()
+    if a.worker:
+        return worker(a.tokens, json.loads(a.worker))
+    if not (MODEL / "tokenizer_config.json").exists():
+        subprocess.run([sys.executable, ROOT / "scripts/oracle/smollm2_to_mlx.py"], check=True)
+
+    prompt = ours(2, PROMPT)["prompt"]
+    rounds = []
+    for i in range(a.rounds + 1):
+        load = os.getloadavg()[0]
+        runs = [ours(a.tokens, PROMPT), mlx_lm(a.tokens, prompt), mlx_lm(a.tokens, prompt), ours(a.tokens, PROMPT)]
+        if any(r["tokens"] != runs[0]["tokens"] for r in runs):
+            raise SystemExit("the tokens differ, so the speeds say nothing")
+        o, m = [runs[0]["tps"], runs[3]["tps"]], [runs[1]["tps"], runs[2]["tps"]]
+        ratio = math.sqrt(o[0] * o[1] / (m[0] * m[1]))
+        print(f"round {i}{' (warm-up)' if i == 0 else ''}: ours {o[0]:.2f} {o[1]:.2f}, mlx-lm {m[0]:.2f} {m[1]:.2f} tokens/s, ratio {ratio:.3f}, load {load:.1f}", file=sys.stderr)
+        if i > 0:
+            rounds.append(dict(ours=o, mlx_lm=m, ratio=ratio, load=load))
+
+    ratios = [r["ratio"] for r in rounds]
+    low, high = bootstrap(ratios)
+    record = dict(
+        date=datetime.date.today().isoformat(), model=MODEL.name, prompt_tokens=len(prompt), tokens=a.tokens, batch=1,
+        machine=machine(), versions=versions(),
+        ours_tps=statistics.median(x for r in rounds for x in r["ours"]),
+        mlx_lm_tps=statistics.median(x for r in rounds for x in r["mlx_lm"]),
+        ratio=statistics.median(ratios), interval=[low, high], above=a.above, rounds=rounds,
+    )  # fmt: skip
+    a.out.parent.mkdir(parents=True, exist_ok=True)
+    a.out.write_text(json.dumps(record, indent=1) + "\n")
+    verdict = "above" if low > a.above else "NOT above"
+    print(f"ours {record['ours_tps']:.2f}, mlx-lm {record['mlx_lm_tps']:.2f} tokens/s; ratio {record['ratio']:.3f}, 95 % interval [{low:.3f}, {high:.3f}], {verdict} {a.above}")
+    sys.exit(low <= a.above)
+
+
+main()
