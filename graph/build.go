@@ -141,13 +141,22 @@ func (g *Graph) buildLiterals(operands []syntax.Expr, in []ValueID, b *Bindings)
 		if err != nil {
 			return err
 		}
-		lt := t
-		if n, ok := e.(*syntax.Number); t == NoDType || t.IsInteger() && (!ok || !n.IsInt) {
-			lt = Float32
-		}
-		in[i] = g.Scalar(lt, float64(a.(Float)))
+		n, ok := e.(*syntax.Number)
+		in[i] = g.Scalar(NumberType(t, ok && n.IsInt), float64(a.(Float)))
 	}
 	return nil
+}
+
+// NumberType returns the element type that a number takes beside operands of type
+// t, as a Python number does in MLX; t is NoDType if there are none.
+func NumberType(t DType, whole bool) DType {
+	switch {
+	case t.IsFloat() || t == Complex64 || t.IsInteger() && whole:
+		return t
+	case t == Bool && whole:
+		return Int32
+	}
+	return Float32
 }
 
 // Args are the arguments of a call in the order of an op's row; nil for those

@@ -50,7 +50,7 @@ type compiler struct {
 	script []int
 	taken  []int // alternatives taken so far
 	ways   []int // how many there were at each choice
-	never  bool  // a constant that no spelling of a fragment has: nothing matches
+	never  bool  // this expansion contradicts itself: nothing matches
 }
 
 // scope gives names their meaning: in a rule, lines and operands; in a fragment,
@@ -103,7 +103,11 @@ func (c *compiler) rule(r *rules.Rule) {
 		line(l)
 	}
 	for _, name := range r.Results {
-		c.p.results = append(c.p.results, result{name, c.p.byName[name]})
+		at := c.p.byName[name]
+		if at.kind != refNode { // an optional(f(x)) that is x: nothing to replace
+			c.never = true
+		}
+		c.p.results = append(c.p.results, result{name, at})
 	}
 	c.p.twins = twins(c.p)
 }
@@ -132,13 +136,13 @@ func (c *compiler) expr(sc *scope, e syntax.Expr) ref {
 		} else if f, ok := v.value.(graph.Float); ok {
 			return ref{kind: refLiteral, num: float64(f)}
 		} else if d, ok := v.value.(graph.Dim); ok {
-			return ref{kind: refLiteral, num: float64(d.Int())}
+			return ref{kind: refLiteral, num: float64(d.Int()), whole: true}
 		}
 	case *syntax.Number:
-		return ref{kind: refLiteral, num: x.Float}
+		return ref{kind: refLiteral, num: x.Float, whole: x.IsInt}
 	case *syntax.Unary:
 		if n, ok := x.X.(*syntax.Number); ok {
-			return ref{kind: refLiteral, num: -n.Float}
+			return ref{kind: refLiteral, num: -n.Float, whole: n.IsInt}
 		}
 	case *syntax.Call:
 		return c.call(sc, x)
@@ -235,21 +239,27 @@ func (c *compiler) fragment(sc *scope, x *syntax.Call, fr *rules.Fragment) ref {
 	}
 	alt := fr.Alts[c.choose(len(fr.Alts))]
 	for _, s := range alt.Set {
-		// A use with a constant is a use of the spellings that set it so, no others.
-		if v := inner.vars[s.Name]; v.v < 0 && !s.Value.Equal(v.value) {
-			c.never = true
-		}
-	}
-	for _, s := range alt.Set {
-		if v := inner.vars[s.Name]; v.v >= 0 {
-			c.p.preset = append(c.p.preset, preset{v.v, s.Value})
-		}
+		c.setVar(inner.vars[s.Name], s.Value)
 	}
 	r := c.expr(inner, alt.Is)
 	if alt.When != nil {
 		c.p.whens = append(c.p.whens, when{alt.When, inner.vars, inner.values})
 	}
 	return r
+}
+
+// setVar gives a variable the value that a spelling decides. A use with a constant is a
+// use of the spellings that set it so, no others; and two spellings that set one
+// variable to two values do not go together.
+func (c *compiler) setVar(v varOrConst, a graph.Attr) {
+	if v.v < 0 {
+		c.never = c.never || !a.Equal(v.value)
+		return
+	}
+	for _, x := range c.p.preset {
+		c.never = c.never || x.v == v.v && !a.Equal(x.attr)
+	}
+	c.p.preset = append(c.p.preset, preset{v.v, a})
 }
 
 func (c *compiler) attr(sc *scope, e syntax.Expr, spec *graph.AttrSpec, open bool) pattr {

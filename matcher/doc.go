@@ -77,6 +77,7 @@ type ref struct {
 	kind     refKind
 	i, res   int
 	num      float64
+	whole    bool // refLiteral: written without a point
 	optional bool // refValue: the operand may be absent
 }
 

@@ -64,7 +64,7 @@ func (s *search) eval(e *intExpr) (linear, bool) {
 }
 
 // equals makes a + b*v equal to one of the candidates, binding v if it is free. A
-// variable is a count: only positive values solve.
+// variable is a count: only values solve that are positive whatever the symbols are.
 func (s *search) equals(l linear, candidates ...graph.Dim) bool {
 	for _, c := range candidates {
 		rest := c.Sub(l.a)
@@ -78,7 +78,7 @@ func (s *search) equals(l linear, candidates ...graph.Dim) bool {
 		if !ok {
 			continue
 		}
-		if n, isNum := x.Const(); isNum && n <= 0 {
+		if !graph.Compare(x, graph.GT, graph.N(0)).Given(graph.True).IsTrue() {
 			continue
 		}
 		return s.bind(l.v, x)
@@ -96,7 +96,10 @@ func (s *search) intAttr(a *pattr, spec *graph.AttrSpec, n *graph.Node, got grap
 			return false
 		}
 	}
-	shape := s.g.Type(n.In[0]).Shape
+	var shape []graph.Dim // what axes and positions count along
+	if len(n.In) > 0 && n.In[0] != graph.None {
+		shape = s.g.Type(n.In[0]).Shape
+	}
 	switch spec.Kind {
 	case graph.KindInt:
 		d, ok := got.(graph.Dim)
@@ -149,7 +152,11 @@ func (s *search) intAttr(a *pattr, spec *graph.AttrSpec, n *graph.Node, got grap
 			case spec.Name == "stop":
 				pos = length
 			}
-			if !s.equals(lines[i], pos, pos.Sub(length)) {
+			candidates := []graph.Dim{pos, pos.Sub(length)}
+			if pos == length { // 0 is the start of an axis, not its end
+				candidates = candidates[:1]
+			}
+			if !s.equals(lines[i], candidates...) {
 				return false
 			}
 		}

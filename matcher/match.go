@@ -225,8 +225,7 @@ func (s *search) goals(list int32) bool {
 		}
 		return s.goals(rest)
 	case refLiteral:
-		l := s.g.Literal(v)
-		if x, ok := scalarOf(l); !ok || !sameNumber(x, graph.Round(l.DType, r.num)) {
+		if !s.isNumber(v, r, s.g.Node(parent)) {
 			return s.fail(CodeLiteral, at, item, parent, v)
 		}
 		return s.goals(rest)
@@ -260,7 +259,37 @@ func scalarOf(l *graph.Literal) (float64, bool) {
 	return graph.DecodeElem(l.DType, l.Data), true
 }
 
-func sameNumber(a, b float64) bool { return a == b || a != a && b != b }
+// isNumber reports whether value v, an operand of n, is the number that the rule
+// writes. A number takes the element type of the operands beside it, as in Python:
+// v must have the value that the number has there, and must not widen the result.
+func (s *search) isNumber(v graph.ValueID, r *ref, n *graph.Node) bool {
+	l := s.g.Literal(v)
+	x, ok := scalarOf(l)
+	if !ok {
+		return false
+	}
+	beside, skipped := graph.NoDType, false
+	for _, u := range n.In {
+		switch {
+		case u == graph.None:
+		case u == v && !skipped:
+			skipped = true
+		case beside == graph.NoDType:
+			beside = s.g.Type(u).DType
+		default:
+			beside = graph.Promote(beside, s.g.Type(u).DType)
+		}
+	}
+	t := graph.NumberType(beside, r.whole)
+	if beside != graph.NoDType && graph.Promote(beside, l.DType) != graph.Promote(beside, t) {
+		return false
+	}
+	want := r.num
+	if l.DType.IsFloat() {
+		want = graph.Round(t, want)
+	}
+	return x == want && math.Signbit(x) == math.Signbit(want)
+}
 
 // maxReaders bounds how many readers of one value are tried. A value that the
 // whole graph reads, such as the position, says little about which nodes belong
@@ -336,8 +365,8 @@ func (s *search) nextFree() (int, graph.ValueID) {
 	return best, operand
 }
 
-// complete checks what needs all nodes: attributes, conditions of alternatives,
-// the order of twins, and values used outside.
+// complete checks what needs all nodes: the order of twins, operands, attributes,
+// conditions of alternatives, and values used outside.
 func (s *search) complete() bool {
 	for _, group := range s.p.twins {
 		for i := 1; i < len(group); i++ {
@@ -350,11 +379,26 @@ func (s *search) complete() bool {
 		}
 	}
 	mark := len(s.trail)
-	if s.attrs() && s.whens() && s.escapes() && s.convex() {
+	if s.operands() && s.attrs() && s.whens() && s.escapes() && s.convex() {
 		return true
 	}
 	s.undo(mark)
 	return false
+}
+
+// operands refuses a match of which a value variable stands for something that the
+// match itself makes: the replacement would read what it replaces.
+func (s *search) operands() bool {
+	for _, v := range s.values {
+		if v < 0 {
+			continue
+		}
+		id := s.g.Value(v).Def
+		if q := slices.Index(s.nodes, id); q >= 0 && len(s.g.Node(id).In) > 0 {
+			return s.fail(CodeDistinct, q, 0, id, v)
+		}
+	}
+	return true
 }
 
 // attrs matches the attributes of all nodes. Those that bind a variable as it is

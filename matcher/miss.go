@@ -70,6 +70,9 @@ func (m *Miss) Text(g *graph.Graph) (expected, observed string) {
 	case CodeBound:
 		return fmt.Sprintf("%s to be the same %s as before", operand(), p.refName(pn.in[m.item])), describe(m.value)
 	case CodeDistinct:
+		if m.value != graph.None {
+			return "operands that the match does not make", "one is " + p.placeOr(m.at, pn.op.Name)
+		}
 		return fmt.Sprintf("another %s for %s", pn.op.Name, p.place(m.at)), "the node that another name stands for"
 	case CodeLiteral:
 		if r := pn.in[m.item]; r.kind == refLiteral {

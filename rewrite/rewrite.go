@@ -214,6 +214,12 @@ func (rw *rewriter) take(c *CaseResult, f *finder, n int, last bool) error {
 		}
 		taken = append(taken, cand)
 	}
+	taken, tangled := untangle(f.g, f.ix.Uses, taken)
+	for _, cand := range tangled {
+		refuse(&c.Refusals, rw.cfg.Rules[cand.rule], cand, CodeCycle, "", func() (string, string) {
+			return "matches that can be applied together", "this one and others need each other's results"
+		})
+	}
 	if len(taken) == 0 {
 		rw.finish(c)
 		return nil

@@ -1,0 +1,273 @@
+package rewrite
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"zmlx-rewrite/engine"
+	"zmlx-rewrite/engine/ref"
+	"zmlx-rewrite/graph"
+	"zmlx-rewrite/graph/guard"
+	"zmlx-rewrite/kernels"
+	"zmlx-rewrite/rules"
+)
+
+// setOf links one rule file with the built-in kernels and those given by name.
+func setOf(t testing.TB, rule string, specs map[string]string) (*rules.Set, error) {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range specs {
+		if err := os.WriteFile(filepath.Join(dir, name+".yaml"), []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, issues := kernels.Load(dir)
+	if issues.HasErrors() {
+		t.Fatal(issues)
+	}
+	f, issues := rules.Parse("test.yaml", []byte(rule))
+	if issues.HasErrors() {
+		return nil, issues
+	}
+	s, issues := rules.Link([]*rules.File{f}, c)
+	return s, issues.Err()
+}
+
+// outputs runs a graph without parameters on the reference engine.
+func outputs(t testing.TB, p *graph.Program, seed uint64) map[string][]byte {
+	t.Helper()
+	e, rng, in := ref.New(), rand.New(rand.NewPCG(seed, 7)), map[string]engine.Tensor{}
+	g := p.Cases[0].Graph
+	for _, id := range g.Inputs() {
+		typ := g.Type(id)
+		shape, data := make([]int, typ.Rank()), []byte(nil)
+		for i, d := range typ.Shape {
+			shape[i] = d.Int()
+		}
+		for range typ.Size().Int() {
+			v := 0.5 + 2*rng.Float64()
+			if typ.DType.IsInteger() {
+				v = float64(rng.IntN(2))
+			}
+			data = graph.AppendElem(data, typ.DType, v)
+		}
+		x, err := e.NewTensor(typ.DType, shape, data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in[g.InputName(id)] = x
+	}
+	out, err := engine.Run(context.Background(), e, g, nil, in, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res := map[string][]byte{}
+	for name, x := range out {
+		if res[name], err = x.Read(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return res
+}
+
+const two = `
+zmlx: 1
+kernel: two
+doc: Two differences at once.
+inputs: {x: "float32[n]", y: "float32[n]", s: "float32[n]"}
+reference: {p: "subtract(x, s)", q: "subtract(y, s)"}
+results: [p, q]
+numerics: exact
+`
+
+// TestSound gives the matcher graphs that a careless one would accept. Where it does
+// accept, the results must have the same bits.
+func TestSound(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		rule    string // match, results, guards, replace
+		specs   map[string]string
+		graph   string
+		matches int
+	}{
+		{
+			name: "an integer constant is not the fraction that truncates to it",
+			rule: `
+    match: {a: "multiply(x, 1.5)", y: "negative(a)"}
+    replace: {y: "multiply(x, -1.5)"}`,
+			graph: `
+  input x : float32[4]
+  c = constant(1) : int32[]
+  a = multiply(x, c) : float32[4]
+  y = negative(a) : float32[4]
+  output y = y`,
+		},
+		{
+			name: "a constant is rounded to the type that it works in, not to its own",
+			rule: `
+    match: {a: "add(x, 0.1)", y: "negative(a)"}
+    replace: {y: "subtract(-0.1, x)"}`,
+			graph: `
+  input x : float32[4]
+  c = constant(0.1) : bfloat16[]
+  a = add(x, c) : float32[4]
+  y = negative(a) : float32[4]
+  output y = y`,
+		},
+		{
+			name: "a constant does not widen",
+			rule: `
+    match: {a: "add(x, 0.1)", b: "exp(a)", y: "astype(b, dtype=bfloat16)"}
+    replace: {y: "exp(add(x, 0.1))"}`,
+			graph: `
+  input x : bfloat16[64]
+  c = constant(0.1) : float32[]
+  a = add(x, c) : float32[64]
+  b = exp(a) : float32[64]
+  y = astype(b, dtype=bfloat16) : bfloat16[64]
+  output y = y`,
+		},
+		{
+			name: "two spellings set one variable to two values",
+			rule: `
+    match: {a: "bend(x, $w)", b: "bend(z, $w)", y: "add(a, b)"}
+    replace: {y: "exp(add(x, z))"}`,
+			graph: `
+  input x : float32[4]
+  input z : float32[4]
+  a = sin(x) : float32[4]
+  b = cos(z) : float32[4]
+  y = add(a, b) : float32[4]
+  output y = y`,
+		},
+		{
+			name: "an operand is made by the match itself",
+			rule: `
+    match: {s: "sigmoid(x)", a: "multiply(x, s)", y: "multiply(a, z)"}
+    replace: {y: "kernel.swiglu(x, z)"}`,
+			graph: `
+  input x : float32[4]
+  s = sigmoid(x) : float32[4]
+  a = multiply(x, s) : float32[4]
+  y = multiply(a, s) : float32[4]
+  output y = y`,
+		},
+		{
+			name: "an operand is a result of the match itself",
+			rule: `
+    match: {h: "add(x, r)", y: "multiply(h, w)"}
+    results: [h]
+    replace: {"h, y": "kernel.both(x, r, w)"}`,
+			specs: map[string]string{"both": `
+zmlx: 1
+kernel: both
+doc: A sum and its product.
+inputs: {x: "float32[n]", r: "float32[n]", w: "float32[n]"}
+reference: {h: "add(x, r)", y: "multiply(h, w)"}
+results: [h, y]
+numerics: exact
+`},
+			graph: `
+  input x : float32[4]
+  input r : float32[4]
+  h = add(x, r) : float32[4]
+  y = multiply(h, h) : float32[4]
+  output h = h
+  output y = y`,
+		},
+		{
+			name: "two matches that need each other's results",
+			rule: `
+    match: {p: "subtract(x, s)", q: "subtract(y, s)"}
+    replace: {"p, q": "kernel.two(x, y, s)"}`,
+			specs: map[string]string{"two": two},
+			graph: `
+  input x : float32[3]
+  input a : float32[3]
+  input b : float32[3]
+  p1 = subtract(x, a) : float32[3]
+  p2 = subtract(x, b) : float32[3]
+  e1 = exp(p1) : float32[3]
+  e2 = exp(p2) : float32[3]
+  q2 = subtract(e1, b) : float32[3]
+  q1 = subtract(e2, a) : float32[3]
+  output q1 = q1
+  output q2 = q2`,
+			matches: 1,
+		},
+		{
+			name: "the free variable solves by a length that may be shorter",
+			rule: `
+    match: {a: "slice(x, axis=-1, stop=1-$k)", y: "exp(a)"}
+    replace: {y: "slice(exp(x), axis=-1, stop=1)"}`,
+			graph: `
+  input x : float32[2, 1]
+  a = slice(x, axis=-2, start=1) : float32[1, 1]
+  y = exp(a) : float32[1, 1]
+  output y = y`,
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			set, err := setOf(t, `
+zmlx: 1
+family: test
+fragments:
+  bend(x, $w):
+    - {is: sin(x), set: {w: 1}}
+    - {is: cos(x), set: {w: 2}}
+rules:
+  - name: r
+    doc: A rule of this test.
+    numerics: exact`+c.rule+"\n", c.specs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkSound(t, set, "zmlx 1\nprogram test\ncase all"+c.graph+"\n", c.matches)
+		})
+	}
+}
+
+// checkSound rewrites a program by all rules of a set and compares the results.
+func checkSound(t testing.TB, set *rules.Set, text string, matches int) {
+	t.Helper()
+	p, issues := graph.ParseText("test.zg", []byte(text), set.Kernels.Op)
+	if issues.HasErrors() {
+		t.Fatal(issues)
+	}
+	res, err := Run(p, &Config{Set: set, Rules: set.Rules(), Setting: guard.Setting{Target: "cpu"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := res.Program.Verify(); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, c := range res.Cases {
+		n += len(c.Sites)
+	}
+	if matches >= 0 && n != matches {
+		t.Errorf("%d matches, not %d", n, matches)
+		for _, r := range res.Cases[0].Refusals {
+			want, got := r.Detail()
+			t.Logf("%s: wanted %s, got %s", r.Code, want, got)
+		}
+	}
+	plain, err := set.Kernels.Expand(res.Program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for seed := range uint64(3) {
+		was, is := outputs(t, p, seed), outputs(t, plain, seed)
+		for name := range was {
+			if !bytes.Equal(was[name], is[name]) {
+				t.Errorf("%s is %x, rewritten %x\n%s", name, was[name], is[name], fmt.Sprint(res.Program.Cases[0].Graph))
+				return
+			}
+		}
+	}
+}
