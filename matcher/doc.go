@@ -203,6 +203,14 @@ type Index struct {
 // NewIndex indexes a graph. It is valid until the graph changes.
 func NewIndex(g *graph.Graph) *Index {
 	ix := &Index{g, g.Uses(), map[*graph.Op][]graph.NodeID{}}
+	counts := map[*graph.Op]int{}
+	for id := range graph.NodeID(g.NumNodes()) {
+		counts[g.Node(id).Op]++
+	}
+	ids := make([]graph.NodeID, g.NumNodes()) // one array for all lists
+	for op, n := range counts {
+		ix.byOp[op], ids = ids[:0:n], ids[n:]
+	}
 	for id := range graph.NodeID(g.NumNodes()) {
 		op := g.Node(id).Op
 		ix.byOp[op] = append(ix.byOp[op], id)
