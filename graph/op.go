@@ -264,13 +264,13 @@ func checkCall(op *Op, in []Type, attrs []Attr) (*Call, error) {
 func (s *AttrSpec) normal(c *Call, a Attr) (Attr, error) {
 	switch s.Kind {
 	case KindInt, KindPos:
-		if d, ok := a.(Dim); ok {
-			return d, nil
+		if _, ok := a.(Dim); ok {
+			return a, nil // as it is: wrapping it again would allocate
 		}
 		return nil, fmt.Errorf("expected an integer, got %s", a)
 	case KindInts:
-		if d, ok := a.(Dims); ok {
-			return d, nil
+		if _, ok := a.(Dims); ok {
+			return a, nil
 		}
 		return nil, fmt.Errorf("expected a list of integers, got %s", a)
 	case KindAxis:
@@ -278,7 +278,14 @@ func (s *AttrSpec) normal(c *Call, a Attr) (Attr, error) {
 		if !ok {
 			return nil, fmt.Errorf("expected an axis, got %s", a)
 		}
-		return normalAxis(d, c.In[0].Rank())
+		n, err := normalAxis(d, c.In[0].Rank())
+		if err != nil {
+			return nil, err
+		}
+		if n == d {
+			return a, nil
+		}
+		return n, nil
 	case KindAxes, KindPosList:
 		d, ok := a.(Dims)
 		if n, one := a.(Dim); one {
@@ -288,6 +295,9 @@ func (s *AttrSpec) normal(c *Call, a Attr) (Attr, error) {
 			return nil, fmt.Errorf("expected one integer or a list of them, got %s", a)
 		}
 		if s.Kind == KindPosList {
+			if _, list := a.(Dims); list {
+				return a, nil
+			}
 			return d, nil
 		}
 		rank := c.In[0].Rank()
@@ -314,7 +324,7 @@ func (s *AttrSpec) normal(c *Call, a Attr) (Attr, error) {
 	case KindFloat:
 		switch v := a.(type) {
 		case Float:
-			return v, nil
+			return a, nil
 		case Dim:
 			if n, ok := v.Const(); ok {
 				return Float(n), nil
@@ -322,8 +332,8 @@ func (s *AttrSpec) normal(c *Call, a Attr) (Attr, error) {
 		}
 		return nil, fmt.Errorf("expected a number, got %s", a)
 	case KindFlag:
-		if f, ok := a.(Flag); ok {
-			return f, nil
+		if _, ok := a.(Flag); ok {
+			return a, nil
 		}
 		return nil, fmt.Errorf("expected true or false, got %s", a)
 	case KindWord:
@@ -331,10 +341,10 @@ func (s *AttrSpec) normal(c *Call, a Attr) (Attr, error) {
 		if !ok || len(s.Words) > 0 && !slices.Contains(s.Words, string(w)) {
 			return nil, fmt.Errorf("expected one of %s, got %s", strings.Join(s.Words, ", "), a)
 		}
-		return w, nil
+		return a, nil
 	case KindDType:
-		if t, ok := a.(DType); ok {
-			return t, nil
+		if _, ok := a.(DType); ok {
+			return a, nil
 		}
 		return nil, fmt.Errorf("expected an element type, got %s", a)
 	case KindLiteral:

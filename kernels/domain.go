@@ -21,10 +21,15 @@ func (s *Spec) Check(in []graph.Type, attrs []graph.Attr, env *guard.Env) (graph
 	fail := func(what, format string, args ...any) (graph.Cond, *Failure) {
 		return graph.False, &Failure{s.op.Name + "." + what, fmt.Sprintf(format, args...)}
 	}
-	dims := map[string]graph.Dim{}
+	// A kernel has a handful of names: lists are faster than maps.
+	type named[T any] struct {
+		name  string
+		value T
+	}
+	var dims []named[graph.Dim]
+	var chosen []named[graph.DType]
 	var lead []graph.Dim
 	haveLead := false
-	chosen := map[string]graph.DType{}
 	for i, x := range s.Inputs {
 		if i >= len(in) || in[i].DType == graph.NoDType {
 			if !x.Optional {
@@ -37,10 +42,12 @@ func (s *Spec) Check(in []graph.Type, attrs []graph.Attr, env *guard.Env) (graph
 			return fail(x.Name, "element type %s is none of %v", t.DType, x.DTypes)
 		}
 		if x.TypeName != "" {
-			if prev, ok := chosen[x.TypeName]; ok && prev != t.DType {
+			k := slices.IndexFunc(chosen, func(n named[graph.DType]) bool { return n.name == x.TypeName })
+			if k < 0 {
+				chosen = append(chosen, named[graph.DType]{x.TypeName, t.DType})
+			} else if prev := chosen[k].value; prev != t.DType {
 				return fail(x.TypeName, "%s has element type %s, other operands of type %s have %s", x.Name, t.DType, x.TypeName, prev)
 			}
-			chosen[x.TypeName] = t.DType
 		}
 		shape, rest := t.Shape, x.Shape
 		if len(rest) > 0 && rest[0].Name == "..." {
@@ -58,25 +65,27 @@ func (s *Spec) Check(in []graph.Type, attrs []graph.Attr, env *guard.Env) (graph
 			return fail(x.Name, "%s has %d dimensions, %d are needed", t, len(t.Shape), len(x.Shape))
 		}
 		for k, d := range rest {
-			switch prev, ok := dims[d.Name]; {
-			case d.Name == "":
+			if d.Name == "" {
 				if !shape[k].Is(d.N) {
 					return fail(x.Name, "dimension %d of %s is not %d", k, t, d.N)
 				}
-			case ok && prev != shape[k]:
+				continue
+			}
+			at := slices.IndexFunc(dims, func(n named[graph.Dim]) bool { return n.name == d.Name })
+			if at < 0 {
+				dims = append(dims, named[graph.Dim]{d.Name, shape[k]})
+			} else if prev := dims[at].value; prev != shape[k] {
 				return fail(d.Name, "dimension %s is %s in %s, %s before", d.Name, shape[k], x.Name, prev)
-			default:
-				dims[d.Name] = shape[k]
 			}
 		}
 	}
-	vars := map[string]graph.Attr{}
+	vars := make([]graph.Attr, len(s.Attrs))
 	for i, a := range s.Attrs {
 		v := a.Unset
 		if i < len(attrs) && attrs[i] != nil {
 			v = attrs[i]
 		}
-		vars[a.Name] = v
+		vars[i] = v
 		switch x := v.(type) {
 		case graph.Dim:
 			if n, ok := x.Const(); len(a.Ints) > 0 && (!ok || !slices.Contains(a.Ints, n)) {
@@ -90,6 +99,9 @@ func (s *Spec) Check(in []graph.Type, attrs []graph.Attr, env *guard.Env) (graph
 			return fail(a.Name, "attribute is missing")
 		}
 	}
+	if len(s.Domain) == 0 {
+		return graph.True, nil
+	}
 	local := *env
 	local.Type = func(name string) (graph.Type, bool) {
 		for i, x := range s.Inputs {
@@ -100,10 +112,17 @@ func (s *Spec) Check(in []graph.Type, attrs []graph.Attr, env *guard.Env) (graph
 		return graph.Type{}, false
 	}
 	local.Var = func(name string) graph.Attr {
-		if d, ok := dims[name]; ok {
-			return d
+		for _, d := range dims {
+			if d.name == name {
+				return d.value
+			}
 		}
-		return vars[name]
+		for i, a := range s.Attrs {
+			if a.Name == name {
+				return vars[i]
+			}
+		}
+		return nil
 	}
 	cond := graph.True
 	for _, c := range s.Domain {
