@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 
@@ -73,6 +74,12 @@ const (
 	Reordered Numerics = "reordered" // sums are added up in another order
 	Lossy     Numerics = "lossy"     // more than that; never on by default
 )
+
+// WorseThan reports whether n promises less than m.
+func (n Numerics) WorseThan(m Numerics) bool {
+	order := []Numerics{Exact, Reordered, Lossy}
+	return slices.Index(order, n) > slices.Index(order, m)
+}
 
 // ParseNumerics reads a contract.
 func ParseNumerics(n *diag.Node) (Numerics, *diag.Issue) {

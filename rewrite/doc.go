@@ -127,17 +127,11 @@ func (r *Refusal) Line() string { return r.line }
 func (c *CaseResult) Numerics() kernels.Numerics {
 	worst := kernels.Exact
 	for _, s := range c.Sites {
-		worst = worse(worst, s.Rule.Numerics)
+		if s.Rule.Numerics.WorseThan(worst) {
+			worst = s.Rule.Numerics
+		}
 	}
 	return worst
-}
-
-func worse(a, b kernels.Numerics) kernels.Numerics {
-	rank := map[kernels.Numerics]int{kernels.Exact: 0, kernels.Reordered: 1, kernels.Lossy: 2}
-	if rank[b] > rank[a] {
-		return b
-	}
-	return a
 }
 
 // Matches counts the sites of a rule in the case of that name.

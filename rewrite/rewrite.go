@@ -408,6 +408,9 @@ func (f *finder) build(cand *candidate, r *rules.Rule, env *guard.Env) (code, na
 	names, _ := cand.match.Results(f.g)
 	for k, result := range names {
 		v := b.Values[result]
+		if v == graph.None { // an optional operand, as it is
+			return CodeBuild, "", "a replacement that can be built", result + " is an operand that is absent"
+		}
 		cand.news = append(cand.news, v)
 		if got, want := f.work.Type(v), f.work.Type(cand.olds[k]); !got.Equal(want) {
 			return CodeType, "", fmt.Sprintf("%s of type %s", result, want), got.String()

@@ -201,6 +201,39 @@ numerics: exact
 			matches: 1,
 		},
 		{
+			name: "the replacement is an operand that is absent",
+			rule: `
+    match: {n: "rms_norm(x, w?, eps=$e)", y: "negative(n)"}
+    replace: {y: w}`,
+			graph: `
+  input x : float32[4]
+  n = rms_norm(x, eps=1) : float32[4]
+  y = negative(n) : float32[4]
+  output y = y`,
+		},
+		{
+			name: "an op without operands has attributes to solve",
+			rule: `
+    match: {r: "arange(stop=2*$n, dtype=float32)", a: "add(x, r)", y: "negative(a)"}
+    replace: {y: "subtract(negative(x), arange(stop=2*$n, dtype=float32))"}`,
+			graph: `
+  input x : float32[4]
+  r = arange(stop=4, dtype=float32) : float32[4]
+  a = add(x, r) : float32[4]
+  y = negative(a) : float32[4]
+  output y = y`,
+		},
+		{
+			name: "a result that may be an operand is none there",
+			rule: `
+    match: {y: "optional(exp(x))", z: "negative(x)"}
+    replace: {y: "exp(x)", z: x}`,
+			graph: `
+  input x : float32[4]
+  z = negative(x) : float32[4]
+  output z = z`,
+		},
+		{
 			name: "the free variable solves by a length that may be shorter",
 			rule: `
     match: {a: "slice(x, axis=-1, stop=1-$k)", y: "exp(a)"}

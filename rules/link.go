@@ -96,10 +96,20 @@ func (s *Set) recursive(start, fr *Fragment, path []*Fragment) *diag.Issue {
 }
 
 func eachCall(e syntax.Expr, f func(*syntax.Call)) {
-	if c, ok := e.(*syntax.Call); ok {
-		f(c)
-		for _, a := range c.Args {
+	switch x := e.(type) {
+	case *syntax.Call:
+		f(x)
+		for _, a := range x.Args {
 			eachCall(a.Value, f)
+		}
+	case *syntax.Unary:
+		eachCall(x.X, f)
+	case *syntax.Binary:
+		eachCall(x.X, f)
+		eachCall(x.Y, f)
+	case *syntax.List:
+		for _, i := range x.Items {
+			eachCall(i, f)
 		}
 	}
 }
@@ -114,6 +124,15 @@ type linker struct {
 	lines    map[string]bool // names of lines of the pattern
 	operands map[string]bool // names that stand for any value
 	uses     map[string]int  // how often a line's name is read by other lines
+	measured []measured
+}
+
+// measured is a value whose dimensions the pattern asks for. It may be named further
+// down, so that all are looked up at the end.
+type measured struct {
+	node   *diag.Node
+	name   *syntax.Name
+	params *Fragment
 }
 
 func (l *linker) bad(n *diag.Node, at int, code, format string, args ...any) *diag.Issue {
@@ -145,6 +164,8 @@ func (l *linker) link() {
 		}
 		l.pattern(line.Node, line.Expr, l.file, nil)
 	}
+	l.measures()
+	l.order()
 	l.roots()
 	l.guards()
 	l.weights()
@@ -195,15 +216,11 @@ func (l *linker) pattern(n *diag.Node, e syntax.Expr, file *File, params *Fragme
 			l.rule.Optional[x.Name] = true
 		}
 	case *syntax.Var:
-		if params == nil {
-			l.variable(n, x, guard.Number)
-		}
+		l.patternVar(n, x, guard.Number, params)
 	case *syntax.Number:
 	case *syntax.Unary:
 		if _, num := x.X.(*syntax.Number); !num {
-			if _, v := x.X.(*syntax.Var); !v {
-				l.bad(n, x.At, "rule/pattern", "%s is not a value", e)
-			}
+			l.bad(n, x.At, "rule/pattern", "%s is not a value", e)
 		}
 	case *syntax.Call:
 		l.patternCall(n, x, file, params)
@@ -287,9 +304,7 @@ func (l *linker) fragmentUse(n *diag.Node, c *syntax.Call, fr *Fragment, file *F
 		}
 		switch x := a.Value.(type) {
 		case *syntax.Var:
-			if params == nil {
-				l.variable(n, x, l.kindIn(fr, prm.Name))
-			}
+			l.patternVar(n, x, l.kindIn(fr, prm.Name), params)
 		case *syntax.Number, *syntax.String, *syntax.Bool:
 		default:
 			l.bad(n, a.Value.Offset(), "rule/fragment", "argument $%s of %s must be a $variable or a constant", prm.Name, fr.Name)
@@ -301,6 +316,7 @@ func (l *linker) fragmentUse(n *diag.Node, c *syntax.Call, fr *Fragment, file *F
 		sub := linker{set: l.set, rule: &Rule{Vars: map[string]guard.Kind{}, Optional: map[string]bool{}, File: fr.File}, file: fr.File,
 			lines: map[string]bool{}, operands: map[string]bool{}, uses: map[string]int{}}
 		sub.pattern(alt.Node, alt.Is, fr.File, fr)
+		sub.measures()
 		for _, i := range sub.issues {
 			if !slices.ContainsFunc(l.issues, func(j *diag.Issue) bool { return i.Pos == j.Pos && i.Message == j.Message }) {
 				l.issues.Add(i)
@@ -394,6 +410,16 @@ func guardKind(k graph.AttrKind) guard.Kind {
 	return guard.Int
 }
 
+// patternVar checks a $variable of a pattern: in a fragment it must be a parameter, in a
+// rule it is bound.
+func (l *linker) patternVar(n *diag.Node, v *syntax.Var, k guard.Kind, params *Fragment) {
+	if params == nil {
+		l.variable(n, v, k)
+	} else if !slices.Contains(params.Params, Param{v.Name, true}) {
+		l.bad(n, v.At, "rule/name", "$%s is not a parameter of fragment %s", v.Name, params.Name)
+	}
+}
+
 func (l *linker) variable(n *diag.Node, v *syntax.Var, k guard.Kind) {
 	if prev, ok := l.rule.Vars[v.Name]; ok && prev != k {
 		l.bad(n, v.At, "rule/kind", "$%s stands for two kinds of attribute", v.Name)
@@ -408,11 +434,7 @@ func (l *linker) variable(n *diag.Node, v *syntax.Var, k guard.Kind) {
 func (l *linker) attribute(n *diag.Node, e syntax.Expr, spec *graph.AttrSpec, params *Fragment) {
 	switch x := e.(type) {
 	case *syntax.Var:
-		if params == nil {
-			l.variable(n, x, guardKind(spec.Kind))
-		} else if !slices.Contains(params.Params, Param{x.Name, true}) {
-			l.bad(n, x.At, "rule/name", "$%s is not a parameter of fragment %s", x.Name, params.Name)
-		}
+		l.patternVar(n, x, guardKind(spec.Kind), params)
 		return
 	case *syntax.List:
 		for _, item := range x.Items {
@@ -456,9 +478,65 @@ func (l *linker) intExpr(n *diag.Node, e syntax.Expr, params *Fragment) {
 		}
 		if !ok || !(x.Fun == "dim" && len(x.Args) == 2 || (x.Fun == "rows" || x.Fun == "size") && len(x.Args) == 1) {
 			l.bad(n, x.At, "rule/attr", "%s is not an integer; dim(value, axis), rows(value) and size(value) are", e)
+		} else {
+			l.measured = append(l.measured, measured{n, x.Args[0].Value.(*syntax.Name), params})
 		}
 	default:
 		l.bad(n, e.Offset(), "rule/attr", "%s is not an integer", e)
+	}
+}
+
+// measures checks the values whose dimensions the pattern asks for.
+func (l *linker) measures() {
+	for _, m := range l.measured {
+		switch {
+		case m.params == nil && !slices.Contains(l.rule.Values, m.name.Name):
+			l.bad(m.node, m.name.At, "rule/name", "%s is not a value of the pattern", m.name.Name)
+		case m.params != nil && !slices.Contains(m.params.Params, Param{m.name.Name, false}):
+			l.bad(m.node, m.name.At, "rule/name", "%s is not a parameter of fragment %s", m.name.Name, m.params.Name)
+		}
+	}
+}
+
+// order refuses lines that read each other in a circle. A line may read a later one.
+func (l *linker) order() {
+	lines := map[string]*Line{}
+	for i := range l.rule.Match {
+		for _, name := range l.rule.Match[i].Names {
+			lines[name] = &l.rule.Match[i]
+		}
+	}
+	open, done := map[*Line]bool{}, map[*Line]bool{}
+	var visit func(line *Line)
+	visit = func(line *Line) {
+		open[line] = true
+		eachName(line.Expr, func(name *syntax.Name) {
+			switch to := lines[name.Name]; {
+			case to == nil || done[to]:
+			case open[to]:
+				l.bad(line.Node, name.At, "rule/pattern", "%s is made of itself", name.Name)
+			default:
+				visit(to)
+			}
+		})
+		open[line], done[line] = false, true
+	}
+	for i := range l.rule.Match {
+		if line := &l.rule.Match[i]; !done[line] {
+			visit(line)
+		}
+	}
+}
+
+// eachName calls f for each operand that is a bare name.
+func eachName(e syntax.Expr, f func(*syntax.Name)) {
+	switch x := e.(type) {
+	case *syntax.Name:
+		f(x)
+	case *syntax.Call:
+		for _, a := range x.Args {
+			eachName(a.Value, f)
+		}
 	}
 }
 
@@ -580,6 +658,11 @@ func (l *linker) replacement() {
 	if len(r.Replace) == 0 {
 		return
 	}
+	for _, name := range r.Kernels {
+		if k := l.set.Kernels.Spec(name); k != nil && k.Numerics.WorseThan(r.Numerics) {
+			l.issues.Add(r.node.Get("numerics").Errorf("rule/numerics", "%s is more than kernel.%s promises, which is %s", r.Numerics, name, k.Numerics))
+		}
+	}
 	for _, name := range r.Results {
 		if !done[name] {
 			l.issues.Add(r.node.Get("replace").Errorf("rule/replace", "result %s has no replacement", name).
@@ -641,6 +724,14 @@ func (l *linker) replaceExpr(n *diag.Node, e syntax.Expr, known map[string]bool)
 			eachVar(a, func(v *syntax.Var) {
 				if _, ok := l.rule.Vars[v.Name]; !ok {
 					l.bad(n, v.At, "rule/name", "$%s is not bound by the pattern", v.Name)
+				}
+			})
+			eachCall(a, func(c *syntax.Call) {
+				if len(c.Args) == 0 {
+					return
+				}
+				if v, ok := c.Args[0].Value.(*syntax.Name); ok && !known[v.Name] && !l.lines[v.Name] {
+					l.bad(n, v.At, "rule/name", "%s is not known here", v.Name)
 				}
 			})
 		}

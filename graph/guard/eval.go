@@ -92,20 +92,20 @@ func (e *evaluator) cond(n ast.Node) graph.Cond {
 			l, list := e.value(x.Left), x.Right.(*ast.ArrayNode)
 			var any []graph.Cond
 			for _, item := range list.Nodes {
-				any = append(any, compare(l, graph.EQ, e.value(item)))
+				any = append(any, e.compare(l, graph.EQ, e.value(item)))
 			}
 			return graph.Or(any...)
 		}
-		return compare(e.value(x.Left), graph.Cmp(x.Operator), e.value(x.Right))
+		return e.compare(e.value(x.Left), graph.Cmp(x.Operator), e.value(x.Right))
 	}
 	b, _ := e.value(n).(bool)
-	if b {
-		return graph.True
-	}
-	return graph.False
+	return decided(b)
 }
 
-func compare(l any, op graph.Cmp, r any) graph.Cond {
+// compare compares two values. What cannot be decided and is no condition over
+// symbols either (rows(x) < 8.5) is not known: guards must not take it for false,
+// since its opposite would be true.
+func (e *evaluator) compare(l any, op graph.Cmp, r any) graph.Cond {
 	ld, lok := l.(graph.Dim)
 	rd, rok := r.(graph.Dim)
 	if lok && rok {
@@ -118,14 +118,23 @@ func compare(l any, op graph.Cmp, r any) graph.Cond {
 			sign = -1
 		case lf > rf:
 			sign = 1
+		case lf != rf: // NaN
+			return decided(op == graph.NE)
 		}
 		return graph.Compare(graph.N(int64(sign)), op, graph.N(0))
 	}
-	equal := l == r
 	switch {
 	case l == nil || r == nil:
+		return graph.False // what was missing is noted already
+	case lok || rok:
+		e.missing(fmt.Sprintf("%v %s %v", l, op, r))
 		return graph.False
-	case op == graph.EQ && equal, op == graph.NE && !equal:
+	}
+	return decided(op == graph.EQ && l == r || op == graph.NE && l != r)
+}
+
+func decided(b bool) graph.Cond {
+	if b {
 		return graph.True
 	}
 	return graph.False
@@ -239,7 +248,6 @@ func (e *evaluator) arith(x *ast.BinaryNode) any {
 			}
 			return e.missing(fmt.Sprintf("%s %% %s", ld, rd))
 		}
-		return nil
 	}
 	if lf, rf, ok := floats(l, r); ok {
 		switch x.Operator {
@@ -253,7 +261,7 @@ func (e *evaluator) arith(x *ast.BinaryNode) any {
 			return math.Mod(lf, rf)
 		}
 	}
-	return nil
+	return e.missing(fmt.Sprintf("%v %s %v", l, x.Operator, r))
 }
 
 func (e *evaluator) call(x *ast.CallNode) any {

@@ -47,6 +47,11 @@ func TestEval(t *testing.T) {
 		{"dim(b, 0) == 1", "false", "b"},
 		{"dim(x, 5) == 1", "false", "dim(x, 5)"},
 		{"rows(x) % 0 == 1", "false", "the remainder by 0"},
+		// Neither these nor their opposites can be decided: both are false.
+		{"rows(x) > 8.0", "false", "batch*seq_len > 8"},
+		{"not (rows(x) > 8.0)", "false", "batch*seq_len > 8"},
+		{"rows(x) != 8.0", "false", "batch*seq_len != 8"},
+		{"not (rows(x) * 0.5 > 4.0)", "false", "batch*seq_len * 0.5"},
 	} {
 		g, err := Compile(x.text, scope)
 		if err != nil {
