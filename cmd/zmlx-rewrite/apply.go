@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -58,7 +59,9 @@ func (a *app) rewriteAll(o *options) (*workspace, *profiles.Profile, []*rewritte
 	}
 	var all []*rewritten
 	for _, s := range list {
+		start := time.Now()
 		r, err := rewriteOne(w, prof, o, s, env)
+		a.log.Debug("rewritten", "model", s.name, "took", time.Since(start))
 		if err != nil {
 			for _, s := range list {
 				s.close()

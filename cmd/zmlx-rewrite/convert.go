@@ -49,7 +49,7 @@ func (a *app) importCmd() *cobra.Command {
 				return err
 			}
 			for _, c := range p.Cases {
-				fmt.Fprintf(a.stderr, "%s: case %s (%s), %d nodes\n", out, c.Name, c.When, c.Graph.NumNodes())
+				fmt.Fprintf(a.progress, "%s: case %s (%s), %d nodes\n", out, c.Name, c.When, c.Graph.NumNodes())
 			}
 			return nil
 		},
@@ -83,7 +83,7 @@ func (a *app) importFile(path string, dims map[string][]string) (*graph.Program,
 	for _, n := range notes {
 		if !seen[n] {
 			seen[n] = true
-			fmt.Fprintf(a.stderr, "%s: note: %s: %s\n", path, scopeText(n.Scope), n.What)
+			fmt.Fprintf(a.progress, "%s: note: %s: %s\n", path, scopeText(n.Scope), n.What)
 		}
 	}
 	return p, nil

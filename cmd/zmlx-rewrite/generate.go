@@ -112,7 +112,7 @@ func (a *app) generate(ctx context.Context, o *options, t *textOptions, format s
 		return enc.Encode(out)
 	}
 	fmt.Fprintln(a.stdout)
-	fmt.Fprintf(a.stderr, "prompt: %d tokens, %.1f tokens/s · generation: %d tokens, %.1f tokens/s · %s on %s %s · profile %s%s\n",
+	fmt.Fprintf(a.progress, "prompt: %d tokens, %.1f tokens/s · generation: %d tokens, %.1f tokens/s · %s on %s %s · profile %s%s\n",
 		len(res.Prompt), res.PromptTPS(), len(res.Tokens), res.TPS(), r.engine.Name(), r.engine.Device(), r.engine.Version(), prof.Name, map[bool]string{true: " (not rewritten)", false: ", kernels: reference"}[plain])
 	return nil
 }

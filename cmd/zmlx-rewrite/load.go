@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"zmlx-rewrite/diag"
 	"zmlx-rewrite/graph"
@@ -20,6 +21,8 @@ const maxText = 64 << 20
 // .mlxfn files give programs in normal form, which is what rules are written against.
 func (a *app) load(path string, w *workspace) (*subject, error) {
 	s := &subject{name: path}
+	start := time.Now()
+	defer func() { a.log.Debug("loaded", "model", path, "took", time.Since(start)) }()
 	switch strings.ToLower(filepath.Ext(path)) {
 	case ".zg":
 		data, err := readLimited(path, maxText)

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -39,6 +40,19 @@ func lacks(format string, args ...any) error { return &exitError{3, fmt.Sprintf(
 type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
+	progress       io.Writer // stderr, or nothing with --quiet
+	verbose, quiet bool
+	log            *slog.Logger
+}
+
+// setUp follows --verbose and --quiet.
+func (a *app) setUp() {
+	if a.quiet {
+		a.progress = io.Discard
+	}
+	if a.verbose {
+		a.log = slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
 }
 
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
@@ -48,7 +62,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	// are renamed into place.
 	context.AfterFunc(ctx, stop)
 	out := &checked{w: stdout}
-	a := &app{stdin, out, stderr}
+	a := &app{stdin: stdin, stdout: out, stderr: stderr, progress: stderr, log: slog.New(slog.DiscardHandler)}
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(stdin)
@@ -127,6 +141,9 @@ func (a *app) root() *cobra.Command {
 		Args:          cobra.NoArgs,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
+	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "say on standard error what is read and how long steps take")
+	root.PersistentFlags().BoolVar(&a.quiet, "quiet", false, "no progress and no statistics on standard error")
+	root.PersistentPreRun = func(*cobra.Command, []string) { a.setUp() }
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return diag.Errorf("usage/flag", diag.Pos{}, "%v", err).WithHint("%s --help lists the flags", c.CommandPath())
 	})

@@ -21,7 +21,6 @@ import (
 )
 
 func (a *app) testCmd() *cobra.Command {
-	var verbose bool
 	var only string
 	c := &cobra.Command{
 		Use:   "test [DIR]",
@@ -31,14 +30,13 @@ func (a *app) testCmd() *cobra.Command {
 			"an exit code. Conditions say what the machine has: [mlx] the engine, [smollm2] the model\n" +
 			"($SMOLLM2), [oracle] a Python with MLX ($PYTHON).",
 		Args: cobra.MaximumNArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error { return a.test(args, only, verbose) },
+		RunE: func(_ *cobra.Command, args []string) error { return a.test(args, only) },
 	}
-	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "print the log of every script")
 	c.Flags().StringVar(&only, "run", "", "run only scripts whose THEME/NAME contains this `text`")
 	return c
 }
 
-func (a *app) test(args []string, only string, verbose bool) error {
+func (a *app) test(args []string, only string) error {
 	dir := ""
 	if len(args) > 0 {
 		if dir = args[0]; !isDir(dir) {
@@ -80,7 +78,7 @@ func (a *app) test(args []string, only string, verbose bool) error {
 	}
 	var failed, skipped int
 	for _, f := range files {
-		t := &scriptRun{name: scriptName(dir, f), verbose: verbose}
+		t := &scriptRun{name: scriptName(dir, f), verbose: a.verbose}
 		t.do(func() {
 			p := scriptParams()
 			p.Files = []string{f}
@@ -96,7 +94,7 @@ func (a *app) test(args []string, only string, verbose bool) error {
 			skipped++
 		}
 		fmt.Fprintf(a.stdout, "%-4s  %s\n", verdict, t.name)
-		if log := strings.TrimSpace(t.log.String()); t.failed || t.skipped || verbose {
+		if log := strings.TrimSpace(t.log.String()); t.failed || t.skipped || a.verbose {
 			fmt.Fprintln(a.stdout, "      "+strings.ReplaceAll(log, "\n", "\n      "))
 		}
 	}

@@ -78,6 +78,9 @@ func (a *app) workspace(o *options) (*workspace, error) {
 	}
 	w := &workspace{set: set, profiles: profs}
 	for _, f := range set.Files {
+		a.log.Debug("rules", "file", f.Path, "hash", f.Hash[:12])
+	}
+	for _, f := range set.Files {
 		if !f.Builtin {
 			w.notes = append(w.notes, fmt.Sprintf("rules from %s (%s)", f.Path, f.Hash[:12]))
 		}
