@@ -203,43 +203,45 @@ func derivedName(d *graph.Derived) string {
 	case "stack":
 		axis = ":stack" + axis
 	}
-	parts := make([][]string, len(d.Args))
-	for i, a := range d.Args {
-		parts[i] = strings.Split(a, ".")
-	}
-	head, tail := 0, 0
-	same := func(k func([]string) string) bool {
-		for _, p := range parts {
-			if k(p) == "" || k(p) != k(parts[0]) {
-				return false
-			}
+	return joinNames(d.Args) + axis
+}
+
+// joinNames writes what dotted names share once: "mlp.gate_proj.weight" and
+// "mlp.up_proj.weight" give "mlp.gate_proj+up_proj.weight".
+func joinNames(names []string) string {
+	first := names[0]
+	head := len(first)
+	for _, n := range names {
+		k := 0
+		for k < min(head, len(n)) && n[k] == first[k] {
+			k++
 		}
-		return true
+		head = k
 	}
-	at := func(i int) func([]string) string {
-		return func(p []string) string {
-			k := i
-			if k < 0 {
-				k += len(p)
-			}
-			if k < 0 || k >= len(p) {
-				return ""
-			}
-			return p[k]
+	head = strings.LastIndexByte(first[:head], '.') + 1
+	tail := len(first) - head
+	for _, n := range names {
+		k := 0
+		for k < min(tail, len(n)-head) && n[len(n)-1-k] == first[len(first)-1-k] {
+			k++
 		}
+		tail = k
 	}
-	for same(at(head)) && head < len(parts[0])-1 {
-		head++
+	if dot := strings.IndexByte(first[len(first)-tail:], '.'); dot >= 0 {
+		tail -= dot
+	} else {
+		tail = 0
 	}
-	for same(at(-1-tail)) && head+tail < len(parts[0])-1 {
-		tail++
+	var b strings.Builder
+	b.WriteString(first[:head])
+	for i, n := range names {
+		if i > 0 {
+			b.WriteByte('+')
+		}
+		b.WriteString(n[head : len(n)-tail])
 	}
-	middle := make([]string, len(parts))
-	for i, p := range parts {
-		middle[i] = strings.Join(p[head:len(p)-tail], ".")
-	}
-	name := slices.Concat(parts[0][:head], []string{strings.Join(middle, "+")}, parts[0][len(parts[0])-tail:])
-	return strings.Join(name, ".") + axis
+	b.WriteString(first[len(first)-tail:])
+	return b.String()
 }
 
 // wholeTriplets refuses to rearrange packed weights without their scales and biases.
@@ -248,16 +250,13 @@ func wholeTriplets(p *graph.Program, made []*graph.Param) error {
 		if q.Quant == nil {
 			continue
 		}
-		for i, part := range []string{"weight", "scales", "biases"} {
-			src := p.Param(q.From.Args[0])
-			if p.Param(src.Quant.Module+"."+part) == nil {
-				continue
-			}
+		src := p.Param(q.From.Args[0])
+		for _, part := range [...]string{"weight", "scales", "biases"} {
 			found := slices.ContainsFunc(made, func(o *graph.Param) bool {
 				return o.Part == part && o.Quant != nil && o.Quant.Module == q.Quant.Module && o.From.Axis == q.From.Axis
 			})
-			if !found {
-				return fmt.Errorf("%s is rearranged without its %s", q.Name, [...]string{"weight", "scales", "biases"}[i])
+			if !found && p.Param(src.Quant.Module+"."+part) != nil {
+				return fmt.Errorf("%s is rearranged without its %s", q.Name, part)
 			}
 		}
 	}
