@@ -36,13 +36,13 @@ func Run(p *graph.Program, cfg *Config) (*Result, error) {
 	earlier := graph.True // that no case before this one applies
 	var wg sync.WaitGroup
 	for i, c := range p.Cases {
-		workers[i] = rewriter{cfg: cfg, patterns: patterns, params: &graph.Program{Params: slices.Clone(p.Params)}}
+		workers[i] = rewriter{cfg: cfg, patterns: patterns, params: newParams(p)}
 		start := &CaseResult{From: c.Name, Name: c.Name, When: c.When, given: graph.And(c.When, earlier.Given(c.When)), Before: c.Graph, After: c.Graph}
 		earlier = graph.And(earlier, graph.Not(c.When))
 		wg.Go(func() { errs[i] = workers[i].round(start, 1) })
 	}
 	wg.Wait()
-	out := &graph.Program{Name: p.Name, Params: slices.Clone(p.Params)}
+	out, table := &graph.Program{Name: p.Name}, newParams(p)
 	res := &Result{Before: p, Program: out, Stop: StopDone}
 	for i := range workers {
 		w := &workers[i]
@@ -52,8 +52,8 @@ func Run(p *graph.Program, cfg *Config) (*Result, error) {
 		if w.stop != "" {
 			res.Stop = w.stop
 		}
-		for _, q := range w.made {
-			if err := addParam(out, q); err != nil {
+		for _, q := range w.params.made {
+			if err := table.add(q); err != nil {
 				return nil, err
 			}
 		}
@@ -62,6 +62,7 @@ func Run(p *graph.Program, cfg *Config) (*Result, error) {
 			out.Cases = append(out.Cases, graph.Case{Name: c.Name, When: c.When, Graph: c.After})
 		}
 	}
+	out.Params = table.all()
 	return res, nil
 }
 
@@ -69,8 +70,7 @@ func Run(p *graph.Program, cfg *Config) (*Result, error) {
 type rewriter struct {
 	cfg      *Config
 	patterns [][]*matcher.Pattern // for each rule, largest first
-	params   *graph.Program       // the program's parameters, and those made so far
-	made     []*graph.Param
+	params   *params
 	done     []CaseResult
 	stop     string // StopFuel, if it was reached
 }
@@ -241,10 +241,9 @@ func (rw *rewriter) take(c *CaseResult, f *finder, n int, last bool) error {
 			}
 		}
 		for _, q := range cand.params {
-			if err := addParam(rw.params, q); err != nil {
+			if err := rw.params.add(q); err != nil {
 				return err
 			}
-			rw.made = append(rw.made, q)
 		}
 		r := rw.cfg.Rules[cand.rule]
 		c.Sites = append(c.Sites, Site{Rule: r, Scope: cand.scope, Guards: cand.guards, Match: cand.match, Round: n, Size: len(cand.match.Nodes), Saved: cand.saved, Params: cand.params, graph: f.g})

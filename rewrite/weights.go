@@ -3,6 +3,7 @@ package rewrite
 import (
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -14,7 +15,7 @@ import (
 
 // deriveWeights binds the names of a rule's weights block to new parameters. The
 // parameters are returned; they join the program when the site is taken.
-func deriveWeights(p *graph.Program, g *graph.Graph, r *rules.Rule, b *graph.Bindings) ([]*graph.Param, error) {
+func deriveWeights(p *params, g *graph.Graph, r *rules.Rule, b *graph.Bindings) ([]*graph.Param, error) {
 	var made []*graph.Param
 	for _, line := range r.Weights {
 		c := line.Expr.(*syntax.Call)
@@ -33,7 +34,7 @@ func deriveWeights(p *graph.Program, g *graph.Graph, r *rules.Rule, b *graph.Bin
 }
 
 // derive makes the parameter of one line, or nil if all its arguments are absent.
-func derive(p *graph.Program, g *graph.Graph, c *syntax.Call, b *graph.Bindings) (*graph.Param, error) {
+func derive(p *params, g *graph.Graph, c *syntax.Call, b *graph.Bindings) (*graph.Param, error) {
 	d := &graph.Derived{Op: c.Fun}
 	if c.Fun != "transpose" {
 		d.Axis = -2 // where the rows of a matrix are
@@ -56,7 +57,7 @@ func derive(p *graph.Program, g *graph.Graph, c *syntax.Call, b *graph.Bindings)
 			absent++
 			continue
 		}
-		q := p.Param(g.InputName(v))
+		q := p.get(g.InputName(v))
 		if q == nil || g.Def(v).Op.Name != "param" {
 			return nil, fmt.Errorf("%s is made by %s; it must be a parameter", name.Name, g.Def(v).Op.Name)
 		}
@@ -245,17 +246,17 @@ func joinNames(names []string) string {
 }
 
 // wholeTriplets refuses to rearrange packed weights without their scales and biases.
-func wholeTriplets(p *graph.Program, made []*graph.Param) error {
+func wholeTriplets(p *params, made []*graph.Param) error {
 	for _, q := range made {
 		if q.Quant == nil {
 			continue
 		}
-		src := p.Param(q.From.Args[0])
+		src := p.get(q.From.Args[0])
 		for _, part := range [...]string{"weight", "scales", "biases"} {
 			found := slices.ContainsFunc(made, func(o *graph.Param) bool {
 				return o.Part == part && o.Quant != nil && o.Quant.Module == q.Quant.Module && o.From.Axis == q.From.Axis
 			})
-			if !found && p.Param(src.Quant.Module+"."+part) != nil {
+			if !found && p.get(src.Quant.Module+"."+part) != nil {
 				return fmt.Errorf("%s is rearranged without its %s", q.Name, part)
 			}
 		}
@@ -263,12 +264,39 @@ func wholeTriplets(p *graph.Program, made []*graph.Param) error {
 	return nil
 }
 
-// addParam adds a parameter that a rule made. One of that name must be made in the
-// same way: names are chosen so that this holds, and a wrong weight would be silent.
-func addParam(p *graph.Program, q *graph.Param) error {
-	there, err := p.AddParam(q)
-	if err == nil && !reflect.DeepEqual(there.From, q.From) {
-		err = fmt.Errorf("parameter %s is there, made in another way", q.Name)
+// params is a program's table of parameters with those that rules made so far.
+type params struct {
+	base *graph.Program
+	made map[string]*graph.Param
+}
+
+func newParams(p *graph.Program) *params { return &params{p, map[string]*graph.Param{}} }
+
+// get returns the parameter of that name, or nil.
+func (t *params) get(name string) *graph.Param {
+	if q := t.made[name]; q != nil {
+		return q
 	}
-	return err
+	return t.base.Param(name)
+}
+
+// add adds a parameter that a rule made. One of that name must be made in the same
+// way: names are chosen so that this holds, and a wrong weight would be silent.
+func (t *params) add(q *graph.Param) error {
+	there := t.get(q.Name)
+	if there == nil {
+		t.made[q.Name] = q
+		return nil
+	}
+	if !there.Type.Equal(q.Type) || !reflect.DeepEqual(there.From, q.From) {
+		return fmt.Errorf("parameter %s is there, made in another way", q.Name)
+	}
+	return nil
+}
+
+// all returns the whole table, by name.
+func (t *params) all() []*graph.Param {
+	list := slices.AppendSeq(slices.Clone(t.base.Params), maps.Values(t.made))
+	slices.SortFunc(list, func(a, b *graph.Param) int { return strings.Compare(a.Name, b.Name) })
+	return list
 }
