@@ -35,14 +35,15 @@ func Run(p *graph.Program, cfg *Config) (*Result, error) {
 	errs := make([]error, len(p.Cases))
 	earlier := graph.True // that no case before this one applies
 	var wg sync.WaitGroup
+	var known sync.Map
 	for i, c := range p.Cases {
-		workers[i] = rewriter{cfg: cfg, patterns: patterns, params: newParams(p)}
+		workers[i] = rewriter{cfg: cfg, patterns: patterns, params: newParams(p, &known)}
 		start := &CaseResult{From: c.Name, Name: c.Name, When: c.When, given: graph.And(c.When, earlier.Given(c.When)), Before: c.Graph, After: c.Graph}
 		earlier = graph.And(earlier, graph.Not(c.When))
 		wg.Go(func() { errs[i] = workers[i].round(start, 1) })
 	}
 	wg.Wait()
-	out, table := &graph.Program{Name: p.Name}, newParams(p)
+	out, table := &graph.Program{Name: p.Name}, newParams(p, &known)
 	res := &Result{Before: p, Program: out, Stop: StopDone}
 	for i := range workers {
 		w := &workers[i]

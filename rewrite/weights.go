@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"hash/fnv"
 	"maps"
-	"reflect"
 	"slices"
 	"strings"
+	"sync"
 
 	"zmlx-rewrite/graph"
 	"zmlx-rewrite/graph/syntax"
@@ -72,11 +72,15 @@ func derive(p *params, g *graph.Graph, c *syntax.Call, b *graph.Bindings) (*grap
 	case len(from) == 0:
 		return nil, fmt.Errorf("%s of nothing", c.Fun)
 	}
+	made := derivedName(d)
+	if q, ok := p.known.Load(made); ok && sameMaking(q.(*graph.Param).From, d) {
+		return q.(*graph.Param), nil
+	}
 	t, err := derivedType(d, from)
 	if err != nil {
 		return nil, err
 	}
-	q := &graph.Param{Name: derivedName(d), Type: t, From: d, Part: from[0].Part}
+	q := &graph.Param{Name: made, Type: t, From: d, Part: from[0].Part}
 	if src := from[0].Quant; src != nil {
 		quant := *src
 		modules := make([]string, len(from))
@@ -89,6 +93,7 @@ func derive(p *params, g *graph.Graph, c *syntax.Call, b *graph.Bindings) (*grap
 		quant.Module = derivedName(&graph.Derived{Op: d.Op, Args: modules, Axis: d.Axis, Start: d.Start, Stop: d.Stop, Perm: d.Perm})
 		q.Quant = &quant
 	}
+	p.known.Store(made, q)
 	return q, nil
 }
 
@@ -268,9 +273,17 @@ func wholeTriplets(p *params, made []*graph.Param) error {
 type params struct {
 	base *graph.Program
 	made map[string]*graph.Param
+	// known is shared by all cases, which ask for the same parameters.
+	known *sync.Map // name -> *graph.Param
 }
 
-func newParams(p *graph.Program) *params { return &params{p, map[string]*graph.Param{}} }
+func newParams(p *graph.Program, known *sync.Map) *params {
+	return &params{p, map[string]*graph.Param{}, known}
+}
+
+func sameMaking(a, b *graph.Derived) bool {
+	return a != nil && b != nil && a.Op == b.Op && a.Axis == b.Axis && a.Start == b.Start && a.Stop == b.Stop && slices.Equal(a.Args, b.Args) && slices.Equal(a.Perm, b.Perm)
+}
 
 // get returns the parameter of that name, or nil.
 func (t *params) get(name string) *graph.Param {
@@ -288,7 +301,7 @@ func (t *params) add(q *graph.Param) error {
 		t.made[q.Name] = q
 		return nil
 	}
-	if !there.Type.Equal(q.Type) || !reflect.DeepEqual(there.From, q.From) {
+	if !there.Type.Equal(q.Type) || !sameMaking(there.From, q.From) {
 		return fmt.Errorf("parameter %s is there, made in another way", q.Name)
 	}
 	return nil
