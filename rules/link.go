@@ -166,6 +166,7 @@ func (l *linker) link() {
 	}
 	l.measures()
 	l.order()
+	l.connected()
 	l.roots()
 	l.guards()
 	l.weights()
@@ -525,6 +526,30 @@ func (l *linker) order() {
 		if line := &l.rule.Match[i]; !done[line] {
 			visit(line)
 		}
+	}
+}
+
+// connected refuses a line that no chain of names joins to the first one: matching
+// goes from value to value, and would never find it.
+func (l *linker) connected() {
+	joined, lines := map[string]bool{}, slices.Clone(l.rule.Match)
+	for grown := true; grown; {
+		grown = false
+		lines = slices.DeleteFunc(lines, func(line Line) bool {
+			names := slices.Clone(line.Names)
+			eachName(line.Expr, func(n *syntax.Name) { names = append(names, n.Name) })
+			if len(joined) > 0 && !slices.ContainsFunc(names, func(n string) bool { return joined[n] }) {
+				return false
+			}
+			for _, n := range names {
+				joined[n] = true
+			}
+			grown = true
+			return true
+		})
+	}
+	for _, line := range lines {
+		l.bad(line.Node, 0, "rule/pattern", "%s shares no value with the first line of the pattern, directly or through others", strings.Join(line.Names, ", "))
 	}
 }
 

@@ -20,6 +20,9 @@ func TestLinkRefuses(t *testing.T) {
 		{"a line of itself", `
     match: {a: exp(a), y: exp(a)}
     replace: {y: y}`, "is made of itself"},
+		{"two patterns", `
+    match: {y: exp(x), z: exp(u), v: "add(x, w)"}
+    replace: {y: x, z: u, v: w}`, "z shares no value with the first line"},
 		{"a sign before a variable", `
     match: {y: "multiply(x, -$s)"}
     replace: {y: exp(x)}`, "-$s is not a value"},
