@@ -95,7 +95,7 @@ func TestTypesAgainstMLX(t *testing.T) {
 	}
 	for _, op := range Ops() {
 		if !op.IsLeaf() && !seen[op.Name] {
-			t.Errorf("no signature of op %s", op.Name)
+			t.Errorf("no signature of op %s: add it to scripts/oracle/type_goldens.py and run that", op.Name)
 		}
 	}
 	t.Logf("%d signatures, %d calls", n, calls)

@@ -58,7 +58,7 @@ func runOps(t *testing.T, e engine.Engine) {
 			continue
 		}
 		if done[op.Name] == 0 {
-			t.Errorf("no case for op %s", op.Name)
+			t.Errorf("no case for op %s: add one to scripts/oracle/op_goldens.py and run that", op.Name)
 		}
 		if !symbolic[op.Name] && !slices.Contains(numbersOnly, op.Name) {
 			t.Errorf("op %s was never run with symbolic dimensions", op.Name)

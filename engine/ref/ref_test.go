@@ -14,7 +14,7 @@ func TestEveryOpHasAnEmitter(t *testing.T) {
 	for _, op := range graph.Ops() {
 		known[op.Name] = true
 		if !op.IsLeaf() && emitters[op.Name] == nil {
-			t.Errorf("op %s has no function", op.Name)
+			t.Errorf("op %s has no function: add one to emitters in ops.go", op.Name)
 		}
 	}
 	for name := range emitters {
