@@ -403,3 +403,17 @@ func checkSound(t testing.TB, set *rules.Set, text string, matches int) (applied
 	}
 	return n, res.Cases[0].Refusals
 }
+
+// Parameters that are made in two ways have two names.
+func TestDerivedNames(t *testing.T) {
+	concat := func(args ...string) string { return derivedName(&graph.Derived{Op: "concat", Args: args, Axis: -2}) }
+	a, b, c := "m.a.weight", "m.b.weight", "m.c.weight"
+	names := []string{concat(a, b, c), concat(concat(a, b), c), concat(a, concat(b, c)), concat(c, b, a)}
+	for i, x := range names {
+		for _, y := range names[:i] {
+			if x == y {
+				t.Errorf("%s has two meanings", x)
+			}
+		}
+	}
+}

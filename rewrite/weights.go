@@ -244,7 +244,11 @@ func joinNames(names []string) string {
 		if i > 0 {
 			b.WriteByte('+')
 		}
-		b.WriteString(n[head : len(n)-tail])
+		part := n[head : len(n)-tail]
+		if strings.Contains(part, "+") { // a+b and c are not a and b+c
+			part = "(" + part + ")"
+		}
+		b.WriteString(part)
 	}
 	b.WriteString(first[len(first)-tail:])
 	return b.String()
