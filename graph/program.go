@@ -3,6 +3,7 @@ package graph
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // The symbols that models use. A graph may use others, such as the capacity of a
@@ -60,33 +61,22 @@ type Derived struct {
 
 // Param returns the parameter of that name, or nil.
 func (p *Program) Param(name string) *Param {
-	i, ok := slices.BinarySearchFunc(p.Params, name, func(q *Param, n string) int {
-		switch {
-		case q.Name < n:
-			return -1
-		case q.Name > n:
-			return 1
-		}
-		return 0
-	})
+	i, ok := p.find(name)
 	if !ok {
 		return nil
 	}
 	return p.Params[i]
 }
 
+// find returns where a parameter of that name is, or would be.
+func (p *Program) find(name string) (int, bool) {
+	return slices.BinarySearchFunc(p.Params, name, func(q *Param, name string) int { return strings.Compare(q.Name, name) })
+}
+
 // AddParam adds a parameter in its place by name, or returns the one that is
 // there; the same name with another type is an error.
 func (p *Program) AddParam(q *Param) (*Param, error) {
-	i, ok := slices.BinarySearchFunc(p.Params, q.Name, func(a *Param, n string) int {
-		switch {
-		case a.Name < n:
-			return -1
-		case a.Name > n:
-			return 1
-		}
-		return 0
-	})
+	i, ok := p.find(q.Name)
 	if ok {
 		if !p.Params[i].Type.Equal(q.Type) {
 			return nil, fmt.Errorf("parameter %s is there with type %s, not %s", q.Name, p.Params[i].Type, q.Type)

@@ -407,16 +407,6 @@ func (s *Spec) Reference() []graph.Define { return s.reference }
 // Op returns the row by which graphs call the kernel.
 func (s *Spec) Op() *graph.Op { return s.op }
 
-// Attr returns the attribute of that name, or nil.
-func (s *Spec) Attr(name string) *Attr {
-	for i := range s.Attrs {
-		if s.Attrs[i].Name == name {
-			return &s.Attrs[i]
-		}
-	}
-	return nil
-}
-
 // infer gives the types of the reference's results. Layers repeat the same
 // call, so that answers are kept.
 func (s *Spec) infer(c *graph.Call) ([]graph.Type, error) {

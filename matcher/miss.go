@@ -2,7 +2,6 @@ package matcher
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"zmlx-rewrite/graph"
@@ -169,6 +168,3 @@ func (m *Miss) Line() string { return m.Pattern.nodes[m.at].name }
 func (m *Miss) Better(o *Miss) bool {
 	return o == nil || m.Matched > o.Matched || m.Matched == o.Matched && m.Pattern.Size() < o.Pattern.Size()
 }
-
-// Covers reports whether the match takes the node.
-func (m *Match) Covers(id graph.NodeID) bool { return slices.Contains(m.Nodes, id) }
