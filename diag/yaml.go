@@ -348,6 +348,16 @@ func (n *Node) Int() (int64, *Issue) {
 	return 0, n.Errorf("yaml/type", "expected a whole number, found %s", n.describe())
 }
 
+// Float returns a finite number; anything else is an issue.
+func (n *Node) Float() (float64, *Issue) {
+	if n.Kind == Scalar && (n.yamlly == "!!int" || n.yamlly == "!!float") {
+		if v, err := strconv.ParseFloat(n.Text, 64); err == nil && !math.IsInf(v, 0) && !math.IsNaN(v) {
+			return v, nil
+		}
+	}
+	return 0, n.Errorf("yaml/type", "expected a number, found %s", n.describe())
+}
+
 // Bool returns true or false; anything else is an issue.
 func (n *Node) Bool() (bool, *Issue) {
 	if n.Kind == Scalar && n.yamlly == "!!bool" && (n.Text == "true" || n.Text == "false") {

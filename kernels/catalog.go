@@ -14,7 +14,7 @@ import (
 	"zmlx-rewrite/graph"
 )
 
-//go:embed *.yaml
+//go:embed *.yaml *.metal
 var embedded embed.FS
 
 // Catalog is a set of kernels by name.
@@ -63,6 +63,7 @@ func (c *Catalog) read(fsys fs.FS, prefix string) diag.List {
 		if want := strings.TrimSuffix(name, ".yaml"); s.Name != want {
 			issues.Add(diag.Errorf("kernel/name", diag.Pos{File: file}, "kernel %s must be in a file of its own name", s.Name))
 		}
+		issues.Add(s.attach(fsys, prefix)...)
 		c.specs[s.Name] = s
 	}
 	return issues

@@ -27,10 +27,25 @@ type Spec struct {
 	Results  []string
 	Numerics Numerics
 	Domain   []Condition
+	Launch   *Launch // nil if there is no source
+	Trials   *Trials // how cases for checking are made
+	Code     *Source // nil if there is none: the kernel runs as its reference
+	// ContentHash covers all that a compiled kernel depends on: spec, source and the
+	// shared headers that it includes. Certificates and compiled libraries carry it.
+	ContentHash string
 
+	types     []TypeName
+	ints      []string
+	floats    []string
 	reference []graph.Define
 	op        *graph.Op
 	inferred  sync.Map // signature of a call -> []graph.Type
+}
+
+// TypeName is an entry of the spec's types: a name for one element type in a call.
+type TypeName struct {
+	Name   string
+	DTypes []graph.DType
 }
 
 // Input is an operand: the element types it may have and its shape over named
@@ -119,7 +134,7 @@ type specParser struct {
 }
 
 func (p *specParser) file(root *diag.Node) {
-	p.issues.Add(root.Known("kernel/unknown-key", "zmlx", "kernel", "doc", "types", "inputs", "attrs", "reference", "results", "numerics", "domain")...)
+	p.issues.Add(root.Known("kernel/unknown-key", "zmlx", "kernel", "doc", "types", "inputs", "attrs", "reference", "results", "numerics", "domain", "launch", "check")...)
 	if root.Kind != diag.Map {
 		return
 	}
@@ -161,6 +176,7 @@ func (p *specParser) file(root *diag.Node) {
 					p.issues.Add(item.Errorf("kernel/dtype", "%q is not an element type", item.Text))
 				}
 			}
+			s.types = append(s.types, TypeName{k.Text, p.types[k.Text]})
 		}
 	}
 	if n := need("inputs", diag.Map); n != nil {
@@ -173,6 +189,9 @@ func (p *specParser) file(root *diag.Node) {
 			p.attr(k, n.Vals[i])
 		}
 	}
+	s.nameValues()
+	p.launch(root.Get("launch"))
+	p.check(root.Get("check"))
 	if n := need("reference", diag.Map); n != nil {
 		s.reference, _ = ParseDefines(n, &p.issues)
 	}

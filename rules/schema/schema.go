@@ -130,6 +130,7 @@ func Profile() *jsonschema.Schema {
 // Kernel describes kernels/*.yaml.
 func Kernel() *jsonschema.Schema {
 	value := &jsonschema.Schema{Types: []string{"string", "number", "boolean"}}
+	expression := &jsonschema.Schema{Types: []string{"string", "integer"}, Description: "an integer expression"}
 	s := object("what a kernel computes, and for which operands", []string{"zmlx", "kernel", "doc", "inputs", "reference", "results", "numerics"}, map[string]*jsonschema.Schema{
 		"zmlx": version(), "kernel": named("the file's own name"), "doc": text("one sentence"),
 		"types":  mapping("names for sets of element types", list("", text("an element type"))),
@@ -140,6 +141,14 @@ func Kernel() *jsonschema.Schema {
 		"results":   list("lines of the reference", named("")),
 		"numerics":  numerics(),
 		"domain":    mapping("further conditions on the operands", text("a condition")),
+		"launch": object("threads to start: expressions over dimensions, rows and attributes", []string{"grid", "threadgroup"}, map[string]*jsonschema.Schema{
+			"grid": list("in all", expression), "threadgroup": list("in a group", expression)}),
+		"check": object("how cases for checking are made", nil, map[string]*jsonschema.Schema{
+			"dims":   mapping("lengths to try", list("", &jsonschema.Schema{Type: "integer"})),
+			"derive": mapping("dimensions that follow from others", expression),
+			"inputs": mapping("what an input holds", text("values, packed, scales, weights, scores, index(n), below(n)")),
+			"attrs":  mapping("values to try of an attribute without a list", list("", &jsonschema.Schema{Type: "number"})),
+		}),
 	})
 	s.Schema = draft
 	return s

@@ -1,0 +1,188 @@
+package kernels
+
+import (
+	"fmt"
+	"slices"
+
+	"zmlx-rewrite/diag"
+	"zmlx-rewrite/graph/syntax"
+)
+
+// Trials say how cases for checking a kernel are made (package kernelcheck): the
+// lengths that dimensions take, those that follow from others, and what inputs
+// hold where their element type does not say enough.
+type Trials struct {
+	Dims   []CheckDim
+	Derive []CheckDerived
+	Inputs []CheckInput
+	Attrs  []CheckAttr
+}
+
+// CheckDim is a dimension, or rows, with the lengths that are tried.
+type CheckDim struct {
+	Name   string
+	Values []int64
+}
+
+// CheckDerived is a dimension that follows from others.
+type CheckDerived struct {
+	Name string
+	Expr syntax.Expr
+}
+
+// CheckInput names the generator of an input: "index(e)", "packed", "scales".
+type CheckInput struct {
+	Name string
+	Expr syntax.Expr
+}
+
+// CheckAttr is an attribute without a list of allowed values, with those that are tried.
+type CheckAttr struct {
+	Name   string
+	Values []float64
+}
+
+// Generators are what `inputs:` of `check:` may name, with the number of arguments.
+var Generators = map[string]int{
+	"values":  0, // floats in every style: the default of float inputs
+	"packed":  0, // any bits: the default of unsigned integers
+	"scales":  0, // of quantized weights: of the size that real ones have
+	"index":   1, // whole numbers in [0, n)
+	"below":   1, // positions in [0, n], such as the offset of a rope
+	"weights": 0, // of a norm: around 1
+	"scores":  0, // of experts: in (0, 1), summing to about 1
+}
+
+func (p *specParser) check(n *diag.Node) {
+	if n == nil {
+		return
+	}
+	p.issues.Add(n.Known("kernel/unknown-key", "dims", "derive", "inputs", "attrs")...)
+	if n.Kind != diag.Map {
+		return
+	}
+	s := p.spec
+	c := &Trials{}
+	each := func(key string, f func(k, v *diag.Node)) {
+		m := n.Get(key)
+		if m == nil {
+			return
+		}
+		if m.Kind != diag.Map {
+			p.issues.Add(m.Errorf("yaml/type", "%s must be a mapping, found a %s", key, m.Kind))
+			return
+		}
+		for i, k := range m.Keys {
+			f(k, m.Vals[i])
+		}
+	}
+	isDim := func(name string) bool {
+		return s.isInt(name) && !slices.ContainsFunc(s.Attrs, func(a Attr) bool { return a.Name == name })
+	}
+	each("dims", func(k, v *diag.Node) {
+		d := CheckDim{Name: k.Text}
+		if !isDim(k.Text) {
+			p.issues.Add(k.Errorf("kernel/check", "%s is not a dimension of the inputs", k.Text))
+		}
+		if v.Kind != diag.Seq || len(v.Items) == 0 {
+			p.issues.Add(v.Errorf("yaml/type", "expected a list of lengths"))
+			return
+		}
+		for _, item := range v.Items {
+			x, issue := item.Int()
+			if issue == nil && x < 0 {
+				issue = item.Errorf("kernel/check", "a length of %d", x)
+			}
+			p.issues.Add(issue)
+			d.Values = append(d.Values, x)
+		}
+		c.Dims = append(c.Dims, d)
+	})
+	each("derive", func(k, v *diag.Node) {
+		if !isDim(k.Text) {
+			p.issues.Add(k.Errorf("kernel/check", "%s is not a dimension of the inputs", k.Text))
+		}
+		e, issue := ParseExpr(v)
+		if issue == nil {
+			if err := checkInt(e, s.isInt); err != nil {
+				issue = SyntaxIssue(v, err)
+			}
+		}
+		p.issues.Add(issue)
+		c.Derive = append(c.Derive, CheckDerived{k.Text, e})
+	})
+	each("inputs", func(k, v *diag.Node) {
+		if !slices.ContainsFunc(s.Inputs, func(x Input) bool { return x.Name == k.Text }) {
+			p.issues.Add(k.Errorf("kernel/check", "%s is not an input", k.Text))
+		}
+		e, issue := ParseExpr(v)
+		if issue == nil {
+			issue = p.generator(v, e)
+		}
+		p.issues.Add(issue)
+		c.Inputs = append(c.Inputs, CheckInput{k.Text, e})
+	})
+	each("attrs", func(k, v *diag.Node) {
+		if !slices.ContainsFunc(s.Attrs, func(a Attr) bool { return a.Name == k.Text }) {
+			p.issues.Add(k.Errorf("kernel/check", "%s is not an attribute", k.Text))
+		}
+		a := CheckAttr{Name: k.Text}
+		for _, item := range v.Items {
+			x, issue := item.Float()
+			p.issues.Add(issue)
+			a.Values = append(a.Values, x)
+		}
+		if len(a.Values) == 0 {
+			p.issues.Add(v.Errorf("yaml/type", "expected a list of numbers"))
+		}
+		c.Attrs = append(c.Attrs, a)
+	})
+	s.Trials = c
+}
+
+// generator checks the name and the arguments of a generator.
+func (p *specParser) generator(n *diag.Node, e syntax.Expr) *diag.Issue {
+	name, args := "", []syntax.Arg(nil)
+	switch x := e.(type) {
+	case *syntax.Name:
+		name = x.Name
+	case *syntax.Call:
+		name, args = x.Fun, x.Args
+	}
+	want, ok := Generators[name]
+	if !ok || len(args) != want {
+		return n.Errorf("kernel/check", "%s is no generator", e).WithHint("generators: values, packed, scales, weights, scores, index(n), below(n)")
+	}
+	for _, a := range args {
+		if err := checkInt(a.Value, p.spec.isInt); err != nil {
+			return SyntaxIssue(n, err)
+		}
+	}
+	return nil
+}
+
+// Derived fills in the dimensions that follow from others; ints has those that do not.
+func (s *Spec) Derived(ints []int64) error {
+	if s.Trials == nil {
+		return nil
+	}
+	for _, d := range s.Trials.Derive {
+		v, err := s.EvalInt(d.Expr, ints)
+		if err != nil {
+			return fmt.Errorf("%s: %w", d.Name, err)
+		}
+		ints[slices.Index(s.ints, d.Name)] = v
+	}
+	return nil
+}
+
+// EvalInt evaluates an integer expression over the integers of a call.
+func (s *Spec) EvalInt(e syntax.Expr, ints []int64) (int64, error) {
+	return evalInt(e, func(name string) (int64, bool) {
+		i := slices.Index(s.ints, name)
+		if i < 0 {
+			return 0, false
+		}
+		return ints[i], true
+	})
+}
