@@ -181,21 +181,32 @@ func (s *scope) fits(op string, length int, shape []int, t graph.DType) bool {
 	return true
 }
 
-// bytes evaluates a and copies it out: little-endian elements, row by row.
+// bytes evaluates a and copies it out: little-endian elements, row by row. What was
+// dispatched after a goes on meanwhile: an operation on a would come behind it, in
+// the stream's order, so there is one only if a is not laid out row by row.
 func (s *scope) bytes(a array) []byte {
-	c := s.contiguous(a)
 	if s.err != nil {
 		return nil
 	}
-	if err := eval(c); err != nil {
-		s.err = err
+	var rows C.bool
+	if C.zr_ready(a.c, &rows) != 0 {
+		s.failed("bytes")
 		return nil
 	}
-	out := make([]byte, c.nbytes())
+	if !rows {
+		if a = s.contiguous(a); s.err != nil {
+			return nil
+		}
+		if err := eval(a); err != nil {
+			s.err = err
+			return nil
+		}
+	}
+	out := make([]byte, a.nbytes())
 	if len(out) == 0 {
 		return out
 	}
-	p := C.mlx_array_data_uint8(c.c) // the pointer is the same for every type
+	p := C.mlx_array_data_uint8(a.c) // the pointer is the same for every type
 	if p == nil {
 		s.failed("bytes")
 		return nil

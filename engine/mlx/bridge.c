@@ -96,6 +96,13 @@ int zr_eval(const mlx_array *a, size_t n, bool wait) {
   return rc;
 }
 
+// Computes a, or waits for it alone if it is under way: not for what was dispatched
+// after it, as mlx_eval does. *rows: is it laid out row by row?
+int zr_ready(mlx_array a, bool *rows) {
+  if (zr_guard()) return 1;
+  return mlx_array_eval(a) || _mlx_array_is_row_contiguous(rows, a);
+}
+
 extern void zrAdoptedFree(uintptr_t handle); // array.go
 
 static void adopted_free(void *payload) { zrAdoptedFree((uintptr_t)payload); }

@@ -24,6 +24,7 @@ mlx_array zr_checked(int rc, mlx_array r);
 int zr_list(int rc, mlx_vector_array v, mlx_array *out, size_t n);
 void zr_release(const mlx_array *a, size_t n);
 int zr_eval(const mlx_array *a, size_t n, bool wait);
+int zr_ready(mlx_array a, bool *rows);
 mlx_array zr_adopt(void *data, const int *shape, int dim, mlx_dtype t, uintptr_t handle);
 
 #define ONE(call)               \

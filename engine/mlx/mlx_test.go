@@ -110,21 +110,36 @@ func TestBytesThereAndBack(t *testing.T) {
 	})
 }
 
-// A transposed or sliced array is copied out in the order of its own rows.
+// A transposed, sliced or spread array is copied out in the order of its own rows.
 func TestBytesOfAView(t *testing.T) {
 	onCPU(t, func(s *scope) error {
 		a := s.reshape(s.arange(0, 6, 1, graph.Int32), []int{2, 3})
-		v := s.slice(s.transpose(a, nil), []int{1, 0}, []int{3, 2}, nil)
-		got := s.bytes(v)
-		if s.err != nil {
-			return s.err
-		}
-		want := []byte{1, 0, 0, 0, 4, 0, 0, 0, 2, 0, 0, 0, 5, 0, 0, 0}
-		if !slices.Equal(got, want) {
-			return fmt.Errorf("got % x", got)
-		}
-		if st := v.strides(); !slices.Equal(st, []int{1, 3}) {
-			return fmt.Errorf("strides %v", st)
+		for _, test := range []struct {
+			name          string
+			view          array
+			strides, want []int
+		}{
+			{"transposed and sliced", s.slice(s.transpose(a, nil), []int{1, 0}, []int{3, 2}, nil), []int{1, 3}, []int{1, 4, 2, 5}},
+			{"last row", s.slice(a, []int{1, 0}, []int{2, 3}, nil), nil, []int{3, 4, 5}},
+			{"last column", s.slice(a, []int{0, 2}, []int{2, 3}, nil), nil, []int{2, 5}},
+			{"backwards", s.slice(a, []int{1, 2}, []int{-3, -4}, []int{-1, -1}), nil, []int{5, 4, 3, 2, 1, 0}},
+			{"spread", s.broadcastTo(s.slice(a, []int{1, 1}, []int{2, 2}, nil), []int{2, 2}), nil, []int{4, 4, 4, 4}},
+			{"axes of length 1 moved", s.transpose(s.reshape(a, []int{1, 6, 1}), []int{2, 0, 1}), nil, []int{0, 1, 2, 3, 4, 5}},
+		} {
+			var want []byte
+			for _, v := range test.want {
+				want = graph.AppendElem(want, graph.Int32, float64(v))
+			}
+			got := s.bytes(test.view)
+			if s.err != nil {
+				return fmt.Errorf("%s: %w", test.name, s.err)
+			}
+			if !slices.Equal(got, want) {
+				return fmt.Errorf("%s: got % x", test.name, got)
+			}
+			if st := test.view.strides(); test.strides != nil && !slices.Equal(st, test.strides) {
+				return fmt.Errorf("%s: strides %v", test.name, st)
+			}
 		}
 		return nil
 	})

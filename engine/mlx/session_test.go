@@ -5,10 +5,12 @@ package mlx
 import (
 	"bytes"
 	"context"
+	"errors"
 	"math"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"zmlx-rewrite/engine"
 	"zmlx-rewrite/graph"
@@ -220,6 +222,59 @@ func TestManyGoroutines(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// Reading waits for the tensor that is read, not for what was dispatched after it:
+// decoding reads each token while the next step is computed.
+func TestReadDoesNotDrain(t *testing.T) {
+	e := newEngine(t)
+	const n = 512
+	typ := graph.T(graph.Float32, graph.N(n), graph.N(n))
+	g := graph.New()
+	x := g.Input("x", typ)
+	out := x
+	for range 8 {
+		list, err := g.Add(graph.LookupOp("matmul"), "", []graph.ValueID{out, x})
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = list[0]
+	}
+	g.Output("out", out)
+	short, in := build(t, "add", []*graph.Literal{elems(graph.Float32, []int{1}, 1), elems(graph.Float32, []int{1}, 2)})
+	zeros := literal(t, e, &graph.Literal{DType: graph.Float32, Shape: []int{n, n}, Data: make([]byte, 4*n*n)})
+	defer zeros.Release()
+	ctx := context.Background()
+	var early, late time.Duration
+	for range 5 { // a machine that stops us at the wrong moment does not do so each time
+		first, err := engine.Run(ctx, e, short, nil, map[string]engine.Tensor{"a": literal(t, e, in["a"]), "b": literal(t, e, in["b"])}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		then, err := engine.Run(ctx, e, g, nil, map[string]engine.Tensor{"x": zeros}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(e.AsyncEval(first["out"]), e.AsyncEval(then["out"])); err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		got, err := first["out"].Read()
+		early = time.Since(start)
+		if err != nil || !bytes.Equal(got, elems(graph.Float32, nil, 3).Data) {
+			t.Fatalf("%v, %v", got, err)
+		}
+		if err := e.Eval(ctx, then["out"]); err != nil {
+			t.Fatal(err)
+		}
+		late = time.Since(start)
+		first["out"].Release()
+		then["out"].Release()
+		if early < late/2 {
+			return
+		}
+	}
+	t.Errorf("read after %v, all computed after %v", early, late)
 }
 
 // A load that fails, or is cancelled, leaves nothing behind and breaks nothing.
