@@ -1,8 +1,5 @@
 // Fibers: the threads of a threadgroup take turns on one operating-system thread.
 //
-// A switch is an ordinary call that saves the registers a call must keep and
-// returns on another stack. Lanes of a simdgroup wait at one place of the program,
-// so the processor's stack of return addresses predicts even the returns after it.
 // Fibers never move to another operating-system thread.
 #pragma once
 
@@ -21,16 +18,39 @@ namespace zmlx {
 #if defined(__x86_64__) || defined(__aarch64__)
 
 struct fiber {
-  void *sp; // where the registers are saved
+  void *sp; // where its registers are saved
 };
 
-// The symbol is local to its object file, so every source may include this header.
-extern "C" __attribute__((visibility("hidden"))) void zmlx_fiber_switch(void **from, void *to) __asm__("zmlx_fiber_switch");
+// A fiber that gives way, and the one that goes on.
+struct turn {
+  void **from; // where to save the stack pointer
+  void *to;
+};
+
+// zmlx_fiber_switch saves the registers that a call must keep, and returns on the
+// other stack. zmlx_fiber_stop is the call with which a fiber stops at an op: it asks
+// zmlx_fiber_next, in C++, who goes on, and switches.
+//
+// The symbols are local to the object file, so every source may include this header.
+extern "C" {
+__attribute__((visibility("hidden"))) void zmlx_fiber_switch(void **from, void *to) __asm__("zmlx_fiber_switch");
+__attribute__((visibility("hidden"))) void zmlx_fiber_stop(const void *op, const char *file, int line) __asm__("zmlx_fiber_stop");
+__attribute__((visibility("hidden"))) turn zmlx_fiber_next(const void *op, const char *file, int line) __asm__("zmlx_fiber_next");
+}
 
 #if defined(__x86_64__)
+// The jump at the end is a return. A processor predicts returns by the calls before
+// them, and here it would be wrong each time, as the fiber that called has
+// just gone on to its next op; an indirect jump it predicts by experience.
 __asm__(R"(
     .text
     .p2align 4
+zmlx_fiber_stop:
+    subq $8, %rsp
+    call zmlx_fiber_next
+    addq $8, %rsp
+    movq %rax, %rdi
+    movq %rdx, %rsi
 zmlx_fiber_switch:
     pushq %rbp
     pushq %rbx
@@ -46,12 +66,18 @@ zmlx_fiber_switch:
     popq %r12
     popq %rbx
     popq %rbp
-    retq
+    popq %rcx
+    jmp *%rcx
 )");
 #else
 __asm__(R"(
     .text
     .p2align 4
+zmlx_fiber_stop:
+    stp x29, x30, [sp, #-16]!
+    mov x29, sp
+    bl zmlx_fiber_next
+    ldp x29, x30, [sp], #16
 zmlx_fiber_switch:
     sub sp, sp, #160
     stp x19, x20, [sp, #0]
@@ -83,6 +109,7 @@ zmlx_fiber_switch:
 #endif
 
 inline void fiber_switch(fiber &from, fiber &to) { zmlx_fiber_switch(&from.sp, to.sp); }
+inline turn take_turns(fiber &from, fiber &to) { return {&from.sp, to.sp}; }
 
 // fiber_start makes the first switch to f call entry, on the stack that ends at top.
 inline void fiber_start(fiber &f, char *, char *top, void (*entry)()) {
@@ -104,7 +131,17 @@ inline void fiber_start(fiber &f, char *, char *top, void (*entry)()) {
 struct fiber {
   ucontext_t context;
 };
+struct turn {
+  fiber *from, *to;
+};
+turn zmlx_fiber_next(const void *op, const char *file, int line);
+
+inline turn take_turns(fiber &from, fiber &to) { return {&from, &to}; }
 inline void fiber_switch(fiber &from, fiber &to) { swapcontext(&from.context, &to.context); }
+inline void zmlx_fiber_stop(const void *op, const char *file, int line) {
+  const turn t = zmlx_fiber_next(op, file, line);
+  fiber_switch(*t.from, *t.to);
+}
 inline void fiber_start(fiber &f, char *low, char *top, void (*entry)()) {
   getcontext(&f.context);
   f.context.uc_stack.ss_sp = low;

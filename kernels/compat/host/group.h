@@ -51,8 +51,9 @@ class group {
   // running returns the group whose thread calls it.
   static group &running() { return *current; }
 
-  // arrive stops the thread that runs until the others have come as well.
-  void arrive(const op &o, site s);
+  // stopped notes that the running thread has come to an op, or (null) has returned,
+  // and says which thread runs next.
+  turn stopped(const op *o, site s);
 
   // slots are where the lanes of a simdgroup put their operands. There are two sets,
   // used in turn, since the first lanes are at the next op before the last
@@ -92,7 +93,6 @@ class group {
   };
 
   static void live();
-  void pass();
   uint simdgroup_stopped();
   uint group_stopped();
   uint failed() {
@@ -173,24 +173,27 @@ inline void group::live() {
     group &g = running();
     invocation v = g.call_;
     const uint i = g.thread_, nx = v.threads_per_threadgroup.x, ny = v.threads_per_threadgroup.y;
-    g.geometry_.place(v, i % nx, i / nx % ny, i / nx / ny);
+    if (nx == g.threads_) { // divisions are slow
+      g.geometry_.place(v, i, 0, 0);
+    } else {
+      g.geometry_.place(v, i % nx, i / nx % ny, i / nx / ny);
+    }
     g.body_(v);
-    g.at_[i] = {nullptr, {}};
-    g.pass();
+    zmlx_fiber_stop(nullptr, nullptr, 0);
   }
 }
 
-__attribute__((noinline)) inline void group::arrive(const op &o, site s) {
-  at_[thread_] = {&o, s};
-  pass();
-}
+// arrive stops the thread that runs until the others have come as well. It is inlined
+// up to the call in assembly, so that the op returns to where it was called in one
+// jump.
+__attribute__((always_inline)) inline void arrive(const op &o, site s) { zmlx_fiber_stop(&o, s.file, s.line); }
 
-// pass lets the next thread run.
-inline void group::pass() {
+inline turn group::stopped(const op *o, site s) {
   const uint from = thread_;
+  at_[from] = {o, s};
   turns_++;
   thread_ = turns_ % simd_width ? order_[turns_] : simdgroup_stopped();
-  fiber_switch(fibers_[from], fibers_[thread_]);
+  return take_turns(fibers_[from], fibers_[thread_]);
 }
 
 // simdgroup_stopped is called when the last lane of a simdgroup has stopped. Like
@@ -303,6 +306,13 @@ inline void group::access(const array &a, int64_t i, bool writes) {
 }
 #endif
 
+#if defined(__x86_64__) || defined(__aarch64__)
+extern "C" __attribute__((used))
+#endif
+inline turn zmlx_fiber_next(const void *o, const char *file, int line) {
+  return group::running().stopped(static_cast<const op *>(o), {file, line});
+}
+
 // The simd ops and barriers of MSL.
 
 template <typename T> struct reduction {
@@ -327,22 +337,22 @@ template <typename T> struct reduction {
   static constexpr op max{"simd_max", false, false, halve<higher>};
 };
 
-template <typename T> inline T reduce(const op &o, T v, site s) {
+template <typename T> __attribute__((always_inline)) inline T reduce(const op &o, T v, site s) {
   group &g = group::running();
   T *slots = g.slots<T>();
   slots[g.lane()] = v;
-  g.arrive(o, s);
+  arrive(o, s);
   return slots[0];
 }
 
 // exchange reads the value of another lane. A lane that does not exist gives the
 // lane's own value, as on the GPUs.
-template <typename T> inline T exchange(const op &o, T v, uint from, site s) {
+template <typename T> __attribute__((always_inline)) inline T exchange(const op &o, T v, uint from, site s) {
   group &g = group::running();
   T *slots = g.slots<T>();
   const uint lane = g.lane();
   slots[lane] = v;
-  g.arrive(o, s);
+  arrive(o, s);
   return slots[from < simd_width ? from : lane];
 }
 
@@ -356,40 +366,42 @@ struct exchanges {
 
 } // namespace zmlx
 
+#define ZMLX_OP __attribute__((always_inline)) inline
+
 enum class mem_flags { mem_none = 0, mem_device = 1, mem_threadgroup = 2 };
 
-inline void threadgroup_barrier(mem_flags f, zmlx::site s = {}) {
+ZMLX_OP void threadgroup_barrier(mem_flags f, zmlx::site s = {}) {
   static constexpr zmlx::op plain{"threadgroup_barrier", true, false, nullptr}, orders{"threadgroup_barrier", true, true, nullptr};
-  zmlx::group::running().arrive(f == mem_flags::mem_threadgroup ? orders : plain, s);
+  zmlx::arrive(f == mem_flags::mem_threadgroup ? orders : plain, s);
 }
 
-inline void simdgroup_barrier(mem_flags f, zmlx::site s = {}) {
+ZMLX_OP void simdgroup_barrier(mem_flags f, zmlx::site s = {}) {
   static constexpr zmlx::op plain{"simdgroup_barrier", false, false, nullptr}, orders{"simdgroup_barrier", false, true, nullptr};
-  zmlx::group::running().arrive(f == mem_flags::mem_threadgroup ? orders : plain, s);
+  zmlx::arrive(f == mem_flags::mem_threadgroup ? orders : plain, s);
 }
 
-inline float simd_sum(float v, zmlx::site s = {}) { return zmlx::reduce(zmlx::reduction<float>::sum, v, s); }
-inline int simd_sum(int v, zmlx::site s = {}) { return zmlx::reduce(zmlx::reduction<int>::sum, v, s); }
-inline uint simd_sum(uint v, zmlx::site s = {}) { return zmlx::reduce(zmlx::reduction<uint>::sum, v, s); }
-inline float simd_min(float v, zmlx::site s = {}) { return zmlx::reduce(zmlx::reduction<float>::min, v, s); }
-inline int simd_min(int v, zmlx::site s = {}) { return zmlx::reduce(zmlx::reduction<int>::min, v, s); }
-inline uint simd_min(uint v, zmlx::site s = {}) { return zmlx::reduce(zmlx::reduction<uint>::min, v, s); }
-inline float simd_max(float v, zmlx::site s = {}) { return zmlx::reduce(zmlx::reduction<float>::max, v, s); }
-inline int simd_max(int v, zmlx::site s = {}) { return zmlx::reduce(zmlx::reduction<int>::max, v, s); }
-inline uint simd_max(uint v, zmlx::site s = {}) { return zmlx::reduce(zmlx::reduction<uint>::max, v, s); }
+ZMLX_OP float simd_sum(float v, zmlx::site s = {}) { return zmlx::reduce(zmlx::reduction<float>::sum, v, s); }
+ZMLX_OP int simd_sum(int v, zmlx::site s = {}) { return zmlx::reduce(zmlx::reduction<int>::sum, v, s); }
+ZMLX_OP uint simd_sum(uint v, zmlx::site s = {}) { return zmlx::reduce(zmlx::reduction<uint>::sum, v, s); }
+ZMLX_OP float simd_min(float v, zmlx::site s = {}) { return zmlx::reduce(zmlx::reduction<float>::min, v, s); }
+ZMLX_OP int simd_min(int v, zmlx::site s = {}) { return zmlx::reduce(zmlx::reduction<int>::min, v, s); }
+ZMLX_OP uint simd_min(uint v, zmlx::site s = {}) { return zmlx::reduce(zmlx::reduction<uint>::min, v, s); }
+ZMLX_OP float simd_max(float v, zmlx::site s = {}) { return zmlx::reduce(zmlx::reduction<float>::max, v, s); }
+ZMLX_OP int simd_max(int v, zmlx::site s = {}) { return zmlx::reduce(zmlx::reduction<int>::max, v, s); }
+ZMLX_OP uint simd_max(uint v, zmlx::site s = {}) { return zmlx::reduce(zmlx::reduction<uint>::max, v, s); }
 
-template <typename T> inline T simd_shuffle(T v, uint lane, zmlx::site s = {}) {
+template <typename T> ZMLX_OP T simd_shuffle(T v, uint lane, zmlx::site s = {}) {
   return zmlx::exchange(zmlx::exchanges::any, v, lane, s);
 }
-template <typename T> inline T simd_broadcast(T v, uint lane, zmlx::site s = {}) {
+template <typename T> ZMLX_OP T simd_broadcast(T v, uint lane, zmlx::site s = {}) {
   return zmlx::exchange(zmlx::exchanges::one, v, lane, s);
 }
-template <typename T> inline T simd_shuffle_xor(T v, uint mask, zmlx::site s = {}) {
+template <typename T> ZMLX_OP T simd_shuffle_xor(T v, uint mask, zmlx::site s = {}) {
   return zmlx::exchange(zmlx::exchanges::flip, v, zmlx::group::running().lane() ^ mask, s);
 }
-template <typename T> inline T simd_shuffle_down(T v, uint delta, zmlx::site s = {}) {
+template <typename T> ZMLX_OP T simd_shuffle_down(T v, uint delta, zmlx::site s = {}) {
   return zmlx::exchange(zmlx::exchanges::down, v, zmlx::group::running().lane() + delta, s);
 }
-template <typename T> inline T simd_shuffle_up(T v, uint delta, zmlx::site s = {}) {
+template <typename T> ZMLX_OP T simd_shuffle_up(T v, uint delta, zmlx::site s = {}) {
   return zmlx::exchange(zmlx::exchanges::up, v, zmlx::group::running().lane() - delta, s);
 }
