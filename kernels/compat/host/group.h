@@ -158,6 +158,7 @@ inline bool group::run(uint64_t number) {
   thread_ = order_[0];
 #if ZMLX_CHECKED
   races_.begin();
+  memset(memory_, 0xff, shared_); // NaN
 #endif
   current = this;
   fiber_switch(fibers_[outside], fibers_[thread_]);

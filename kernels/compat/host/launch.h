@@ -7,6 +7,10 @@
 #include "group.h"
 #include "pool.h"
 
+#if ZMLX_CHECKED
+#include "race.h"
+#endif
+
 namespace zmlx {
 
 // The work that is worth waking other threads for, which costs some microseconds.
@@ -42,6 +46,10 @@ inline bool geometry_of(const zmlx_call &c, const char *name, geometry &g) {
     group[i] = static_cast<uint>(std::max<int64_t>(1, std::min(c.grid[i], c.group[i])));
     groups[i] = (grid[i] + group[i] - 1) / group[i];
   }
+#if ZMLX_CHECKED
+  if (options().round_up)
+    for (int i = 0; i < 3; i++) grid[i] = groups[i] * group[i];
+#endif
   g = {{grid[0], grid[1], grid[2]}, {group[0], group[1], group[2]}, {groups[0], groups[1], groups[2]}};
   return true;
 }
@@ -99,6 +107,8 @@ template <auto Body> inline void work_alone(void *p) {
 // launch runs a body for all threads of a call. cooperative says that threads of a
 // group work together: simd ops, barriers, threadgroup memory. It returns 0, or 1
 // with zmlx_error() set.
+#if !ZMLX_CHECKED
+
 template <auto Body> inline int launch(const zmlx_call &c, bool cooperative, const char *name) {
   geometry g;
   if (!geometry_of(c, name, g)) return 1;
@@ -113,5 +123,38 @@ template <auto Body> inline int launch(const zmlx_call &c, bool cooperative, con
   last_error() = j.error;
   return 1;
 }
+
+#else // one after the other, in the chosen order
+
+template <auto Body> inline int launch(const zmlx_call &c, bool cooperative, const char *name) {
+  geometry g;
+  if (!geometry_of(c, name, g)) return 1;
+  std::vector<uint64_t> order(g.group_count());
+  options().permute(order.data(), order.size(), order.size());
+  if (order.empty()) return 0;
+  if (cooperative) {
+    static thread_local group mine;
+    bool good = mine.begin(c, g, Body, name);
+    for (size_t i = 0; good && i < order.size(); i++) good = mine.run(order[i]);
+    if (!good) last_error() = mine.error;
+    return good ? 0 : 1;
+  }
+  invocation v;
+  static_cast<zmlx_call &>(v) = c;
+  for (uint64_t i : order) {
+    g.begin(v, i);
+    const uint3 n = v.threads_per_threadgroup;
+    uint16_t threads[max_threads];
+    if (n.x * n.y * n.z > max_threads) return fail("a group of more than 512 threads");
+    options().permute(threads, n.x * n.y * n.z, max_threads);
+    for (uint t = 0; t < n.x * n.y * n.z; t++) {
+      g.place(v, threads[t] % n.x, threads[t] / n.x % n.y, threads[t] / n.x / n.y);
+      Body(v);
+    }
+  }
+  return 0;
+}
+
+#endif
 
 } // namespace zmlx
