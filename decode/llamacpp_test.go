@@ -57,7 +57,7 @@ func TestSmolLM2IsLlamaCpp(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	e, err := mlx.New("cpu")
+	e, err := mlx.New("cpu", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,6 +32,7 @@ import (
 	"context"
 
 	"zmlx-rewrite/graph"
+	"zmlx-rewrite/kernels"
 	"zmlx-rewrite/models/weights"
 )
 
@@ -63,6 +64,14 @@ type Engine interface {
 
 	// Close releases the device and everything the engine made.
 	Close() error
+}
+
+// KernelRunner is an engine that launches kernels, rather than the reference graphs
+// that define them.
+type KernelRunner interface {
+	// RunsKernel reports why the engine cannot launch a kernel, or nil. A program given
+	// to Load may call only kernels that it can.
+	RunsKernel(s *kernels.Spec) error
 }
 
 // Session is a loaded program.

@@ -105,9 +105,10 @@ func (c *Catalog) All() []*Spec {
 	return all
 }
 
-// Expand replaces the kernel calls of a program by their reference graphs. It is
-// how a program with kernels runs on an engine that has none of them.
-func (c *Catalog) Expand(p *graph.Program) (*graph.Program, error) {
+// Expand replaces kernel calls of a program by their reference graphs: all but those
+// of kernels that keep, which may be nil, asks for. It is how a program with kernels
+// runs on an engine that has none of them, or only some.
+func (c *Catalog) Expand(p *graph.Program, keep func(*Spec) bool) (*graph.Program, error) {
 	out := &graph.Program{Name: p.Name, Params: p.Params}
 	for _, cs := range p.Cases {
 		g := cs.Graph.Clone()
@@ -119,6 +120,9 @@ func (c *Catalog) Expand(p *graph.Program) (*graph.Program, error) {
 			s := c.SpecOf(n.Op)
 			if s == nil {
 				return nil, fmt.Errorf("%s: %s is not in the catalogue", n.Scope, n.Op.Name)
+			}
+			if keep != nil && keep(s) {
+				continue
 			}
 			vs, err := s.Expand(g, n.Scope, n.In, n.Attrs)
 			if err != nil {

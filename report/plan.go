@@ -51,7 +51,7 @@ type Rule struct {
 	Matches    int    `json:"matches"`
 	Expected   *int   `json:"expected"`
 	Kernel     string `json:"kernel"`
-	Runs       string `json:"runs"` // "reference" until the kernel has a source for the target
+	Runs       string `json:"runs"` // the target, or "reference" if a kernel has no source for it
 	Numerics   string `json:"numerics"`
 	Off        string `json:"off,omitempty"`
 	Sites      []Site `json:"sites"`
@@ -95,7 +95,12 @@ func NewPlan(res *rewrite.Result, c *rewrite.CaseResult, cfg *rewrite.Config, mo
 func newRule(r *rules.Rule, c *rewrite.CaseResult, cfg *rewrite.Config, expect map[string]int) Rule {
 	out := Rule{Name: r.Name, Source: r.File.Path, Hash: r.Hash, Kernel: strings.Join(r.Kernels, ", "), Numerics: string(r.Numerics), Off: cfg.Off[r.Name], Sites: []Site{}, NearMisses: []Miss{}}
 	if out.Kernel != "" {
-		out.Runs = "reference"
+		out.Runs = cfg.Setting.Target
+		for _, k := range r.Kernels {
+			if s := cfg.Set.Kernels.Spec(k); s != nil && !s.RunsOn(cfg.Setting.Target) {
+				out.Runs = "reference"
+			}
+		}
 	}
 	if n, ok := expect[r.Name]; ok && out.Off == "" {
 		out.Expected = &n

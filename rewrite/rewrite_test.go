@@ -200,7 +200,7 @@ func TestSameResults(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			plain, err := cfg.Set.Kernels.Expand(res.Program)
+			plain, err := cfg.Set.Kernels.Expand(res.Program, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -388,7 +388,7 @@ func checkSound(t testing.TB, set *rules.Set, text string, matches int) (applied
 			t.Logf("%s: wanted %s, got %s", r.Code, want, got)
 		}
 	}
-	plain, err := set.Kernels.Expand(res.Program)
+	plain, err := set.Kernels.Expand(res.Program, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

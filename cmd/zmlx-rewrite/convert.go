@@ -133,7 +133,7 @@ func (a *app) exportProgram(path string, p *graph.Program, catalog *kernels.Cata
 	if err != nil {
 		return err
 	}
-	plain, err := catalog.Expand(p)
+	plain, err := catalog.Expand(p, nil)
 	if err != nil {
 		return err
 	}

@@ -7,12 +7,13 @@ import (
 
 	"zmlx-rewrite/engine"
 	"zmlx-rewrite/engine/mlx"
+	"zmlx-rewrite/kernels"
 )
 
 // engineName is the engine that this binary was built with.
 const engineName = "mlx"
 
-func newEngine() (engine.Engine, error) { return mlx.New("") }
+func newEngine(catalog *kernels.Catalog) (engine.Engine, error) { return mlx.New("", catalog) }
 
 // engineTarget is the target that plans are made for unless --target says otherwise.
 func engineTarget() string {

@@ -106,13 +106,13 @@ func (a *app) generate(ctx context.Context, o *options, t *textOptions, format s
 	emit(stream.Flush())
 	kernels := kernelLaunches(program, res.Calls)
 	if format == "json" {
-		out := generated{res.Prompt, res.Tokens, text, res.Finish, res.PromptTPS(), res.TPS(), kernels, "reference", !plain, prof.Name}
+		out := generated{res.Prompt, res.Tokens, text, res.Finish, res.PromptTPS(), res.TPS(), kernels, r.kernels(), !plain, prof.Name}
 		enc := json.NewEncoder(a.stdout)
 		enc.SetEscapeHTML(false)
 		return enc.Encode(out)
 	}
 	fmt.Fprintln(a.stdout)
 	fmt.Fprintf(a.progress, "prompt: %d tokens, %.1f tokens/s · generation: %d tokens, %.1f tokens/s · %s on %s %s · profile %s%s\n",
-		len(res.Prompt), res.PromptTPS(), len(res.Tokens), res.TPS(), r.engine.Name(), r.engine.Device(), r.engine.Version(), prof.Name, map[bool]string{true: " (not rewritten)", false: ", kernels: reference"}[plain])
+		len(res.Prompt), res.PromptTPS(), len(res.Tokens), res.TPS(), r.engine.Name(), r.engine.Device(), r.engine.Version(), prof.Name, map[bool]string{true: " (not rewritten)", false: ", kernels: " + r.kernels()}[plain])
 	return nil
 }

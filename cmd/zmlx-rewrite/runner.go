@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -70,6 +71,8 @@ type runner struct {
 	catalog *kernels.Catalog
 	tok     *tokenizer.Tokenizer
 	eos     []int
+	warn    io.Writer
+	ran     map[string]string // kernel -> where it runs: the device, or "reference"
 }
 
 // runner opens the engine and the model's text side. Close it when done.
@@ -81,11 +84,11 @@ func (a *app) runner(s *subject, catalog *kernels.Catalog) (*runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, err := newEngine()
+	e, err := newEngine(catalog)
 	if err != nil {
 		return nil, lacks("%v", err)
 	}
-	return &runner{engine: e, model: s.model, catalog: catalog, tok: tok, eos: s.model.Stops(tok)}, nil
+	return &runner{engine: e, model: s.model, catalog: catalog, tok: tok, eos: s.model.Stops(tok), warn: a.progress, ran: map[string]string{}}, nil
 }
 
 func (r *runner) close() { r.engine.Close() }
@@ -101,9 +104,10 @@ func (r *runner) derive(programs ...*graph.Program) error {
 	return nil
 }
 
-// generator loads a program; the kernels in it run as their reference graphs.
+// generator loads a program. Kernels that the engine cannot launch run as their
+// reference graphs; that it should have been able to is said once.
 func (r *runner) generator(ctx context.Context, p *graph.Program) (*decode.Generator, func(), error) {
-	plain, err := r.catalog.Expand(p)
+	plain, err := r.catalog.Expand(p, r.launches)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -117,6 +121,47 @@ func (r *runner) generator(ctx context.Context, p *graph.Program) (*decode.Gener
 		return nil, nil, err
 	}
 	return g, func() { g.Close(); s.Close() }, nil
+}
+
+// launches reports whether the engine launches a kernel.
+func (r *runner) launches(s *kernels.Spec) bool {
+	if where, known := r.ran[s.Name]; known {
+		return where != asReference
+	}
+	r.ran[s.Name] = asReference
+	e, ok := r.engine.(engine.KernelRunner)
+	if !ok {
+		return false
+	}
+	if err := e.RunsKernel(s); err != nil {
+		fmt.Fprintf(r.warn, "warning: %v; its reference graph runs instead\n", err)
+		return false
+	}
+	r.ran[s.Name] = r.engine.Device()
+	return true
+}
+
+// asReference is where a kernel runs that the engine does not launch.
+const asReference = "reference"
+
+// kernels says where the kernels of the loaded programs run: "cpu", "reference", or both.
+func (r *runner) kernels() string {
+	var graphs []string
+	for name, where := range r.ran {
+		if where == asReference {
+			graphs = append(graphs, name)
+		}
+	}
+	slices.Sort(graphs)
+	switch {
+	case len(r.ran) == 0:
+		return "none"
+	case len(graphs) == len(r.ran):
+		return asReference
+	case len(graphs) == 0:
+		return r.engine.Device()
+	}
+	return fmt.Sprintf("%s, as reference: %s", r.engine.Device(), strings.Join(graphs, ", "))
 }
 
 // prompt turns text into tokens, by the model's chat template if it has one.

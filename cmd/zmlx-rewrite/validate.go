@@ -93,7 +93,7 @@ func (a *app) validate(ctx context.Context, o *options, t *textOptions, format s
 	}
 	defer doneAfter()
 	if format == "text" {
-		fmt.Fprintf(a.stdout, "%s · profile %s · %s on %s %s · kernels: reference\n", s.name, prof.Name, r.engine.Name(), r.engine.Device(), r.engine.Version())
+		fmt.Fprintf(a.stdout, "%s · profile %s · %s on %s %s · kernels: %s\n", s.name, prof.Name, r.engine.Name(), r.engine.Device(), r.engine.Version(), r.kernels())
 	}
 	differ := 0
 	for _, text := range texts {

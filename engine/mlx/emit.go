@@ -14,6 +14,9 @@ type emitter func(n *node) emit
 // are zero arrays.
 type emit func(f *frame, in []array) array
 
+// emitMany is emit for nodes with several results.
+type emitMany func(f *frame, in []array) []array
+
 // emitters has a function for every op of the op table that is not a leaf.
 var emitters = map[string]emitter{
 	"arange": arangeOf,

@@ -25,16 +25,18 @@ import (
 	"zmlx-rewrite/diag"
 	"zmlx-rewrite/engine"
 	"zmlx-rewrite/graph"
+	"zmlx-rewrite/kernels"
 	"zmlx-rewrite/models/weights"
 )
 
 // New returns an engine on a device of MLX: "cpu", "gpu", or "" for MLX's choice.
 //
-// Programs with kernel calls are refused: expand the calls to their reference
-// graphs first. Indices that a graph computes itself are trusted; those that come
-// from outside as tensors of NewTensor are checked.
-func New(device string) (engine.Engine, error) {
-	e := &mlxEngine{pools: map[*weights.Store]*pool{}, live: map[*tensor]struct{}{}}
+// Kernels are those that the engine may launch; calls of others, and of those that it
+// cannot launch on its device (RunsKernel), are refused: expand them to their
+// reference graphs first. Indices that a graph computes itself are trusted; those
+// that come from outside as tensors of NewTensor are checked.
+func New(device string, catalog *kernels.Catalog) (engine.Engine, error) {
+	e := &mlxEngine{catalog: catalog, pools: map[*weights.Store]*pool{}, live: map[*tensor]struct{}{}}
 	err := do(func() error {
 		// The CPU's stream is for loading, where arrays are filled by the host.
 		// Opening a stream makes its device MLX's default, so the other one is last.
@@ -73,6 +75,7 @@ func kindOf(name string) string {
 type mlxEngine struct {
 	stream, host    stream
 	device, version string
+	catalog         *kernels.Catalog // nil for none
 
 	loading sync.Mutex // one Load at a time, so that each parameter is made once
 	pools   map[*weights.Store]*pool

@@ -20,7 +20,7 @@ func newEngine(t testing.TB) engine.Engine {
 	t.Helper()
 	var before int
 	do(func() error { before = liveArrays(); return nil })
-	e, err := New("cpu")
+	e, err := New("cpu", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,9 +29,10 @@ type plan struct {
 
 // op is a node of the graph.
 type op struct {
-	emit emit
+	emit emit     // nil for kernels
+	many emitMany // of kernels, which may have several results
 	in   []graph.ValueID
-	out  graph.ValueID
+	out  []graph.ValueID
 	node *graph.Node // for messages
 }
 
@@ -172,7 +173,7 @@ func (n *node) spans() (start, stop dims, step []int) {
 
 // newPlan compiles a case. params gives the parameters by name. The plan is to be
 // released even if there is an error.
-func newPlan(s *scope, c *graph.Case, params map[string]*param) (*plan, error) {
+func newPlan(e *mlxEngine, s *scope, c *graph.Case, params map[string]*param) (*plan, error) {
 	g := c.Graph
 	p := &plan{c: c}
 	for _, id := range g.Inputs() {
@@ -197,7 +198,7 @@ func newPlan(s *scope, c *graph.Case, params map[string]*param) (*plan, error) {
 		if n.Op.IsLeaf() {
 			continue
 		}
-		o, err := p.compile(g, n)
+		o, err := p.compile(e, g, n)
 		if err != nil {
 			return p, err
 		}
@@ -220,23 +221,25 @@ func (p *plan) release() {
 	}
 }
 
-func (p *plan) compile(g *graph.Graph, n *graph.Node) (op, error) {
-	e := emitters[n.Op.Name]
-	if e == nil {
-		err := diag.Errorf("engine/op", diag.Pos{}, "the MLX engine has no op %s", n.Op.Name).WithScope(n.Scope)
-		if name, ok := strings.CutPrefix(n.Op.Name, graph.KernelPrefix); ok {
-			err.Message = fmt.Sprintf("the MLX engine does not launch kernel %s", name)
-			err = err.WithHint("run the program with its kernels expanded to their reference graphs")
-		}
-		return op{}, err
-	}
+func (p *plan) compile(e *mlxEngine, g *graph.Graph, n *graph.Node) (op, error) {
 	in := slices.Clone(n.In)
 	for !n.Op.Variadic && len(in) < len(n.Op.Operands) {
 		in = append(in, graph.None)
 	}
 	x := &node{Node: &graph.Node{Op: n.Op, In: in, Out: n.Out, Attrs: n.Attrs, Scope: n.Scope}, plan: p, types: typesOf(g, in)}
 	x.call = &graph.Call{Op: n.Op, In: x.types, Attrs: n.Attrs}
-	return op{e(x), in, n.Out[0], n}, nil
+	o := op{in: in, out: n.Out, node: n}
+	if n.Op.IsKernel() {
+		var err error
+		o.many, err = p.kernelOf(e, g, x)
+		return o, err
+	}
+	make := emitters[n.Op.Name]
+	if make == nil {
+		return op{}, diag.Errorf("engine/op", diag.Pos{}, "the MLX engine has no op %s", n.Op.Name).WithScope(n.Scope)
+	}
+	o.emit = make(x)
+	return o, nil
 }
 
 func typesOf(g *graph.Graph, values []graph.ValueID) []graph.Type {

@@ -43,7 +43,7 @@ func (e *mlxEngine) Load(ctx context.Context, p *graph.Program, w *weights.Store
 		for i := range p.Cases {
 			c := &p.Cases[i]
 			var err error
-			if s.plans[c], err = newPlan(s.scope, c, s.params); err != nil {
+			if s.plans[c], err = newPlan(e, s.scope, c, s.params); err != nil {
 				return fmt.Errorf("case %q: %w", c.Name, err)
 			}
 		}
@@ -141,7 +141,13 @@ func (s *session) step(p *plan, in map[string]engine.Tensor, env map[string]int6
 			}
 			f.operand = append(f.operand, x)
 		}
-		f.values[o.out] = o.emit(f, f.operand)
+		if o.emit != nil {
+			f.values[o.out[0]] = o.emit(f, f.operand)
+		} else {
+			for k, a := range o.many(f, f.operand) {
+				f.values[o.out[k]] = a
+			}
+		}
 		if f.err != nil {
 			return nil, opError(f.err, o.node)
 		}

@@ -9,5 +9,5 @@ import "embed"
 
 // FS has metal.h, cuda.h, host.h, opencl.h, and lib/*.h.
 //
-//go:embed *.h lib/*.h
+//go:embed *.h lib host
 var FS embed.FS

@@ -1,0 +1,79 @@
+package kernelcheck
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+
+	"zmlx-rewrite/graph"
+	"zmlx-rewrite/kernels"
+)
+
+// compare reports how results differ from what they should be by more than they may.
+func (c *Case) compare(t *Truth, got [][]byte) error {
+	loose := map[int]bool{}
+	for i := range t.Loose {
+		for row := range t.Loose[i] {
+			loose[row] = true
+		}
+	}
+	for i, r := range c.Results {
+		name := c.Spec.Results[i]
+		if bytes.Equal(got[i], t.Want[i]) {
+			continue
+		}
+		g, w := floats(r.DType, got[i]), floats(r.DType, t.Want[i])
+		n := c.row(i)
+		for k := range g {
+			if g[k] == w[k] && math.Signbit(g[k]) == math.Signbit(w[k]) || loose[k/n] && len(t.Loose) > 1 {
+				continue
+			}
+			if problem := c.element(t, i, k, g[k], w[k]); problem != "" {
+				return fmt.Errorf("%s, row %d of %d, element %d of %d: got %v, the reference has %v (%s)", name, k/n, len(g)/n, k%n, n, g[k], w[k], problem)
+			}
+		}
+	}
+	return nil
+}
+
+// element says what is wrong with one element, or "".
+func (c *Case) element(t *Truth, i, k int, got, want float64) string {
+	exact := t.Exact[i][k]
+	switch {
+	case c.Results[i].DType.IsInteger() || c.Results[i].DType == graph.Bool:
+		return "must be equal"
+	case math.IsNaN(got) && math.IsNaN(want):
+		return ""
+	case c.Spec.Numerics == kernels.Exact && !transcendental(c.Spec):
+		return "must be equal in every bit"
+	case c.Spec.Numerics == kernels.Exact:
+		if d := math.Abs(got - want); finite(got) && finite(want) && d <= 2*ulp(c.Results[i].DType, want) {
+			return ""
+		}
+		return "may differ by two units in the last place, for exp and its like"
+	case math.IsNaN(got) != math.IsNaN(exact):
+		return fmt.Sprintf("exactly %v", exact)
+	case finite(exact) && finite(got):
+		if d := math.Abs(got - exact); d > t.Bound[i][k] {
+			return fmt.Sprintf("exactly %v: off by %.3g, bound %.3g", exact, d, t.Bound[i][k])
+		}
+		return ""
+	case got == exact || got == want:
+		return ""
+	}
+	return fmt.Sprintf("exactly %v", exact)
+}
+
+// transcendental reports whether the reference has an op whose last bit libraries
+// differ in.
+func transcendental(s *kernels.Spec) bool {
+	for _, d := range s.Reference() {
+		for _, name := range calls(d.Expr) {
+			switch name {
+			case "exp", "expm1", "log", "log1p", "log2", "log10", "sigmoid", "tanh", "erf", "sin", "cos", "tan", "sinh", "cosh", "power", "rsqrt", "softmax", "logaddexp", "rope":
+				return true
+			}
+		}
+	}
+	return false
+}
