@@ -260,3 +260,65 @@ func TestSampling(t *testing.T) {
 		}
 	}
 }
+
+// watched is an engine that writes down, in order, which steps were dispatched and
+// which tokens were read.
+type watched struct {
+	engine.Engine
+	log []string
+}
+
+type watchedSession struct {
+	engine.Session
+	e *watched
+}
+
+type watchedToken struct {
+	engine.Tensor
+	e *watched
+}
+
+func (w *watched) Load(ctx context.Context, p *graph.Program, s *weights.Store) (engine.Session, error) {
+	inner, err := w.Engine.Load(ctx, p, s)
+	return &watchedSession{inner, w}, err
+}
+
+func (s *watchedSession) Step(ctx context.Context, in map[string]engine.Tensor, dims map[string]int64) (map[string]engine.Tensor, error) {
+	if t, ok := in["tokens"].(*watchedToken); ok {
+		in["tokens"] = t.Tensor
+	}
+	out, err := s.Session.Step(ctx, in, dims)
+	if t, ok := out["next"]; ok {
+		out["next"] = &watchedToken{t, s.e}
+	}
+	return out, err
+}
+
+func (w *watched) AsyncEval(list ...engine.Tensor) error {
+	w.log = append(w.log, "dispatch")
+	for i, t := range list {
+		if t, ok := t.(*watchedToken); ok {
+			list[i] = t.Tensor
+		}
+	}
+	return w.Engine.AsyncEval(list...)
+}
+
+func (t *watchedToken) Read() ([]byte, error) {
+	t.e.log = append(t.e.log, "read")
+	return t.Tensor.Read()
+}
+
+// The next step is under way before a token is read, so that the device has work
+// while the host looks at the token and builds the step after it.
+func TestNextStepBeforeToken(t *testing.T) {
+	m := newModel(t)
+	w := &watched{Engine: m.engine}
+	m.engine, m.session = w, &watchedSession{m.session, w}
+	if _, err := m.generator(t).Generate(context.Background(), []int{3, 14, 15}, Options{MaxTokens: 3}); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"dispatch", "dispatch", "read", "dispatch", "read", "read"}; !slices.Equal(w.log, want) {
+		t.Errorf("%v, want %v", w.log, want)
+	}
+}
