@@ -26,12 +26,15 @@ type token struct {
 }
 
 type lexer struct {
-	src string
-	pos int
+	src   string
+	pos   int
+	arith bool // "/" and "**" are operators
 }
 
 // puncts are tried longest first.
 var puncts = []string{"...", "==", "!=", "<=", ">=", "&&", "||", "(", ")", "[", "]", ",", "=", "<", ">", "+", "-", "*", "?", "$", "!", ":", "@", ";"}
+
+var arithPuncts = []string{"**", "/"}
 
 func isLetter(c byte) bool { return c == '_' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' }
 func isDigit(c byte) bool  { return '0' <= c && c <= '9' }
@@ -96,6 +99,14 @@ func (l *lexer) next() token {
 		t.quoted = true
 		return t
 	}
+	if l.arith {
+		for _, p := range arithPuncts {
+			if strings.HasPrefix(l.src[start:], p) {
+				l.pos += len(p)
+				return tok(punctTok, p)
+			}
+		}
+	}
 	for _, p := range puncts {
 		if strings.HasPrefix(l.src[start:], p) {
 			l.pos += len(p)
@@ -109,6 +120,6 @@ func (l *lexer) next() token {
 
 // peekAssign reports whether the next token is "=".
 func (l *lexer) peekAssign() bool {
-	t := (&lexer{l.src, l.pos}).next()
+	t := (&lexer{src: l.src, pos: l.pos}).next()
 	return t.kind == punctTok && t.text == "="
 }

@@ -13,6 +13,10 @@
 //	args    = [ arg { "," arg } ]         arg = [ name "=" ] expr
 //	name    = letter { letter | digit | "_" } { "." part } | "`" any "`"
 //
+// [ParseArithmetic] reads two more operators, for formulas that people write down
+// (package kernels/author): "/" beside "*", and "**", which binds tighter than a minus
+// sign and to the right, as in Python.
+//
 // The grammar has no loops, no functions of its own and no types: what a call or
 // a name means is decided by whoever asked for the text to be parsed. Parsing
 // reports the byte offset of every error and every expression.
@@ -153,11 +157,14 @@ func (e *Binary) String() string {
 	if p == cmpLevel { // comparisons do not chain
 		left = p + 1
 	}
+	if p == powerLevel {
+		return operand(e.X, p+1) + " ** " + operand(e.Y, unaryLevel)
+	}
 	return operand(e.X, left) + " " + e.Op + " " + operand(e.Y, p+1)
 }
 
 func operand(e Expr, least int) string {
-	p := unaryLevel + 1
+	p := powerLevel + 1
 	switch x := e.(type) {
 	case *Binary:
 		p = precedence[x.Op]
@@ -181,12 +188,13 @@ const (
 	sumLevel
 	productLevel
 	unaryLevel
+	powerLevel
 )
 
 var precedence = map[string]int{
 	"||": orLevel, "or": orLevel, "&&": andLevel, "and": andLevel,
 	"==": cmpLevel, "!=": cmpLevel, "<": cmpLevel, "<=": cmpLevel, ">": cmpLevel, ">=": cmpLevel, "in": cmpLevel,
-	"+": sumLevel, "-": sumLevel, "*": productLevel,
+	"+": sumLevel, "-": sumLevel, "*": productLevel, "/": productLevel, "**": powerLevel,
 }
 
 // QuoteName prints a name, in backquotes if it would not read back otherwise. A
@@ -219,6 +227,20 @@ const (
 // Parse reads one expression that is the whole text. The error, if any, is an *Error.
 func Parse(text string) (Expr, error) {
 	p := NewParser(text)
+	e, err := p.Expr()
+	if err != nil {
+		return nil, err
+	}
+	if err := p.End(); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// ParseArithmetic is Parse with the operators "/" and "**".
+func ParseArithmetic(text string) (Expr, error) {
+	p := &Parser{lex: lexer{src: text, arith: true}}
+	p.advance()
 	e, err := p.Expr()
 	if err != nil {
 		return nil, err
@@ -365,7 +387,7 @@ func (p *Parser) unary() (Expr, error) {
 	at := p.tok.at
 	switch {
 	case p.Accept("-"):
-		if p.tok.kind == numberTok && p.tok.at == at+1 { // a negative number
+		if p.tok.kind == numberTok && p.tok.at == at+1 && !p.lex.arith { // a negative number; -2 ** 2 is none
 			n, err := p.number("-")
 			if err != nil {
 				return nil, err
@@ -385,7 +407,18 @@ func (p *Parser) unary() (Expr, error) {
 		}
 		return &Unary{at, "!", x}, nil
 	}
-	return p.primary()
+	x, err := p.primary()
+	if err != nil || !p.lex.arith {
+		return x, err
+	}
+	if at := p.tok.at; p.Accept("**") {
+		y, err := p.unary()
+		if err != nil {
+			return nil, err
+		}
+		return &Binary{at, "**", x, y}, nil
+	}
+	return x, nil
 }
 
 func (p *Parser) primary() (Expr, error) {

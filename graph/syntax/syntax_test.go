@@ -249,3 +249,43 @@ func BenchmarkParse(b *testing.B) {
 		}
 	}
 }
+
+func TestArithmetic(t *testing.T) {
+	for _, c := range []struct{ text, want string }{
+		{"a/b*c", "a / b * c"},
+		{"a/(b*c)", "a / (b * c)"},
+		{"1 / -x", "1 / -x"},
+		{"x**2", "x ** 2"},
+		{"-x**2", "-x ** 2"},
+		{"(-x)**2", "(-x) ** 2"},
+		{"-2**2", "-2 ** 2"},
+		{"a**b**c", "a ** b ** c"},
+		{"(a**b)**c", "(a ** b) ** c"},
+		{"a**-1", "a ** -(1)"},
+		{"2*x**3 + f(x/2)", "2 * x ** 3 + f(x / 2)"},
+	} {
+		e, err := ParseArithmetic(c.text)
+		if err != nil {
+			t.Errorf("%s: %v", c.text, err)
+			continue
+		}
+		if got := e.String(); got != c.want {
+			t.Errorf("%s prints as %s, want %s", c.text, got, c.want)
+		}
+		again, err := ParseArithmetic(e.String())
+		if err != nil || again.String() != c.want {
+			t.Errorf("%s does not read back: %v %v", c.want, again, err)
+		}
+		// The rule language has neither operator.
+		if _, err := Parse(c.text); err == nil {
+			t.Errorf("Parse takes %s", c.text)
+		}
+	}
+	e, err := ParseArithmetic("-2 ** 2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if u, ok := e.(*Unary); !ok || u.X.String() != "2 ** 2" {
+		t.Errorf("-2 ** 2 is read as %#v", e)
+	}
+}
