@@ -18,7 +18,7 @@ kernel void add_rms_norm() {
   const float scale = metal::precise::rsqrt(sum / float(d) + eps);
   for (int i = t; i < d; i += step) {
     const h_t v = h_t(float(x[row * d + i]) + float(r[row * d + i]));
-    // MLX rounds the normalised row to the element type before it multiplies with w.
-    y[row * d + i] = y_t(float(h_t(float(v) * scale)) * float(w[i]));
+    // MLX rounds the normalised row to the type of the result before it multiplies with w.
+    y[row * d + i] = y_t(float(y_t(float(v) * scale)) * float(w[i]));
   }
 }

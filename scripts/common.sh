@@ -6,7 +6,7 @@
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 ROOT=$PWD
-CACHE=$ROOT/.cache
+CACHE=${ZMLX_CACHE:-$ROOT/.cache} # another one keeps a second set-up, such as CUDA's, apart
 mkdir -p "$CACHE"
 
 # say prints a progress line; fail prints what is wrong and what to do, and stops.

@@ -11,7 +11,7 @@ import (
 
 func (a *app) kernelsCmd() *cobra.Command {
 	var o options
-	c := group("kernels", "List kernels, or show one")
+	c := group("kernels", "List, show, check and try kernels")
 	list := &cobra.Command{
 		Use: "list", Short: "List all kernels", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
@@ -49,6 +49,6 @@ func (a *app) kernelsCmd() *cobra.Command {
 		},
 	}
 	c.PersistentFlags().StringArrayVar(&o.kernels, "kernels", nil, "`folder` of kernels to use over the built-in ones; may be repeated")
-	c.AddCommand(list, show)
+	c.AddCommand(list, show, a.kernelsCheckCmd(&o))
 	return c
 }

@@ -5,6 +5,7 @@ package mlx
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"zmlx-rewrite/diag"
 	"zmlx-rewrite/engine"
@@ -47,7 +48,7 @@ func (p *plan) kernelOf(e *mlxEngine, g *graph.Graph, n *node) (emitMany, error)
 		spec = e.catalog.SpecOf(n.Op)
 	}
 	if spec == nil {
-		return nil, diag.Errorf("engine/kernel", diag.Pos{}, "the engine was not given %s", n.Op.Name).WithScope(n.Scope).
+		return nil, diag.Errorf("engine/kernel", diag.Pos{}, "the engine was not given kernel %s", strings.TrimPrefix(n.Op.Name, graph.KernelPrefix)).WithScope(n.Scope).
 			WithHint("run the program with its kernels expanded to their reference graphs")
 	}
 	if err := e.RunsKernel(spec); err != nil {

@@ -47,10 +47,16 @@ func (c *Case) element(t *Truth, i, k int, got, want float64) string {
 	case c.Spec.Numerics == kernels.Exact && !transcendental(c.Spec):
 		return "must be equal in every bit"
 	case c.Spec.Numerics == kernels.Exact:
-		if d := math.Abs(got - want); finite(got) && finite(want) && d <= 2*ulp(c.Results[i].DType, want) {
+		// Libraries' exp differ in the last place of a float32, which the steps behind it
+		// may make four; in 16 bits that is seldom seen, and then as one.
+		units := 1.0
+		if c.Results[i].DType == graph.Float32 {
+			units = 4
+		}
+		if d := math.Abs(got - want); finite(got) && finite(want) && d <= units*ulp(c.Results[i].DType, want) {
 			return ""
 		}
-		return "may differ by two units in the last place, for exp and its like"
+		return fmt.Sprintf("may differ by %v units in the last place, for exp and its like", units)
 	case math.IsNaN(got) != math.IsNaN(exact):
 		return fmt.Sprintf("exactly %v", exact)
 	case finite(exact) && finite(got):

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"zmlx-rewrite/diag"
+	"zmlx-rewrite/engine"
+	"zmlx-rewrite/verify/kernelcheck"
+)
+
+// checked kernels of one target, as JSON.
+type kernelChecked struct {
+	Kernel  string  `json:"kernel"`
+	Hash    string  `json:"hash"`
+	On      string  `json:"on"` // "source": emulated threads; else the engine's device
+	Cases   int     `json:"cases"`
+	Runs    int     `json:"runs"`
+	Seconds float64 `json:"seconds"`
+	Verdict string  `json:"verdict"` // passed, failed, skipped
+	Reason  string  `json:"reason,omitempty"`
+}
+
+type kernelCheckOptions struct {
+	cases  int
+	types  int
+	device bool
+	format string
+}
+
+func (a *app) kernelsCheckCmd(o *options) *cobra.Command {
+	var k kernelCheckOptions
+	c := &cobra.Command{
+		Use:   "check [KERNEL...]",
+		Short: "Check kernels' sources against their reference graphs",
+		Long: "Check runs each kernel's source on the CPU, with its threads, simdgroups and barriers emulated\n" +
+			"and watched, on many calls of its domain, and compares the results with its reference graph.\n" +
+			"With --device it runs the kernel on the engine's own device instead, as a model would.",
+		RunE: func(c *cobra.Command, args []string) error { return a.kernelsCheck(c.Context(), o, &k, args) },
+	}
+	c.Flags().IntVar(&k.cases, "cases", 60, "calls to make of each kernel")
+	c.Flags().IntVar(&k.types, "types", 0, "at most so many sets of element types; 0 is all")
+	c.Flags().BoolVar(&k.device, "device", false, "run on the engine's device, through its own launching")
+	c.Flags().StringVarP(&k.format, "output", "o", "text", "text or json (one object a line)")
+	return c
+}
+
+func (a *app) kernelsCheck(ctx context.Context, o *options, k *kernelCheckOptions, names []string) error {
+	if k.cases < 1 || k.format != "text" && k.format != "json" {
+		return diag.Errorf("usage/kernels", diag.Pos{}, "check needs --cases of at least 1, and text or json as output")
+	}
+	w, err := a.workspace(o)
+	if err != nil {
+		return err
+	}
+	list := w.set.Kernels.All()
+	if len(names) > 0 {
+		list = nil
+		for _, name := range names {
+			s := w.set.Kernels.Spec(name)
+			if s == nil {
+				return diag.Errorf("usage/kernel", diag.Pos{}, "no kernel %q", name).WithHint("zmlx-rewrite kernels list shows all kernels")
+			}
+			list = append(list, s)
+		}
+	}
+	check := kernelcheck.Options{Cases: k.cases, Types: k.types, Dir: programFolder()}
+	if err := os.MkdirAll(check.Dir, 0o777); err != nil {
+		return err
+	}
+	var e engine.Engine
+	on := "source"
+	if k.device {
+		if e, err = newEngine(w.set.Kernels); err != nil {
+			return lacks("%v", err)
+		}
+		defer e.Close()
+		on = e.Device()
+	}
+	failed := 0
+	for _, s := range list {
+		out := kernelChecked{Kernel: s.Name, Hash: s.ContentHash, On: on, Verdict: "passed"}
+		start := time.Now()
+		var r *kernelcheck.Report
+		switch {
+		case k.device:
+			r, err = kernelcheck.RunOn(ctx, e, s, check)
+		case s.Code == nil:
+			err = fmt.Errorf("kernel %s has no source", s.Name)
+		default:
+			r, err = kernelcheck.Run(ctx, s, check)
+		}
+		out.Seconds = time.Since(start).Seconds()
+		switch {
+		case errors.Is(err, kernelcheck.ErrNoCompiler):
+			return lacks("%v", err)
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			out.Verdict, out.Reason = "skipped", err.Error()
+			if len(names) > 0 {
+				failed++
+			}
+		default:
+			out.Cases, out.Runs = r.Cases, r.Runs
+			if r.Failure != nil {
+				out.Verdict, out.Reason = "failed", r.Failure.Error()
+				failed++
+			}
+		}
+		if err := a.printKernelCheck(&out, k.format); err != nil {
+			return err
+		}
+	}
+	if failed > 0 {
+		return isFalse("%d of %d kernels failed", failed, len(list))
+	}
+	return nil
+}
+
+func (a *app) printKernelCheck(out *kernelChecked, format string) error {
+	if format == "json" {
+		enc := json.NewEncoder(a.stdout)
+		enc.SetEscapeHTML(false)
+		return enc.Encode(out)
+	}
+	fmt.Fprintf(a.stdout, "%-8s %-28s %-7s %4d cases, %5d runs, %6.1f s\n", out.Verdict, out.Kernel, out.On, out.Cases, out.Runs, out.Seconds)
+	if out.Reason != "" {
+		fmt.Fprintf(a.stdout, "         %s\n", out.Reason)
+	}
+	return nil
+}
+
+// programFolder is where compiled checking programs are kept: the user's cache.
+func programFolder() string {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		dir = os.TempDir()
+	}
+	return filepath.Join(dir, "zmlx-rewrite", "kernelcheck")
+}

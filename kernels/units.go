@@ -1,0 +1,70 @@
+package kernels
+
+import (
+	"fmt"
+	"strings"
+
+	"zmlx-rewrite/graph"
+)
+
+// MetalCheckUnit is a translation unit for clang's OpenCL mode, in which a source's types
+// and address spaces are checked as on Metal. small says that inputs are in the constant
+// address space, where Metal puts arrays of less than 8 elements.
+func (s *Spec) MetalCheckUnit(v *Values, results []graph.DType, small bool) (string, error) {
+	g, err := s.Assemble(OpenCL, v, results)
+	if err != nil {
+		return "", err
+	}
+	space := "device"
+	if small {
+		space = "constant"
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n#line 1 \"%s (parameters)\"\nkernel void %s(\n", g.Header, s.Name, s.Name)
+	s.parameters(&b, g, v, results, "const "+space+" %s *%s", "device %s *%s")
+	fmt.Fprintf(&b, "    ZMLX_BUILTINS) {\n%s}\n", g.Body)
+	return b.String(), nil
+}
+
+// CUDAUnit is the translation unit that MLX makes of a source for NVRTC, and the name of
+// the function in it.
+//
+// Source: mlx/backend/cuda/custom_kernel.cpp, build_kernel, of MLX 0.32.2.
+func (s *Spec) CUDAUnit(v *Values, results []graph.DType) (unit, function string, err error) {
+	g, err := s.Assemble(CUDA, v, results)
+	if err != nil {
+		return "", "", err
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "#include \"mlx/backend/cuda/device/utils.cuh\"\n\n#include <cooperative_groups.h>\n\n%s\nnamespace mlx::core::cu {\n\nnamespace cg = cooperative_groups;\n\n__global__ void custom_kernel_%s(\n", g.Header, g.Name)
+	s.parameters(&b, g, v, results, "const %s *%s", "%s *%s")
+	text := strings.TrimSuffix(b.String(), ",\n")
+	return text + ") {\n" + g.Body + "}\n\n}\n", "mlx::core::cu::custom_kernel_" + g.Name, nil
+}
+
+// parameters writes one parameter a line, each with a comma.
+func (s *Spec) parameters(b *strings.Builder, g *GPU, v *Values, results []graph.DType, in, out string) {
+	for i, x := range s.Inputs {
+		if v.Types[i] != graph.NoDType {
+			fmt.Fprintf(b, "    "+in+",\n", typeNames[v.Types[i]], x.Name)
+		}
+	}
+	if len(g.Dynamic) > 0 {
+		fmt.Fprintf(b, "    "+in+",\n", "int", dynamicName)
+	}
+	for i, r := range s.Results {
+		fmt.Fprintf(b, "    "+out+",\n", typeNames[results[i]], r)
+	}
+}
+
+// Values returns the numbers of a trial, as a call with these types would have them.
+func (t *Trial) Values() (*Values, error) { return t.Spec.Values(t.Inputs, t.Attrs) }
+
+// ResultTypes returns the element types of a trial's results.
+func (t *Trial) ResultTypes() []graph.DType {
+	types := make([]graph.DType, len(t.Results))
+	for i, r := range t.Results {
+		types[i] = r.DType
+	}
+	return types
+}

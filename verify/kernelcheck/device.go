@@ -1,0 +1,218 @@
+package kernelcheck
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+
+	"zmlx-rewrite/engine"
+	"zmlx-rewrite/graph"
+	"zmlx-rewrite/kernels"
+)
+
+// Layout is how the operands of a case lie in memory when an engine launches a kernel.
+type Layout int
+
+const (
+	Dense      Layout = iota // row by row
+	Transposed               // the last two axes are swapped in memory
+	Offset                   // part of a larger array
+	Broadcast                // the first row stands for all
+	numLayouts
+)
+
+func (l Layout) String() string {
+	return [...]string{"dense", "transposed", "offset", "broadcast"}[l]
+}
+
+// RunOn runs a kernel's cases on an engine, as a program would: on its device, through
+// its own launching, with operands that are views of others. It is what shows that a
+// kernel is right on a GPU.
+func RunOn(ctx context.Context, e engine.Engine, s *kernels.Spec, o Options) (*Report, error) {
+	if k, ok := e.(engine.KernelRunner); !ok {
+		return nil, fmt.Errorf("engine %s launches no kernels", e.Name())
+	} else if err := k.RunsKernel(s); err != nil {
+		return nil, err
+	}
+	if s.Trials == nil {
+		return nil, fmt.Errorf("%s: kernel %s has no key check, which says how to make cases", s.Source, s.Name)
+	}
+	r := &Report{Kernel: s.Name}
+	for i, c := range Plan(s, limit(s, o.Types), o.Cases) {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		layout := Layout(i % int(numLayouts))
+		if layout == Broadcast {
+			c.repeatRows()
+		}
+		r.Cases++
+		truth, err := c.truth()
+		if err != nil {
+			return nil, fmt.Errorf("kernel %s: the reference does not run: %w\n  at %s", s.Name, err, c)
+		}
+		var first [][]byte
+		for run := range 2 {
+			got, err := c.launch(ctx, e, layout)
+			r.Runs++
+			switch {
+			case err != nil:
+				r.Failure = &Failure{c, fmt.Sprintf("%s operands: %v", layout, err)}
+			case run == 0:
+				first = got
+				if err := c.compare(truth, got); err != nil {
+					r.Failure = &Failure{c, fmt.Sprintf("%s operands: %v", layout, err)}
+				}
+			default:
+				r.Failure = c.same(first, got)
+			}
+			if r.Failure != nil {
+				return r, nil
+			}
+		}
+	}
+	return r, nil
+}
+
+// repeatRows makes the first row of every float operand stand for all of its rows.
+func (c *Case) repeatRows() {
+	for i, t := range c.Inputs {
+		if t.DType == graph.NoDType || !t.DType.IsFloat() || t.Rank() < 2 || c.Alias[i] >= 0 {
+			continue
+		}
+		first, _ := t.Shape[0].Const()
+		if first < 2 {
+			continue
+		}
+		n := len(c.Data[i]) / int(first)
+		c.Data[i] = bytes.Repeat(c.Data[i][:n], int(first))
+	}
+	for i, j := range c.Alias {
+		if j >= 0 {
+			c.Data[i] = c.Data[j]
+		}
+	}
+}
+
+// launch runs the kernel once, its operands lying as asked, and checks that they are
+// what they were.
+func (c *Case) launch(ctx context.Context, e engine.Engine, layout Layout) ([][]byte, error) {
+	g := graph.New()
+	in := map[string]engine.Tensor{}
+	given := map[string][]byte{}
+	defer func() {
+		for _, t := range in {
+			t.Release()
+		}
+	}()
+	ids := make([]graph.ValueID, len(c.Inputs))
+	for i, t := range c.Inputs {
+		switch {
+		case t.DType == graph.NoDType:
+			ids[i] = graph.None
+			continue
+		case c.Alias[i] >= 0:
+			ids[i] = ids[c.Alias[i]]
+			continue
+		}
+		name := c.Spec.Inputs[i].Name
+		data, shape, view := lay(layout, t, c.Data[i])
+		x, err := e.NewTensor(t.DType, shape, data)
+		if err != nil {
+			return nil, err
+		}
+		in[name], given[name] = x, data
+		dims := make([]graph.Dim, len(shape))
+		for k, d := range shape {
+			dims[k] = graph.N(int64(d))
+		}
+		id := g.Input(name, graph.T(t.DType, dims...))
+		if ids[i], err = view(g, id); err != nil {
+			return nil, err
+		}
+	}
+	out, err := g.Add(c.Spec.Op(), "", ids, c.Attrs...)
+	if err != nil {
+		return nil, err
+	}
+	for i, v := range out {
+		g.Output(fmt.Sprintf("result%d", i), v)
+	}
+	results, err := engine.Run(ctx, e, g, nil, in, nil)
+	if err != nil {
+		return nil, err
+	}
+	list := make([][]byte, len(out))
+	for i := range out {
+		t := results[fmt.Sprintf("result%d", i)]
+		defer t.Release()
+		if list[i], err = t.Read(); err != nil {
+			return nil, err
+		}
+	}
+	for name, x := range in {
+		now, err := x.Read()
+		if err != nil {
+			return nil, err
+		}
+		if !bytes.Equal(now, given[name]) {
+			return nil, fmt.Errorf("input %s was changed", name)
+		}
+	}
+	return list, nil
+}
+
+// lay returns an array, and the view of it that is the operand.
+func lay(layout Layout, t graph.Type, data []byte) ([]byte, []int, func(*graph.Graph, graph.ValueID) (graph.ValueID, error)) {
+	shape := make([]int, t.Rank())
+	for i, d := range t.Shape {
+		shape[i] = d.Int()
+	}
+	size := t.DType.Size()
+	n := len(shape)
+	as := func(op string, attrs ...graph.Attr) func(*graph.Graph, graph.ValueID) (graph.ValueID, error) {
+		return func(g *graph.Graph, id graph.ValueID) (graph.ValueID, error) {
+			out, err := g.Add(graph.LookupOp(op), "", []graph.ValueID{id}, attrs...)
+			if err != nil {
+				return graph.None, err
+			}
+			return out[0], nil
+		}
+	}
+	switch {
+	case layout == Transposed && n >= 2:
+		rows, cols := shape[n-2], shape[n-1]
+		moved := make([]byte, 0, len(data))
+		for at := 0; at < len(data); at += rows * cols * size {
+			for c := range cols {
+				for r := range rows {
+					k := at + (r*cols+c)*size
+					moved = append(moved, data[k:k+size]...)
+				}
+			}
+		}
+		axes := make(graph.Dims, n)
+		for i := range axes {
+			axes[i] = graph.N(int64(i))
+		}
+		axes[n-2], axes[n-1] = axes[n-1], axes[n-2]
+		shape[n-2], shape[n-1] = cols, rows
+		return moved, shape, as("transpose", axes)
+	case layout == Offset && n >= 1:
+		row := len(data) / max(shape[0], 1)
+		pad := bytes.Repeat([]byte{0x55}, row)
+		whole := append(append(bytes.Clone(pad), data...), pad...)
+		first := shape[0]
+		shape[0] += 2
+		return whole, shape, as("slice", graph.Dims{graph.N(int64(-n))}, graph.Dims{graph.N(1)}, graph.Dims{graph.N(int64(first + 1))})
+	case layout == Broadcast && n >= 2 && shape[0] > 1 && t.DType.IsFloat():
+		full := make(graph.Dims, n)
+		for i, d := range shape {
+			full[i] = graph.N(int64(d))
+		}
+		row := len(data) / shape[0]
+		shape[0] = 1
+		return data[:row], shape, as("broadcast_to", full)
+	}
+	return data, shape, func(_ *graph.Graph, id graph.ValueID) (graph.ValueID, error) { return id, nil }
+}
