@@ -29,6 +29,7 @@ type Spec struct {
 	Domain   []Condition
 	Launch   *Launch // nil if there is no source
 	Trials   *Trials // how cases for checking are made
+	Benches  []Bench // calls of real size
 	Code     *Source // nil if there is none: the kernel runs as its reference
 	// ContentHash covers all that a compiled kernel depends on: spec, source and the
 	// shared headers that it includes. Certificates and compiled libraries carry it.
@@ -134,7 +135,7 @@ type specParser struct {
 }
 
 func (p *specParser) file(root *diag.Node) {
-	p.issues.Add(root.Known("kernel/unknown-key", "zmlx", "kernel", "doc", "types", "inputs", "attrs", "reference", "results", "numerics", "domain", "launch", "check")...)
+	p.issues.Add(root.Known("kernel/unknown-key", "zmlx", "kernel", "doc", "types", "inputs", "attrs", "reference", "results", "numerics", "domain", "launch", "check", "bench")...)
 	if root.Kind != diag.Map {
 		return
 	}
@@ -192,6 +193,7 @@ func (p *specParser) file(root *diag.Node) {
 	s.nameValues()
 	p.launch(root.Get("launch"))
 	p.check(root.Get("check"))
+	p.benches(root.Get("bench"))
 	if n := need("reference", diag.Map); n != nil {
 		s.reference, _ = ParseDefines(n, &p.issues)
 	}

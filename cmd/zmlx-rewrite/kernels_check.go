@@ -13,6 +13,7 @@ import (
 
 	"zmlx-rewrite/diag"
 	"zmlx-rewrite/engine"
+	"zmlx-rewrite/kernels"
 	"zmlx-rewrite/verify/kernelcheck"
 )
 
@@ -60,16 +61,9 @@ func (a *app) kernelsCheck(ctx context.Context, o *options, k *kernelCheckOption
 	if err != nil {
 		return err
 	}
-	list := w.set.Kernels.All()
-	if len(names) > 0 {
-		list = nil
-		for _, name := range names {
-			s := w.set.Kernels.Spec(name)
-			if s == nil {
-				return diag.Errorf("usage/kernel", diag.Pos{}, "no kernel %q", name).WithHint("zmlx-rewrite kernels list shows all kernels")
-			}
-			list = append(list, s)
-		}
+	list, err := kernelsNamed(w.set.Kernels, names)
+	if err != nil {
+		return err
 	}
 	check := kernelcheck.Options{Cases: k.cases, Types: k.types, Dir: programFolder()}
 	if err := os.MkdirAll(check.Dir, 0o777); err != nil {
@@ -136,6 +130,22 @@ func (a *app) printKernelCheck(out *kernelChecked, format string) error {
 		fmt.Fprintf(a.stdout, "         %s\n", out.Reason)
 	}
 	return nil
+}
+
+// kernelsNamed returns these kernels, or all if none is named.
+func kernelsNamed(c *kernels.Catalog, names []string) ([]*kernels.Spec, error) {
+	if len(names) == 0 {
+		return c.All(), nil
+	}
+	var list []*kernels.Spec
+	for _, name := range names {
+		s := c.Spec(name)
+		if s == nil {
+			return nil, diag.Errorf("usage/kernel", diag.Pos{}, "no kernel %q", name).WithHint("zmlx-rewrite kernels list shows all kernels")
+		}
+		list = append(list, s)
+	}
+	return list, nil
 }
 
 // programFolder is where compiled checking programs are kept: the user's cache.

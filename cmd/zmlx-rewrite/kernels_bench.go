@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"zmlx-rewrite/bench"
+	"zmlx-rewrite/diag"
+	"zmlx-rewrite/engine"
+	"zmlx-rewrite/verify/kernelcheck"
+)
+
+// kernelTimed is one kernel's time as JSON.
+type kernelTimed struct {
+	Kernel    string    `json:"kernel"`
+	Bench     string    `json:"bench"`
+	Device    string    `json:"device"`
+	Reference float64   `json:"reference_us"`
+	Time      float64   `json:"kernel_us"`
+	Speedup   float64   `json:"speedup"`
+	Interval  []float64 `json:"interval"` // 95 %
+	GBs       float64   `json:"gb_per_s"`
+	Fraction  float64   `json:"of_bandwidth"`
+	Bandwidth float64   `json:"bandwidth_gb_per_s"` // of the device, measured beside
+}
+
+func (a *app) kernelsBenchCmd(o *options) *cobra.Command {
+	var rounds int
+	var format string
+	c := &cobra.Command{
+		Use:   "bench [KERNEL...]",
+		Short: "Time kernels against the ops that they replace, on this device",
+		Long: "Bench times each kernel on calls of real size, paired with its reference graph, in rounds of\n" +
+			"reference, kernel, kernel, reference. The speed-up is the median over rounds, with a 95 %\n" +
+			"interval. GB/s counts what a call has to read and write, beside what the device does at best.",
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.kernelsBench(c.Context(), o, args, rounds, format)
+		},
+	}
+	c.Flags().IntVar(&rounds, "rounds", 10, "rounds that count")
+	c.Flags().StringVarP(&format, "output", "o", "text", "text or json (one object a line)")
+	return c
+}
+
+func (a *app) kernelsBench(ctx context.Context, o *options, names []string, rounds int, format string) error {
+	if rounds < 2 || format != "text" && format != "json" {
+		return diag.Errorf("usage/kernels", diag.Pos{}, "bench needs --rounds of at least 2, and text or json as output")
+	}
+	w, err := a.workspace(o)
+	if err != nil {
+		return err
+	}
+	list, err := kernelsNamed(w.set.Kernels, names)
+	if err != nil {
+		return err
+	}
+	e, err := newEngine(w.set.Kernels)
+	if err != nil {
+		return lacks("%v", err)
+	}
+	defer e.Close()
+	runner, ok := e.(engine.KernelRunner)
+	if !ok {
+		return lacks("the %s engine launches no kernels: build with MLX (make build)", e.Name())
+	}
+	size, footprint := 64<<20, 64e6
+	if e.Device() != "cpu" {
+		size, footprint = 1<<30, 1.5e9
+	}
+	width, err := kernelcheck.Bandwidth(ctx, e, size)
+	if err != nil {
+		return err
+	}
+	tw := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+	if format == "text" {
+		fmt.Fprintf(a.stdout, "%s %s on %s, which moves %.1f GB/s\n", e.Name(), e.Version(), e.Device(), width/1e9)
+		fmt.Fprintln(tw, "kernel\tcall\tMLX ops µs\tkernel µs\tspeed-up\t95 %\tGB/s\tof bandwidth\t")
+	}
+	for _, s := range list {
+		if why := runner.RunsKernel(s); why != nil {
+			fmt.Fprintf(a.progress, "%s: %v\n", s.Name, why)
+			continue
+		}
+		for _, b := range s.Benches {
+			t, err := kernelcheck.Time(ctx, e, s, b, footprint, bench.Options{Rounds: rounds})
+			if err != nil {
+				return err
+			}
+			reference, kernel := t.Seconds()
+			out := kernelTimed{s.Name, b.Name, e.Device(), reference * 1e6, kernel * 1e6, t.Ratio, []float64{t.Low, t.High}, t.Bytes / kernel / 1e9, t.Bytes / kernel / width, width / 1e9}
+			if format == "json" {
+				if err := json.NewEncoder(a.stdout).Encode(out); err != nil {
+					return err
+				}
+				continue
+			}
+			fmt.Fprintf(tw, "%s\t%s\t%.1f\t%.1f\t%.2f\t[%.2f, %.2f]\t%.0f\t%.0f %%\t\n", out.Kernel, out.Bench, out.Reference, out.Time, out.Speedup, t.Low, t.High, out.GBs, 100*out.Fraction)
+		}
+	}
+	return tw.Flush()
+}

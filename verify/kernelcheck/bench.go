@@ -1,0 +1,202 @@
+package kernelcheck
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+
+	"zmlx-rewrite/bench"
+	"zmlx-rewrite/engine"
+	"zmlx-rewrite/graph"
+	"zmlx-rewrite/kernels"
+)
+
+// Timing is a kernel against its reference graph on one device.
+type Timing struct {
+	Kernel, Bench string
+	Calls         int     // in one run, on so many sets of operands that none stays in a cache
+	Bytes         float64 // that one call has to read and write
+	*bench.Result         // of whole runs; A is the reference, B the kernel
+}
+
+// Seconds returns the time of one call of the reference and of the kernel.
+func (t *Timing) Seconds() (reference, kernel float64) {
+	n := float64(t.Calls)
+	return bench.MedianTime(t.A).Seconds() / n, bench.MedianTime(t.B).Seconds() / n
+}
+
+// Time times a kernel as its spec's bench says, against the ops that it replaces.
+// footprint is how many bytes of operands are cycled through.
+func Time(ctx context.Context, e engine.Engine, s *kernels.Spec, b kernels.Bench, footprint float64, o bench.Options) (*Timing, error) {
+	t, err := s.Trial(b.Choice)
+	if err != nil {
+		return nil, fmt.Errorf("bench %q of kernel %s: %w", b.Name, s.Name, err)
+	}
+	all := 0.0
+	for _, x := range append(append([]graph.Type{}, t.Inputs...), t.Results...) {
+		if x.DType != graph.NoDType {
+			n, _ := x.Size().Const()
+			all += float64(n) * float64(x.DType.Size())
+		}
+	}
+	out := &Timing{Kernel: s.Name, Bench: b.Name, Bytes: all, Calls: 48}
+	if b.Reads != nil {
+		n, err := s.EvalInt(b.Reads, t.Ints)
+		if err != nil {
+			return nil, err
+		}
+		out.Bytes = float64(n)
+	}
+	sets := int(min(max(footprint/all, 1), float64(out.Calls)))
+	in := map[string]engine.Tensor{}
+	defer func() {
+		for _, x := range in {
+			x.Release()
+		}
+	}()
+	names := make([][]string, sets)
+	for k := range sets {
+		c := &Case{Trial: t, Style: Normal, Seed: uint64(k) + 1}
+		c.fillFast()
+		names[k] = make([]string, len(c.Data))
+		for i, data := range c.Data {
+			if data == nil {
+				continue
+			}
+			names[k][i] = fmt.Sprintf("%s.%d", s.Inputs[i].Name, k)
+			shape, err := engine.Shape(c.Inputs[i].Shape, nil)
+			if err != nil {
+				return nil, err
+			}
+			if in[names[k][i]], err = e.NewTensor(c.Inputs[i].DType, shape, data); err != nil {
+				return nil, err
+			}
+		}
+	}
+	run := func(expand bool) (func() error, func(), error) {
+		g := graph.New()
+		ids := map[string]graph.ValueID{}
+		for call := range out.Calls {
+			args := make([]graph.ValueID, len(t.Inputs))
+			for i, name := range names[call%sets] {
+				if args[i] = graph.None; name != "" {
+					if _, known := ids[name]; !known {
+						ids[name] = g.Input(name, t.Inputs[i])
+					}
+					args[i] = ids[name]
+				}
+			}
+			var results []graph.ValueID
+			var err error
+			if expand {
+				results, err = s.Expand(g, "", args, t.Attrs)
+			} else {
+				results, err = g.Add(s.Op(), "", args, t.Attrs...)
+			}
+			if err != nil {
+				return nil, nil, err
+			}
+			for i, v := range results {
+				g.Output(fmt.Sprintf("r%d.%d", call, i), v)
+			}
+		}
+		p, err := engine.Program(g)
+		if err != nil {
+			return nil, nil, err
+		}
+		session, err := e.Load(ctx, p, nil)
+		if err != nil {
+			return nil, nil, err
+		}
+		return func() error {
+			res, err := session.Step(ctx, in, nil)
+			if err != nil {
+				return err
+			}
+			list := make([]engine.Tensor, 0, len(res))
+			for _, x := range res {
+				list = append(list, x)
+				defer x.Release()
+			}
+			return e.Eval(ctx, list...)
+		}, func() { session.Close() }, nil
+	}
+	a, closeA, err := run(true)
+	if err != nil {
+		return nil, err
+	}
+	defer closeA()
+	kernel, closeB, err := run(false)
+	if err != nil {
+		return nil, err
+	}
+	defer closeB()
+	out.Result, err = bench.Compare(ctx, o, a, kernel)
+	return out, err
+}
+
+// fillFast is fill for operands of hundreds of megabytes: packed weights repeat one
+// block of random bits.
+func (c *Case) fillFast() {
+	const block = 1 << 20
+	r := rand.New(rand.NewPCG(c.Seed, 9))
+	c.Data = make([][]byte, len(c.Inputs))
+	c.Alias = make([]int, len(c.Inputs))
+	for i, t := range c.Inputs {
+		c.Alias[i] = -1
+		if t.DType == graph.NoDType {
+			continue
+		}
+		n, _ := t.Size().Const()
+		size := int(n) * t.DType.Size()
+		part := t
+		if size > block {
+			part = graph.T(t.DType, graph.N(int64(block/t.DType.Size())))
+		}
+		data := c.generate(r, c.Spec.Inputs[i].Name, part)
+		for len(data) < size {
+			data = append(data, data[:min(len(data), size-len(data))]...)
+		}
+		c.Data[i] = data
+	}
+}
+
+// Bandwidth measures how many bytes a second a device reads and writes, with an op that
+// does nothing else: the negative of an array of so many bytes.
+func Bandwidth(ctx context.Context, e engine.Engine, size int) (float64, error) {
+	g := graph.New()
+	n := size / 4
+	x := g.Input("x", graph.T(graph.Float32, graph.N(int64(n))))
+	y, err := g.Add(graph.LookupOp("negative"), "", []graph.ValueID{x})
+	if err != nil {
+		return 0, err
+	}
+	g.Output("y", y[0])
+	p, err := engine.Program(g)
+	if err != nil {
+		return 0, err
+	}
+	s, err := e.Load(ctx, p, nil)
+	if err != nil {
+		return 0, err
+	}
+	defer s.Close()
+	data, err := e.NewTensor(graph.Float32, []int{n}, make([]byte, 4*n))
+	if err != nil {
+		return 0, err
+	}
+	defer data.Release()
+	once := func() error {
+		out, err := s.Step(ctx, map[string]engine.Tensor{"x": data}, nil)
+		if err != nil {
+			return err
+		}
+		defer out["y"].Release()
+		return e.Eval(ctx, out["y"])
+	}
+	r, err := bench.Compare(ctx, bench.Options{Rounds: 5}, once, once)
+	if err != nil {
+		return 0, err
+	}
+	return float64(8*n) / bench.MedianTime(append(r.A, r.B...)).Seconds(), nil
+}
