@@ -83,7 +83,19 @@ template <typename To, typename From> To as_type(From) {
   return v;
 }
 
-#define ZMLX_ROUND(x) (x)
+// As on Metal and CUDA, the product must stand between the brackets.
+struct zmlx_rounding {};
+struct zmlx_factor {
+  float v;
+};
+struct zmlx_product {
+  float v;
+};
+zmlx_factor operator*(zmlx_rounding, float);
+zmlx_product operator*(zmlx_factor, float);
+zmlx_product operator*(zmlx_product, float);
+float zmlx_value(zmlx_product);
+#define ZMLX_ROUND(x) zmlx_value(zmlx_rounding{} * x)
 
 enum class mem_flags { mem_none = 0, mem_device = 1, mem_threadgroup = 2 };
 void threadgroup_barrier(mem_flags);

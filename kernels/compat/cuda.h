@@ -1,0 +1,169 @@
+// The Metal Shading Language subset as CUDA, for NVRTC as MLX calls it: behind
+// mlx/backend/cuda/device/utils.cuh and cooperative_groups.h, with
+// --device-as-default-execution-space and no fast maths.
+//
+// What follows turns words of MSL into macros, so nothing may be included behind it.
+#define ZMLX_CUDA 1
+
+typedef unsigned char uchar;
+typedef unsigned short ushort;
+typedef unsigned int uint;
+typedef __nv_bfloat16 bfloat16_t;
+
+#ifndef INFINITY
+#define INFINITY (__int_as_float(0x7f800000))
+#endif
+#ifndef NAN
+#define NAN (__int_as_float(0x7fc00000))
+#endif
+
+// CUDA's own vectors have no constructors. Loads and stores of these are as wide, since
+// they are aligned.
+struct __align__(8) zmlx_uint2 {
+  uint x, y;
+  zmlx_uint2() = default;
+  explicit zmlx_uint2(uint v) : x(v), y(v) {}
+  zmlx_uint2(uint x, uint y) : x(x), y(y) {}
+};
+struct zmlx_uint3 {
+  uint x, y, z;
+};
+struct __align__(16) zmlx_uint4 {
+  uint x, y, z, w;
+  zmlx_uint4() = default;
+  explicit zmlx_uint4(uint v) : x(v), y(v), z(v), w(v) {}
+  zmlx_uint4(uint x, uint y, uint z, uint w) : x(x), y(y), z(z), w(w) {}
+};
+struct __align__(8) zmlx_float2 {
+  float x, y;
+  zmlx_float2() = default;
+  explicit zmlx_float2(float v) : x(v), y(v) {}
+  zmlx_float2(float x, float y) : x(x), y(y) {}
+};
+struct __align__(16) zmlx_float4 {
+  float x, y, z, w;
+  zmlx_float4() = default;
+  explicit zmlx_float4(float v) : x(v), y(v), z(v), w(v) {}
+  zmlx_float4(float x, float y, float z, float w) : x(x), y(y), z(z), w(w) {}
+};
+
+template <typename To, typename From> inline To as_type(From v) {
+  static_assert(sizeof(To) == sizeof(From), "as_type needs types of one size");
+  To r;
+  memcpy(&r, &v, sizeof r);
+  return r;
+}
+
+namespace metal {
+
+inline float abs(float x) { return ::fabsf(x); }
+inline int abs(int x) { return ::abs(x); }
+inline float ceil(float x) { return ::ceilf(x); }
+inline float cos(float x) { return ::cosf(x); }
+inline float exp(float x) { return ::expf(x); }
+inline float floor(float x) { return ::floorf(x); }
+inline float fma(float a, float b, float c) { return ::fmaf(a, b, c); }
+inline float log(float x) { return ::logf(x); }
+inline float pow(float x, float y) { return ::powf(x, y); }
+inline float rsqrt(float x) { return ::rsqrtf(x); }
+inline float sin(float x) { return ::sinf(x); }
+inline float sqrt(float x) { return ::sqrtf(x); }
+inline float tanh(float x) { return ::tanhf(x); }
+
+inline bool isnan(float x) { return (__float_as_uint(x) & 0x7fffffffu) > 0x7f800000u; }
+inline bool isinf(float x) { return (__float_as_uint(x) & 0x7fffffffu) == 0x7f800000u; }
+
+inline float min(float a, float b) { return ::fminf(a, b); }
+inline int min(int a, int b) { return b < a ? b : a; }
+inline uint min(uint a, uint b) { return b < a ? b : a; }
+inline float max(float a, float b) { return ::fmaxf(a, b); }
+inline int max(int a, int b) { return b > a ? b : a; }
+inline uint max(uint a, uint b) { return b > a ? b : a; }
+inline float clamp(float x, float lo, float hi) { return min(max(x, lo), hi); }
+inline int clamp(int x, int lo, int hi) { return min(max(x, lo), hi); }
+inline uint clamp(uint x, uint lo, uint hi) { return min(max(x, lo), hi); }
+inline float select(float a, float b, bool c) { return c ? b : a; }
+inline int select(int a, int b, bool c) { return c ? b : a; }
+inline uint select(uint a, uint b, bool c) { return c ? b : a; }
+
+namespace precise {
+using metal::cos;
+using metal::exp;
+using metal::log;
+using metal::pow;
+using metal::rsqrt;
+using metal::sin;
+using metal::sqrt;
+using metal::tanh;
+} // namespace precise
+
+} // namespace metal
+
+// ZMLX_ROUND(a * b) is a product that no addition is fused with: the tag in front turns
+// the * into mul.rn, which ptxas leaves alone, as it does not leave alone a plain
+// mul behind a move. The product must stand between the brackets.
+struct zmlx_rounding {};
+struct zmlx_factor {
+  float v;
+};
+struct zmlx_product {
+  float v;
+};
+inline zmlx_factor operator*(zmlx_rounding, float a) { return {a}; }
+inline zmlx_product operator*(zmlx_factor a, float b) { return {__fmul_rn(a.v, b)}; }
+inline zmlx_product operator*(zmlx_product a, float b) { return {__fmul_rn(a.v, b)}; }
+inline float zmlx_value(zmlx_product p) { return p.v; }
+#define ZMLX_ROUND(x) zmlx_value(zmlx_rounding{} * x)
+
+enum class mem_flags { mem_none = 0, mem_device = 1, mem_threadgroup = 2 };
+inline void threadgroup_barrier(mem_flags) { __syncthreads(); }
+inline void simdgroup_barrier(mem_flags) { __syncwarp(); }
+
+// Reductions go the way of host.h: on each round, lane i takes the value of lane
+// i ^ distance as well, so all lanes end with the same bits.
+#define ZMLX_FOR(T)                                                                                     \
+  inline T simd_sum(T v) {                                                                              \
+    for (int d = 16; d > 0; d /= 2) v += __shfl_xor_sync(0xffffffffu, v, d);                            \
+    return v;                                                                                           \
+  }                                                                                                     \
+  inline T simd_min(T v) {                                                                              \
+    for (int d = 16; d > 0; d /= 2) v = metal::min(v, __shfl_xor_sync(0xffffffffu, v, d));              \
+    return v;                                                                                           \
+  }                                                                                                     \
+  inline T simd_max(T v) {                                                                              \
+    for (int d = 16; d > 0; d /= 2) v = metal::max(v, __shfl_xor_sync(0xffffffffu, v, d));              \
+    return v;                                                                                           \
+  }                                                                                                     \
+  inline T simd_shuffle(T v, uint lane) { return __shfl_sync(0xffffffffu, v, int(lane)); }              \
+  inline T simd_broadcast(T v, uint lane) { return __shfl_sync(0xffffffffu, v, int(lane)); }            \
+  inline T simd_shuffle_xor(T v, uint mask) { return __shfl_xor_sync(0xffffffffu, v, int(mask)); }      \
+  inline T simd_shuffle_down(T v, uint delta) { return __shfl_down_sync(0xffffffffu, v, delta); }       \
+  inline T simd_shuffle_up(T v, uint delta) { return __shfl_up_sync(0xffffffffu, v, delta); }
+ZMLX_FOR(float)
+ZMLX_FOR(int)
+ZMLX_FOR(uint)
+#undef ZMLX_FOR
+
+#define device
+#define constant
+#define thread
+#define threadgroup __shared__
+
+#define uint2 zmlx_uint2
+#define uint3 zmlx_uint3
+#define uint4 zmlx_uint4
+#define float2 zmlx_float2
+#define float4 zmlx_float4
+
+// MLX gives CUDA no built-ins as parameters.
+#define thread_position_in_grid \
+  (zmlx_uint3{blockIdx.x * blockDim.x + threadIdx.x, blockIdx.y * blockDim.y + threadIdx.y, blockIdx.z * blockDim.z + threadIdx.z})
+#define thread_position_in_threadgroup (zmlx_uint3{threadIdx.x, threadIdx.y, threadIdx.z})
+#define threadgroup_position_in_grid (zmlx_uint3{blockIdx.x, blockIdx.y, blockIdx.z})
+#define threads_per_threadgroup (zmlx_uint3{blockDim.x, blockDim.y, blockDim.z})
+#define threadgroups_per_grid (zmlx_uint3{gridDim.x, gridDim.y, gridDim.z})
+#define threads_per_grid (zmlx_uint3{gridDim.x * blockDim.x, gridDim.y * blockDim.y, gridDim.z * blockDim.z})
+#define thread_index_in_threadgroup (threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z))
+#define thread_index_in_simdgroup (thread_index_in_threadgroup % 32u)
+#define simdgroup_index_in_threadgroup (thread_index_in_threadgroup / 32u)
+#define simdgroups_per_threadgroup ((blockDim.x * blockDim.y * blockDim.z + 31u) / 32u)
