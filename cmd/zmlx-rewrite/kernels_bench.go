@@ -30,6 +30,7 @@ type kernelTimed struct {
 
 func (a *app) kernelsBenchCmd(o *options) *cobra.Command {
 	var rounds int
+	var experts bool
 	var format string
 	c := &cobra.Command{
 		Use:   "bench [KERNEL...]",
@@ -38,15 +39,16 @@ func (a *app) kernelsBenchCmd(o *options) *cobra.Command {
 			"reference, kernel, kernel, reference. The speed-up is the median over rounds, with a 95 %\n" +
 			"interval. GB/s counts what a call has to read and write, beside what the device does at best.",
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.kernelsBench(c.Context(), o, args, rounds, format)
+			return a.kernelsBench(c.Context(), o, args, rounds, experts, format)
 		},
 	}
 	c.Flags().IntVar(&rounds, "rounds", 10, "rounds that count")
+	c.Flags().BoolVar(&experts, "experts", false, "also time the expert layers of Qwen3-30B-A3B one behind the other (2 GB)")
 	c.Flags().StringVarP(&format, "output", "o", "text", "text or json (one object a line)")
 	return c
 }
 
-func (a *app) kernelsBench(ctx context.Context, o *options, names []string, rounds int, format string) error {
+func (a *app) kernelsBench(ctx context.Context, o *options, names []string, rounds int, experts bool, format string) error {
 	if rounds < 2 || format != "text" && format != "json" {
 		return diag.Errorf("usage/kernels", diag.Pos{}, "bench needs --rounds of at least 2, and text or json as output")
 	}
@@ -80,6 +82,15 @@ func (a *app) kernelsBench(ctx context.Context, o *options, names []string, roun
 		fmt.Fprintf(a.stdout, "%s %s on %s, which moves %.1f GB/s\n", e.Name(), e.Version(), e.Device(), width/1e9)
 		fmt.Fprintln(tw, "kernel\tcall\tMLX ops µs\tkernel µs\tspeed-up\t95 %\tGB/s\tof bandwidth\t")
 	}
+	print := func(t *kernelcheck.Timing) error {
+		reference, kernel := t.Seconds()
+		out := kernelTimed{t.Kernel, t.Bench, e.Device(), reference * 1e6, kernel * 1e6, t.Ratio, []float64{t.Low, t.High}, t.Bytes / kernel / 1e9, t.Bytes / kernel / width, width / 1e9}
+		if format == "json" {
+			return json.NewEncoder(a.stdout).Encode(out)
+		}
+		_, err := fmt.Fprintf(tw, "%s\t%s\t%.1f\t%.1f\t%.2f\t[%.2f, %.2f]\t%.0f\t%.0f %%\t\n", out.Kernel, out.Bench, out.Reference, out.Time, out.Speedup, t.Low, t.High, out.GBs, 100*out.Fraction)
+		return err
+	}
 	for _, s := range list {
 		if why := runner.RunsKernel(s); why != nil {
 			fmt.Fprintf(a.progress, "%s: %v\n", s.Name, why)
@@ -90,15 +101,18 @@ func (a *app) kernelsBench(ctx context.Context, o *options, names []string, roun
 			if err != nil {
 				return err
 			}
-			reference, kernel := t.Seconds()
-			out := kernelTimed{s.Name, b.Name, e.Device(), reference * 1e6, kernel * 1e6, t.Ratio, []float64{t.Low, t.High}, t.Bytes / kernel / 1e9, t.Bytes / kernel / width, width / 1e9}
-			if format == "json" {
-				if err := json.NewEncoder(a.stdout).Encode(out); err != nil {
-					return err
-				}
-				continue
+			if err := print(t); err != nil {
+				return err
 			}
-			fmt.Fprintf(tw, "%s\t%s\t%.1f\t%.1f\t%.2f\t[%.2f, %.2f]\t%.0f\t%.0f %%\t\n", out.Kernel, out.Bench, out.Reference, out.Time, out.Speedup, t.Low, t.High, out.GBs, 100*out.Fraction)
+		}
+	}
+	if experts {
+		t, err := kernelcheck.TimeExperts(ctx, e, w.set.Kernels, kernelcheck.Qwen3Experts, bench.Options{Rounds: rounds})
+		if err != nil {
+			return err
+		}
+		if err := print(t); err != nil {
+			return err
 		}
 	}
 	return tw.Flush()

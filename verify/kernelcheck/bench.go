@@ -135,30 +135,33 @@ func Time(ctx context.Context, e engine.Engine, s *kernels.Spec, b kernels.Bench
 	return out, err
 }
 
-// fillFast is fill for operands of hundreds of megabytes: packed weights repeat one
-// block of random bits.
+// fillFast is fill for operands of hundreds of megabytes.
 func (c *Case) fillFast() {
-	const block = 1 << 20
-	r := rand.New(rand.NewPCG(c.Seed, 9))
 	c.Data = make([][]byte, len(c.Inputs))
 	c.Alias = make([]int, len(c.Inputs))
 	for i, t := range c.Inputs {
 		c.Alias[i] = -1
-		if t.DType == graph.NoDType {
-			continue
+		if t.DType != graph.NoDType {
+			c.Data[i] = c.block(c.Spec.Inputs[i].Name, t)
 		}
-		n, _ := t.Size().Const()
-		size := int(n) * t.DType.Size()
-		part := t
-		if size > block {
-			part = graph.T(t.DType, graph.N(int64(block/t.DType.Size())))
-		}
-		data := c.generate(r, c.Spec.Inputs[i].Name, part)
-		for len(data) < size {
-			data = append(data, data[:min(len(data), size-len(data))]...)
-		}
-		c.Data[i] = data
 	}
+}
+
+// block is generate for large operands: they repeat one block of numbers.
+func (c *Case) block(input string, t graph.Type) []byte {
+	const block = 1 << 20
+	r := rand.New(rand.NewPCG(c.Seed, 9))
+	n, _ := t.Size().Const()
+	size, part := int(n)*t.DType.Size(), t
+	if size > block {
+		part = graph.T(t.DType, graph.N(int64(block/t.DType.Size())))
+	}
+	data := make([]byte, 0, size)
+	data = append(data, c.generate(r, input, part)...)
+	for len(data) < size {
+		data = append(data, data[:min(len(data), size-len(data))]...)
+	}
+	return data
 }
 
 // Bandwidth measures how many bytes a second a device reads and writes, with an op that
