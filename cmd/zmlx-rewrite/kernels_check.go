@@ -27,6 +27,10 @@ type kernelChecked struct {
 	Seconds float64 `json:"seconds"`
 	Verdict string  `json:"verdict"` // passed, failed, skipped
 	Reason  string  `json:"reason,omitempty"`
+	// Of a reordered kernel on a device: error against float32, root mean square in
+	// units of the row's largest element, and that of MLX's own ops.
+	Error      float64 `json:"error,omitempty"`
+	StockError float64 `json:"stock_error,omitempty"`
 }
 
 type kernelCheckOptions struct {
@@ -103,7 +107,7 @@ func (a *app) kernelsCheck(ctx context.Context, o *options, k *kernelCheckOption
 				failed++
 			}
 		default:
-			out.Cases, out.Runs = r.Cases, r.Runs
+			out.Cases, out.Runs, out.Error, out.StockError = r.Cases, r.Runs, r.KernelError.RMS(), r.StockError.RMS()
 			if r.Failure != nil {
 				out.Verdict, out.Reason = "failed", r.Failure.Error()
 				failed++
@@ -125,7 +129,11 @@ func (a *app) printKernelCheck(out *kernelChecked, format string) error {
 		enc.SetEscapeHTML(false)
 		return enc.Encode(out)
 	}
-	fmt.Fprintf(a.stdout, "%-8s %-28s %-7s %4d cases, %5d runs, %6.1f s\n", out.Verdict, out.Kernel, out.On, out.Cases, out.Runs, out.Seconds)
+	fmt.Fprintf(a.stdout, "%-8s %-28s %-7s %4d cases, %5d runs, %6.1f s", out.Verdict, out.Kernel, out.On, out.Cases, out.Runs, out.Seconds)
+	if out.StockError > 0 {
+		fmt.Fprintf(a.stdout, "; error %.2e, MLX's ops %.2e", out.Error, out.StockError)
+	}
+	fmt.Fprintln(a.stdout)
 	if out.Reason != "" {
 		fmt.Fprintf(a.stdout, "         %s\n", out.Reason)
 	}

@@ -25,6 +25,9 @@ type Report struct {
 	Cases   int
 	Runs    int
 	Failure *Failure
+	// Of a reordered kernel on a device: its error against float32, and that of MLX's own
+	// ops on the same inputs.
+	KernelError, StockError Error
 }
 
 // Failure is the first case that failed.

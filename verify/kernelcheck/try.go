@@ -66,7 +66,7 @@ func (c *Case) Try(ctx context.Context, dir string, engines ...engine.Engine) []
 			continue
 		}
 		if err = k.RunsKernel(c.Spec); err == nil {
-			data, err = c.launch(ctx, e, Dense)
+			data, err = c.launch(ctx, e, Dense, false)
 		}
 		list = add(list, e.Device(), data, err)
 	}
