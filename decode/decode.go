@@ -47,7 +47,7 @@ type Result struct {
 	Calls      []int  // how many tokens each call of the model took
 	Finish     string // "stop": an end token came; "length": MaxTokens were made
 	PromptTime time.Duration
-	Time       time.Duration // of the tokens after the first
+	Times      []time.Duration // when each token was known, counted from the first
 }
 
 // PromptTPS is the speed of the prompt in tokens per second, the first new token
@@ -59,7 +59,7 @@ func (r *Result) TPS() float64 {
 	if len(r.Tokens) < 2 {
 		return 0
 	}
-	return float64(len(r.Tokens)-1) / r.Time.Seconds()
+	return float64(len(r.Tokens)-1) / r.Times[len(r.Times)-1].Seconds()
 }
 
 // Generator runs a session token by token. It keeps the caches; Reset forgets them.
@@ -364,10 +364,10 @@ func (g *Generator) Generate(ctx context.Context, prompt []int, o Options) (*Res
 		}
 		if len(r.Tokens) == 0 {
 			r.PromptTime = time.Since(start)
-			start = time.Now()
+			start = start.Add(r.PromptTime)
 		}
 		r.Tokens = append(r.Tokens, tok.ID)
-		r.Time = time.Since(start)
+		r.Times = append(r.Times, time.Since(start))
 		if o.OnToken != nil {
 			if err := o.OnToken(tok); err != nil {
 				return r, err

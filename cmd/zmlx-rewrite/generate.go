@@ -38,6 +38,7 @@ type generated struct {
 	FinishReason  string         `json:"finish_reason"`
 	PromptTPS     float64        `json:"prompt_tps"`
 	GenerationTPS float64        `json:"generation_tps"`
+	TokenTimes    []float64      `json:"token_times"` // seconds from the first token to each
 	Kernels       map[string]int `json:"kernels"`
 	KernelRuns    string         `json:"kernel_runs"`
 	Rewritten     bool           `json:"rewritten"`
@@ -106,7 +107,11 @@ func (a *app) generate(ctx context.Context, o *options, t *textOptions, format s
 	emit(stream.Flush())
 	kernels := kernelLaunches(program, res.Calls)
 	if format == "json" {
-		out := generated{res.Prompt, res.Tokens, text, res.Finish, res.PromptTPS(), res.TPS(), kernels, r.kernels(), !plain, prof.Name}
+		var times []float64
+		for _, t := range res.Times {
+			times = append(times, t.Seconds())
+		}
+		out := generated{res.Prompt, res.Tokens, text, res.Finish, res.PromptTPS(), res.TPS(), times, kernels, r.kernels(), !plain, prof.Name}
 		enc := json.NewEncoder(a.stdout)
 		enc.SetEscapeHTML(false)
 		return enc.Encode(out)
