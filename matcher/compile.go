@@ -112,18 +112,17 @@ func (c *compiler) rule(r *rules.Rule) {
 	c.p.twins = twins(c.p)
 }
 
-// needLines compiles the lines that an expression reads before it is compiled.
+// needLines compiles the lines that an expression reads before it is compiled: those
+// whose dimensions an attribute asks for, too.
 func (c *compiler) needLines(e syntax.Expr, lines map[string]rules.Line, line func(rules.Line)) {
-	switch x := e.(type) {
-	case *syntax.Name:
-		if l, ok := lines[x.Name]; ok {
-			line(l)
+	syntax.Walk(e, func(e syntax.Expr) bool {
+		if x, ok := e.(*syntax.Name); ok {
+			if l, ok := lines[x.Name]; ok {
+				line(l)
+			}
 		}
-	case *syntax.Call:
-		for _, a := range x.Args {
-			c.needLines(a.Value, lines, line)
-		}
-	}
+		return true
+	})
 }
 
 func (c *compiler) expr(sc *scope, e syntax.Expr) ref {

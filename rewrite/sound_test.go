@@ -331,6 +331,34 @@ numerics: exact
   y = exp(a) : float32[1, 1]
   output y = y`,
 		},
+		{
+			name: "a line that an attribute of an earlier one measures is matched, too",
+			rule: `
+    match: {t: "slice(x, axis=-1, start=dim(p, -1)-2)", p: exp(x), n: negative(p), y: "concatenate(n, t, axis=-1)"}
+    replace: {y: "kernel.both(x)"}`,
+			specs: map[string]string{"both": `
+zmlx: 1
+kernel: both
+doc: A negated exponential and the last two columns.
+inputs: {x: "float32[a, b]"}
+reference: {y: "concatenate(negative(exp(x)), slice(x, axis=-1, start=-2), axis=-1)"}
+results: [y]
+numerics: exact
+`},
+			graph: `
+  input x : float32[2, 4]
+  p = sin(x) : float32[2, 4]
+  n = negative(p) : float32[2, 4]
+  t = slice(x, axis=-1, start=2) : float32[2, 2]
+  y = concatenate(n, t, axis=-1) : float32[2, 6]
+  q = exp(x) : float32[2, 4]
+  m = negative(q) : float32[2, 4]
+  u = slice(x, axis=-1, start=2) : float32[2, 2]
+  z = concatenate(m, u, axis=-1) : float32[2, 6]
+  output y = y
+  output z = z`,
+			matches: 1,
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			set, err := setOf(t, `

@@ -86,7 +86,7 @@ func (s *Set) recursive(start, fr *Fragment, path []*Fragment) *diag.Issue {
 	path = append(path, fr)
 	var issue *diag.Issue
 	for _, a := range fr.Alts {
-		eachCall(a.Is, func(c *syntax.Call) {
+		each(a.Is, func(c *syntax.Call) {
 			if next := s.Fragment(fr.File, c.Fun); next != nil && issue == nil {
 				issue = s.recursive(start, next, path)
 			}
@@ -95,23 +95,14 @@ func (s *Set) recursive(start, fr *Fragment, path []*Fragment) *diag.Issue {
 	return issue
 }
 
-func eachCall(e syntax.Expr, f func(*syntax.Call)) {
-	switch x := e.(type) {
-	case *syntax.Call:
-		f(x)
-		for _, a := range x.Args {
-			eachCall(a.Value, f)
+// each calls f for the parts of an expression that are of type T.
+func each[T syntax.Expr](e syntax.Expr, f func(T)) {
+	syntax.Walk(e, func(e syntax.Expr) bool {
+		if x, ok := e.(T); ok {
+			f(x)
 		}
-	case *syntax.Unary:
-		eachCall(x.X, f)
-	case *syntax.Binary:
-		eachCall(x.X, f)
-		eachCall(x.Y, f)
-	case *syntax.List:
-		for _, i := range x.Items {
-			eachCall(i, f)
-		}
-	}
+		return true
+	})
 }
 
 // linker checks one rule.
@@ -386,17 +377,9 @@ func (l *linker) kindInExpr(fr *Fragment, e syntax.Expr, name string) (guard.Kin
 }
 
 func mentions(e syntax.Expr, name string) bool {
-	switch x := e.(type) {
-	case *syntax.Var:
-		return x.Name == name
-	case *syntax.Unary:
-		return mentions(x.X, name)
-	case *syntax.Binary:
-		return mentions(x.X, name) || mentions(x.Y, name)
-	case *syntax.List:
-		return slices.ContainsFunc(x.Items, func(e syntax.Expr) bool { return mentions(e, name) })
-	}
-	return false
+	found := false
+	each(e, func(v *syntax.Var) { found = found || v.Name == name })
+	return found
 }
 
 func guardKind(k graph.AttrKind) guard.Kind {
@@ -511,7 +494,7 @@ func (l *linker) order() {
 	var visit func(line *Line)
 	visit = func(line *Line) {
 		open[line] = true
-		eachName(line.Expr, func(name *syntax.Name) {
+		each(line.Expr, func(name *syntax.Name) {
 			switch to := lines[name.Name]; {
 			case to == nil || done[to]:
 			case open[to]:
@@ -537,7 +520,7 @@ func (l *linker) connected() {
 		grown = false
 		lines = slices.DeleteFunc(lines, func(line Line) bool {
 			names := slices.Clone(line.Names)
-			eachName(line.Expr, func(n *syntax.Name) { names = append(names, n.Name) })
+			operandNames(line.Expr, func(n *syntax.Name) { names = append(names, n.Name) })
 			if len(joined) > 0 && !slices.ContainsFunc(names, func(n string) bool { return joined[n] }) {
 				return false
 			}
@@ -553,16 +536,18 @@ func (l *linker) connected() {
 	}
 }
 
-// eachName calls f for each operand that is a bare name.
-func eachName(e syntax.Expr, f func(*syntax.Name)) {
-	switch x := e.(type) {
-	case *syntax.Name:
-		f(x)
-	case *syntax.Call:
-		for _, a := range x.Args {
-			eachName(a.Value, f)
+// operandNames calls f for each operand that is a bare name. A value whose dimensions an
+// attribute asks for is none: matching cannot go from there to here.
+func operandNames(e syntax.Expr, f func(*syntax.Name)) {
+	syntax.Walk(e, func(e syntax.Expr) bool {
+		switch x := e.(type) {
+		case *syntax.Name:
+			f(x)
+		case *syntax.Call:
+			return !isMeasure(x.Fun)
 		}
-	}
+		return false
+	})
 }
 
 // roots makes Results the lines that the rule lists and those that no other line reads.
@@ -746,12 +731,12 @@ func (l *linker) replaceExpr(n *diag.Node, e syntax.Expr, known map[string]bool)
 				}
 				continue
 			}
-			eachVar(a, func(v *syntax.Var) {
+			each(a, func(v *syntax.Var) {
 				if _, ok := l.rule.Vars[v.Name]; !ok {
 					l.bad(n, v.At, "rule/name", "$%s is not bound by the pattern", v.Name)
 				}
 			})
-			eachCall(a, func(c *syntax.Call) {
+			each(a, func(c *syntax.Call) {
 				if len(c.Args) == 0 {
 					return
 				}
@@ -759,22 +744,6 @@ func (l *linker) replaceExpr(n *diag.Node, e syntax.Expr, known map[string]bool)
 					l.bad(n, v.At, "rule/name", "%s is not known here", v.Name)
 				}
 			})
-		}
-	}
-}
-
-func eachVar(e syntax.Expr, f func(*syntax.Var)) {
-	switch x := e.(type) {
-	case *syntax.Var:
-		f(x)
-	case *syntax.Unary:
-		eachVar(x.X, f)
-	case *syntax.Binary:
-		eachVar(x.X, f)
-		eachVar(x.Y, f)
-	case *syntax.List:
-		for _, i := range x.Items {
-			eachVar(i, f)
 		}
 	}
 }
@@ -811,7 +780,7 @@ func (l *linker) hash() {
 	used := map[*Fragment]bool{}
 	var visit func(f *File, e syntax.Expr)
 	visit = func(f *File, e syntax.Expr) {
-		eachCall(e, func(c *syntax.Call) {
+		each(e, func(c *syntax.Call) {
 			if fr := l.set.Fragment(f, c.Fun); fr != nil && !used[fr] {
 				used[fr] = true
 				parts = append(parts, "fragment", fr.Name)

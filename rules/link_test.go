@@ -20,6 +20,15 @@ func TestLinkRefuses(t *testing.T) {
 		{"a line of itself", `
     match: {a: exp(a), y: exp(a)}
     replace: {y: y}`, "is made of itself"},
+		{"a line whose attribute measures itself", `
+    match: {y: "slice(x, axis=-1, start=dim(y, -1)-1)"}
+    replace: {y: exp(x)}`, "is made of itself"},
+		{"lines that measure each other", `
+    match: {a: "slice(x, axis=-1, start=2*dim(b, -1))", b: "slice(a, axis=[-2, -1], start=[0, 1])", y: "exp(b)"}
+    replace: {y: exp(x)}`, "is made of itself"},
+		{"a line that is only measured", `
+    match: {y: "slice(x, axis=-1, start=dim(p, -1))", p: exp(z)}
+    replace: {y: exp(x), p: exp(z)}`, "p shares no value with the first line"},
 		{"two patterns", `
     match: {y: exp(x), z: exp(u), v: "add(x, w)"}
     replace: {y: x, z: u, v: w}`, "z shares no value with the first line"},

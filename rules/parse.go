@@ -110,7 +110,7 @@ func (p *parser) fragment(k, v *diag.Node) {
 			p.issues.Add(k.Errorf("rule/fragment", "parameter %s is neither a name nor a $variable", a.Value))
 		}
 	}
-	if graph.LookupOp(fr.Name) != nil || isForm(fr.Name) {
+	if graph.LookupOp(fr.Name) != nil || isForm(fr.Name) || isMeasure(fr.Name) {
 		p.issues.Add(k.Errorf("rule/fragment", "fragment %s has the name of an op", fr.Name))
 	}
 	alts := v.Items
@@ -255,6 +255,10 @@ func (p *parser) lines(n *diag.Node, key string, required bool) []Line {
 
 // isForm reports whether a name is a form of the pattern language itself.
 func isForm(name string) bool { return name == "any" || name == "optional" }
+
+// isMeasure reports whether a name is a function from values to integers, which
+// attributes may use.
+func isMeasure(name string) bool { return name == "dim" || name == "rows" || name == "size" }
 
 func hashText(parts ...string) string {
 	h := sha256.New()

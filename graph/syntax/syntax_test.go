@@ -289,3 +289,26 @@ func TestArithmetic(t *testing.T) {
 		t.Errorf("-2 ** 2 is read as %#v", e)
 	}
 }
+
+func TestWalk(t *testing.T) {
+	e, err := Parse(`f(a, g(b), k=-c + dim(d, -1) * 2, l=[e, "w"], ...)`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all, top []string
+	Walk(e, func(e Expr) bool {
+		all = append(all, e.String())
+		return true
+	})
+	Walk(e, func(x Expr) bool {
+		top = append(top, x.String())
+		return x == e
+	})
+	want := "f(a, g(b), k=-c + dim(d, -1) * 2, l=[e, \"w\"], ...)|a|g(b)|b|-c + dim(d, -1) * 2|-c|c|dim(d, -1) * 2|dim(d, -1)|d|-1|2|[e, \"w\"]|e|\"w\"|..."
+	if got := strings.Join(all, "|"); got != want {
+		t.Errorf("walked %s\n  want %s", got, want)
+	}
+	if got, want := strings.Join(top, "|"), all[0]+`|a|g(b)|-c + dim(d, -1) * 2|[e, "w"]|...`; got != want {
+		t.Errorf("without parts %s, want %s", got, want)
+	}
+}
