@@ -14,6 +14,10 @@ a machine that slows down steadily slows both; the first round warms up and is t
 away. The round's ratio is ours / mlx-lm's, geometric means of two runs each. The
 verdict is the median over rounds, with a 95 % interval by bootstrap over rounds.
 
+A round during which other processes took more than --others of a core is run again,
+whatever its ratio; only Linux can tell. After three times as many rounds as asked
+for the script gives up.
+
 Writes a JSON record with every run. The exit status is 1 if the interval is not
 above --above.
 """
@@ -26,6 +30,7 @@ import os
 import pathlib
 import platform
 import random
+import resource
 import statistics
 import subprocess
 import sys
@@ -79,6 +84,16 @@ def machine():
     return dict(system=f"{platform.system()} {platform.machine()}", cpu=cpu, cores=os.cpu_count())
 
 
+def cpu_time():
+    """Seconds that all processes have computed, and seconds of ours among them."""
+    own = sum(r.ru_utime + r.ru_stime for r in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
+    try:
+        user, nice, system, _, _, irq, softirq = map(int, pathlib.Path("/proc/stat").read_text().split("\n")[0].split()[1:8])
+    except OSError:
+        return own, own
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK"), own
+
+
 def versions():
     from importlib.metadata import version
 
@@ -89,6 +104,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     p.add_argument("--rounds", type=int, default=10, help="rounds that count")
     p.add_argument("--tokens", type=int, default=64)
+    p.add_argument("--others", type=float, default=0.1, help="share of one core that other processes may take in a round that counts")
     p.add_argument("--above", type=float, default=0.97, help="what the interval has to lie above")
     p.add_argument("--out", type=pathlib.Path, default=ROOT / ".cache/bench/decode.json")
     p.add_argument("--worker", help=argparse.SUPPRESS)
@@ -99,17 +115,24 @@ def main():
         subprocess.run([sys.executable, ROOT / "scripts/oracle/smollm2_to_mlx.py"], check=True)
 
     prompt = ours(2, PROMPT)["prompt"]
-    rounds = []
-    for i in range(a.rounds + 1):
-        load = os.getloadavg()[0]
+    rounds, busy = [], []
+    for i in range(1 + 3 * a.rounds):
+        load, (before, before_own), start = os.getloadavg()[0], cpu_time(), time.monotonic()
         runs = [ours(a.tokens, PROMPT), mlx_lm(a.tokens, prompt), mlx_lm(a.tokens, prompt), ours(a.tokens, PROMPT)]
         if any(r["tokens"] != runs[0]["tokens"] for r in runs):
             raise SystemExit("the tokens differ, so the speeds say nothing")
         o, m = [runs[0]["tps"], runs[3]["tps"]], [runs[1]["tps"], runs[2]["tps"]]
         ratio = math.sqrt(o[0] * o[1] / (m[0] * m[1]))
-        print(f"round {i}{' (warm-up)' if i == 0 else ''}: ours {o[0]:.2f} {o[1]:.2f}, mlx-lm {m[0]:.2f} {m[1]:.2f} tokens/s, ratio {ratio:.3f}, load {load:.1f}", file=sys.stderr)
+        after, after_own = cpu_time()
+        others = (after - before - (after_own - before_own)) / (time.monotonic() - start)
+        why = " (warm-up)" if i == 0 else " (busy machine, does not count)" if others > a.others else ""
+        print(f"round {i}{why}: ours {o[0]:.2f} {o[1]:.2f}, mlx-lm {m[0]:.2f} {m[1]:.2f} tokens/s, ratio {ratio:.3f}, load {load:.1f}, others {others:.2f}", file=sys.stderr)
         if i > 0:
-            rounds.append(dict(ours=o, mlx_lm=m, ratio=ratio, load=load))
+            (busy if why else rounds).append(dict(ours=o, mlx_lm=m, ratio=ratio, load=load, others=others))
+        if len(rounds) == a.rounds:
+            break
+    else:
+        raise SystemExit(f"other processes took more than {a.others} of a core in all but {len(rounds)} of {len(rounds) + len(busy)} rounds: no verdict")
 
     ratios = [r["ratio"] for r in rounds]
     low, high = bootstrap(ratios)
@@ -118,7 +141,7 @@ def main():
         machine=machine(), versions=versions(),
         ours_tps=statistics.median(x for r in rounds for x in r["ours"]),
         mlx_lm_tps=statistics.median(x for r in rounds for x in r["mlx_lm"]),
-        ratio=statistics.median(ratios), interval=[low, high], above=a.above, rounds=rounds,
+        ratio=statistics.median(ratios), interval=[low, high], above=a.above, rounds=rounds, busy_rounds=busy,
     )  # fmt: skip
     a.out.parent.mkdir(parents=True, exist_ok=True)
     a.out.write_text(json.dumps(record, indent=1) + "\n")
