@@ -2,6 +2,7 @@ package graph
 
 import (
 	"bytes"
+	"encoding/binary"
 	"math"
 	"slices"
 	"strconv"
@@ -79,4 +80,40 @@ func (l *Literal) Scalar() (float64, bool) {
 // ScalarLiteral returns v rounded to the element type t, as a 0-dimensional literal.
 func ScalarLiteral(t DType, v float64) *Literal {
 	return &Literal{DType: t, Shape: []int{}, Data: AppendElem(nil, t, v)}
+}
+
+// AppendAttrKey appends bytes that are the same for equal attributes and differ for
+// others, nil included; of numbers, all bits count. They mean nothing outside of this
+// process.
+func AppendAttrKey(b []byte, a Attr) []byte {
+	switch a := a.(type) {
+	case nil:
+		return append(b, 0)
+	case Dim:
+		return a.appendKey(append(b, 'i'))
+	case Dims:
+		b = binary.AppendUvarint(append(b, 'l'), uint64(len(a)))
+		for _, d := range a {
+			b = d.appendKey(b)
+		}
+		return b
+	case Float:
+		return binary.LittleEndian.AppendUint64(append(b, 'f'), math.Float64bits(float64(a)))
+	case Flag:
+		if a {
+			return append(b, 'b', 1)
+		}
+		return append(b, 'b', 0)
+	case Str:
+		return append(binary.AppendUvarint(append(b, 's'), uint64(len(a))), a...)
+	case DType:
+		return append(b, 't', byte(a))
+	case *Literal:
+		b = binary.AppendUvarint(append(b, 'c', byte(a.DType)), uint64(len(a.Shape)))
+		for _, n := range a.Shape {
+			b = binary.AppendUvarint(b, uint64(n))
+		}
+		return append(binary.AppendUvarint(b, uint64(len(a.Data))), a.Data...)
+	}
+	panic("graph: attribute of unknown kind")
 }

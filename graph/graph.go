@@ -286,109 +286,18 @@ func (g *Graph) resolve(id ValueID) ValueID {
 	}
 }
 
-// Compact applies replacements, drops nodes that no output needs, and numbers
-// what is left in the order in which outputs reach it, depth first. Two graphs
-// that compute the same outputs by the same nodes are thereby in the same order,
-// however they were made. Inputs stay, used or not. It fails on a cycle.
+// Compact applies replacements, drops nodes that no output needs, and brings the rest
+// in the canonical order of Patch.Apply. It fails on a cycle.
 func (g *Graph) Compact() error {
-	const (
-		unseen = iota
-		open
-		done
-	)
-	// What each value stands for now, looked up once: operands outnumber replacements.
-	now := make([]ValueID, len(g.values))
-	for i := range now {
-		now[i] = ValueID(i)
+	p := Patch{g: g}
+	for old, new := range g.repl {
+		p.repl = append(p.repl, replaced{old, new})
 	}
-	for old := range g.repl {
-		now[old] = g.resolve(old)
+	h, err := p.Apply()
+	if err != nil {
+		return err
 	}
-	state := make([]uint8, len(g.nodes))
-	order := make([]NodeID, 0, len(g.nodes))
-	// An explicit stack: graphs of 100,000 nodes may be 100,000 deep.
-	type frame struct {
-		node NodeID
-		next int
-	}
-	var stack []frame
-	visit := func(root NodeID) error {
-		if state[root] == done {
-			return nil
-		}
-		stack = append(stack[:0], frame{root, 0})
-		state[root] = open
-		for len(stack) > 0 {
-			f := &stack[len(stack)-1]
-			n := &g.nodes[f.node]
-			if f.next == len(n.In) {
-				state[f.node] = done
-				order = append(order, f.node)
-				stack = stack[:len(stack)-1]
-				continue
-			}
-			v := n.In[f.next]
-			f.next++
-			if v == None {
-				continue
-			}
-			d := g.values[now[v]].Def
-			switch state[d] {
-			case open:
-				return fmt.Errorf("the replacement makes a cycle through %s at %q", g.nodes[d].Op.Name, g.nodes[d].Scope)
-			case unseen:
-				state[d] = open
-				stack = append(stack, frame{d, 0})
-			}
-		}
-		return nil
-	}
-	for _, v := range g.inputs {
-		if err := visit(g.values[v].Def); err != nil {
-			return err
-		}
-	}
-	for i := range g.outputs {
-		g.outputs[i].Value = now[g.outputs[i].Value]
-		if err := visit(g.values[g.outputs[i].Value].Def); err != nil {
-			return err
-		}
-	}
-	// Operands and results of all nodes share one array.
-	total, results := 0, 0
-	for _, id := range order {
-		total += len(g.nodes[id].In) + len(g.nodes[id].Out)
-		results += len(g.nodes[id].Out)
-	}
-	nodes := make([]Node, 0, len(order))
-	values := make([]Value, 0, results)
-	renamed := make([]ValueID, len(g.values))
-	ids := make([]ValueID, 0, total)
-	for _, id := range order {
-		n := g.nodes[id]
-		from := len(ids)
-		for _, v := range n.In {
-			if v != None {
-				v = renamed[now[v]]
-			}
-			ids = append(ids, v)
-		}
-		mid := len(ids)
-		for i, v := range n.Out {
-			renamed[v] = ValueID(len(values))
-			ids = append(ids, renamed[v])
-			values = append(values, Value{g.values[v].Type, NodeID(len(nodes)), i})
-		}
-		n.In, n.Out = ids[from:mid:mid], ids[mid:len(ids):len(ids)]
-		nodes = append(nodes, n)
-	}
-	for i, v := range g.inputs {
-		g.inputs[i] = renamed[v]
-	}
-	for i := range g.outputs {
-		g.outputs[i].Value = renamed[g.outputs[i].Value]
-	}
-	g.nodes, g.values, g.byName, g.repl = nodes, values, nil, nil
+	*g = *h
 	return nil
 }
 
@@ -407,24 +316,26 @@ type Uses struct {
 
 // Uses indexes the readers of all values.
 func (g *Graph) Uses() *Uses {
-	u := &Uses{from: make([]int32, len(g.values)+1), isOut: make([]bool, len(g.values))}
+	// Counts stand two places behind their values, and sums one: filling the list moves
+	// each to where it belongs.
+	next := make([]int32, len(g.values)+2)
+	u := &Uses{from: next[:len(g.values)+1], isOut: make([]bool, len(g.values))}
 	for i := range g.nodes {
 		for _, v := range g.nodes[i].In {
 			if v != None {
-				u.from[v+1]++
+				next[v+2]++
 			}
 		}
 	}
 	for i := range g.values {
-		u.from[i+1] += u.from[i]
+		next[i+2] += next[i+1]
 	}
-	u.list = make([]NodeID, u.from[len(g.values)])
-	next := slices.Clone(u.from)
+	u.list = make([]NodeID, next[len(g.values)+1])
 	for i := range g.nodes {
 		for _, v := range g.nodes[i].In {
 			if v != None {
-				u.list[next[v]] = NodeID(i)
-				next[v]++
+				u.list[next[v+1]] = NodeID(i)
+				next[v+1]++
 			}
 		}
 	}

@@ -34,7 +34,13 @@ type Op struct {
 	// Infer returns the types of the outputs. Leaves have none: their types are
 	// given when they are made.
 	Infer func(*Call) ([]Type, error)
+
+	row int // 1 + its place in the table; 0 for an op of a kernel
 }
+
+// Row returns the place of the op in Ops, and whether it is there: ops of kernels are
+// not. It makes tables by op cheaper than maps.
+func (o *Op) Row() (int, bool) { return o.row - 1, o.row > 0 }
 
 // Operand is one operand of an op.
 type Operand struct {
@@ -187,7 +193,8 @@ func AttrText(kind AttrKind, a Attr) string {
 
 var opIndex = func() map[string]*Op {
 	m := make(map[string]*Op, len(opTable))
-	for _, o := range opTable {
+	for i, o := range opTable {
+		o.row = i + 1
 		if m[o.Name] != nil {
 			panic("graph: op " + o.Name + " is in the table twice")
 		}

@@ -112,12 +112,15 @@ func (t Type) Subst(env map[string]Dim) Type {
 func (t Type) AppendKey(b []byte) []byte {
 	b = append(b, byte(t.DType), byte(len(t.Shape)))
 	for _, d := range t.Shape {
-		b = binary.LittleEndian.AppendUint64(b, uint64(d.n))
-		if d.p == nil {
-			b = append(b, 0)
-		} else {
-			b = binary.AppendUvarint(b, d.p.id)
-		}
+		b = d.appendKey(b)
 	}
 	return b
+}
+
+func (d Dim) appendKey(b []byte) []byte {
+	b = binary.LittleEndian.AppendUint64(b, uint64(d.n))
+	if d.p == nil {
+		return append(b, 0)
+	}
+	return binary.AppendUvarint(b, d.p.id)
 }
