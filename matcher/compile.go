@@ -2,6 +2,7 @@ package matcher
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -110,6 +111,20 @@ func (c *compiler) rule(r *rules.Rule) {
 		c.p.results = append(c.p.results, result{name, at})
 	}
 	c.p.twins = twins(c.p)
+	c.p.nameAll(r)
+}
+
+// nameAll lists the names that a match binds, and what they stand for.
+func (p *Pattern) nameAll(r *rules.Rule) {
+	names := map[string]ref{}
+	for name := range r.Optional {
+		names[name] = ref{kind: refAbsent} // unless the expansion has it
+	}
+	maps.Copy(names, p.byName)
+	p.names = slices.Sorted(maps.Keys(names))
+	for _, name := range p.names {
+		p.bound = append(p.bound, names[name])
+	}
 }
 
 // needLines compiles the lines that an expression reads before it is compiled: those

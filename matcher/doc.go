@@ -30,6 +30,8 @@ type Pattern struct {
 	results []result // values that may be used outside
 	twins   [][]int  // groups of roots that differ in names only
 	byName  map[string]ref
+	names   []string // of byName and of operands that this expansion does without, in order
+	bound   []ref    // what each of them stands for
 }
 
 type preset struct {
@@ -131,6 +133,26 @@ type Match struct {
 	Vars    []graph.Attr    // for each $variable; nil if unbound
 }
 
+// Names returns the names of values that a match of the pattern binds, in order.
+func (p *Pattern) Names() []string { return p.names }
+
+// Launches returns how many kernels MLX starts for the nodes that the pattern covers.
+func (p *Pattern) Launches() int {
+	n := 0
+	for i := range p.nodes {
+		n += p.nodes[i].op.Launches
+	}
+	return n
+}
+
+// Named returns what name i of the pattern's Names is bound to; graph.None if absent.
+func (m *Match) Named(g *graph.Graph, i int) graph.ValueID { return m.resolve(g, m.Pattern.bound[i]) }
+
+// Result returns the value that result i of the rule is bound to.
+func (m *Match) Result(g *graph.Graph, i int) graph.ValueID {
+	return m.resolve(g, m.Pattern.results[i].ref)
+}
+
 // Value returns what a name of the pattern is bound to, and whether it is there.
 func (m *Match) Value(g *graph.Graph, name string) (graph.ValueID, bool) {
 	r, ok := m.Pattern.byName[name]
@@ -139,6 +161,23 @@ func (m *Match) Value(g *graph.Graph, name string) (graph.ValueID, bool) {
 	}
 	v := m.resolve(g, r)
 	return v, v != graph.None
+}
+
+// AppendShape appends bytes that are the same for two matches of one pattern if
+// everything that their names and $variables stand for is alike: the types of values,
+// the operands that are absent, and the values of variables.
+func (m *Match) AppendShape(g *graph.Graph, b []byte) []byte {
+	for i := range m.Pattern.bound {
+		if v := m.Named(g, i); v != graph.None {
+			b = g.Type(v).AppendKey(append(b, 1))
+		} else {
+			b = append(b, 0)
+		}
+	}
+	for _, a := range m.Vars {
+		b = graph.AppendAttrKey(b, a)
+	}
+	return b
 }
 
 func (m *Match) resolve(g *graph.Graph, r ref) graph.ValueID {
@@ -165,16 +204,11 @@ func (m *Match) Var(name string) graph.Attr {
 	return nil
 }
 
-// Bindings returns the names of the match for building a replacement.
+// Bindings returns the names of the match for building expressions.
 func (m *Match) Bindings(g *graph.Graph) *graph.Bindings {
-	b := &graph.Bindings{Values: map[string]graph.ValueID{}, Vars: map[string]graph.Attr{}}
-	for name, r := range m.Pattern.byName {
-		b.Values[name] = m.resolve(g, r)
-	}
-	for name := range m.Pattern.Rule.Optional {
-		if _, ok := b.Values[name]; !ok {
-			b.Values[name] = graph.None
-		}
+	b := &graph.Bindings{Values: make(map[string]graph.ValueID, len(m.Pattern.names)), Vars: make(map[string]graph.Attr, len(m.Vars))}
+	for i, name := range m.Pattern.names {
+		b.Values[name] = m.Named(g, i)
 	}
 	for i, name := range m.Pattern.vars {
 		if m.Vars[i] != nil {
@@ -182,38 +216,4 @@ func (m *Match) Bindings(g *graph.Graph) *graph.Bindings {
 		}
 	}
 	return b
-}
-
-// Results returns the values that the replacement must provide, with their names.
-func (m *Match) Results(g *graph.Graph) ([]string, []graph.ValueID) {
-	names, values := make([]string, len(m.Pattern.results)), make([]graph.ValueID, len(m.Pattern.results))
-	for i, r := range m.Pattern.results {
-		names[i], values[i] = r.name, m.resolve(g, r.ref)
-	}
-	return names, values
-}
-
-// Index is what matching needs to know of a graph: nodes by op, readers of values.
-type Index struct {
-	Graph *graph.Graph
-	Uses  *graph.Uses
-	byOp  map[*graph.Op][]graph.NodeID
-}
-
-// NewIndex indexes a graph. It is valid until the graph changes.
-func NewIndex(g *graph.Graph) *Index {
-	ix := &Index{g, g.Uses(), map[*graph.Op][]graph.NodeID{}}
-	counts := map[*graph.Op]int{}
-	for id := range graph.NodeID(g.NumNodes()) {
-		counts[g.Node(id).Op]++
-	}
-	ids := make([]graph.NodeID, g.NumNodes()) // one array for all lists
-	for op, n := range counts {
-		ix.byOp[op], ids = ids[:0:n], ids[n:]
-	}
-	for id := range graph.NodeID(g.NumNodes()) {
-		op := g.Node(id).Op
-		ix.byOp[op] = append(ix.byOp[op], id)
-	}
-	return ix
 }

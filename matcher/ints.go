@@ -89,13 +89,15 @@ func (s *search) equals(l linear, candidates ...graph.Dim) bool {
 // intAttr matches integer attributes. Axes are compared from the end; a position
 // p along an axis of n is the same as p-n.
 func (s *search) intAttr(a *pattr, spec *graph.AttrSpec, n *graph.Node, got graph.Attr) bool {
-	lines := make([]linear, len(a.ints))
-	for i, e := range a.ints {
-		var ok bool
-		if lines[i], ok = s.eval(e); !ok {
+	lines := s.lines[:0]
+	for _, e := range a.ints {
+		l, ok := s.eval(e)
+		if !ok {
 			return false
 		}
+		lines = append(lines, l)
 	}
+	s.lines = lines
 	var shape []graph.Dim // what axes and positions count along
 	if len(n.In) > 0 && n.In[0] != graph.None {
 		shape = s.g.Type(n.In[0]).Shape

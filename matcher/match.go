@@ -15,20 +15,19 @@ const unbound graph.ValueID = -2
 
 // Find calls emit for each place where the pattern fits and miss for each anchor
 // where it does not, with the attempt that got furthest. Both are called in the
-// order of the graph's nodes.
+// order of the graph's nodes. A Miss is valid during the call; Clone keeps it.
 func (p *Pattern) Find(ix *Index, emit func(*Match), miss func(*Miss)) {
 	anchor := p.anchor(ix)
 	if anchor < 0 {
 		return
 	}
 	s := &search{p: p, ix: ix, g: ix.Graph}
-	for _, id := range ix.byOp[p.nodes[anchor].op] {
+	for _, id := range ix.ofOp(p.nodes[anchor].op) {
 		s.reset(anchor, id)
 		if s.node(anchor, id, noGoal) {
 			emit(s.match())
 		} else if s.miss.Code != "" {
-			m := s.miss
-			miss(&m)
+			miss(&s.miss)
 		}
 	}
 }
@@ -38,7 +37,7 @@ func (p *Pattern) Find(ix *Index, emit func(*Match), miss func(*Miss)) {
 func (p *Pattern) anchor(ix *Index) int {
 	best, least := -1, math.MaxInt
 	for i := range p.nodes {
-		n := len(ix.byOp[p.nodes[i].op])
+		n := len(ix.ofOp(p.nodes[i].op))
 		if n == 0 {
 			return -1
 		}
@@ -64,6 +63,12 @@ type search struct {
 	stop   bool // nothing more can be found at this anchor
 
 	arena []goal
+	lines []linear // of the attribute that is looked at
+	kept  struct { // where matches keep what they bind
+		nodes  []graph.NodeID
+		values []graph.ValueID
+		vars   []graph.Attr
+	}
 
 	anchor  graph.NodeID
 	miss    Miss
@@ -103,11 +108,22 @@ func (s *search) reset(anchor int, id graph.NodeID) {
 		s.vars[x.v] = x.attr
 	}
 	s.bound, s.trail, s.steps, s.stop, s.arena = 0, s.trail[:0], 0, false, s.arena[:0]
-	s.anchor, s.miss = id, Miss{}
+	s.anchor, s.miss = id, Miss{vars: s.miss.vars[:0]}
 }
 
 func (s *search) match() *Match {
-	return &Match{s.p, slices.Clone(s.nodes), slices.Clone(s.values), slices.Clone(s.vars)}
+	return &Match{s.p, keep(&s.kept.nodes, s.nodes), keep(&s.kept.values, s.values), keep(&s.kept.vars, s.vars)}
+}
+
+// keep returns a copy of list, made in an array that it shares with the copies before
+// and after it: matches are many and small.
+func keep[T any](array *[]T, list []T) []T {
+	if cap(*array)-len(*array) < len(list) {
+		*array = make([]T, 0, 16*len(list))
+	}
+	from := len(*array)
+	*array = append(*array, list...)
+	return slices.Clip((*array)[from:])
 }
 
 func (s *search) undo(to int) {
@@ -373,7 +389,7 @@ func (s *search) complete() bool {
 			if s.nodes[group[i-1]] > s.nodes[group[i]] {
 				// The same site, named in another order: it is found from its first
 				// node, and there is nothing more to find from here.
-				s.stop, s.miss = true, Miss{}
+				s.stop, s.miss.Code = true, ""
 				return false
 			}
 		}

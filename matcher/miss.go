@@ -2,6 +2,7 @@ package matcher
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"zmlx-rewrite/graph"
@@ -38,7 +39,14 @@ type Miss struct {
 	vars     []graph.Attr
 }
 
-// Expected and observed at the place where matching stopped, for people. g must
+// Clone returns a copy that lasts.
+func (m *Miss) Clone() *Miss {
+	c := *m
+	c.vars = slices.Clone(m.vars)
+	return &c
+}
+
+// Text is expected and observed at the place where matching stopped, for people. g must
 // be the graph that was searched.
 func (m *Miss) Text(g *graph.Graph) (expected, observed string) {
 	p := m.Pattern

@@ -1,0 +1,317 @@
+package matcher
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"zmlx-rewrite/graph"
+	"zmlx-rewrite/kernels"
+	"zmlx-rewrite/rules"
+)
+
+// compile links one rule, given from its match block on, with a few fragments, and
+// compiles it.
+func compile(t *testing.T, rule string) []*Pattern {
+	t.Helper()
+	catalog, issues := kernels.Load()
+	if issues.HasErrors() {
+		t.Fatal(issues)
+	}
+	f, issues := rules.Parse("test.yaml", []byte(`
+zmlx: 1
+family: test
+fragments:
+  silu(g): multiply(g, sigmoid(g))
+  bend(x, $w):
+    - {is: sin(x), set: {w: 1}}
+    - {is: cos(x), set: {w: 2}}
+  row(x): {is: exp(x), when: "rank(x) == 1"}
+rules:
+  - name: r
+    doc: A rule of this test.
+    numerics: exact
+    `+strings.TrimSpace(rule)+"\n"))
+	if issues.HasErrors() {
+		t.Fatal(issues)
+	}
+	set, issues := rules.Link([]*rules.File{f}, catalog)
+	if issues.HasErrors() {
+		t.Fatal(issues)
+	}
+	patterns, err := Compile(set, set.Rule("test.r"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return patterns
+}
+
+// find lists what the patterns find in a graph: matches with what their names and
+// variables stand for, and of each anchor that misses, the attempt that got furthest.
+// A value is named by the scope of its node, an input by its name.
+func find(t *testing.T, patterns []*Pattern, text string) []string {
+	t.Helper()
+	p, issues := graph.ParseText("test.zg", []byte("zmlx 1\nprogram test\ncase all\n  "+strings.TrimSpace(text)+"\n"), nil)
+	if issues.HasErrors() {
+		t.Fatal(issues)
+	}
+	g := p.Cases[0].Graph
+	ix := NewIndex(g)
+	var found []string
+	for _, p := range patterns {
+		p.Find(ix, func(m *Match) {
+			words := []string{"match"}
+			for i, name := range p.Names() {
+				what := "none"
+				if v := m.Named(g, i); v != graph.None {
+					if what = g.InputName(v); what == "" {
+						what = g.Def(v).Scope
+					}
+				}
+				words = append(words, name+"="+what)
+			}
+			for i, name := range p.vars {
+				words = append(words, fmt.Sprintf("$%s=%v", name, m.Vars[i]))
+			}
+			found = append(found, strings.Join(words, " "))
+		}, func(m *Miss) {
+			m = m.Clone()
+			want, got := m.Text(g)
+			found = append(found, fmt.Sprintf("miss at %s: %d nodes, %s: %s; %s", g.Node(m.Anchor).Scope, m.Matched, m.Code, want, got))
+		})
+	}
+	return found
+}
+
+func TestFind(t *testing.T) {
+	const replaceX = "\n    replace: {y: negative(x)}"
+	for _, c := range []struct {
+		name, rule, graph string
+		want              []string
+	}{
+		{
+			name: "a chain, twice",
+			rule: "match: {a: exp(x), y: negative(a)}" + replaceX,
+			graph: `
+  input x : float32[4]
+  a = exp(x) : float32[4] @ A
+  b = negative(a) : float32[4] @ B
+  c = exp(b) : float32[4] @ C
+  d = negative(c) : float32[4] @ D
+  output d = d`,
+			want: []string{"match a=A x=x y=B", "match a=C x=B y=D"},
+		},
+		{
+			name: "an op that does not occur costs no try",
+			rule: "match: {a: exp(x), y: sigmoid(a)}" + replaceX,
+			graph: `
+  input x : float32[4]
+  a = exp(x) : float32[4] @ A
+  output a = a`,
+		},
+		{
+			name: "operands of a commutative op in either order, of another in one",
+			rule: `match: {a: exp(x), s: "subtract(a, z)", y: "add(s, u)"}` + replaceX,
+			graph: `
+  input x : float32[4]
+  input z : float32[4]
+  a = exp(x) : float32[4] @ A
+  s = subtract(a, z) : float32[4] @ S
+  y = add(z, s) : float32[4] @ Y
+  b = exp(z) : float32[4] @ B
+  r = subtract(x, b) : float32[4] @ R
+  w = add(r, x) : float32[4] @ W
+  output y = y
+  output w = w`,
+			want: []string{"match a=A s=S u=z x=x y=Y z=z", "miss at B: 2 nodes, match/bound: subtract operand a to be the same a as before; x"},
+		},
+		{
+			name: "a repeated name is one value",
+			rule: `match: {a: exp(x), y: "add(a, x)"}` + replaceX,
+			graph: `
+  input x : float32[4]
+  input z : float32[4]
+  a = exp(x) : float32[4] @ A
+  y = add(x, a) : float32[4] @ Y
+  b = exp(z) : float32[4] @ B
+  w = add(b, y) : float32[4] @ W
+  output w = w`,
+			want: []string{"match a=A x=x y=Y", "miss at B: 2 nodes, match/bound: add operand b to be the same x as before; add"},
+		},
+		{
+			name: "a value that is used outside, or is an output",
+			rule: "match: {a: exp(x), y: negative(a)}" + replaceX,
+			graph: `
+  input x : float32[4]
+  a = exp(x) : float32[4] @ A
+  b = negative(a) : float32[4] @ B
+  c = sin(a) : float32[4] @ C
+  d = exp(c) : float32[4] @ D
+  e = negative(d) : float32[4] @ E
+  output b = b
+  output d = d
+  output e = e`,
+			want: []string{`miss at A: 2 nodes, match/escape: a to be used inside the match only; sin reads it at "C"`,
+				"miss at D: 2 nodes, match/escape-output: a to be used inside the match only; it is a result of the graph"},
+		},
+		{
+			name: "attributes are closed; variables bind",
+			rule: `match: {a: "softmax(x, axis=$k)", y: negative(a)}` + replaceX,
+			graph: `
+  input x : float32[4, 4]
+  a = softmax(x, axis=-2) : float32[4, 4] @ A
+  b = negative(a) : float32[4, 4] @ B
+  c = softmax(b, axis=-2, precise=true) : float32[4, 4] @ C
+  d = negative(c) : float32[4, 4] @ D
+  output d = d`,
+			want: []string{"match a=A x=x y=B $k=-2",
+				"miss at C: 2 nodes, match/attr: softmax precise=false (the default; not written in the rule); precise=true"},
+		},
+		{
+			name: "an expression over dimensions and variables",
+			rule: `match: {a: "slice(x, axis=-1, start=dim(x, -1)-$k)", y: negative(a)}` + replaceX,
+			graph: `
+  input x : float32[2, 8]
+  a = slice(x, axis=-1, start=5) : float32[2, 3] @ A
+  y = negative(a) : float32[2, 3] @ Y
+  output y = y`,
+			want: []string{"match a=A x=x y=Y $k=3"},
+		},
+		{
+			name: "constants have the value of the number, rounded",
+			rule: `match: {a: "add(x, 0.1)", y: negative(a)}` + replaceX,
+			graph: `
+  input x : bfloat16[4]
+  c = constant(0.1) : bfloat16[]
+  d = constant(0.2) : bfloat16[]
+  a = add(c, x) : bfloat16[4] @ A
+  b = negative(a) : bfloat16[4] @ B
+  e = add(b, d) : bfloat16[4] @ E
+  f = negative(e) : bfloat16[4] @ F
+  output f = f`,
+			want: []string{"match a=A x=x y=B", "miss at E: 1 nodes, match/literal: add operand b to be the constant 0.1, rounded; constant 0.20019531"},
+		},
+		{
+			name: "an operand that may be absent",
+			rule: `match: {a: "rms_norm(x, w?, eps=$e)", y: negative(a)}` + replaceX,
+			graph: `
+  input x : float32[4]
+  input v : float32[4]
+  a = rms_norm(x, eps=1) : float32[4] @ A
+  b = negative(a) : float32[4] @ B
+  c = rms_norm(b, v, eps=2) : float32[4] @ C
+  d = negative(c) : float32[4] @ D
+  output d = d`,
+			want: []string{"match a=A w=none x=x y=B $e=1.0", "match a=C w=v x=B y=D $e=2.0"},
+		},
+		{
+			name: "alike results are found once, in the order of the graph",
+			rule: `match: {p: "exp(subtract(x, u))", q: "exp(subtract(x, v))"}` + "\n    replace: {p: exp(x), q: exp(x)}",
+			graph: `
+  input x : float32[4]
+  input m : float32[4]
+  input n : float32[4]
+  a = subtract(x, m) : float32[4] @ A
+  b = exp(a) : float32[4] @ B
+  c = subtract(x, n) : float32[4] @ C
+  d = exp(c) : float32[4] @ D
+  output b = b
+  output d = d`,
+			want: []string{"match p=B q=D u=m v=n x=x"},
+		},
+		{
+			name: "fragments, with what their spellings set",
+			rule: `match: {a: "bend(x, $w)", y: silu(a)}` + replaceX,
+			graph: `
+  input x : float32[4]
+  a = cos(x) : float32[4] @ A
+  s = sigmoid(a) : float32[4] @ S
+  y = multiply(s, a) : float32[4] @ Y
+  output y = y`,
+			want: []string{"match a=A x=x y=Y $w=2"},
+		},
+		{
+			name: "a spelling on a condition",
+			rule: "match: {a: row(x), y: negative(a)}" + replaceX,
+			graph: `
+  input x : float32[4]
+  input m : float32[4, 4]
+  a = exp(x) : float32[4] @ A
+  b = negative(a) : float32[4] @ B
+  c = exp(m) : float32[4, 4] @ C
+  d = negative(c) : float32[4, 4] @ D
+  output b = b
+  output d = d`,
+			want: []string{"match a=A x=x y=B", "miss at C: 2 nodes, match/when: when: rank(x) == 1; false"},
+		},
+		{
+			name: "a path that leaves the match and comes back",
+			rule: `match: {p: exp(x), q: sin(u), y: "add(p, q)"}` + "\n    results: [p]\n    replace: {p: exp(x), y: exp(x)}",
+			graph: `
+  input x : float32[4]
+  p = exp(x) : float32[4] @ P
+  n = negative(p) : float32[4] @ N
+  q = sin(n) : float32[4] @ Q
+  y = add(p, q) : float32[4] @ Y
+  output y = y`,
+			want: []string{"miss at P: 3 nodes, match/convex: nodes of one place; a path from p leaves the match and comes back to it"},
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := find(t, compile(t, c.rule), c.graph); !slices.Equal(got, c.want) {
+				t.Errorf("found\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(c.want, "\n\t"))
+			}
+		})
+	}
+}
+
+// A shape says whether names and variables stand for things that are alike.
+func TestAppendShape(t *testing.T) {
+	patterns := compile(t, `match: {a: "rms_norm(x, w?, eps=$e)", y: negative(a)}`+"\n    replace: {y: negative(x)}")
+	p, issues := graph.ParseText("test.zg", []byte(`zmlx 1
+program test
+case all
+  input x : float32[4]
+  input h : bfloat16[4]
+  input long : float32[batch]
+  input v : float32[4]
+  a0 = rms_norm(x, eps=1) : float32[4]
+  a1 = negative(a0) : float32[4]
+  b0 = rms_norm(v, eps=1) : float32[4]
+  b1 = negative(b0) : float32[4]
+  c0 = rms_norm(x, eps=2) : float32[4]
+  c1 = negative(c0) : float32[4]
+  d0 = rms_norm(x, v, eps=1) : float32[4]
+  d1 = negative(d0) : float32[4]
+  e0 = rms_norm(h, eps=1) : bfloat16[4]
+  e1 = negative(e0) : bfloat16[4]
+  f0 = rms_norm(long, eps=1) : float32[batch]
+  f1 = negative(f0) : float32[batch]
+  output o1 = a1
+  output o2 = b1
+  output o3 = c1
+  output o4 = d1
+  output o5 = e1
+  output o6 = f1
+`), nil)
+	if issues.HasErrors() {
+		t.Fatal(issues)
+	}
+	g := p.Cases[0].Graph
+	var shapes []string
+	for _, p := range patterns {
+		p.Find(NewIndex(g), func(m *Match) { shapes = append(shapes, string(m.AppendShape(g, nil))) }, func(*Miss) {})
+	}
+	if len(shapes) != 6 {
+		t.Fatalf("%d matches", len(shapes))
+	}
+	if shapes[0] != shapes[1] {
+		t.Error("other values of the same types have another shape")
+	}
+	for i, s := range shapes[1:] {
+		if slices.Contains(shapes[2+i:], s) {
+			t.Errorf("match %d has the shape of one that differs", 1+i)
+		}
+	}
+}
