@@ -3,47 +3,75 @@ package rewrite
 import (
 	"fmt"
 	"hash/fnv"
-	"maps"
 	"slices"
 	"strings"
-	"sync"
 
 	"zmlx-rewrite/graph"
 	"zmlx-rewrite/graph/syntax"
+	"zmlx-rewrite/matcher"
 	"zmlx-rewrite/rules"
 )
 
-// deriveWeights binds the names of a rule's weights block to new parameters. The
-// parameters are returned; they join the program when the site is taken.
-func deriveWeights(p *params, g *graph.Graph, r *rules.Rule, b *graph.Bindings) ([]*graph.Param, error) {
-	var made []*graph.Param
+// deriveWeights makes the parameters of a rule's weights block for a match in g, one
+// for each line; nil where the operands are absent. They join the program when the
+// match is taken.
+func deriveWeights(p *params, g *graph.Graph, r *rules.Rule, m *matcher.Match) ([]*madeParam, error) {
+	if len(r.Weights) == 0 {
+		return nil, nil
+	}
+	w := weightsBlock{p, g, r, m, make([]*madeParam, 0, len(r.Weights))}
 	for _, line := range r.Weights {
-		c := line.Expr.(*syntax.Call)
-		q, err := derive(p, g, c, b)
+		q, err := w.derive(line.Expr.(*syntax.Call))
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", strings.Join(line.Names, ", "), err)
 		}
-		if q == nil { // made of operands that are absent
-			b.Values[line.Names[0]] = graph.None
-			continue
-		}
-		b.Values[line.Names[0]] = g.Param(q.Name, q.Type)
-		made = append(made, q)
+		w.made = append(w.made, q)
 	}
-	return made, wholeTriplets(p, made)
+	return w.made, wholeTriplets(p, w.made)
+}
+
+// weightsBlock is the weights block of a rule at one match.
+type weightsBlock struct {
+	params *params
+	g      *graph.Graph
+	rule   *rules.Rule
+	match  *matcher.Match
+	made   []*madeParam // by the lines so far
+}
+
+// param returns the parameter that a name stands for, or nil if the name is that of an
+// absent operand.
+func (w *weightsBlock) param(name string) (*graph.Param, error) {
+	for k := range w.made {
+		if w.rule.Weights[k].Names[0] == name {
+			if w.made[k] == nil {
+				return nil, nil
+			}
+			return w.made[k].Param, nil
+		}
+	}
+	v, ok := w.match.Value(w.g, name)
+	if !ok {
+		return nil, nil
+	}
+	if q := w.params.get(w.g.InputName(v)); q != nil && w.g.Def(v).Op.Name == "param" {
+		return q, nil
+	}
+	return nil, fmt.Errorf("%s is made by %s; it must be a parameter", name, w.g.Def(v).Op.Name)
 }
 
 // derive makes the parameter of one line, or nil if all its arguments are absent.
-func derive(p *params, g *graph.Graph, c *syntax.Call, b *graph.Bindings) (*graph.Param, error) {
-	d := &graph.Derived{Op: c.Fun}
+func (w *weightsBlock) derive(c *syntax.Call) (*madeParam, error) {
+	d := graph.Derived{Op: c.Fun}
 	if c.Fun != "transpose" {
 		d.Axis = -2 // where the rows of a matrix are
 	}
-	var from []*graph.Param
+	var array [4]*graph.Param
+	from := array[:0]
 	absent := 0
 	for _, a := range c.Args {
 		if a.Name != "" {
-			if err := setOption(d, g, a, b); err != nil {
+			if err := w.setOption(&d, a); err != nil {
 				return nil, err
 			}
 			continue
@@ -52,17 +80,15 @@ func derive(p *params, g *graph.Graph, c *syntax.Call, b *graph.Bindings) (*grap
 		if !ok {
 			return nil, fmt.Errorf("%s is not the name of a value", a.Value)
 		}
-		v := b.Values[name.Name]
-		if v == graph.None {
+		q, err := w.param(name.Name)
+		switch {
+		case err != nil:
+			return nil, err
+		case q == nil:
 			absent++
-			continue
+		default:
+			from = append(from, q)
 		}
-		q := p.get(g.InputName(v))
-		if q == nil || g.Def(v).Op.Name != "param" {
-			return nil, fmt.Errorf("%s is made by %s; it must be a parameter", name.Name, g.Def(v).Op.Name)
-		}
-		from = append(from, q)
-		d.Args = append(d.Args, q.Name)
 	}
 	switch {
 	case absent > 0 && len(from) == 0:
@@ -72,40 +98,18 @@ func derive(p *params, g *graph.Graph, c *syntax.Call, b *graph.Bindings) (*grap
 	case len(from) == 0:
 		return nil, fmt.Errorf("%s of nothing", c.Fun)
 	}
-	made := derivedName(d)
-	if q, ok := p.known.Load(made); ok && sameMaking(q.(*graph.Param).From, d) {
-		return q.(*graph.Param), nil
-	}
-	t, err := derivedType(d, from)
-	if err != nil {
-		return nil, err
-	}
-	q := &graph.Param{Name: made, Type: t, From: d, Part: from[0].Part}
-	if src := from[0].Quant; src != nil {
-		quant := *src
-		modules := make([]string, len(from))
-		for i, f := range from {
-			if f.Quant == nil || f.Part != q.Part || f.Quant.Mode != quant.Mode || f.Quant.Bits != quant.Bits || f.Quant.GroupSize != quant.GroupSize {
-				return nil, fmt.Errorf("%s and %s are not quantized alike", from[0].Name, f.Name)
-			}
-			modules[i] = f.Quant.Module
-		}
-		quant.Module = derivedName(&graph.Derived{Op: d.Op, Args: modules, Axis: d.Axis, Start: d.Start, Stop: d.Stop, Perm: d.Perm})
-		q.Quant = &quant
-	}
-	p.known.Store(made, q)
-	return q, nil
+	return w.params.maker.param(d, from)
 }
 
 // setOption reads axis=, start=, stop=, axes= and rows= of a line of weights.
-func setOption(d *graph.Derived, g *graph.Graph, a syntax.Arg, b *graph.Bindings) error {
+func (w *weightsBlock) setOption(d *graph.Derived, a syntax.Arg) error {
 	if a.Name == "axes" || a.Name == "rows" {
 		list, ok := a.Value.(*syntax.List)
 		if !ok {
 			return fmt.Errorf("%s needs a list", a.Name)
 		}
 		for _, x := range list.Items {
-			n, err := number(g, x, b)
+			n, err := w.number(x)
 			if err != nil {
 				return err
 			}
@@ -113,7 +117,7 @@ func setOption(d *graph.Derived, g *graph.Graph, a syntax.Arg, b *graph.Bindings
 		}
 		return nil
 	}
-	n, err := number(g, a.Value, b)
+	n, err := w.number(a.Value)
 	if err != nil {
 		return err
 	}
@@ -130,8 +134,12 @@ func setOption(d *graph.Derived, g *graph.Graph, a syntax.Arg, b *graph.Bindings
 	return nil
 }
 
-func number(g *graph.Graph, e syntax.Expr, b *graph.Bindings) (int, error) {
-	d, err := g.EvalDim(e, b)
+func (w *weightsBlock) number(e syntax.Expr) (int, error) {
+	if n, ok := e.(*syntax.Number); ok && n.IsInt { // needs no names: nearly always -2
+		return int(n.Int), nil
+	}
+	rep, b := operands(w.g, w.rule, w.match, w.made)
+	d, err := rep.graph.EvalDim(e, b)
 	if err != nil {
 		return 0, err
 	}
@@ -255,15 +263,15 @@ func joinNames(names []string) string {
 }
 
 // wholeTriplets refuses to rearrange packed weights without their scales and biases.
-func wholeTriplets(p *params, made []*graph.Param) error {
+func wholeTriplets(p *params, made []*madeParam) error {
 	for _, q := range made {
-		if q.Quant == nil {
+		if q == nil || q.Quant == nil {
 			continue
 		}
 		src := p.get(q.From.Args[0])
 		for _, part := range [...]string{"weight", "scales", "biases"} {
-			found := slices.ContainsFunc(made, func(o *graph.Param) bool {
-				return o.Part == part && o.Quant != nil && o.Quant.Module == q.Quant.Module && o.From.Axis == q.From.Axis
+			found := slices.ContainsFunc(made, func(o *madeParam) bool {
+				return o != nil && o.Part == part && o.Quant != nil && o.Quant.Module == q.Quant.Module && o.From.Axis == q.From.Axis
 			})
 			if !found && p.get(src.Quant.Module+"."+part) != nil {
 				return fmt.Errorf("%s is rearranged without its %s", q.Name, part)
@@ -271,49 +279,4 @@ func wholeTriplets(p *params, made []*graph.Param) error {
 		}
 	}
 	return nil
-}
-
-// params is a program's table of parameters with those that rules made so far.
-type params struct {
-	base *graph.Program
-	made map[string]*graph.Param
-	// known is shared by all cases, which ask for the same parameters.
-	known *sync.Map // name -> *graph.Param
-}
-
-func newParams(p *graph.Program, known *sync.Map) *params {
-	return &params{p, map[string]*graph.Param{}, known}
-}
-
-func sameMaking(a, b *graph.Derived) bool {
-	return a != nil && b != nil && a.Op == b.Op && a.Axis == b.Axis && a.Start == b.Start && a.Stop == b.Stop && slices.Equal(a.Args, b.Args) && slices.Equal(a.Perm, b.Perm)
-}
-
-// get returns the parameter of that name, or nil.
-func (t *params) get(name string) *graph.Param {
-	if q := t.made[name]; q != nil {
-		return q
-	}
-	return t.base.Param(name)
-}
-
-// add adds a parameter that a rule made. One of that name must be made in the same
-// way: names are chosen so that this holds, and a wrong weight would be silent.
-func (t *params) add(q *graph.Param) error {
-	there := t.get(q.Name)
-	if there == nil {
-		t.made[q.Name] = q
-		return nil
-	}
-	if !there.Type.Equal(q.Type) || !sameMaking(there.From, q.From) {
-		return fmt.Errorf("parameter %s is there, made in another way", q.Name)
-	}
-	return nil
-}
-
-// all returns the whole table, by name.
-func (t *params) all() []*graph.Param {
-	list := slices.AppendSeq(slices.Clone(t.base.Params), maps.Values(t.made))
-	slices.SortFunc(list, func(a, b *graph.Param) int { return strings.Compare(a.Name, b.Name) })
-	return list
 }

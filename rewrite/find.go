@@ -1,0 +1,204 @@
+package rewrite
+
+import (
+	"slices"
+
+	"zmlx-rewrite/graph"
+	"zmlx-rewrite/graph/guard"
+	"zmlx-rewrite/matcher"
+	"zmlx-rewrite/rules"
+)
+
+// candidate is a match of which guards, weights and replacement allow that it is taken.
+type candidate struct {
+	rule   int
+	match  *matcher.Match
+	shape  *shape
+	scope  string
+	params []*madeParam // for each line of the rule's weights; nil if its operands are absent
+}
+
+// finder collects candidates and refusals of one round in one case.
+type finder struct {
+	rw       *rewriter
+	ix       *matcher.Index
+	g        *graph.Graph
+	env      guard.Env // of all matches; Type and Var are those of a match
+	round    int
+	found    []*candidate
+	shapes   []*shape // of the candidates, in the order in which they were found
+	refusals []Refusal
+}
+
+func newFinder(rw *rewriter, c *CaseResult, round int) *finder {
+	g := c.After
+	return &finder{rw: rw, ix: matcher.NewIndex(g), g: g, round: round,
+		env: guard.Env{Setting: rw.cfg.Setting, Symbols: Symbols(g), Given: c.given}}
+}
+
+// scratch is what finding the matches of one rule needs, and nothing afterwards.
+type scratch struct {
+	matched []bool  // by node: it is in a match
+	nearest []int32 // by node: 1 + which of the misses at this anchor got furthest
+	seen    matchSet
+	misses  []*matcher.Miss
+	key     []byte
+}
+
+func (s *scratch) reset(nodes int) {
+	zero(&s.matched, nodes)
+	zero(&s.nearest, nodes)
+	zero(&s.seen.newest, nodes)
+	s.seen.list, s.misses = s.seen.list[:0], s.misses[:0]
+}
+
+// zero makes a list n zeros.
+func zero[T any](list *[]T, n int) {
+	*list = slices.Grow((*list)[:0], n)[:n]
+	clear(*list)
+}
+
+// rule finds the matches of a rule, and where it nearly matches.
+func (f *finder) rule(i int) {
+	r := f.rw.cfg.Rules[i]
+	s := &f.rw.scratch
+	s.reset(f.g.NumNodes())
+	for _, p := range f.rw.patterns[i] {
+		shapes := map[string]*shape{}
+		p.Find(f.ix, func(m *matcher.Match) {
+			for _, id := range m.Nodes {
+				s.matched[id] = true
+			}
+			if s.seen.add(m) { // else another expansion or anchor found the same nodes
+				f.match(i, r, m, shapes)
+			}
+		}, func(m *matcher.Miss) {
+			if f.round > 1 {
+				return // what does not match in a rewritten graph explains nothing
+			}
+			if k := s.nearest[m.Anchor]; k == 0 {
+				s.misses = append(s.misses, m.Clone())
+				s.nearest[m.Anchor] = int32(len(s.misses))
+			} else if m.Better(s.misses[k-1]) {
+				s.misses[k-1] = m.Clone()
+			}
+		})
+	}
+	f.refusals = slices.Grow(f.refusals, len(s.misses))
+	for _, m := range s.misses {
+		if !s.matched[m.Anchor] {
+			f.refusals = append(f.refusals, Refusal{Rule: r, Scope: f.g.Node(m.Anchor).Scope, Code: m.Code, Matched: m.Matched, Of: m.Pattern.Size(),
+				line: m.Line(), detail: func() (string, string) { return m.Text(f.g) }})
+		}
+	}
+}
+
+// match makes a match a candidate, or notes why it is none. shapes are those of its
+// pattern so far.
+func (f *finder) match(i int, r *rules.Rule, m *matcher.Match, shapes map[string]*shape) {
+	key := m.AppendShape(f.g, f.rw.scratch.key[:0])
+	f.rw.scratch.key = key
+	s := shapes[string(key)]
+	if s == nil {
+		s = f.judge(r, m)
+		shapes[string(key)] = s
+	}
+	cand := &candidate{rule: i, match: m, shape: s, scope: f.g.Def(m.Result(f.g, 0)).Scope}
+	if s.no == nil {
+		var err error
+		if cand.params, err = deriveWeights(f.rw.params, f.g, r, m); err != nil {
+			f.refuse(r, cand, &objection{CodeWeights, "", func() (string, string) { return "parameters that can be rearranged", err.Error() }})
+			return
+		}
+		if s.replacement == nil {
+			s.replacement, s.no = f.build(s, r, cand)
+		}
+	}
+	if s.no != nil {
+		f.refuse(r, cand, s.no)
+		return
+	}
+	if !s.found {
+		s.found = true
+		f.shapes = append(f.shapes, s)
+	}
+	f.found = append(f.found, cand)
+}
+
+func (f *finder) refuse(r *rules.Rule, cand *candidate, no *objection) {
+	if f.round == 1 { // what does not match in a rewritten graph explains nothing
+		refuse(&f.refusals, r, cand, no)
+	}
+}
+
+// objection says why a whole match of a rule is not taken.
+type objection struct {
+	code, guard string
+	detail      func() (expected, observed string)
+}
+
+// refuse records that a whole match of a rule was not taken.
+func refuse(to *[]Refusal, r *rules.Rule, cand *candidate, no *objection) {
+	n := cand.match.Pattern.Size()
+	*to = append(*to, Refusal{Rule: r, Scope: cand.scope, Code: no.code, Matched: n, Of: n, Guard: no.guard, detail: no.detail})
+}
+
+// sortFound brings candidates in the order of preference: larger ones first, then in
+// the order of rules, then of nodes.
+func (f *finder) sortFound() {
+	slices.SortStableFunc(f.found, func(a, b *candidate) int {
+		if d := len(b.match.Nodes) - len(a.match.Nodes); d != 0 {
+			return d
+		}
+		if d := a.rule - b.rule; d != 0 {
+			return d
+		}
+		return slices.Compare(a.match.Nodes, b.match.Nodes)
+	})
+}
+
+// matchSet holds matches, one for each set of nodes.
+type matchSet struct {
+	newest []int32 // by the smallest node of a match: 1 + which was added last
+	list   []struct {
+		match *matcher.Match
+		older int32 // the one before it with this smallest node, counted in the same way
+	}
+}
+
+// add adds a match and reports whether it is the first of its nodes, in any order.
+func (s *matchSet) add(m *matcher.Match) bool {
+	first := slices.Min(m.Nodes)
+	for k := s.newest[first]; k > 0; k = s.list[k-1].older {
+		if o := s.list[k-1].match.Nodes; len(o) == len(m.Nodes) && !slices.ContainsFunc(o, func(id graph.NodeID) bool { return !slices.Contains(m.Nodes, id) }) {
+			return false // nodes of a match are distinct: all of o are all of m
+		}
+	}
+	s.list = append(s.list, struct {
+		match *matcher.Match
+		older int32
+	}{m, s.newest[first]})
+	s.newest[first] = int32(len(s.list))
+	return true
+}
+
+// Symbols returns what batch, seq_len and kv_len stand for in a graph: the
+// dimensions of its token input, and the rows that attention sees. What the graph
+// does not define is not there.
+func Symbols(g *graph.Graph) map[string]graph.Dim {
+	env := map[string]graph.Dim{}
+	for _, id := range g.Inputs() {
+		if t := g.Type(id); g.InputName(id) == "tokens" && t.Rank() == 2 {
+			env[graph.SymBatch], env[graph.SymSeqLen] = t.Shape[0], t.Shape[1]
+		}
+	}
+	for id := range graph.NodeID(g.NumNodes()) {
+		if n := g.Node(id); n.Op.Name == "sdpa" {
+			if d, ok := n.Attr("kv_len").(graph.Dim); ok {
+				env[graph.SymKVLen] = d
+			}
+			break
+		}
+	}
+	return env
+}

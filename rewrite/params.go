@@ -1,0 +1,135 @@
+package rewrite
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"zmlx-rewrite/graph"
+)
+
+// params is a program's table of parameters with those that rules made so far.
+type params struct {
+	maker *maker
+	made  map[string]*madeParam
+}
+
+func newParams(m *maker) *params { return &params{m, map[string]*madeParam{}} }
+
+// get returns the parameter of that name, or nil.
+func (t *params) get(name string) *graph.Param {
+	if q := t.made[name]; q != nil {
+		return q.Param
+	}
+	return t.maker.base.Param(name)
+}
+
+// add adds a parameter that a rule made. One of that name must be made in the same
+// way: names are chosen so that this holds, and a wrong weight would be silent.
+func (t *params) add(q *madeParam) error {
+	there := q.there
+	if m := t.made[q.Name]; m == q {
+		return nil
+	} else if m != nil {
+		there = m.Param
+	}
+	if there == nil {
+		t.made[q.Name] = q
+		return nil
+	}
+	if !there.Type.Equal(q.Type) || !sameMaking(there.From, q.From) {
+		return fmt.Errorf("parameter %s is there, made in another way", q.Name)
+	}
+	return nil
+}
+
+// all returns the whole table, by name. That of the program is in order already.
+func (t *params) all() []*graph.Param {
+	byName := func(a, b *graph.Param) int { return strings.Compare(a.Name, b.Name) }
+	made := make([]*graph.Param, 0, len(t.made))
+	for _, q := range t.made {
+		made = append(made, q.Param)
+	}
+	slices.SortFunc(made, byName)
+	list := make([]*graph.Param, 0, len(t.maker.base.Params)+len(made))
+	for _, q := range t.maker.base.Params {
+		for len(made) > 0 && byName(made[0], q) < 0 {
+			list, made = append(list, made[0]), made[1:]
+		}
+		list = append(list, q)
+	}
+	return append(list, made...)
+}
+
+// maker makes parameters of others, each once. All cases of a program share it, since
+// they ask for the same ones.
+type maker struct {
+	base *graph.Program
+
+	mu   sync.Mutex
+	made map[*graph.Param][]*madeParam // by the first that they are made of
+}
+
+// madeParam is a parameter that a rule made.
+type madeParam struct {
+	*graph.Param
+	from  []*graph.Param
+	there *graph.Param // of this name in the program as loaded, if any
+}
+
+// param returns the parameter that is made of others in the way of d, which has no
+// arguments yet.
+func (m *maker) param(d graph.Derived, from []*graph.Param) (*madeParam, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, q := range m.made[from[0]] {
+		if slices.Equal(q.from, from) && sameWay(q.From, &d) {
+			return q, nil
+		}
+	}
+	q, err := makeParam(d, from)
+	if err != nil {
+		return nil, err
+	}
+	x := &madeParam{q, slices.Clone(from), m.base.Param(q.Name)}
+	if m.made == nil {
+		m.made = map[*graph.Param][]*madeParam{}
+	}
+	m.made[from[0]] = append(m.made[from[0]], x)
+	return x, nil
+}
+
+// sameMaking reports whether two parameters are made of the same ones in the same way.
+func sameMaking(a, b *graph.Derived) bool {
+	return a != nil && b != nil && sameWay(a, b) && slices.Equal(a.Args, b.Args)
+}
+
+func sameWay(a, b *graph.Derived) bool {
+	return a.Op == b.Op && a.Axis == b.Axis && a.Start == b.Start && a.Stop == b.Stop && slices.Equal(a.Perm, b.Perm)
+}
+
+func makeParam(d graph.Derived, from []*graph.Param) (*graph.Param, error) {
+	d.Args = make([]string, len(from))
+	for i, q := range from {
+		d.Args[i] = q.Name
+	}
+	t, err := derivedType(&d, from)
+	if err != nil {
+		return nil, err
+	}
+	q := &graph.Param{Name: derivedName(&d), Type: t, From: &d, Part: from[0].Part}
+	if src := from[0].Quant; src != nil {
+		quant := *src
+		modules := make([]string, len(from))
+		for i, f := range from {
+			if f.Quant == nil || f.Part != q.Part || f.Quant.Mode != quant.Mode || f.Quant.Bits != quant.Bits || f.Quant.GroupSize != quant.GroupSize {
+				return nil, fmt.Errorf("%s and %s are not quantized alike", from[0].Name, f.Name)
+			}
+			modules[i] = f.Quant.Module
+		}
+		quant.Module = derivedName(&graph.Derived{Op: d.Op, Args: modules, Axis: d.Axis, Start: d.Start, Stop: d.Stop, Perm: d.Perm})
+		q.Quant = &quant
+	}
+	return q, nil
+}
