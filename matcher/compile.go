@@ -112,6 +112,25 @@ func (c *compiler) rule(r *rules.Rule) {
 	}
 	c.p.twins = twins(c.p)
 	c.p.nameAll(r)
+	c.p.orderChecks()
+}
+
+// orderChecks lists the attributes that are checked. Those that bind a variable as it is
+// come first, so that expressions over it can be compared.
+func (p *Pattern) orderChecks() {
+	var late []check
+	for q := range p.nodes {
+		for i, a := range p.nodes[q].attrs {
+			switch a.kind {
+			case attrAny:
+			case attrInt, attrList:
+				late = append(late, check{q, i})
+			default:
+				p.checks = append(p.checks, check{q, i})
+			}
+		}
+	}
+	p.checks = append(p.checks, late...)
 }
 
 // nameAll lists the names that a match binds, and what they stand for.

@@ -30,9 +30,13 @@ type Pattern struct {
 	results []result // values that may be used outside
 	twins   [][]int  // groups of roots that differ in names only
 	byName  map[string]ref
+	checks  []check  // of attributes, in order
 	names   []string // of byName and of operands that this expansion does without, in order
 	bound   []ref    // what each of them stands for
 }
+
+// check is an attribute of a node that has to be looked at.
+type check struct{ node, attr int }
 
 type preset struct {
 	v    int

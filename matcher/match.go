@@ -417,21 +417,12 @@ func (s *search) operands() bool {
 	return true
 }
 
-// attrs matches the attributes of all nodes. Those that bind a variable as it is
-// come first, so that expressions over it can be compared.
+// attrs matches the attributes of all nodes.
 func (s *search) attrs() bool {
-	for pass := range 2 {
-		for q := range s.p.nodes {
-			n := s.g.Node(s.nodes[q])
-			for i := range s.p.nodes[q].attrs {
-				a := &s.p.nodes[q].attrs[i]
-				if (a.kind == attrInt || a.kind == attrList) != (pass == 1) {
-					continue
-				}
-				if !s.attr(a, n, i) {
-					return s.fail(CodeAttr, q, i, s.nodes[q], graph.None)
-				}
-			}
+	for _, c := range s.p.checks {
+		id := s.nodes[c.node]
+		if !s.attr(&s.p.nodes[c.node].attrs[c.attr], s.g.Node(id), c.attr) {
+			return s.fail(CodeAttr, c.node, c.attr, id, graph.None)
 		}
 	}
 	return true
@@ -449,8 +440,6 @@ func (s *search) bind(v int, a graph.Attr) bool {
 func (s *search) attr(a *pattr, n *graph.Node, i int) bool {
 	spec, got := &n.Op.Attrs[i], n.Attrs[i]
 	switch a.kind {
-	case attrAny:
-		return true
 	case attrDefault:
 		return got == nil && a.value == nil || got != nil && a.value != nil && got.Equal(a.value)
 	case attrVar:

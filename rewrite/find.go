@@ -85,10 +85,11 @@ func (f *finder) rule(i int) {
 		})
 	}
 	f.refusals = slices.Grow(f.refusals, len(s.misses))
+	g := f.g // a refusal lives as long as the result: it must not keep the finder
 	for _, m := range s.misses {
 		if !s.matched[m.Anchor] {
 			f.refusals = append(f.refusals, Refusal{Rule: r, Scope: f.g.Node(m.Anchor).Scope, Code: m.Code, Matched: m.Matched, Of: m.Pattern.Size(),
-				line: m.Line(), detail: func() (string, string) { return m.Text(f.g) }})
+				line: m.Line(), detail: func() (string, string) { return m.Text(g) }})
 		}
 	}
 }

@@ -58,13 +58,13 @@ func (f *finder) judge(r *rules.Rule, m *matcher.Match) *shape {
 
 // matchEnv gives names of guards their meaning at a match.
 func (f *finder) matchEnv(m *matcher.Match) *guard.Env {
-	env := f.env
+	g, env := f.g, f.env // the finder itself must not be kept by the result
 	env.Type = func(name string) (graph.Type, bool) {
-		v, ok := m.Value(f.g, name)
+		v, ok := m.Value(g, name)
 		if !ok {
 			return graph.Type{}, false
 		}
-		return f.g.Type(v), true
+		return g.Type(v), true
 	}
 	env.Var = m.Var
 	return &env
