@@ -61,9 +61,11 @@ inline int abs(int x) { return ::abs(x); }
 inline float ceil(float x) { return ::ceilf(x); }
 inline float cos(float x) { return ::cosf(x); }
 inline float exp(float x) { return ::expf(x); }
+inline float exp2(float x) { return ::exp2f(x); }
 inline float floor(float x) { return ::floorf(x); }
 inline float fma(float a, float b, float c) { return ::fmaf(a, b, c); }
 inline float log(float x) { return ::logf(x); }
+inline float log2(float x) { return ::log2f(x); }
 inline float pow(float x, float y) { return ::powf(x, y); }
 inline float rsqrt(float x) { return ::rsqrtf(x); }
 inline float sin(float x) { return ::sinf(x); }
@@ -89,7 +91,9 @@ inline uint select(uint a, uint b, bool c) { return c ? b : a; }
 namespace precise {
 using metal::cos;
 using metal::exp;
+using metal::exp2;
 using metal::log;
+using metal::log2;
 using metal::pow;
 using metal::rsqrt;
 using metal::sin;

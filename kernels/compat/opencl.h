@@ -133,7 +133,9 @@ bool isinf(float);
 #define ZMLX_INEXACT     \
   float cos(float);      \
   float exp(float);      \
+  float exp2(float);     \
   float log(float);      \
+  float log2(float);     \
   float pow(float, float); \
   float rsqrt(float);    \
   float sin(float);      \

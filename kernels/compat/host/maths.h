@@ -15,9 +15,11 @@ inline int abs(int x) { return x < 0 ? static_cast<int>(0u - static_cast<uint>(x
 inline float ceil(float x) { return std::ceil(x); }
 inline float cos(float x) { return std::cos(x); }
 inline float exp(float x) { return std::exp(x); }
+inline float exp2(float x) { return std::exp2(x); }
 inline float floor(float x) { return std::floor(x); }
 inline float fma(float a, float b, float c) { return std::fma(a, b, c); }
 inline float log(float x) { return std::log(x); }
+inline float log2(float x) { return std::log2(x); }
 inline float pow(float x, float y) { return std::pow(x, y); }
 inline float rsqrt(float x) { return 1.0f / std::sqrt(x); }
 inline float sin(float x) { return std::sin(x); }
@@ -46,7 +48,9 @@ inline uint select(uint a, uint b, bool c) { return c ? b : a; }
 namespace precise {
 using metal::cos;
 using metal::exp;
+using metal::exp2;
 using metal::log;
+using metal::log2;
 using metal::pow;
 using metal::rsqrt;
 using metal::sin;

@@ -18,3 +18,6 @@ template <typename T> inline T mlx_sigmoid(T x) {
 
 // multiply(x, sigmoid(x))
 template <typename T> inline T mlx_silu(T x) { return T(float(x) * float(mlx_sigmoid(x))); }
+
+// maximum(x, 0): NaN stays, -0 becomes 0.
+inline float mlx_relu(float x) { return x > 0.0f || metal::isnan(x) ? x : 0.0f; }
