@@ -142,7 +142,17 @@ func (g *Graph) buildLiterals(operands []syntax.Expr, in []ValueID, b *Bindings)
 			return err
 		}
 		n, ok := e.(*syntax.Number)
-		in[i] = g.Scalar(NumberType(t, ok && n.IsInt), float64(a.(Float)))
+		whole := ok && n.IsInt
+		if d, isInt := a.(Dim); isInt { // a $variable of an attribute
+			if c, known := d.Const(); known {
+				a, whole = Float(c), true
+			}
+		}
+		f, ok := a.(Float)
+		if !ok {
+			return &syntax.Error{At: e.Offset(), Message: fmt.Sprintf("%s is %s, not a number", e, a)}
+		}
+		in[i] = g.Scalar(NumberType(t, whole), float64(f))
 	}
 	return nil
 }

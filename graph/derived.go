@@ -14,9 +14,9 @@ var derivedOps = map[string]struct{ many, axis, span, perm bool }{
 	"permute":   {axis: true, perm: true},
 }
 
-// infer returns the type of a parameter that is made from parameters of the given
+// Infer returns the type of a parameter that is made from parameters of the given
 // types. Fields that the op does not read must be zero.
-func (d *Derived) infer(args []Type) (Type, error) {
+func (d *Derived) Infer(args []Type) (Type, error) {
 	fail := func(format string, a ...any) (Type, error) {
 		return Type{}, fmt.Errorf(d.Op+": "+format, a...)
 	}

@@ -344,7 +344,7 @@ func (p *Program) verifyParam(q *Param) error {
 		}
 		args[i] = a.Type
 	}
-	t, err := q.From.infer(args)
+	t, err := q.From.Infer(args)
 	if err != nil {
 		return err
 	}

@@ -67,8 +67,9 @@ func (t *params) all() []*graph.Param {
 type maker struct {
 	base *graph.Program
 
-	mu   sync.Mutex
-	made map[*graph.Param][]*madeParam // by the first that they are made of
+	mu    sync.Mutex
+	made  map[*graph.Param][]*madeParam // by the first that they are made of
+	names map[string]bool               // of inputs, and of parameters that were made
 }
 
 // madeParam is a parameter that a rule made.
@@ -92,11 +93,19 @@ func (m *maker) param(d graph.Derived, from []*graph.Param) (*madeParam, error) 
 	if err != nil {
 		return nil, err
 	}
-	x := &madeParam{q, slices.Clone(from), m.base.Param(q.Name)}
 	if m.made == nil {
-		m.made = map[*graph.Param][]*madeParam{}
+		m.made, m.names = map[*graph.Param][]*madeParam{}, map[string]bool{}
+		g := m.base.Cases[0].Graph
+		for _, v := range g.Inputs() {
+			m.names[g.InputName(v)] = true
+		}
 	}
-	m.made[from[0]] = append(m.made[from[0]], x)
+	there := m.base.Param(q.Name)
+	if m.names[q.Name] || there != nil && !(there.Type.Equal(q.Type) && sameMaking(there.From, q.From)) {
+		return nil, fmt.Errorf("the name of what it makes, %s, is taken", q.Name)
+	}
+	x := &madeParam{q, slices.Clone(from), there}
+	m.made[from[0]], m.names[q.Name] = append(m.made[from[0]], x), true
 	return x, nil
 }
 
@@ -111,10 +120,11 @@ func sameWay(a, b *graph.Derived) bool {
 
 func makeParam(d graph.Derived, from []*graph.Param) (*graph.Param, error) {
 	d.Args = make([]string, len(from))
+	types := make([]graph.Type, len(from))
 	for i, q := range from {
-		d.Args[i] = q.Name
+		d.Args[i], types[i] = q.Name, q.Type
 	}
-	t, err := derivedType(&d, from)
+	t, err := d.Infer(types)
 	if err != nil {
 		return nil, err
 	}

@@ -68,12 +68,13 @@ func (w *weightsBlock) derive(c *syntax.Call) (*madeParam, error) {
 	}
 	var array [4]*graph.Param
 	from := array[:0]
-	absent := 0
+	absent, toEnd := 0, true
 	for _, a := range c.Args {
 		if a.Name != "" {
 			if err := w.setOption(&d, a); err != nil {
 				return nil, err
 			}
+			toEnd = toEnd && a.Name != "stop"
 			continue
 		}
 		name, ok := a.Value.(*syntax.Name)
@@ -98,7 +99,39 @@ func (w *weightsBlock) derive(c *syntax.Call) (*madeParam, error) {
 	case len(from) == 0:
 		return nil, fmt.Errorf("%s of nothing", c.Fun)
 	}
+	normalOptions(&d, from[0].Type, toEnd)
 	return w.params.maker.param(d, from)
+}
+
+// normalOptions counts as graph.Derived does: axes from the end; positions, rows and
+// the axes of a transposition from the start. t is the type of the first argument.
+func normalOptions(d *graph.Derived, t graph.Type, toEnd bool) {
+	rank := t.Rank()
+	if d.Op == "stack" {
+		rank++
+	}
+	if d.Axis >= 0 && d.Op != "transpose" {
+		d.Axis -= rank // one that is too large stays so, and is refused
+	}
+	n := t.Rank() // what positions are counted along
+	if along, ok := t.Dim(d.Axis); ok && d.Op != "transpose" {
+		length, _ := along.Const()
+		n = int(length)
+	}
+	fromEnd := func(i *int) {
+		if *i < 0 {
+			*i += n
+		}
+	}
+	if d.Op == "split" {
+		fromEnd(&d.Start)
+		if fromEnd(&d.Stop); toEnd {
+			d.Stop = n
+		}
+	}
+	for i := range d.Perm {
+		fromEnd(&d.Perm[i])
+	}
 }
 
 // setOption reads axis=, start=, stop=, axes= and rows= of a line of weights.
@@ -148,54 +181,6 @@ func (w *weightsBlock) number(e syntax.Expr) (int, error) {
 		return 0, fmt.Errorf("%s is not a number", d)
 	}
 	return int(n), nil
-}
-
-// derivedType infers the type as the op of the same meaning would.
-func derivedType(d *graph.Derived, from []*graph.Param) (graph.Type, error) {
-	types := make([]graph.Type, len(from))
-	for i, q := range from {
-		types[i] = q.Type
-		if q.Type.DType != from[0].Type.DType {
-			return graph.Type{}, fmt.Errorf("%s has element type %s, %s has %s", from[0].Name, from[0].Type.DType, q.Name, q.Type.DType)
-		}
-	}
-	infer := func(op string, in []graph.Type, attrs ...graph.Attr) (graph.Type, error) {
-		_, out, err := graph.Infer(graph.LookupOp(op), in, attrs)
-		if err != nil {
-			return graph.Type{}, err
-		}
-		return out[0], nil
-	}
-	axis := graph.N(int64(d.Axis))
-	if d.Op != "concat" && d.Op != "stack" && len(from) != 1 {
-		return graph.Type{}, fmt.Errorf("%s takes one parameter", d.Op)
-	}
-	switch d.Op {
-	case "concat":
-		return infer("concatenate", types, axis)
-	case "stack":
-		for i, t := range types {
-			u, err := infer("expand_dims", []graph.Type{t}, graph.Dims{axis})
-			if err != nil {
-				return u, err
-			}
-			types[i] = u
-		}
-		return infer("concatenate", types, axis)
-	case "split":
-		return infer("slice", types, graph.Dims{axis}, graph.Dims{graph.N(int64(d.Start))}, graph.Dims{graph.N(int64(d.Stop))})
-	case "transpose":
-		axes := make(graph.Dims, len(d.Perm))
-		for i, n := range d.Perm {
-			axes[i] = graph.N(int64(n))
-		}
-		return infer("transpose", types, axes)
-	}
-	n, ok := types[0].Dim(d.Axis)
-	if sorted := slices.Sorted(slices.Values(d.Perm)); !ok || !n.Is(int64(len(sorted))) || slices.ContainsFunc(sorted, func(k int) bool { return sorted[k%len(sorted)] != k }) {
-		return graph.Type{}, fmt.Errorf("rows are not a permutation of axis %d of %s", d.Axis, types[0])
-	}
-	return types[0], nil
 }
 
 // derivedName names a parameter after what it is made of, so that two rules that

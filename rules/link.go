@@ -428,46 +428,69 @@ func (l *linker) attribute(n *diag.Node, e syntax.Expr, spec *graph.AttrSpec, pa
 	}
 	switch spec.Kind {
 	case graph.KindFloat, graph.KindFlag, graph.KindWord, graph.KindDType:
-		if _, err := graph.ConstAttr(spec.Kind, e); err != nil {
-			l.issues.Add(kernels.SyntaxIssue(n, fmt.Errorf("%s: %w", spec.Name, err)))
-		} else if w, ok := e.(*syntax.String); ok && len(spec.Words) > 0 && !slices.Contains(spec.Words, w.Text) {
-			l.bad(n, e.Offset(), "rule/attr", "%s=%s is none of %s", spec.Name, e, strings.Join(spec.Words, ", "))
-		}
+		l.constant(n, e, spec)
 	default:
 		l.intExpr(n, e, params)
 	}
 }
 
-// intExpr checks an integer expression: numbers, $variables, dim(), + - *.
+// intExpr checks an integer expression of a pattern: numbers, $variables, dim(), + - *.
 func (l *linker) intExpr(n *diag.Node, e syntax.Expr, params *Fragment) {
 	switch x := e.(type) {
 	case *syntax.Number:
-		if !x.IsInt {
-			l.bad(n, x.At, "rule/attr", "%s is not an integer", e)
-		}
+		l.integer(n, x)
 	case *syntax.Var:
 		l.attribute(n, x, &graph.AttrSpec{Kind: graph.KindInt}, params)
 	case *syntax.Unary:
-		l.intExpr(n, x.X, params)
-	case *syntax.Binary:
-		if !slices.Contains([]string{"+", "-", "*"}, x.Op) {
+		if x.Op != "-" {
 			l.bad(n, x.At, "rule/attr", "operator %s is not allowed in an attribute", x.Op)
 		}
 		l.intExpr(n, x.X, params)
+	case *syntax.Binary:
+		l.arithmetic(n, x)
+		l.intExpr(n, x.X, params)
 		l.intExpr(n, x.Y, params)
 	case *syntax.Call:
-		ok := false
-		if len(x.Args) > 0 {
-			_, ok = x.Args[0].Value.(*syntax.Name)
-		}
-		if !ok || !(x.Fun == "dim" && len(x.Args) == 2 || (x.Fun == "rows" || x.Fun == "size") && len(x.Args) == 1) {
-			l.bad(n, x.At, "rule/attr", "%s is not an integer; dim(value, axis), rows(value) and size(value) are", e)
-		} else {
-			l.measured = append(l.measured, measured{n, x.Args[0].Value.(*syntax.Name), params})
+		if name := l.measure(n, x); name != nil {
+			l.measured = append(l.measured, measured{n, name, params})
 		}
 	default:
 		l.bad(n, e.Offset(), "rule/attr", "%s is not an integer", e)
 	}
+}
+
+func (l *linker) integer(n *diag.Node, x *syntax.Number) {
+	if !x.IsInt {
+		l.bad(n, x.At, "rule/attr", "%s is not an integer", x)
+	}
+}
+
+func (l *linker) arithmetic(n *diag.Node, x *syntax.Binary) {
+	if !slices.Contains([]string{"+", "-", "*"}, x.Op) {
+		l.bad(n, x.At, "rule/attr", "operator %s is not allowed in an attribute", x.Op)
+	}
+}
+
+// measure checks dim(value, axis), rows(value) or size(value) and returns the value's
+// name, or nil. The axis is written out: one that a $variable or a symbol gives would
+// have to be known before the dimension is.
+func (l *linker) measure(n *diag.Node, c *syntax.Call) *syntax.Name {
+	args := map[string]int{"dim": 2, "rows": 1, "size": 1}[c.Fun]
+	if args == 0 || len(c.Args) != args || slices.ContainsFunc(c.Args, func(a syntax.Arg) bool { return a.Name != "" }) {
+		l.bad(n, c.At, "rule/attr", "%s is not an integer; dim(value, axis), rows(value) and size(value) are", c)
+		return nil
+	}
+	name, ok := c.Args[0].Value.(*syntax.Name)
+	if !ok || name.Optional {
+		l.bad(n, c.Args[0].Value.Offset(), "rule/attr", "%s takes the name of a value, found %s", c.Fun, c.Args[0].Value)
+		return nil
+	}
+	if args == 2 {
+		if axis, ok := c.Args[1].Value.(*syntax.Number); !ok || !axis.IsInt {
+			l.bad(n, c.Args[1].Value.Offset(), "rule/attr", "the axis of dim must be written as an integer, found %s", c.Args[1].Value)
+		}
+	}
+	return name
 }
 
 // measures checks the values whose dimensions the pattern asks for.
@@ -618,21 +641,21 @@ func (l *linker) guards() {
 	}
 }
 
-// weightOps are the operations of a weights block, which move bytes only.
-var weightOps = []string{"concat", "stack", "split", "transpose", "permute"}
+// weightOps are the operations of a weights block, which move bytes only, with their
+// options.
+var weightOps = map[string][]string{"concat": {"axis"}, "stack": {"axis"}, "split": {"axis", "start", "stop"}, "transpose": {"axes"}, "permute": {"axis", "rows"}}
 
 func (l *linker) weights() {
 	for _, line := range l.rule.Weights {
 		c, ok := line.Expr.(*syntax.Call)
-		if !ok || !slices.Contains(weightOps, c.Fun) {
-			l.bad(line.Node, 0, "rule/weights", "a line of weights must be one of %s applied to parameters", strings.Join(weightOps, ", "))
+		if !ok || weightOps[c.Fun] == nil {
+			l.bad(line.Node, 0, "rule/weights", "a line of weights must be one of concat, stack, split, transpose, permute applied to parameters")
 			continue
 		}
-		for _, a := range c.Args {
-			if name, isName := a.Value.(*syntax.Name); isName && a.Name == "" && !slices.Contains(l.rule.Values, name.Name) {
-				l.bad(line.Node, name.At, "rule/name", "%s is not a value of the pattern", name.Name)
-			}
+		if len(line.Names) != 1 {
+			l.bad(line.Node, 0, "rule/weights", "%d names for one parameter", len(line.Names))
 		}
+		l.weightCall(line.Node, c)
 		for _, name := range line.Names {
 			if l.lines[name] || l.operands[name] {
 				l.bad(line.Node, 0, "rule/duplicate", "%s is already a value of the pattern", name)
@@ -640,6 +663,116 @@ func (l *linker) weights() {
 		}
 	}
 }
+
+// weightCall checks the arguments of one line of weights, as far as no sizes are needed.
+func (l *linker) weightCall(n *diag.Node, c *syntax.Call) {
+	values, options := 0, map[string]bool{}
+	for _, a := range c.Args {
+		if a.Name == "" {
+			values++
+			if name, ok := a.Value.(*syntax.Name); !ok {
+				l.bad(n, a.At, "rule/weights", "%s is not the name of a value", a.Value)
+			} else if !slices.Contains(l.rule.Values, name.Name) {
+				l.bad(n, name.At, "rule/name", "%s is not a value of the pattern", name.Name)
+			}
+			continue
+		}
+		if !slices.Contains(weightOps[c.Fun], a.Name) || options[a.Name] {
+			l.bad(n, a.At, "rule/weights", "%s has no option %s, or has it twice", c.Fun, a.Name).
+				WithHint("its options are %s", strings.Join(weightOps[c.Fun], ", "))
+			continue
+		}
+		options[a.Name] = true
+		list, isList := a.Value.(*syntax.List)
+		switch many := a.Name == "axes" || a.Name == "rows"; {
+		case many && !isList:
+			l.bad(n, a.Value.Offset(), "rule/weights", "%s needs a list, such as [1, 0]", a.Name)
+		case many:
+			for _, x := range list.Items {
+				l.weightNumber(n, x)
+			}
+			if !isPermutation(list.Items) {
+				l.bad(n, list.At, "rule/weights", "%s is not each of %d numbers once", list, len(list.Items))
+			}
+		default:
+			l.weightNumber(n, a.Value)
+		}
+	}
+	if many := c.Fun == "concat" || c.Fun == "stack"; values == 0 || values > 1 && !many {
+		l.bad(n, c.At, "rule/weights", "%s makes a parameter from one, found %d", c.Fun, values)
+	}
+	if need := map[string]string{"transpose": "axes", "permute": "rows"}[c.Fun]; need != "" && !options[need] {
+		l.bad(n, c.At, "rule/weights", "%s needs %s=[…]", c.Fun, need)
+	}
+}
+
+// weightNumber checks an option, which must be a number wherever the pattern matches.
+func (l *linker) weightNumber(n *diag.Node, e syntax.Expr) {
+	if name, ok := e.(*syntax.Name); ok {
+		l.bad(n, name.At, "rule/weights", "%s is not a number", name.Name)
+		return
+	}
+	l.builtInt(n, e, func(name string) bool { return slices.Contains(l.rule.Values, name) })
+}
+
+// isPermutation reports whether a list may be a permutation, counted from either end.
+// What is not written as a number is left to the site.
+func isPermutation(items []syntax.Expr) bool {
+	seen := make([]bool, len(items))
+	for _, x := range items {
+		num, ok := x.(*syntax.Number)
+		if !ok {
+			continue
+		}
+		i := num.Int
+		if i < 0 {
+			i += int64(len(items))
+		}
+		if i < 0 || i >= int64(len(items)) || seen[i] {
+			return false
+		}
+		seen[i] = true
+	}
+	return true
+}
+
+// builtInt checks an integer expression that is evaluated where a rule applies: numbers,
+// bound $variables, symbols, the dimensions of values that are known, + - *.
+func (l *linker) builtInt(n *diag.Node, e syntax.Expr, known func(name string) bool) {
+	switch x := e.(type) {
+	case *syntax.Var:
+		l.builtVar(n, x, guard.Int)
+	case *syntax.Name:
+		if !slices.Contains(symbols, x.Name) {
+			i := l.bad(n, x.At, "rule/attr", "%s is no symbol; %s are", x.Name, strings.Join(symbols, ", "))
+			if known(x.Name) {
+				i.WithHint("dim(%s, axis), rows(%s) and size(%s) are integers", x.Name, x.Name, x.Name)
+			} else if _, ok := l.rule.Vars[x.Name]; ok {
+				i.WithHint("did you mean $%s?", x.Name)
+			}
+		}
+	case *syntax.Unary:
+		if x.Op != "-" {
+			l.bad(n, x.At, "rule/attr", "operator %s is not allowed in an attribute", x.Op)
+		}
+		l.builtInt(n, x.X, known)
+	case *syntax.Binary:
+		l.arithmetic(n, x)
+		l.builtInt(n, x.X, known)
+		l.builtInt(n, x.Y, known)
+	case *syntax.Call:
+		if name := l.measure(n, x); name != nil && !known(name.Name) {
+			l.bad(n, name.At, "rule/name", "%s is not known here", name.Name)
+		}
+	case *syntax.Number:
+		l.integer(n, x)
+	default:
+		l.bad(n, e.Offset(), "rule/attr", "%s is not an integer", e)
+	}
+}
+
+// symbols may stand in attributes of replacements.
+var symbols = []string{graph.SymBatch, graph.SymSeqLen, graph.SymKVLen}
 
 func (l *linker) replacement() {
 	r := l.rule
@@ -693,9 +826,7 @@ func (l *linker) replaceExpr(n *diag.Node, e syntax.Expr, known map[string]bool)
 			}
 		}
 	case *syntax.Var:
-		if _, ok := l.rule.Vars[x.Name]; !ok {
-			l.bad(n, x.At, "rule/name", "$%s is not bound by the pattern", x.Name)
-		}
+		l.builtVar(n, x, guard.Number)
 	case *syntax.Call:
 		if name, ok := strings.CutPrefix(x.Fun, graph.KernelPrefix); ok && !slices.Contains(l.rule.Kernels, name) {
 			l.rule.Kernels = append(l.rule.Kernels, name)
@@ -731,20 +862,53 @@ func (l *linker) replaceExpr(n *diag.Node, e syntax.Expr, known map[string]bool)
 				}
 				continue
 			}
-			each(a, func(v *syntax.Var) {
-				if _, ok := l.rule.Vars[v.Name]; !ok {
-					l.bad(n, v.At, "rule/name", "$%s is not bound by the pattern", v.Name)
-				}
-			})
-			each(a, func(c *syntax.Call) {
-				if len(c.Args) == 0 {
-					return
-				}
-				if v, ok := c.Args[0].Value.(*syntax.Name); ok && !known[v.Name] && !l.lines[v.Name] {
-					l.bad(n, v.At, "rule/name", "%s is not known here", v.Name)
-				}
-			})
+			l.built(n, a, &op.Attrs[i], func(name string) bool { return known[name] || l.lines[name] })
 		}
+	}
+}
+
+// built checks an attribute of a replacement.
+func (l *linker) built(n *diag.Node, e syntax.Expr, spec *graph.AttrSpec, known func(name string) bool) {
+	many := spec.Kind == graph.KindInts || spec.Kind == graph.KindAxes || spec.Kind == graph.KindPosList
+	switch x := e.(type) {
+	case *syntax.Var:
+		l.builtVar(n, x, guardKind(spec.Kind))
+		return
+	case *syntax.List:
+		if many {
+			for _, item := range x.Items {
+				l.builtInt(n, item, known)
+			}
+			return
+		}
+	}
+	switch spec.Kind {
+	case graph.KindFloat, graph.KindFlag, graph.KindWord, graph.KindDType:
+		l.constant(n, e, spec)
+	default:
+		l.builtInt(n, e, known)
+	}
+}
+
+// builtVar checks a $variable of a replacement, where a value of kind k is needed.
+func (l *linker) builtVar(n *diag.Node, v *syntax.Var, k guard.Kind) {
+	have, ok := l.rule.Vars[v.Name]
+	switch {
+	case !ok:
+		l.bad(n, v.At, "rule/name", "$%s is not bound by the pattern", v.Name)
+	case have != k && !(have == guard.Int && k == guard.Number):
+		l.bad(n, v.At, "rule/kind", "$%s is %s; %s is needed here", v.Name, kindText[have], kindText[k])
+	}
+}
+
+var kindText = map[guard.Kind]string{guard.Int: "an integer", guard.Number: "a number", guard.Word: "a word", guard.Bool: "true or false"}
+
+// constant checks an attribute that is written out.
+func (l *linker) constant(n *diag.Node, e syntax.Expr, spec *graph.AttrSpec) {
+	if _, err := graph.ConstAttr(spec.Kind, e); err != nil {
+		l.issues.Add(kernels.SyntaxIssue(n, fmt.Errorf("%s: %w", spec.Name, err)))
+	} else if w, ok := e.(*syntax.String); ok && len(spec.Words) > 0 && !slices.Contains(spec.Words, w.Text) {
+		l.bad(n, e.Offset(), "rule/attr", "%s=%s is none of %s", spec.Name, e, strings.Join(spec.Words, ", "))
 	}
 }
 
