@@ -17,7 +17,7 @@ type Truth struct {
 	Exact [][]float64 // the same with all floats in float32 and sums in float64
 	Bound [][]float64 // for each element, how far from Exact a kernel may be
 	// Loose are rows of integer results that the reference itself changes when its
-	// inputs change by half a unit in the last place: near ties.
+	// inputs change in their last places: near ties.
 	Loose []map[int]bool
 }
 
@@ -26,7 +26,7 @@ const perturbations = 4
 
 // truth runs the reference graph. It is run in the results' own types, which has the
 // rounding steps of MLX's ops; in float32, which has next to none; and a few times on
-// inputs changed in their last place, which shows how much rounding there matters.
+// inputs changed in their last places, which shows how much rounding there matters.
 func (c *Case) truth() (*Truth, error) {
 	t := &Truth{}
 	var err error
