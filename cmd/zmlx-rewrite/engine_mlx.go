@@ -3,8 +3,6 @@
 package main
 
 import (
-	"runtime"
-
 	"zmlx-rewrite/engine"
 	"zmlx-rewrite/engine/mlx"
 	"zmlx-rewrite/kernels"
@@ -16,9 +14,4 @@ const engineName = "mlx"
 func newEngine(catalog *kernels.Catalog) (engine.Engine, error) { return mlx.New("", catalog) }
 
 // engineTarget is the target that plans are made for unless --target says otherwise.
-func engineTarget() string {
-	if runtime.GOOS == "darwin" {
-		return "metal"
-	}
-	return "cpu"
-}
+func engineTarget() string { return mlx.Target() }

@@ -7,6 +7,7 @@ import "C"
 
 import (
 	"fmt"
+	"sync"
 
 	"zmlx-rewrite/diag"
 )
@@ -14,19 +15,41 @@ import (
 // stream is where operations run: one queue of one device.
 type stream = C.mlx_stream
 
-// openStream returns the default stream of a device of the MLX thread: "cpu", "gpu",
-// or "" for MLX's own choice. The caller keeps it for the life of the process.
+// gpuIsThere reports whether this MLX has a GPU to run on.
+func gpuIsThere() bool {
+	d := C.mlx_device_new_type(C.MLX_GPU, 0)
+	defer C.mlx_device_free(d)
+	var there C.bool
+	return C.mlx_device_is_available(&there, d) == 0 && bool(there)
+}
+
+// Target returns what a plan is made for if nothing else is asked: "metal" or "cuda" if
+// MLX has a GPU to run on, else "cpu".
+var Target = sync.OnceValue(func() string {
+	target := "cpu"
+	_ = do(func() error {
+		if gpuIsThere() {
+			target = kindOf("gpu")
+		}
+		return nil
+	})
+	return target
+})
+
+// openStream returns the default stream of a device of the MLX thread: "cpu", "gpu", or
+// "" for the GPU if there is one. The caller keeps it for the life of the process.
 func openStream(device string) (stream, error) {
 	if !C.zr_on_thread() {
 		return stream{}, lastError("stream")
 	}
+	if device == "" { // not MLX's default, which opening another stream has changed
+		device = "cpu"
+		if gpuIsThere() {
+			device = "gpu"
+		}
+	}
 	var d C.mlx_device
 	switch device {
-	case "":
-		d = C.mlx_device_new()
-		if C.mlx_get_default_device(&d) != 0 {
-			return stream{}, lastError("default_device")
-		}
 	case "cpu":
 		d = C.mlx_device_new_type(C.MLX_CPU, 0)
 	case "gpu":

@@ -20,8 +20,7 @@ func (e *mlxEngine) RunsKernel(s *kernels.Spec) error {
 	case e.catalog == nil || e.catalog.SpecOf(s.Op()) == nil:
 		return fmt.Errorf("the engine was not given kernel %s", s.Name)
 	case e.device == "cpu":
-		_, err := hostKernel(s)
-		return err
+		return hostRuns(s)
 	case s.Code == nil:
 		return fmt.Errorf("kernel %s has no source", s.Name)
 	}
@@ -71,7 +70,8 @@ func (p *plan) kernelOf(e *mlxEngine, g *graph.Graph, n *node) (emitMany, error)
 		l.scalars = append(l.scalars, t.DType != graph.NoDType && t.Rank() == 0)
 	}
 	if e.device == "cpu" {
-		return l.onHost(), nil
+		k, err := hostKernelOf(spec)
+		return l.onHost(k), err
 	}
 	return l.onGPU(kernels.Target(e.device)), nil
 }

@@ -27,7 +27,7 @@ xz --force -T0 -6 "$out/2/zmlx-rewrite"
 cp "$prefix"/lib/libmlxc.so "$out/2/"
 
 # What does not change between builds is packed once.
-stamp=$(cat "$prefix/stamp")
+stamp="recipe 2, $(cat "$prefix/stamp")"
 if [ "$(cat "$out/stamp" 2>/dev/null)" != "$stamp" ]; then
 	say "packing libmlx and its headers (a minute or two)"
 	xz -T0 -6 <"$prefix/site/mlx/lib/libmlx.so" >"$out/libmlx.xz"
@@ -35,7 +35,7 @@ if [ "$(cat "$out/stamp" 2>/dev/null)" != "$stamp" ]; then
 	mv "$out/part1" "$out/1/libmlx.part1"
 	mv "$out/part2" "$out/2/libmlx.part2"
 	rm "$out/libmlx.xz"
-	tar -C "$prefix/site/mlx" -cJf "$out/2/include.tar.xz" include
+	tar -C "$prefix/site" -cJf "$out/2/rest.tar.xz" mlx/include mlx_cuda_13.libs
 	echo "$stamp" >"$out/stamp"
 fi
 du -sh "$out/1" "$out/2"

@@ -10,7 +10,7 @@ mkdir -p "$to/mlx/lib" "$to/bin"
 cp "$from/libmlx.part2" "$to/"
 cat "$to/libmlx.part1" "$to/libmlx.part2" | xz -d >"$to/mlx/lib/libmlx.so"
 cp "$from/libmlxc.so" "$to/mlx/lib/"
-tar -C "$to/mlx" -xJf "$from/include.tar.xz"
+tar -C "$to" -xJf "$from/rest.tar.xz"
 xz -dc "$from/zmlx-rewrite.xz" >"$to/bin/zmlx-rewrite"
 chmod +x "$to/bin/zmlx-rewrite"
 libs=$(python3 - <<'PY'
@@ -20,7 +20,7 @@ print(":".join(sorted(glob.glob(os.path.join(site, "nvidia", "*", "lib")))))
 PY
 )
 cat >"$to/env.sh" <<ENV
-export LD_LIBRARY_PATH=$to/mlx/lib:$libs:\${LD_LIBRARY_PATH:-}
+export LD_LIBRARY_PATH=$to/mlx/lib:$to/mlx_cuda_13.libs:$libs:\${LD_LIBRARY_PATH:-}
 export CUDA_HOME=\${CUDA_HOME:-/usr/local/cuda}
 export PATH=$to/bin:\$PATH
 ENV

@@ -107,7 +107,6 @@ class group {
   body_function body_;
   const char *name_;
   uint threads_ = 0;
-  uint3 position_; // of the group
 
   uint thread_ = outside;       // which one runs
   uint turns_ = 0;              // position in order_ of the thread that runs
@@ -247,20 +246,17 @@ __attribute__((cold, noinline)) inline uint group::differ(uint first, uint n) {
 // list writes which of n threads are at p: " 0-3 5 at simd_sum (x.metal:7);"
 inline size_t group::list(char *to, size_t room, uint first, uint n, const stop_place &p) {
   size_t used = 0;
-  const auto write = [&](const char *form, auto... args) {
-    if (used < room) used += static_cast<size_t>(std::max(0, snprintf(to + used, room - used, form, args...)));
-    used = std::min(used, room - 1);
-  };
+  const auto advance = [&](int wrote) { used = std::min(used + static_cast<size_t>(std::max(0, wrote)), room - 1); };
   for (uint i = first, end; i < first + n; i = end + 1) {
     for (end = i; end < first + n && at_[end] == p;) end++;
     if (end == i) continue;
     if (used + 80 > room) {
-      write(" ...");
+      advance(snprintf(to + used, room - used, " ..."));
       break;
     }
-    end - i == 1 ? write(" %u", i) : write(" %u-%u", i, end - 1);
+    advance(end - i == 1 ? snprintf(to + used, room - used, " %u", i) : snprintf(to + used, room - used, " %u-%u", i, end - 1));
   }
-  p.o ? write(" at %s (%s:%d);", p.o->name, p.s.file, p.s.line) : write(" returned;");
+  advance(p.o ? snprintf(to + used, room - used, " at %s (%s:%d);", p.o->name, p.s.file, p.s.line) : snprintf(to + used, room - used, " returned;"));
   return used;
 }
 
@@ -300,7 +296,7 @@ inline void group::access(const array &a, int64_t i, bool writes) {
   const char *did = conflict.other_wrote ? "wrote" : "read";
   switch (conflict.kind) {
   case race_detector::none: return;
-  case race_detector::unwritten: stop("reads %s[%lld], which no thread of its group has written", a.name, static_cast<long long>(i));
+  case race_detector::unwritten: stop("reads %s[%lld] before any thread of its group has written it", a.name, static_cast<long long>(i));
   case race_detector::race:
     stop("%s %s[%lld], which thread %u %s with no barrier between them", verb, a.name, static_cast<long long>(i), conflict.other, did);
   }

@@ -130,8 +130,8 @@ template <auto Body> inline int launch(const zmlx_call &c, bool cooperative, con
   geometry g;
   if (!geometry_of(c, name, g)) return 1;
   std::vector<uint64_t> order(g.group_count());
-  options().permute(order.data(), order.size(), order.size());
   if (order.empty()) return 0;
+  options().permute(order.data(), order.size(), order.size());
   if (cooperative) {
     static thread_local group mine;
     bool good = mine.begin(c, g, Body, name);
