@@ -78,6 +78,7 @@ var mistakes = []string{
 	"race_simd: kernel race_simd, group (0, 0, 0), thread 0 reads part[1], which thread 1 wrote with no barrier between them",
 	"wild: kernel wild, group (0, 0, 0), thread 3 reads part[8], which has 8 elements",
 	"unwritten: kernel unwritten, group (0, 0, 0), thread 3 reads part[3] before any thread of its group has written it",
+	"no_lane: kernel no_lane, group (0, 0, 0), thread 31 asks simd_shuffle for lane 32",
 	"order: 99",
 }
 

@@ -120,6 +120,9 @@ BODY(unwritten)
     ZMLX_THREADGROUP(float, part, 8);
     out[i] = i == 3 ? float(part[i]) : 0.0f;
 }
+BODY(no_lane)
+    out[i] = simd_shuffle(x[lane], lane + 1);
+}
 BODY(order)
     out[0] = float(i);
 }
@@ -194,6 +197,7 @@ int main(int argc, char **argv) {
   RUN(race_simd, true, 64, 64);
   RUN(wild, true, 32, 32);
   RUN(unwritten, true, 32, 32);
+  RUN(no_lane, true, 32, 32);
   RUN(order, false, 100, 64);
 #else
   // Many groups at once, and again and again: no thread may be lost.
