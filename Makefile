@@ -12,7 +12,8 @@ SHELL    := bash
 FUZZTIME ?= 5s
 GOFILES   = $(shell git ls-files -co --exclude-standard '*.go')
 
-# Written by scripts/setup-mlx.sh: CGO_CFLAGS and CGO_LDFLAGS, with an rpath.
+# Written by scripts/setup-mlx.sh: CGO_CFLAGS, CGO_CXXFLAGS, CGO_LDFLAGS with an rpath,
+# and ZMLX_KERNELS.
 -include .cache/mlx/env.mk
 
 .PHONY: help setup setup-mlx setup-test build run test soak bench fuzz fmt clean
@@ -36,6 +37,7 @@ build: setup-mlx
 with-build:
 	@mkdir -p bin
 	go build -tags mlx -o bin/zmlx-rewrite ./cmd/zmlx-rewrite
+	@scripts/build-kernels.sh
 
 run: setup
 	@$(MAKE) --no-print-directory with-build
@@ -50,8 +52,10 @@ soak: setup-test
 # Each step is one line of the closing summary; all steps run even if one fails.
 .PHONY: with-build with-test with-soak
 with-test:
+	@scripts/build-kernels.sh
 	@scripts/check.sh test
 with-soak:
+	@scripts/build-kernels.sh
 	@scripts/check.sh soak
 
 bench: setup-test

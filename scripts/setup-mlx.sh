@@ -50,12 +50,29 @@ cuda_libraries="nvidia-cublas==13.10.0.20 nvidia-cuda-nvrtc==13.5.37 nvidia-cuda
 mkdir -p "$CACHE/mlx"
 lock mlx
 
-# write_env INCLUDE LIB [LINK FLAG]: the rpath lets the binary run as it is, without
-# LD_LIBRARY_PATH. Single quotes are understood by the go command and by the shell.
+# write_env INCLUDE LIB MLX_INCLUDE MLX_LIB [LINK FLAG]: how to compile against mlx-c
+# and, for engine/mlx/kernel_primitive.cpp, against MLX itself. The rpath lets the
+# binary run as it is, without LD_LIBRARY_PATH. Where the kernels for the CPU are
+# (build-kernels.sh) is for tests, whose binaries lie elsewhere.
+# Single quotes are understood by the go command and by the shell.
 write_env() {
-	local cflags="-g -O2 '-I$1'" ldflags="'-L$2' '-Wl,-rpath,$2'${3:+ $3}"
-	printf 'export CGO_CFLAGS := %s\nexport CGO_LDFLAGS := %s\n' "$cflags" "$ldflags" >"$CACHE/mlx/env.mk.new"
-	printf 'export CGO_CFLAGS="%s"\nexport CGO_LDFLAGS="%s"\n' "$cflags" "$ldflags" >"$CACHE/mlx/env.sh.new"
+	local cflags="-g -O2 '-I$1'" ldflags="'-L$2' '-Wl,-rpath,$2'" library=$ROOT/bin/libzmlx-kernels.so
+	local cxxflags="-std=c++20 $cflags"
+	[ "$3" = "$1" ] || cxxflags+=" '-I$3'"
+	[ "$4" = "$2" ] || ldflags+=" '-L$4' '-Wl,-rpath,$4'"
+	ldflags+=${5:+ $5}
+	[ "$(uname -s)" != Darwin ] || library=${library%.so}.dylib
+	local name value
+	for name in CGO_CFLAGS CGO_CXXFLAGS CGO_LDFLAGS ZMLX_KERNELS; do
+		case $name in
+		CGO_CFLAGS) value=$cflags ;;
+		CGO_CXXFLAGS) value=$cxxflags ;;
+		CGO_LDFLAGS) value=$ldflags ;;
+		ZMLX_KERNELS) value=$library ;;
+		esac
+		printf 'export %s := %s\n' "$name" "$value" >&3
+		printf 'export %s="%s"\n' "$name" "$value" >&4
+	done 3>"$CACHE/mlx/env.mk.new" 4>"$CACHE/mlx/env.sh.new"
 	for f in env.mk env.sh; do # a file that did not change keeps its time
 		cmp -s "$CACHE/mlx/$f.new" "$CACHE/mlx/$f" && rm "$CACHE/mlx/$f.new" || mv "$CACHE/mlx/$f.new" "$CACHE/mlx/$f"
 	done
@@ -82,14 +99,28 @@ probe() {
 		"$dir/probe" 2>>"$dir/log"
 }
 
+# mlx_beside PREFIX prints the prefix of the MLX that an installed mlx-c was built
+# with: its own, or a package beside it.
+mlx_beside() {
+	local prefix
+	for prefix in "$1" "$(brew --prefix mlx 2>/dev/null || true)" /usr/local /usr; do
+		[ ! -f "$prefix/include/mlx/backend/cpu/encoder.h" ] || { echo "$prefix" && return 0; }
+	done
+	return 1
+}
+
 # use_installed NAME PREFIX takes an installed mlx-c if it fits.
 use_installed() {
-	local include=$2/include lib version
+	local include=$2/include lib version mlx
 	[ -f "$include/mlx/c/mlx.h" ] || return 1
+	if ! mlx=$(mlx_beside "$2"); then
+		say "the mlx-c of $1 in $2 is not used: there are no C++ headers of MLX beside it"
+		return 1
+	fi
 	for lib in "$2/lib" "$2/lib64" "$2/lib/$(uname -m)-linux-gnu"; do
 		ls "$lib"/libmlxc.* >/dev/null 2>&1 || continue
 		if version=$(probe "$include" "$lib"); then
-			write_env "$include" "$lib"
+			write_env "$include" "$lib" "$mlx/include" "${lib/#"$2"/$mlx}"
 			say "MLX $version: the mlx-c of $1 in $2"
 			return 0
 		fi
@@ -122,7 +153,7 @@ link=
 # Count recipe up when the way of building below changes.
 stamp="recipe 1, $package $MLX_VERSION, mlx-c $MLX_C_VERSION $CRATE_SHA256, shim $(sha256 scripts/format_shim.h)"
 if [ "$(cat "$prefix/stamp" 2>/dev/null)" = "$stamp" ]; then
-	write_env "$prefix/include" "$prefix/lib" "$link"
+	write_env "$prefix/include" "$prefix/lib" "$prefix/site/mlx/include" "$prefix/site/mlx/lib" "$link"
 	say "MLX $MLX_VERSION ($backend), mlx-c $MLX_C_VERSION: ready in .cache/mlx/$backend"
 	exit 0
 fi
@@ -193,5 +224,5 @@ echo "$stamp" >"$new/stamp"
 rm -rf "$prefix"
 mv "$new" "$prefix"
 rm -rf "$work"
-write_env "$prefix/include" "$prefix/lib" "$link"
+write_env "$prefix/include" "$prefix/lib" "$prefix/site/mlx/include" "$prefix/site/mlx/lib" "$link"
 say "MLX $MLX_VERSION ($backend), mlx-c $MLX_C_VERSION: built in .cache/mlx/$backend"

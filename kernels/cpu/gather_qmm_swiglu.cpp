@@ -5,7 +5,7 @@
 extern "C" int zmlx_native_gather_qmm_swiglu(const zmlx_call *c) {
   using namespace zmlx;
   enum { x, wg, sg, bg, wu, su, bu, idx, out };
-  enum { rows, m, k, e, n, kp, g, b, l, topk, bits, group_size, mode };
+  enum { rows, b, l, k, e, n, kp, g, topk, bits, group_size, mode };
   const int64_t *d = c->ints;
   const Packing p{d[n], d[k], d[bits], d[group_size], d[mode] == 1};
   Matrix gate, up;
@@ -14,27 +14,15 @@ extern "C" int zmlx_native_gather_qmm_swiglu(const zmlx_call *c) {
     return 1;
   const int32_t type = c->types[out];
   if (!is_float(c->types[x]) || type != product_type(gate, c->types[x])) return fail("gather_qmm_swiglu: element types that the reference does not have");
-  if (d[m] != 1) return fail("gather_qmm_swiglu: one row an expert, no more");
-  // The matrices of x go with the choices as shapes broadcast. What a kernel knows of
-  // them is how many there are: one for all, one a token, or one a choice.
   const int64_t tokens = d[b] * d[l], choices = tokens * d[topk];
-  int64_t per; // choices for one row of x
-  if (d[rows] == tokens)
-    per = d[topk];
-  else if (d[rows] == choices)
-    per = 1;
-  else if (d[rows] == 1)
-    per = choices;
-  else
-    return fail("gather_qmm_swiglu: x must have one row for each token, one for each choice, or one");
   if (!experts_exist("gather_qmm_swiglu", c->in[idx], choices, d[e])) return 1;
   Input &v = input();
-  v.make(gate, c->types[x], c->in[x], d[rows]);
+  v.make(gate, c->types[x], c->in[x], tokens);
   each_choice(c->workers, choices, d[n], gate.bytes() + up.bytes(), [&](int64_t i, int64_t first, int64_t count) {
     const int64_t expert = expert_at(c->in[idx], i);
     float y[block], u[block];
-    multiply(gate.expert(expert), first, count, v.row(i / per), 1, y, block);
-    multiply(up.expert(expert), first, count, v.row(i / per), 1, u, block);
+    multiply(gate.expert(expert), first, count, v.row(i / d[topk]), 1, y, block);
+    multiply(up.expert(expert), first, count, v.row(i / d[topk]), 1, u, block);
     swiglu(type, y, u, count);
     store(type, y, at(c->out[0], type, i * d[n] + first), count);
   });
