@@ -70,6 +70,9 @@ func (g *Graph) buildCall(c *syntax.Call, b *Bindings) ([]ValueID, error) {
 	if err != nil {
 		return nil, err
 	}
+	if args.Open {
+		return fail(c.At, "... stands for attributes that a pattern does not look at; what is made needs them written")
+	}
 	in := make([]ValueID, len(args.Operands))
 	literals := false
 	for i, a := range args.Operands {
@@ -143,6 +146,9 @@ func (g *Graph) buildLiterals(operands []syntax.Expr, in []ValueID, b *Bindings)
 		}
 		n, ok := e.(*syntax.Number)
 		whole := ok && n.IsInt
+		if whole && (n.Int >= 1<<53 || n.Int <= -1<<53) {
+			return &syntax.Error{At: e.Offset(), Message: fmt.Sprintf("%s is not below 2^53 and would be rounded", e)}
+		}
 		if d, isInt := a.(Dim); isInt { // a $variable of an attribute
 			if c, known := d.Const(); known {
 				a, whole = Float(c), true

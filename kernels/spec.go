@@ -195,7 +195,16 @@ func (p *specParser) file(root *diag.Node) {
 	p.check(root.Get("check"))
 	p.benches(root.Get("bench"))
 	if n := need("reference", diag.Map); n != nil {
-		s.reference, _ = ParseDefines(n, &p.issues)
+		var nodes []*diag.Node
+		s.reference, nodes = ParseDefines(n, &p.issues)
+		for i, d := range s.reference {
+			syntax.Walk(d.Expr, func(e syntax.Expr) bool {
+				if _, ok := e.(*syntax.Rest); ok {
+					p.issues.Add(nodes[i].ErrorfAt(e.Offset(), "kernel/reference", "... is for patterns; a reference writes every attribute that is not at its default"))
+				}
+				return true
+			})
+		}
 	}
 	if n := need("results", diag.Seq); n != nil {
 		for _, item := range n.Items {

@@ -6,27 +6,38 @@ import (
 	"slices"
 	"strings"
 
+	"zmlx-rewrite/diag"
 	"zmlx-rewrite/graph"
 	"zmlx-rewrite/graph/syntax"
 	"zmlx-rewrite/rules"
 )
 
-// MaxExpansions bounds the ways in which one rule's alternatives may combine.
-const MaxExpansions = 256
+// MaxExpansions bounds the ways to combine one rule's alternatives that are tried, those
+// that contradict themselves included; maxNodes the nodes of each, and maxCalls the
+// fragments that it goes through.
+const (
+	MaxExpansions = 256
+	maxNodes      = 256
+	maxCalls      = 4096
+)
 
-// Compile expands a rule that rules.Link has accepted. It fails only if there are
-// more than MaxExpansions expansions.
+// Compile expands a rule that rules.Link has accepted. It fails only if that makes too
+// many patterns or too large ones; the error is a *diag.Issue.
 func Compile(set *rules.Set, r *rules.Rule) ([]*Pattern, error) {
 	var all []*Pattern
 	var script []int // the alternative taken at each choice, in order of meeting them
-	for {
+	for tried := 1; ; tried++ {
+		if tried > MaxExpansions {
+			return nil, diag.Errorf("rule/expansions", r.Pos, "more than %d ways to expand the pattern of %s", MaxExpansions, r.Name).
+				WithHint("split the rule, or its fragments' spellings")
+		}
 		c := &compiler{set: set, script: script, p: &Pattern{Rule: r, byName: map[string]ref{}}}
 		c.rule(r)
+		if c.large != nil {
+			return nil, c.large
+		}
 		if !c.never {
 			all = append(all, c.p)
-		}
-		if len(all) > MaxExpansions {
-			return nil, fmt.Errorf("%s: more than %d ways to expand the pattern; split the rule", r.Name, MaxExpansions)
 		}
 		// Count up: the last choice that has another alternative takes it, and what
 		// came after it starts anew.
@@ -52,6 +63,9 @@ type compiler struct {
 	taken  []int // alternatives taken so far
 	ways   []int // how many there were at each choice
 	never  bool  // this expansion contradicts itself: nothing matches
+	line   rules.Line
+	calls  int
+	large  *diag.Issue
 }
 
 // scope gives names their meaning: in a rule, lines and operands; in a fragment,
@@ -90,6 +104,7 @@ func (c *compiler) rule(r *rules.Rule) {
 			return
 		}
 		c.needLines(l.Expr, lines, line)
+		c.line = l
 		root := c.expr(sc, l.Expr)
 		if root.kind == refNode {
 			c.p.nodes[root.i].name = l.Names[0]
@@ -101,7 +116,9 @@ func (c *compiler) rule(r *rules.Rule) {
 		}
 	}
 	for _, l := range r.Match {
-		line(l)
+		if line(l); c.never || c.large != nil {
+			return
+		}
 	}
 	for _, name := range r.Results {
 		at := c.p.byName[name]
@@ -164,12 +181,11 @@ func (c *compiler) expr(sc *scope, e syntax.Expr) ref {
 	case *syntax.Name:
 		return c.name(sc, x)
 	case *syntax.Var:
-		if v := c.variable(sc, x.Name); v.v >= 0 {
+		v := c.variable(sc, x.Name)
+		if v.v >= 0 {
 			return ref{kind: refScalar, i: v.v}
-		} else if f, ok := v.value.(graph.Float); ok {
-			return ref{kind: refLiteral, num: float64(f)}
-		} else if d, ok := v.value.(graph.Dim); ok {
-			return ref{kind: refLiteral, num: float64(d.Int()), whole: true}
+		} else if r, ok := number(v.value); ok {
+			return r
 		}
 	case *syntax.Number:
 		return ref{kind: refLiteral, num: x.Float, whole: x.IsInt}
@@ -210,6 +226,12 @@ func (c *compiler) variable(sc *scope, name string) varOrConst {
 }
 
 func (c *compiler) call(sc *scope, x *syntax.Call) ref {
+	if c.calls++; c.large == nil && (c.calls > maxCalls || len(c.p.nodes) >= maxNodes) {
+		c.large = c.line.Node.Errorf("rule/expansions", "the pattern of %s has more than %d nodes, or its fragments stand for more than %d others", c.p.Rule.Name, maxNodes, maxCalls)
+	}
+	if c.never || c.large != nil {
+		return ref{} // what is left of this expansion says nothing, nor do its alternatives
+	}
 	switch x.Fun {
 	case "any":
 		return c.expr(sc, x.Args[c.choose(len(x.Args))].Value)
@@ -218,7 +240,7 @@ func (c *compiler) call(sc *scope, x *syntax.Call) ref {
 		if !ok || c.choose(2) == 0 {
 			return c.expr(sc, x.Args[0].Value)
 		}
-		return c.expr(sc, inner.Args[0].Value)
+		return c.expr(sc, c.set.FirstOperand(sc.file, inner))
 	}
 	if fr := c.set.Fragment(sc.file, x.Fun); fr != nil {
 		return c.fragment(sc, x, fr)
@@ -255,20 +277,15 @@ func (c *compiler) fragment(sc *scope, x *syntax.Call, fr *rules.Fragment) ref {
 			inner.values[prm.Name] = c.expr(sc, a)
 			continue
 		}
-		switch v := a.(type) {
-		case *syntax.Var:
+		if v, ok := a.(*syntax.Var); ok {
 			inner.vars[prm.Name] = c.variable(sc, v.Name)
-		case *syntax.Number:
-			if v.IsInt {
-				inner.vars[prm.Name] = varOrConst{-1, graph.N(v.Int)}
-			} else {
-				inner.vars[prm.Name] = varOrConst{-1, graph.Float(v.Float)}
-			}
-		case *syntax.String:
-			inner.vars[prm.Name] = varOrConst{-1, graph.Str(v.Text)}
-		case *syntax.Bool:
-			inner.vars[prm.Name] = varOrConst{-1, graph.Flag(v.Value)}
+			continue
 		}
+		value, err := prm.Constant(a)
+		if err != nil {
+			panic("matcher: " + err.Error()) // rules.Link has checked it
+		}
+		inner.vars[prm.Name] = varOrConst{-1, value}
 	}
 	alt := fr.Alts[c.choose(len(fr.Alts))]
 	for _, s := range alt.Set {
@@ -304,7 +321,9 @@ func (c *compiler) attr(sc *scope, e syntax.Expr, spec *graph.AttrSpec, open boo
 		return pattr{kind: attrDefault, value: spec.Default}
 	case *syntax.Var:
 		v := c.variable(sc, x.Name)
-		switch {
+		switch d, isInt := v.value.(graph.Dim); {
+		case v.v < 0 && isInt: // counted from either end
+			return pattr{kind: attrInt, src: &syntax.Number{Text: d.String()}, ints: []*intExpr{{op: 'n', n: int64(d.Int())}}}
 		case v.v < 0:
 			return pattr{kind: attrConst, value: v.value}
 		case spec.Kind == graph.KindPos || spec.Kind == graph.KindPosList:

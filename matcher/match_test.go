@@ -266,6 +266,67 @@ func TestFind(t *testing.T) {
 	}
 }
 
+// Small files do not become large patterns, nor many.
+func TestCompileIsBounded(t *testing.T) {
+	catalog, issues := kernels.Load()
+	if issues.HasErrors() {
+		t.Fatal(issues)
+	}
+	const head = "zmlx: 1\nfamily: test\nfragments:\n"
+	const rule = "rules:\n  - name: r\n    doc: A rule of this test.\n    numerics: exact\n"
+	double, empty := "  f0(x): exp(x)\n", "  f0(x): x\n"
+	for i := 1; i <= 24; i++ {
+		double += fmt.Sprintf("  f%d(x): add(f%d(x), f%d(exp(x)))\n", i, i-1, i-1)
+		empty += fmt.Sprintf("  f%d(x): f%d(f%d(x))\n", i, i-1, i-1)
+	}
+	// n uses of a fragment of two spellings, which all must be spelt alike if its
+	// variable is the same.
+	uses := func(n int, variable string) string {
+		b, last := "    match:\n", "x"
+		for i := range n {
+			v := variable
+			if v == "" {
+				v = fmt.Sprintf("$o%d", i)
+			}
+			b += fmt.Sprintf("      v%d: t(%s, %s)\n", i, last, v)
+			last = fmt.Sprintf("v%d", i)
+		}
+		return b + "    replace: {" + last + ": exp(x)}\n"
+	}
+	const t2 = "  t(s, $o):\n    - {is: exp(s), set: {o: 1}}\n    - {is: sin(s), set: {o: 2}}\n"
+	for _, c := range []struct {
+		name, text string
+		patterns   int
+		want       string
+	}{
+		{"fragments that double", head + double + rule + "    match: {y: f24(x)}\n    replace: {y: exp(x)}\n", 0,
+			"test.yaml:33:16: the pattern of test.r has more than 256 nodes"},
+		{"fragments of nothing that double", head + empty + rule + "    match: {y: exp(f24(x))}\n    replace: {y: exp(x)}\n", 0,
+			"test.yaml:33:16: the pattern of test.r has more than 256 nodes, or its fragments stand for more than 4096 others"},
+		{"spellings that exclude each other", head + t2 + rule + uses(24, "$o"), 2, ""},
+		{"spellings that go together, few", head + t2 + rule + uses(8, ""), 256, ""},
+		{"spellings that go together, many", head + t2 + rule + uses(9, ""), 0,
+			"test.yaml:8:11: more than 256 ways to expand the pattern of test.r"},
+		{"alternatives of no operand", head + t2 + rule + "    match: {y: 'exp(any(x" + strings.Repeat(", x", 300) + "))'}\n    replace: {y: x}\n", 0,
+			"test.yaml:8:11: more than 256 ways to expand the pattern of test.r"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f, issues := rules.Parse("test.yaml", []byte(c.text))
+			if issues.HasErrors() {
+				t.Fatal(issues)
+			}
+			set, issues := rules.Link([]*rules.File{f}, catalog)
+			if issues.HasErrors() {
+				t.Fatal(issues)
+			}
+			patterns, err := Compile(set, set.Rule("test.r"))
+			if len(patterns) != c.patterns || (err != nil) != (c.want != "") || err != nil && !strings.HasPrefix(err.Error(), c.want) {
+				t.Errorf("%d patterns, error %v; want %d, %q", len(patterns), err, c.patterns, c.want)
+			}
+		})
+	}
+}
+
 // A shape says whether names and variables stand for things that are alike.
 func TestAppendShape(t *testing.T) {
 	patterns := compile(t, `match: {a: "rms_norm(x, w?, eps=$e)", y: negative(a)}`+"\n    replace: {y: negative(x)}")

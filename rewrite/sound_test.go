@@ -334,6 +334,245 @@ numerics: exact
   output y = y`,
 		},
 		{
+			name: "a number with nothing beside it has its own element type",
+			rule: `
+    match: {e: "exp(1.5)", y: "multiply(x, e)"}
+    replace: {y: "multiply(x, 4.4816890)"}`,
+			graph: `
+  input x : float32[4]
+  c = constant(1.5) : bfloat16[]
+  e = exp(c) : bfloat16[]
+  y = multiply(x, e) : float32[4]
+  output y = y`,
+		},
+		{
+			name: "optional leaves the first operand, wherever it is written",
+			rule: `
+    match: {e: "exp(optional(astype(dtype=float32, a=x)))", m: "multiply(e, x)", y: "negative(m)"}
+    replace: {y: "kernel.ex(x)"}`,
+			specs: map[string]string{"ex": `
+zmlx: 1
+kernel: ex
+doc: An exponential and its operand.
+inputs: {x: "float32[n]"}
+reference: {y: "negative(multiply(exp(x), x))"}
+results: [y]
+numerics: exact
+`},
+			graph: `
+  input x : float32[4]
+  input z : float32[4]
+  e = exp(z) : float32[4]
+  m = multiply(e, x) : float32[4]
+  y = negative(m) : float32[4]
+  d = exp(y) : float32[4]
+  n = multiply(d, y) : float32[4]
+  w = negative(n) : float32[4]
+  output w = w`,
+			matches: 1,
+		},
+		{
+			name: "an axis that is given to a fragment",
+			rule: `
+    match: {a: "total(x, -1)", n: negative(a), y: negative(n)}
+    replace: {y: "sum(x, axis=-1)"}`,
+			graph: `
+  input x : float32[2, 8]
+  a = sum(x, axis=-1) : float32[2]
+  n = negative(a) : float32[2]
+  y = negative(n) : float32[2]
+  output y = y`,
+			matches: 1,
+		},
+		{
+			name: "an axis that is given to a fragment from the start",
+			rule: `
+    match: {a: "total(x, 1)", n: negative(a), y: negative(n)}
+    replace: {y: "sum(x, axis=1)"}`,
+			graph: `
+  input x : float32[2, 8]
+  a = sum(x, axis=-1) : float32[2]
+  n = negative(a) : float32[2]
+  y = negative(n) : float32[2]
+  output y = y`,
+			matches: 1,
+		},
+		{
+			name: "another axis than the one that is given",
+			rule: `
+    match: {a: "total(x, 0)", n: negative(a), y: negative(n)}
+    replace: {y: "sum(x, axis=-1)"}`,
+			graph: `
+  input x : float32[2, 8]
+  a = sum(x, axis=-1) : float32[2]
+  n = negative(a) : float32[2]
+  y = negative(n) : float32[2]
+  output y = y`,
+			matches: 0,
+		},
+		{
+			name: "a count that is given to a fragment",
+			rule: `
+    match: {a: "top(x, 3)", n: negative(a), y: negative(n)}
+    replace: {y: "slice(x, axis=-1, start=5)"}`,
+			graph: `
+  input x : float32[2, 8]
+  a = slice(x, axis=-1, start=5) : float32[2, 3]
+  n = negative(a) : float32[2, 3]
+  y = negative(n) : float32[2, 3]
+  output y = y
+  b = slice(x, axis=-1, start=3, stop=6) : float32[2, 3]
+  m = negative(b) : float32[2, 3]
+  z = negative(m) : float32[2, 3]
+  output z = z`,
+			matches: 1,
+		},
+		{
+			name: "an axis that a fragment sets",
+			rule: `
+    match: {a: "last(x, $ax)", n: negative(a), y: negative(n)}
+    replace: {y: "sum(x, axis=$ax)"}`,
+			graph: `
+  input x : float32[2, 8]
+  a = sum(x, axis=-1) : float32[2]
+  n = negative(a) : float32[2]
+  y = negative(n) : float32[2]
+  output y = y`,
+			matches: 1,
+		},
+		{
+			name: "a whole number for a float attribute of a fragment",
+			rule: `
+    match: {a: "norm(x, 1)", n: negative(a), y: negative(n)}
+    replace: {y: "rms_norm(x, eps=1)"}`,
+			graph: `
+  input x : float32[2, 8]
+  a = rms_norm(x, eps=1) : float32[2, 8]
+  n = negative(a) : float32[2, 8]
+  y = negative(n) : float32[2, 8]
+  output y = y
+  b = rms_norm(x, eps=2) : float32[2, 8]
+  m = negative(b) : float32[2, 8]
+  z = negative(m) : float32[2, 8]
+  output z = z`,
+			matches: 1,
+		},
+		{
+			name: "a whole number for a float attribute that a fragment sets",
+			rule: `
+    match: {a: "one(x, $e)", n: negative(a), y: negative(n)}
+    replace: {y: "rms_norm(x, eps=$e)"}`,
+			graph: `
+  input x : float32[2, 8]
+  a = rms_norm(x, eps=1) : float32[2, 8]
+  n = negative(a) : float32[2, 8]
+  y = negative(n) : float32[2, 8]
+  output y = y
+  b = rms_norm(x, eps=2) : float32[2, 8]
+  m = negative(b) : float32[2, 8]
+  z = negative(m) : float32[2, 8]
+  output z = z`,
+			matches: 1,
+		},
+		{
+			name: "an element type that is given to a fragment",
+			rule: `
+    match: {a: "as(x, float16)", n: negative(a), y: negative(n)}
+    replace: {y: "astype(x, dtype=float16)"}`,
+			graph: `
+  input x : float32[2, 8]
+  a = astype(x, dtype=float16) : float16[2, 8]
+  n = negative(a) : float16[2, 8]
+  y = negative(n) : float16[2, 8]
+  output y = y`,
+			matches: 1,
+		},
+		{
+			name: "an element type that a fragment sets",
+			rule: `
+    match: {a: "half(x, $t)", n: negative(a), y: negative(n)}
+    replace: {y: "astype(x, dtype=$t)"}`,
+			graph: `
+  input x : float32[2, 8]
+  a = astype(x, dtype=float16) : float16[2, 8]
+  n = negative(a) : float16[2, 8]
+  y = negative(n) : float16[2, 8]
+  output y = y`,
+			matches: 1,
+		},
+		{
+			name: "a number that is given to a fragment",
+			rule: `
+    match: {a: "plus(x, 2)", n: negative(a), y: negative(n)}
+    replace: {y: "add(x, 2)"}`,
+			graph: `
+  input x : float32[2, 8]
+  c = constant(2) : float32[]
+  a = add(x, c) : float32[2, 8]
+  n = negative(a) : float32[2, 8]
+  y = negative(n) : float32[2, 8]
+  output y = y`,
+			matches: 1,
+		},
+		{
+			name: "a number that a fragment sets",
+			rule: `
+    match: {a: "plus_two(x, $c)", n: negative(a), y: negative(n)}
+    replace: {y: "add(x, $c)"}`,
+			graph: `
+  input x : float32[2, 8]
+  c = constant(2) : float32[]
+  d = constant(2.5) : float32[]
+  a = add(x, c) : float32[2, 8]
+  n = negative(a) : float32[2, 8]
+  y = negative(n) : float32[2, 8]
+  b = add(x, d) : float32[2, 8]
+  m = negative(b) : float32[2, 8]
+  z = negative(m) : float32[2, 8]
+  output y = y
+  output z = z`,
+			matches: 1,
+		},
+		{
+			name: "a condition over a word",
+			rule: `
+    match: {a: "masked(x, $m)", y: negative(a)}
+    replace: {y: "kernel.masked(x)"}`,
+			specs: map[string]string{"masked": `
+zmlx: 1
+kernel: masked
+doc: Causal attention to itself.
+inputs: {x: "float32[a, b, c, d]"}
+reference: {y: "negative(sdpa(x, x, x, scale=1, mask=\"causal\"))"}
+results: [y]
+numerics: exact
+`},
+			graph: `
+  input x : float32[1, 1, 3, 4]
+  a = sdpa(x, x, x, scale=1, mask="causal") : float32[1, 1, 3, 4]
+  y = negative(a) : float32[1, 1, 3, 4]
+  b = sdpa(x, x, x, scale=1) : float32[1, 1, 3, 4]
+  z = negative(b) : float32[1, 1, 3, 4]
+  output y = y
+  output z = z`,
+			matches: 1,
+		},
+		{
+			name: "an axis as a number in a guard, and for two ops",
+			rule: `
+    match: {a: "sum(x, axis=$ax, keepdims=true)", b: "softmax(a, axis=$ax)", n: negative(b), y: negative(n)}
+    guards: {last: ax == -1}
+    replace: {y: "softmax(sum(x, axis=$ax, keepdims=true), axis=$ax)"}`,
+			graph: `
+  input x : float32[2, 8]
+  a = sum(x, axis=-1, keepdims=true) : float32[2, 1]
+  b = softmax(a, axis=-1) : float32[2, 1]
+  n = negative(b) : float32[2, 1]
+  y = negative(n) : float32[2, 1]
+  output y = y`,
+			matches: 1,
+		},
+		{
 			name: "a line that an attribute of an earlier one measures is matched, too",
 			rule: `
     match: {t: "slice(x, axis=-1, start=dim(p, -1)-2)", p: exp(x), n: negative(p), y: "concatenate(n, t, axis=-1)"}
@@ -370,6 +609,16 @@ fragments:
   bend(x, $w):
     - {is: sin(x), set: {w: 1}}
     - {is: cos(x), set: {w: 2}}
+  total(x, $a): sum(x, axis=$a)
+  top(x, $k): slice(x, axis=-1, start=-$k)
+  norm(x, $e): rms_norm(x, eps=$e)
+  one(x, $e): {is: "rms_norm(x, eps=$e)", set: {e: 1}}
+  as(x, $t): astype(x, dtype=$t)
+  half(x, $t): {is: "astype(x, dtype=$t)", set: {t: float16}}
+  plus(x, $c): add(x, $c)
+  plus_two(x, $c): {is: "add(x, $c)", set: {c: 2}}
+  last(x, $a): {is: "sum(x, axis=$a)", set: {a: -1}}
+  masked(x, $m): {is: "sdpa(x, x, x, scale=1, mask=$m)", when: 'm == "causal"'}
 rules:
   - name: r
     doc: A rule of this test.

@@ -50,20 +50,27 @@ type Fragment struct {
 type Param struct {
 	Name  string
 	IsVar bool
+
+	spec *graph.AttrSpec // the attribute that a $variable stands for; Link finds it
 }
 
 // Alternative is one spelling that a fragment stands for.
 type Alternative struct {
 	Is   syntax.Expr
-	When *guard.Guard // static condition over the fragment's $variables; may be nil
+	When *guard.Guard // condition over the fragment's $variables and values; may be nil
 	Set  []Setting    // $variables that this spelling decides
 	Node *diag.Node   // of the expression
+
+	when *diag.Node // of When, which Link compiles
 }
 
 // Setting gives a $variable of a fragment a fixed value.
 type Setting struct {
 	Name  string
-	Value graph.Attr
+	Value graph.Attr // of the kind that the $variable stands for
+
+	written graph.Attr
+	node    *diag.Node
 }
 
 // Line is one line of a pattern, a weights block or a replacement.

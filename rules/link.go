@@ -1,7 +1,6 @@
 package rules
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -26,14 +25,11 @@ func Link(files []*File, catalog *kernels.Catalog) (*Set, diag.List) {
 	for _, f := range files {
 		issues = append(issues, s.linkFragments(f, byName)...)
 	}
-	for _, f := range files {
-		for _, fr := range f.Fragments {
-			if issue := s.recursive(fr, fr, nil); issue != nil {
-				issues.Add(issue)
-				return s, issues // expanding such a fragment would not end
-			}
-		}
+	if issue := s.recursive(); issue != nil {
+		issues.Add(issue)
+		return s, issues // expanding such a fragment would not end
 	}
+	issues = append(issues, s.fragmentBodies()...)
 	for _, f := range files {
 		for _, r := range f.Rules {
 			if r.broken {
@@ -45,54 +41,6 @@ func Link(files []*File, catalog *kernels.Catalog) (*Set, diag.List) {
 		}
 	}
 	return s, issues
-}
-
-// linkFragments collects the fragments that f knows: its own, and those of the
-// files it includes, directly or through others.
-func (s *Set) linkFragments(f *File, byName map[string]*File) diag.List {
-	var issues diag.List
-	table := map[string]*Fragment{}
-	seen := map[*File]bool{}
-	var add func(g *File)
-	add = func(g *File) {
-		if seen[g] {
-			return
-		}
-		seen[g] = true
-		for _, fr := range g.Fragments {
-			if prev := table[fr.Name]; prev != nil && prev != fr {
-				issues.Add(diag.Errorf("rule/duplicate", fr.Pos, "fragment %s is also at %s", fr.Name, prev.Pos))
-			}
-			table[fr.Name] = fr
-		}
-		for _, name := range g.Include {
-			if h := byName[name]; h != nil {
-				add(h)
-			} else if g == f {
-				issues.Add(f.root.Get("include").Errorf("rule/include", "%s is not among the rule files", name))
-			}
-		}
-	}
-	add(f)
-	s.fragments[f] = table
-	return issues
-}
-
-// recursive reports a fragment that uses itself.
-func (s *Set) recursive(start, fr *Fragment, path []*Fragment) *diag.Issue {
-	if slices.Contains(path, fr) {
-		return diag.Errorf("rule/recursive", start.Pos, "fragment %s uses itself", start.Name)
-	}
-	path = append(path, fr)
-	var issue *diag.Issue
-	for _, a := range fr.Alts {
-		each(a.Is, func(c *syntax.Call) {
-			if next := s.Fragment(fr.File, c.Fun); next != nil && issue == nil {
-				issue = s.recursive(start, next, path)
-			}
-		})
-	}
-	return issue
 }
 
 // each calls f for the parts of an expression that are of type T.
@@ -188,7 +136,7 @@ func (l *linker) pattern(n *diag.Node, e syntax.Expr, file *File, params *Fragme
 	switch x := e.(type) {
 	case *syntax.Name:
 		if params != nil {
-			if !slices.Contains(params.Params, Param{x.Name, false}) {
+			if params.param(x.Name, false) == nil {
 				l.bad(n, x.At, "rule/name", "%s is not a parameter of fragment %s", x.Name, params.Name)
 			}
 			return
@@ -210,9 +158,12 @@ func (l *linker) pattern(n *diag.Node, e syntax.Expr, file *File, params *Fragme
 	case *syntax.Var:
 		l.patternVar(n, x, guard.Number, params)
 	case *syntax.Number:
+		l.scalar(n, x)
 	case *syntax.Unary:
-		if _, num := x.X.(*syntax.Number); !num {
+		if num, ok := x.X.(*syntax.Number); !ok || x.Op != "-" {
 			l.bad(n, x.At, "rule/pattern", "%s is not a value", e)
+		} else {
+			l.scalar(n, num)
 		}
 	case *syntax.Call:
 		l.patternCall(n, x, file, params)
@@ -221,13 +172,59 @@ func (l *linker) pattern(n *diag.Node, e syntax.Expr, file *File, params *Fragme
 	}
 }
 
+// optional checks that what is written inside optional(…) has a first operand that can
+// stand for it.
+func (l *linker) optional(n *diag.Node, e syntax.Expr, file *File) {
+	c, ok := e.(*syntax.Call)
+	if !ok || isForm(c.Fun) {
+		l.bad(n, e.Offset(), "rule/pattern", "optional takes an op or a fragment applied to values, found %s", e)
+		return
+	}
+	switch l.set.FirstOperand(file, c).(type) {
+	case *syntax.Name, *syntax.Call:
+	default:
+		l.bad(n, c.At, "rule/pattern", "optional(%s) needs a first operand that is a name or an op, which stands for it where it is left out", c)
+	}
+}
+
+// FirstOperand returns what a call of an op or a fragment has for its first operand,
+// wherever it is written; nil if it has none.
+func (s *Set) FirstOperand(file *File, c *syntax.Call) syntax.Expr {
+	if fr := s.Fragment(file, c.Fun); fr != nil {
+		for i, prm := range fr.Params {
+			if !prm.IsVar && i < len(c.Args) {
+				return c.Args[i].Value
+			}
+		}
+		return nil
+	}
+	op := graph.LookupOp(c.Fun)
+	if op == nil {
+		op = s.Kernels.Op(c.Fun)
+	}
+	if op == nil {
+		return nil
+	}
+	args, err := graph.ResolveArgs(op, c)
+	if err != nil || len(args.Operands) == 0 {
+		return nil
+	}
+	return args.Operands[0]
+}
+
 func (l *linker) patternCall(n *diag.Node, c *syntax.Call, file *File, params *Fragment) {
 	if isForm(c.Fun) {
 		if c.Fun == "optional" && len(c.Args) != 1 || len(c.Args) == 0 {
 			l.bad(n, c.At, "rule/pattern", "%s takes %s", c.Fun, map[string]string{"any": "at least one pattern", "optional": "one pattern"}[c.Fun])
 		}
 		for _, a := range c.Args {
+			if a.Name != "" {
+				l.bad(n, a.At, "rule/pattern", "arguments of %s have no names", c.Fun)
+			}
 			l.pattern(n, a.Value, file, params)
+		}
+		if c.Fun == "optional" && len(c.Args) == 1 {
+			l.optional(n, c.Args[0].Value, file)
 		}
 		return
 	}
@@ -280,111 +277,9 @@ func (l *linker) patternCall(n *diag.Node, c *syntax.Call, file *File, params *F
 	}
 }
 
-func (l *linker) fragmentUse(n *diag.Node, c *syntax.Call, fr *Fragment, file *File, params *Fragment) {
-	if len(c.Args) != len(fr.Params) {
-		l.bad(n, c.At, "rule/fragment", "%s takes %d arguments, found %d", fr.Name, len(fr.Params), len(c.Args))
-		return
-	}
-	for i, a := range c.Args {
-		prm := fr.Params[i]
-		if a.Name != "" {
-			l.bad(n, a.At, "rule/fragment", "arguments of a fragment have no names")
-		}
-		if !prm.IsVar {
-			l.pattern(n, a.Value, file, params)
-			continue
-		}
-		switch x := a.Value.(type) {
-		case *syntax.Var:
-			l.patternVar(n, x, l.kindIn(fr, prm.Name), params)
-		case *syntax.Number, *syntax.String, *syntax.Bool:
-		default:
-			l.bad(n, a.Value.Offset(), "rule/fragment", "argument $%s of %s must be a $variable or a constant", prm.Name, fr.Name)
-		}
-	}
-	// The body is checked where it is used: its kinds depend on nothing else, and
-	// an error there is reported once, at the fragment.
-	for _, alt := range fr.Alts {
-		sub := linker{set: l.set, rule: &Rule{Vars: map[string]guard.Kind{}, Optional: map[string]bool{}, File: fr.File}, file: fr.File,
-			lines: map[string]bool{}, operands: map[string]bool{}, uses: map[string]int{}}
-		sub.pattern(alt.Node, alt.Is, fr.File, fr)
-		sub.measures()
-		for _, i := range sub.issues {
-			if !slices.ContainsFunc(l.issues, func(j *diag.Issue) bool { return i.Pos == j.Pos && i.Message == j.Message }) {
-				l.issues.Add(i)
-			}
-		}
-	}
-}
-
-// kindIn finds what kind of attribute a fragment's $variable stands for.
-func (l *linker) kindIn(fr *Fragment, name string) guard.Kind {
-	for _, alt := range fr.Alts {
-		for _, s := range alt.Set {
-			if s.Name == name {
-				switch s.Value.(type) {
-				case graph.Str:
-					return guard.Word
-				case graph.Flag:
-					return guard.Bool
-				case graph.Float:
-					return guard.Number
-				}
-				return guard.Int
-			}
-		}
-	}
-	for _, alt := range fr.Alts {
-		if k, ok := l.kindInExpr(fr, alt.Is, name); ok {
-			return k
-		}
-	}
-	return guard.Int
-}
-
-func (l *linker) kindInExpr(fr *Fragment, e syntax.Expr, name string) (guard.Kind, bool) {
-	c, ok := e.(*syntax.Call)
-	if !ok {
-		return 0, false
-	}
-	if inner := l.set.Fragment(fr.File, c.Fun); inner != nil {
-		for i, a := range c.Args {
-			if v, isVar := a.Value.(*syntax.Var); isVar && v.Name == name && i < len(inner.Params) && inner.Params[i].IsVar {
-				return l.kindIn(inner, inner.Params[i].Name), true
-			}
-		}
-	}
-	if op := l.op(c.Fun); op != nil {
-		if args, err := graph.ResolveArgs(op, c); err == nil {
-			for i, a := range args.Attrs {
-				if a != nil && mentions(a, name) {
-					return guardKind(op.Attrs[i].Kind), true
-				}
-			}
-			for _, a := range args.Operands {
-				if v, isVar := a.(*syntax.Var); isVar && v.Name == name {
-					return guard.Number, true
-				}
-			}
-		}
-	}
-	for _, a := range c.Args {
-		if k, ok := l.kindInExpr(fr, a.Value, name); ok {
-			return k, true
-		}
-	}
-	return 0, false
-}
-
-func mentions(e syntax.Expr, name string) bool {
-	found := false
-	each(e, func(v *syntax.Var) { found = found || v.Name == name })
-	return found
-}
-
 func guardKind(k graph.AttrKind) guard.Kind {
 	switch k {
-	case graph.KindFloat:
+	case graph.KindFloat, graph.KindLiteral:
 		return guard.Number
 	case graph.KindWord, graph.KindDType:
 		return guard.Word
@@ -399,8 +294,10 @@ func guardKind(k graph.AttrKind) guard.Kind {
 func (l *linker) patternVar(n *diag.Node, v *syntax.Var, k guard.Kind, params *Fragment) {
 	if params == nil {
 		l.variable(n, v, k)
-	} else if !slices.Contains(params.Params, Param{v.Name, true}) {
+	} else if prm := params.param(v.Name, true); prm == nil {
 		l.bad(n, v.At, "rule/name", "$%s is not a parameter of fragment %s", v.Name, params.Name)
+	} else if have := guardKind(prm.spec.Kind); have != k {
+		l.bad(n, v.At, "rule/kind", "$%s is %s elsewhere in %s; %s is needed here", v.Name, kindText[have], params.Name, kindText[k])
 	}
 }
 
@@ -459,6 +356,14 @@ func (l *linker) intExpr(n *diag.Node, e syntax.Expr, params *Fragment) {
 	}
 }
 
+// scalar checks a number among operands. Constants are compared and made as float64,
+// which keeps whole numbers below 2^53.
+func (l *linker) scalar(n *diag.Node, x *syntax.Number) {
+	if x.IsInt && (x.Int >= 1<<53 || x.Int <= -1<<53) {
+		l.bad(n, x.At, "rule/number", "%s is not below 2^53 and would be rounded", x)
+	}
+}
+
 func (l *linker) integer(n *diag.Node, x *syntax.Number) {
 	if !x.IsInt {
 		l.bad(n, x.At, "rule/attr", "%s is not an integer", x)
@@ -499,7 +404,7 @@ func (l *linker) measures() {
 		switch {
 		case m.params == nil && !slices.Contains(l.rule.Values, m.name.Name):
 			l.bad(m.node, m.name.At, "rule/name", "%s is not a value of the pattern", m.name.Name)
-		case m.params != nil && !slices.Contains(m.params.Params, Param{m.name.Name, false}):
+		case m.params != nil && m.params.param(m.name.Name, false) == nil:
 			l.bad(m.node, m.name.At, "rule/name", "%s is not a parameter of fragment %s", m.name.Name, m.params.Name)
 		}
 	}
@@ -615,27 +520,9 @@ func (l *linker) guards() {
 					continue
 				}
 			}
-			text, issue := cond.Str()
-			if issue != nil {
-				l.issues.Add(issue)
+			if g.Guard = l.guard(cond, "guard "+k.Text, scope); g.Guard == nil {
 				continue
 			}
-			compiled, err := guard.Compile(text, scope)
-			if err != nil {
-				var ge *guard.Error
-				at := 0
-				if errors.As(err, &ge) {
-					at = ge.At
-				}
-				bad := l.bad(cond, at, "guard/compile", "guard %s: %v", k.Text, err)
-				if name, ok := strings.CutPrefix(err.Error(), "unknown name "); ok {
-					if near := diag.Nearest(name, scope.Names()); near != "" {
-						bad.WithHint("did you mean %q?", near)
-					}
-				}
-				continue
-			}
-			g.Guard = compiled
 			r.Guards = append(r.Guards, g)
 		}
 	}
@@ -827,6 +714,8 @@ func (l *linker) replaceExpr(n *diag.Node, e syntax.Expr, known map[string]bool)
 		}
 	case *syntax.Var:
 		l.builtVar(n, x, guard.Number)
+	case *syntax.Number:
+		l.scalar(n, x)
 	case *syntax.Call:
 		if name, ok := strings.CutPrefix(x.Fun, graph.KernelPrefix); ok && !slices.Contains(l.rule.Kernels, name) {
 			l.rule.Kernels = append(l.rule.Kernels, name)
@@ -843,6 +732,10 @@ func (l *linker) replaceExpr(n *diag.Node, e syntax.Expr, known map[string]bool)
 		if err != nil {
 			l.issues.Add(kernels.SyntaxIssue(n, err))
 			return
+		}
+		if args.Open {
+			l.bad(n, x.At, "rule/replace", "... stands for attributes that a pattern does not look at; what is made needs them written").
+				WithHint("bind them in the pattern (axis=$axis) and write them here")
 		}
 		for i, a := range args.Operands {
 			if a == nil {

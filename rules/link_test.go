@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -87,18 +88,57 @@ func TestLinkRefuses(t *testing.T) {
     match: {y: "matmul(x, w)"}
     weights: {a: "split(w, w, stop=1)"}
     replace: {y: "matmul(x, a)"}`, "split makes a parameter from one, found 2"},
+		{"attributes that are left open in a replacement", `
+    match: {y: "softmax(x, ...)"}
+    replace: {y: "softmax(x, ...)"}`, "... stands for attributes that a pattern does not look at"},
+		{"the opposite of a number", `
+    match: {y: "multiply(x, not 1.5)"}
+    replace: {y: exp(x)}`, "!1.5 is not a value"},
+		{"the opposite of a number in an attribute", `
+    match: {y: "softmax(x, axis=1 + !2)"}
+    replace: {y: exp(x)}`, "operator ! is not allowed in an attribute"},
+		{"a number that is rounded", `
+    match: {y: "add(x, 9007199254740993)"}
+    replace: {y: exp(x)}`, "9007199254740993 is not below 2^53"},
+		{"a number that is rounded in a replacement", `
+    match: {y: exp(x)}
+    replace: {y: "add(x, -9007199254740993)"}`, "-9007199254740993 is not below 2^53"},
+		{"a name for an argument of any", `
+    match: {y: "exp(any(x, y=negative(x)))"}
+    replace: {y: exp(x)}`, "arguments of any have no names"},
+		{"optional nothing", `
+    match: {y: "exp(optional(x))"}
+    replace: {y: exp(x)}`, "optional takes an op or a fragment applied to values, found x"},
+		{"optional whose first operand is a number", `
+    match: {y: "add(optional(multiply(2.0, x)), x)"}
+    replace: {y: exp(x)}`, "optional(multiply(2.0, x)) needs a first operand that is a name or an op"},
+		{"optional of a fragment whose first argument is a number", `
+    match: {y: "add(optional(scaled(1, $s)), x)"}
+    replace: {y: exp(x)}`, "optional(scaled(1, $s)) needs a first operand that is a name or an op"},
+		{"a word for the factor of a fragment", `
+    match: {y: 'scaled(x, "half")'}
+    replace: {y: exp(x)}`, `argument $s of scaled: $s stands for a number, found "half"`},
+		{"a fraction for the axis of a fragment", `
+    match: {y: 'total(x, 0.5)'}
+    replace: {y: exp(x)}`, `argument $a of total: $a stands for an integer, found 0.5`},
+		{"a word that is no element type", `
+    match: {y: 'as(x, half)'}
+    replace: {y: exp(x)}`, `argument $t of as: "half" is not an element type`},
+		{"a word that is no mode", `
+    match: {y: 'dequant(x, "afine")'}
+    replace: {y: exp(x)}`, `argument $m of dequant: mode="afine" is none of affine`},
+		{"a list for a fragment", `
+    match: {y: 'turned(x, 1)'}
+    replace: {y: exp(x)}`, `argument $p of turned: $p stands for a list of integers, which cannot be given`},
+		{"an axis that is a factor elsewhere", `
+    match: {y: 'multiply(total(x, $a), $a)'}
+    replace: {y: exp(x)}`, "$a stands for two kinds of attribute"},
 		{"two patterns", `
     match: {y: exp(x), z: exp(u), v: "add(x, w)"}
     replace: {y: x, z: u, v: w}`, "z shares no value with the first line"},
 		{"a sign before a variable", `
     match: {y: "multiply(x, -$s)"}
     replace: {y: exp(x)}`, "-$s is not a value"},
-		{"a fragment's free variable", `
-    match: {y: loose(x)}
-    replace: {y: exp(x)}`, "$s is not a parameter of fragment loose"},
-		{"a fragment's free variable handed on", `
-    match: {y: handed(x)}
-    replace: {y: exp(x)}`, "$s is not a parameter of fragment handed"},
 		{"the length of nothing", `
     match: {y: "slice(x, axis=-1, start=dim(p, -1)-$k)"}
     replace: {y: exp(x)}`, "p is not a value of the pattern"},
@@ -115,9 +155,11 @@ func TestLinkRefuses(t *testing.T) {
 zmlx: 1
 family: test
 fragments:
-  loose(x): multiply(x, $s)
   scaled(x, $s): multiply(x, $s)
-  handed(x): scaled(x, $s)
+  total(x, $a): sum(x, axis=$a)
+  as(x, $t): astype(x, dtype=$t)
+  dequant(x, $m): dequantize(x, x, x, mode=$m)
+  turned(x, $p): transpose(x, axes=$p)
 rules:
   - name: r
     doc: A rule of this test.
@@ -130,5 +172,69 @@ rules:
 				t.Errorf("got %v, want %q", issues, c.want)
 			}
 		})
+	}
+}
+
+// TestFragmentsRefuse gives fragments whose spellings are wrong. They are checked whether
+// a rule uses them or not.
+func TestFragmentsRefuse(t *testing.T) {
+	catalog, issues := kernels.Load()
+	if issues.HasErrors() {
+		t.Fatal(issues)
+	}
+	for _, c := range []struct{ name, fragments, want string }{
+		{"a free variable", "f(x): multiply(x, $s)", "$s is not a parameter of fragment f"},
+		{"a free variable handed on", "g(x, $s): multiply(x, $s)\n  f(x): g(x, $s)", "$s is not a parameter of fragment f"},
+		{"a free value", "f(x): multiply(x, z)", "z is not a parameter of fragment f"},
+		{"a parameter twice", "f(x, $k, $k): exp(x)", "parameter $k is there twice"},
+		{"a parameter with a value", "f(x, k=1): exp(x)", "a parameter has no value, found k=1"},
+		{"itself", "f(x): exp(f(x))", "fragment f uses itself"},
+		{"a circle", "f(x): exp(g(x))\n  g(x): exp(h(x))\n  h(x): add(x, g(x))", "fragment g uses itself"},
+		{"a variable of two kinds", "f(x, $k): multiply(sum(x, axis=$k), $k)", "$k is a number elsewhere in f; an integer is needed here"},
+		{"a variable of two kinds through another", "g(x, $m): dequantize(x, x, x, mode=$m)\n  f(x, $k): sum(g(x, $k), axis=$k)", "$k is an integer elsewhere in f; a word is needed here"},
+		{"set to what it is not", "f(x, $e): {is: 'rms_norm(x, eps=$e)', set: {e: small}}", `$e stands for a number, found "small"`},
+		{"set to another mode", "f(x, $m): {is: 'dequantize(x, x, x, mode=$m)', set: {m: afine}}", `mode="afine" is none of affine`},
+		{"set to two kinds", "f(x, $o): [{is: exp(x), set: {o: first}}, {is: sin(x), set: {o: 2}}]", "$o stands for a word, found 2"},
+		{"when by the target", `f(x): {is: exp(x), when: 'target == "cpu"'}`, "unknown name target"},
+		{"when by a symbol", "f(x): {is: exp(x), when: seq_len <= 1}", "unknown name seq_len"},
+		{"when by another kind", `f(x, $m): {is: 'dequantize(x, x, x, mode=$m)', when: m == 4}`, "mismatched types"},
+		{"when that is no condition", "f(x): {is: exp(x), when: rank(x)}", "expected bool"},
+		{"an error inside", "f(x): [sigmoid(x), sigmiod(x)]", `no op or fragment "sigmiod"`},
+		{"all is well", `f(x, $m): {is: 'dequantize(x, x, x, mode=$m)', when: m == "affine" && rank(x) == 2}`, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f, issues := Parse("test.yaml", []byte("zmlx: 1\nfamily: test\nfragments:\n  "+c.fragments+"\nrules: []\n"))
+			if !issues.HasErrors() {
+				_, issues = Link([]*File{f}, catalog)
+			}
+			if c.want == "" && issues.HasErrors() || c.want != "" && !strings.Contains(issues.Error(), c.want) {
+				t.Errorf("got %v, want %q", issues, c.want)
+			}
+			if n := len(issues); c.want != "" && n != 1 {
+				t.Errorf("%d errors: %v", n, issues)
+			}
+		})
+	}
+}
+
+// A fragment that uses each one before it twice is as long as its text, not as long as
+// what it stands for.
+func TestLinkIsLinear(t *testing.T) {
+	catalog, issues := kernels.Load()
+	if issues.HasErrors() {
+		t.Fatal(issues)
+	}
+	var b strings.Builder
+	b.WriteString("zmlx: 1\nfamily: test\nfragments:\n  f0(x, $k): sum(x, axis=$k)\n")
+	for i := 1; i <= 40; i++ {
+		fmt.Fprintf(&b, "  f%d(x, $k): add(f%d(x, $k), f%d(exp(x), $k))\n", i, i-1, i-1)
+	}
+	b.WriteString("rules:\n  - name: r\n    doc: A rule of this test.\n    numerics: exact\n    match: {y: 'f40(x, $k)'}\n    replace: {y: exp(x)}\n")
+	f, issues := Parse("test.yaml", []byte(b.String()))
+	if issues.HasErrors() {
+		t.Fatal(issues)
+	}
+	if _, issues = Link([]*File{f}, catalog); issues.HasErrors() { // 2^40 steps would not end
+		t.Fatal(issues)
 	}
 }

@@ -5,12 +5,10 @@ import (
 	"encoding/hex"
 	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 
 	"zmlx-rewrite/diag"
 	"zmlx-rewrite/graph"
-	"zmlx-rewrite/graph/guard"
 	"zmlx-rewrite/graph/syntax"
 	"zmlx-rewrite/kernels"
 )
@@ -100,12 +98,21 @@ func (p *parser) fragment(k, v *diag.Node) {
 	}
 	fr := &Fragment{Name: call.Fun, Pos: k.Pos, File: p.file}
 	for _, a := range call.Args {
+		if a.Name != "" {
+			p.issues.Add(k.Errorf("rule/fragment", "a parameter has no value, found %s=%s", a.Name, a.Value))
+			continue
+		}
+		if v, ok := a.Value.(*syntax.Var); ok && fr.param(v.Name, true) != nil {
+			p.issues.Add(k.Errorf("rule/duplicate", "parameter %s is there twice", v))
+		} else if v, ok := a.Value.(*syntax.Name); ok && fr.param(v.Name, false) != nil {
+			p.issues.Add(k.Errorf("rule/duplicate", "parameter %s is there twice", v))
+		}
 		switch x := a.Value.(type) {
 		case *syntax.Name:
-			fr.Params = append(fr.Params, Param{x.Name, false})
+			fr.Params = append(fr.Params, Param{Name: x.Name})
 			fr.Values = append(fr.Values, x.Name)
 		case *syntax.Var:
-			fr.Params = append(fr.Params, Param{x.Name, true})
+			fr.Params = append(fr.Params, Param{Name: x.Name, IsVar: true})
 		default:
 			p.issues.Add(k.Errorf("rule/fragment", "parameter %s is neither a name nor a $variable", a.Value))
 		}
@@ -135,29 +142,13 @@ func (p *parser) alternative(fr *Fragment, n *diag.Node) {
 		}
 		if set := n.Get("set"); set != nil {
 			for i, k := range set.Keys {
-				if !slices.Contains(fr.Params, Param{k.Text, true}) {
+				if fr.param(k.Text, true) == nil {
 					p.issues.Add(k.Errorf("rule/fragment", "$%s is not a parameter of %s", k.Text, fr.Name))
 				}
-				alt.Set = append(alt.Set, Setting{k.Text, constant(set.Vals[i])})
+				alt.Set = append(alt.Set, Setting{Name: k.Text, written: constant(set.Vals[i]), node: set.Vals[i]})
 			}
 		}
-		if w := n.Get("when"); w != nil {
-			// A fragment's condition is over its $variables, all of them integers
-			// or words; which is found out by trying.
-			scope := guard.Scope{Vars: map[string]guard.Kind{}}
-			for _, prm := range fr.Params {
-				if prm.IsVar {
-					scope.Vars[prm.Name] = guard.Int
-				} else {
-					scope.Values = append(scope.Values, prm.Name)
-				}
-			}
-			g, err := guard.Compile(w.Text, scope)
-			if err != nil {
-				p.issues.Add(kernels.SyntaxIssue(w, err))
-			}
-			alt.When = g
-		}
+		alt.when = n.Get("when")
 	}
 	e, issue := kernels.ParseExpr(alt.Node)
 	p.issues.Add(issue)

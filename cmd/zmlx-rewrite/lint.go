@@ -70,7 +70,7 @@ func (a *app) lint(args, kernelDirs []string) error {
 		for _, r := range set.Rules() {
 			n++
 			if _, err := matcher.Compile(set, r); err != nil {
-				issues.Add(diag.Errorf("rule/expansions", r.Pos, "%v", err))
+				issues.AddErr(err, "rule/expansions", r.Pos)
 			}
 		}
 		if len(args) == 0 {

@@ -207,6 +207,12 @@ func (e *evaluator) name(name string) any {
 			return string(v)
 		case graph.Flag:
 			return bool(v)
+		case graph.DType:
+			return v.String()
+		case graph.Dims:
+			if len(v) == 1 {
+				return v[0]
+			}
 		case *graph.Literal:
 			if f, ok := v.Scalar(); ok {
 				return f

@@ -41,6 +41,9 @@ const (
 type Scope struct {
 	Values []string
 	Vars   map[string]Kind
+	// Static leaves out what no site knows before the graph runs, or runs somewhere: the
+	// symbols and the setting.
+	Static bool
 }
 
 // Setting is what a plan is made for.
@@ -88,7 +91,10 @@ type value struct{} // what expr-lang sees of a bound value
 
 // Names returns all names that a guard in this scope may use, for hints.
 func (s Scope) Names() []string {
-	names := append([]string{"target", "training", "tp_size", "rows", "size", "dim", "rank", "dtype", "has"}, symbols...)
+	names := []string{"rows", "size", "dim", "rank", "dtype", "has"}
+	if !s.Static {
+		names = append(append(names, "target", "training", "tp_size"), symbols...)
+	}
 	names = append(names, s.Values...)
 	for v := range s.Vars {
 		names = append(names, v)
@@ -99,7 +105,6 @@ func (s Scope) Names() []string {
 
 func (s Scope) env() map[string]any {
 	env := map[string]any{
-		"target": "", "training": false, "tp_size": 1,
 		"rows":  func(value) int { return 0 },
 		"size":  func(value) int { return 0 },
 		"rank":  func(value) int { return 0 },
@@ -107,8 +112,11 @@ func (s Scope) env() map[string]any {
 		"dtype": func(value) string { return "" },
 		"has":   func(value) bool { return false },
 	}
-	for _, name := range symbols {
-		env[name] = 0
+	if !s.Static {
+		env["target"], env["training"], env["tp_size"] = "", false, 1
+		for _, name := range symbols {
+			env[name] = 0
+		}
 	}
 	for name, k := range s.Vars {
 		env[name] = [...]any{Int: 0, Number: 0.0, Word: "", Bool: false}[k]
