@@ -31,6 +31,7 @@ type kernelChecked struct {
 	// units of the row's largest element, and that of MLX's own ops.
 	Error      float64 `json:"error,omitempty"`
 	StockError float64 `json:"stock_error,omitempty"`
+	Refused    int     `json:"stock_refused,omitempty"` // cases whose reference graph MLX does not run there
 }
 
 type kernelCheckOptions struct {
@@ -108,6 +109,7 @@ func (a *app) kernelsCheck(ctx context.Context, o *options, k *kernelCheckOption
 			}
 		default:
 			out.Cases, out.Runs, out.Error, out.StockError = r.Cases, r.Runs, r.KernelError.RMS(), r.StockError.RMS()
+			out.Refused = r.StockRefused
 			if r.Failure != nil {
 				out.Verdict, out.Reason = "failed", r.Failure.Error()
 				failed++

@@ -102,8 +102,18 @@ func (l *launch) onGPU(target kernels.Target) emitMany {
 		grows[i] = slices.ContainsFunc(d.Symbols(nil), func(s string) bool { return s != graph.SymBatch && s != graph.SymSeqLen })
 	}
 	var made []*gpuKernel
+	var last []int
+	var g kernels.Geometry
 	return func(f *frame, in []array) []array {
 		numbers := l.numbers(f)
+		if last == nil || !slices.Equal(last, numbers) {
+			var err error
+			if g, err = l.geometry(numbers); err != nil {
+				f.refuse("kernel."+l.spec.Name, "%v", err)
+				return nil
+			}
+			last = append(last[:0], numbers...)
+		}
 		same := func(k *gpuKernel) bool {
 			for i, n := range numbers {
 				if !grows[i] && k.numbers[i] != n {
@@ -120,11 +130,6 @@ func (l *launch) onGPU(target kernels.Target) emitMany {
 				return nil
 			}
 			at, made = len(made), append(made, k)
-		}
-		g, err := l.geometry(numbers)
-		if err != nil {
-			f.refuse("kernel."+l.spec.Name, "%v", err)
-			return nil
 		}
 		operands := make([]array, 0, len(in)+1)
 		for i, a := range in {
@@ -156,5 +161,6 @@ func (l *launch) text(target kernels.Target, numbers []int, grows []bool) (*gpuK
 	if err != nil {
 		return nil, err
 	}
+	text.Minify()
 	return newGPUKernel(target, text, slices.Clone(numbers))
 }

@@ -5,6 +5,7 @@ package mlx
 /*
 #include <stdlib.h>
 #include "bridge.h"
+#include "kernel_gpu.h"
 
 // A kernel of either backend: their interfaces differ in names only.
 typedef struct {
@@ -56,6 +57,7 @@ static int zr_gpu_kernel_apply(mlx_array *out, size_t n_out, const zr_gpu_kernel
 import "C"
 
 import (
+	"slices"
 	"unsafe"
 
 	"zmlx-rewrite/graph"
@@ -68,6 +70,17 @@ type gpuKernel struct {
 	text    *kernels.GPU
 	numbers []int
 	c       C.zr_gpu_kernel
+	calls   []gpuCall
+}
+
+// gpuCall is what calls of one geometry have in common: after the first, the primitive
+// that MLX made for it is used again.
+type gpuCall struct {
+	geometry  kernels.Geometry
+	shapes    []int
+	ranks     []C.size_t
+	types     []C.mlx_dtype
+	primitive C.zr_primitive
 }
 
 func newGPUKernel(target kernels.Target, text *kernels.GPU, numbers []int) (*gpuKernel, error) {
@@ -103,18 +116,21 @@ func newGPUKernel(target kernels.Target, text *kernels.GPU, numbers []int) (*gpu
 
 // apply adds one launch to the lazy graph.
 func (k *gpuKernel) apply(f *frame, in []array, l *launch, g kernels.Geometry) []array {
+	shapes := f.some()
+	for _, d := range l.shapes {
+		shapes = append(shapes, d.in(f)...)
+	}
+	at := slices.IndexFunc(k.calls, func(c gpuCall) bool { return c.geometry == g && slices.Equal(c.shapes, shapes) })
+	if at < 0 {
+		at = len(k.calls)
+		c := gpuCall{geometry: g, shapes: slices.Clone(shapes)}
+		for i, d := range l.shapes {
+			c.ranks, c.types = append(c.ranks, C.size_t(len(d.list))), append(c.types, C.mlx_dtype(l.types[i]))
+		}
+		k.calls = append(k.calls, c)
+	}
+	c := &k.calls[at]
 	n := len(l.types)
-	ranks, types := make([]C.size_t, n), make([]C.mlx_dtype, n)
-	var shapes []int
-	for i, d := range l.shapes {
-		shape := d.in(f)
-		shapes = append(shapes, shape...)
-		ranks[i], types[i] = C.size_t(len(shape)), C.mlx_dtype(l.types[i])
-	}
-	var grid, group [3]C.int
-	for i := range 3 {
-		grid[i], group[i] = f.int(int(g.Grid[i])), f.int(int(g.Group[i]))
-	}
 	if len(shapes) == 0 {
 		shapes = []int{0} // a pointer is needed, if only to nothing
 	}
@@ -124,8 +140,20 @@ func (k *gpuKernel) apply(f *frame, in []array, l *launch, g kernels.Geometry) [
 		return nil
 	}
 	out := make([]C.mlx_array, n)
-	rc := C.zr_gpu_kernel_apply(&out[0], C.size_t(n), &k.c, operands, count, p, &ranks[0], &types[0], &grid[0], &group[0], C.mlx_stream(f.stream))
-	return f.ownAll("kernel."+l.spec.Name, rc, out)
+	if c.primitive.ctx != nil {
+		rc := C.zr_primitive_call(&out[0], C.size_t(n), c.primitive, p, &c.ranks[0], &c.types[0], operands, count)
+		return f.ownAll("kernel."+l.spec.Name, rc, out)
+	}
+	var grid, group [3]C.int
+	for i := range 3 {
+		grid[i], group[i] = f.int(int(g.Grid[i])), f.int(int(g.Group[i]))
+	}
+	rc := C.zr_gpu_kernel_apply(&out[0], C.size_t(n), &k.c, operands, count, p, &c.ranks[0], &c.types[0], &grid[0], &group[0], f.stream)
+	made := f.ownAll("kernel."+l.spec.Name, rc, out)
+	if f.err == nil {
+		c.primitive = C.zr_primitive_of(made[0].c)
+	}
+	return made
 }
 
 // int32s makes an array of some of the numbers.

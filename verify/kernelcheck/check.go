@@ -28,6 +28,7 @@ type Report struct {
 	// Of a reordered kernel on a device: its error against float32, and that of MLX's own
 	// ops on the same inputs.
 	KernelError, StockError Error
+	StockRefused            int // cases whose reference graph MLX does not run on the device
 }
 
 // Failure is the first case that failed.

@@ -52,9 +52,11 @@ func RunOn(ctx context.Context, e engine.Engine, s *kernels.Spec, o Options) (*R
 		if err != nil {
 			return nil, fmt.Errorf("kernel %s: the reference does not run: %w\n  at %s", s.Name, err, c)
 		}
+		// MLX has no kernels for some shapes; the truth is known without it.
 		stock, err := c.launch(ctx, e, layout, true)
 		if err != nil {
-			return nil, fmt.Errorf("kernel %s: MLX does not run its reference graph: %w\n  at %s", s.Name, err, c)
+			stock = nil
+			r.StockRefused++
 		}
 		var first [][]byte
 		for run := range 2 {
@@ -65,12 +67,15 @@ func RunOn(ctx context.Context, e engine.Engine, s *kernels.Spec, o Options) (*R
 				r.Failure = &Failure{c, fmt.Sprintf("%s operands: %v", layout, err)}
 			case run == 0:
 				first = got
-				if s.Numerics == kernels.Exact {
+				switch {
+				case s.Numerics == kernels.Exact && stock != nil:
 					err = c.equal(stock, got)
-				} else {
+				default:
 					err = c.compare(truth, got)
-					r.KernelError.add(c, truth, got)
-					r.StockError.add(c, truth, stock)
+					if stock != nil {
+						r.KernelError.add(c, truth, got)
+						r.StockError.add(c, truth, stock)
+					}
 				}
 				if err != nil {
 					r.Failure = &Failure{c, fmt.Sprintf("%s operands: %v", layout, err)}
