@@ -2,6 +2,7 @@ package author
 
 import (
 	"context"
+	"errors"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -18,6 +19,13 @@ import (
 	"zmlx-rewrite/kernels"
 	"zmlx-rewrite/verify/kernelcheck"
 )
+
+// The long form of the tests compiles every example; the short one those with the most in them.
+var soak = os.Getenv("ZMLX_SOAK") != ""
+
+func some(name string) bool {
+	return soak || name == "gelu" || name == "branches" || name == "layer_norm" || name == "log_softmax"
+}
 
 var update = os.Getenv("UPDATE_GOLDEN") != ""
 
@@ -315,15 +323,12 @@ func runReference(t *testing.T, s *kernels.Spec, v *values, dtype graph.DType) [
 	return list
 }
 
-// Sources compute what the specs say, on the host, with every schedule of threads.
-func TestSources(t *testing.T) {
-	if _, err := kernelcheck.Compiler(); err != nil {
-		t.Skip("no C++ compiler on this machine: sources are not run")
-	}
-	some := map[string]bool{"gelu": true, "branches": true, "layer_norm": true, "log_softmax": true}
+// load reads examples with their sources, as from a folder that somebody named.
+func load(t *testing.T, want func(name string) bool) []*kernels.Spec {
+	t.Helper()
 	dir := t.TempDir()
 	for i, l := range examples {
-		if !some[l.name] && os.Getenv("ZMLX_SOAK") == "" {
+		if !want(l.name) {
 			continue
 		}
 		k := build(t, i)
@@ -337,12 +342,22 @@ func TestSources(t *testing.T) {
 	if issues.HasErrors() {
 		t.Fatal(issues)
 	}
+	var list []*kernels.Spec
 	for _, l := range examples {
-		s := c.Spec(l.name)
-		if s == nil || !strings.HasPrefix(s.Source, dir) {
-			continue
+		if s := c.Spec(l.name); s != nil && strings.HasPrefix(s.Source, dir) {
+			list = append(list, s)
 		}
-		t.Run(l.name, func(t *testing.T) {
+	}
+	return list
+}
+
+// Sources compute what the specs say, on the host, with every schedule of threads.
+func TestSources(t *testing.T) {
+	if _, err := kernelcheck.Compiler(); err != nil {
+		t.Skip("no C++ compiler on this machine: sources are not run")
+	}
+	for _, s := range load(t, some) {
+		t.Run(s.Name, func(t *testing.T) {
 			r, err := kernelcheck.Run(context.Background(), s, kernelcheck.Options{Cases: 60, Dir: t.TempDir()})
 			if err != nil {
 				t.Fatal(err)
@@ -351,6 +366,53 @@ func TestSources(t *testing.T) {
 				t.Error(r.Failure)
 			}
 		})
+	}
+}
+
+// Sources are in the subset: clang takes them as Metal, NVRTC for NVIDIA.
+func TestUnits(t *testing.T) {
+	missing := map[string]bool{}
+	types := []graph.DType{graph.Float32}
+	if soak {
+		types = []graph.DType{graph.Float16, graph.BFloat16, graph.Float32}
+	}
+	for _, s := range load(t, some) {
+		for _, dtype := range types {
+			trial, err := s.Trial(kernels.Choice{Types: map[string]graph.DType{"T": dtype}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			v, err := s.Values(trial.Inputs, trial.Attrs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, small := range []bool{false, true} {
+				metal, err := s.MetalCheckUnit(v, []graph.DType{dtype}, small)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := kernelcheck.TypeCheck(metal); errors.Is(err, kernelcheck.ErrNoClang) {
+					missing["clang"] = true
+				} else if err != nil {
+					t.Errorf("%s as Metal: %v", s.Name, err)
+				}
+			}
+			cuda, _, err := s.CUDAUnit(v, []graph.DType{dtype})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ptx, err := kernelcheck.NVRTC(cuda, "sm_90a")
+			if errors.Is(err, kernelcheck.ErrNoNVRTC) || errors.Is(err, kernelcheck.ErrNoCompiler) {
+				missing["NVRTC"] = true
+			} else if err != nil {
+				t.Errorf("%s as CUDA: %v", s.Name, err)
+			} else if s.Name == "branches" && strings.Contains(string(ptx), "fma.rn.f32") {
+				t.Errorf("%s rounds each product, but has a fused multiply-add", s.Name)
+			}
+		}
+	}
+	for what := range missing {
+		t.Skipf("no %s on this machine: sources are not compiled with it", what)
 	}
 }
 
