@@ -6,53 +6,43 @@
 #include "quantized.h"
 
 kernel void gather_qmm_combine() {
-  threadgroup float part[64]; // 4 of each of at most 16 experts
+  threadgroup float part[64]; // four of each of at most 16 experts
   const bool affine = mode == mode_affine;
   const uint lane = thread_index_in_simdgroup;
   const int place = int(simdgroup_index_in_threadgroup);
   const int token = int(threadgroup_position_in_grid.y);
   const int chosen = token * topk + place;
   const int first = 4 * int(threadgroup_position_in_grid.x);
-  const size_t expert = size_t(idx[chosen]) * size_t(n);
-  const size_t r0 = expert + size_t(first); // behind the last row, the last one is made again
-  const size_t r1 = expert + size_t(metal::min(first + 1, n - 1));
-  const size_t r2 = expert + size_t(metal::min(first + 2, n - 1));
-  const size_t r3 = expert + size_t(metal::min(first + 3, n - 1));
-  const size_t from = size_t(chosen) * size_t(k);
+  const uint row = uint(idx[chosen]) * uint(n) + uint(first);
+  const int m1 = quant_more(first, 1, n), m2 = quant_more(first, 2, n), m3 = quant_more(first, 3, n);
+  const T factor = weight[chosen];
+  const size_t from = size_t(chosen) * uint(k);
 
-  float d0 = 0.0f, d1 = 0.0f, d2 = 0.0f, d3 = 0.0f;
+  float sums[4] = {0.0f, 0.0f, 0.0f, 0.0f};
   for (int at = 32 * int(lane); at < k; at += 1024) {
-    const quant_slice q0 = quant_load(w, scales, biases, r0, at, kp, g, bits, group_size, affine);
-    const quant_slice q1 = quant_load(w, scales, biases, r1, at, kp, g, bits, group_size, affine);
-    const quant_slice q2 = quant_load(w, scales, biases, r2, at, kp, g, bits, group_size, affine);
-    const quant_slice q3 = quant_load(w, scales, biases, r3, at, kp, g, bits, group_size, affine);
-    float v[32];
-    const float sum = quant_x(h + from + size_t(at), v, bits, affine);
-    d0 += quant_dot(q0, v, sum, bits, affine);
-    d1 += quant_dot(q1, v, sum, bits, affine);
-    d2 += quant_dot(q2, v, sum, bits, affine);
-    d3 += quant_dot(q3, v, sum, bits, affine);
+    const quant_slice<S> q[4] = {
+        quant_load<S>(w, scales, biases, row, 0, at, kp, g, bits, group_size, affine),
+        quant_load<S>(w, scales, biases, row, m1, at, kp, g, bits, group_size, affine),
+        quant_load<S>(w, scales, biases, row, m2, at, kp, g, bits, group_size, affine),
+        quant_load<S>(w, scales, biases, row, m3, at, kp, g, bits, group_size, affine)};
+    quant_dots(quant_read(h + from + at), q, sums, bits, affine);
   }
-  d0 = simd_sum(d0);
-  d1 = simd_sum(d1);
-  d2 = simd_sum(d2);
-  d3 = simd_sum(d3);
-  if (metal::isnan(d0 + d1 + d2 + d3)) {
-    d0 = quant_slow(h + from, w, scales, biases, r0, k, kp, g, bits, group_size, affine, lane);
-    d1 = quant_slow(h + from, w, scales, biases, r1, k, kp, g, bits, group_size, affine, lane);
-    d2 = quant_slow(h + from, w, scales, biases, r2, k, kp, g, bits, group_size, affine, lane);
-    d3 = quant_slow(h + from, w, scales, biases, r3, k, kp, g, bits, group_size, affine, lane);
+  float d = quant_sums(sums, lane);
+  float all = d + simd_shuffle_xor(d, 1);
+  all += simd_shuffle_xor(all, 2);
+  if (metal::isnan(all)) {
+    for (int i = 0; i < 4; i++) {
+      const float sum = quant_slow(h + from, w, scales, biases, row + uint(quant_more(first, i, n)), k, kp, g, bits, group_size, affine, lane);
+      if ((lane & 3) == uint(i)) d = sum;
+    }
   }
 
-  if (lane < 4) {
-    const float d = lane == 0 ? d0 : lane == 1 ? d1 : lane == 2 ? d2 : d3;
-    part[4 * place + int(lane)] = float(out_t(float(out_t(d)) * float(weight[chosen])));
-  }
+  if (lane < 4) part[4 * place + int(lane)] = float(out_t(float(out_t(d)) * float(factor)));
   threadgroup_barrier(mem_flags::mem_threadgroup);
   const int t = int(thread_index_in_threadgroup);
   if (t < 4 && first + t < n) {
     float sum = 0.0f;
     for (int i = 0; i < topk; i++) sum += part[4 * i + t];
-    out[size_t(token) * size_t(n) + size_t(first + t)] = out_t(sum);
+    out[size_t(token) * uint(n) + uint(first + t)] = out_t(sum);
   }
 }

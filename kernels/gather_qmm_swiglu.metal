@@ -11,38 +11,35 @@ kernel void gather_qmm_swiglu() {
   const uint lane = thread_index_in_simdgroup;
   const int chosen = int(threadgroup_position_in_grid.y); // which place of idx
   const int first = 2 * int(threadgroup_position_in_grid.x * simdgroups_per_threadgroup + simdgroup_index_in_threadgroup);
-  const size_t expert = size_t(idx[chosen]) * size_t(n);
-  const size_t r0 = expert + size_t(metal::min(first, n - 1)); // behind the last row, the last one is made again
-  const size_t r1 = expert + size_t(metal::min(first + 1, n - 1));
-  const size_t from = size_t(chosen / topk) * size_t(k);
+  const int begin = n % 4 == 0 ? first : metal::min(first, n - 1);
+  const uint row = uint(idx[chosen]) * uint(n) + uint(begin);
+  const int more = quant_more(begin, 1, n);
+  const size_t from = size_t(chosen / topk) * uint(k);
 
-  float gate0 = 0.0f, gate1 = 0.0f, up0 = 0.0f, up1 = 0.0f;
+  float sums[4] = {0.0f, 0.0f, 0.0f, 0.0f}; // two gates, two ups
   for (int at = 32 * int(lane); at < k; at += 1024) {
-    const quant_slice a = quant_load(wg, sg, bg, r0, at, kp, g, bits, group_size, affine);
-    const quant_slice b = quant_load(wg, sg, bg, r1, at, kp, g, bits, group_size, affine);
-    const quant_slice c = quant_load(wu, su, bu, r0, at, kp, g, bits, group_size, affine);
-    const quant_slice d = quant_load(wu, su, bu, r1, at, kp, g, bits, group_size, affine);
-    float v[32];
-    const float sum = quant_x(x + from + size_t(at), v, bits, affine);
-    gate0 += quant_dot(a, v, sum, bits, affine);
-    gate1 += quant_dot(b, v, sum, bits, affine);
-    up0 += quant_dot(c, v, sum, bits, affine);
-    up1 += quant_dot(d, v, sum, bits, affine);
+    const quant_slice<S> q[4] = {
+        quant_load<S>(wg, sg, bg, row, 0, at, kp, g, bits, group_size, affine),
+        quant_load<S>(wg, sg, bg, row, more, at, kp, g, bits, group_size, affine),
+        quant_load<S>(wu, su, bu, row, 0, at, kp, g, bits, group_size, affine),
+        quant_load<S>(wu, su, bu, row, more, at, kp, g, bits, group_size, affine)};
+    quant_dots(quant_read(x + from + at), q, sums, bits, affine);
   }
-  gate0 = simd_sum(gate0);
-  gate1 = simd_sum(gate1);
-  up0 = simd_sum(up0);
-  up1 = simd_sum(up1);
-  if (metal::isnan(gate0 + gate1 + up0 + up1)) {
-    gate0 = quant_slow(x + from, wg, sg, bg, r0, k, kp, g, bits, group_size, affine, lane);
-    gate1 = quant_slow(x + from, wg, sg, bg, r1, k, kp, g, bits, group_size, affine, lane);
-    up0 = quant_slow(x + from, wu, su, bu, r0, k, kp, g, bits, group_size, affine, lane);
-    up1 = quant_slow(x + from, wu, su, bu, r1, k, kp, g, bits, group_size, affine, lane);
+  // Lanes 0 and 1 have the gates, 2 and 3 the ups.
+  float mine = quant_sums(sums, lane);
+  float other = simd_shuffle_xor(mine, 2);
+  const float all = mine + other;
+  if (metal::isnan(all + simd_shuffle_xor(all, 1))) {
+    for (int i = 0; i < 2; i++) {
+      const uint r = row + uint(i == 0 ? 0 : more);
+      const float gate = quant_slow(x + from, wg, sg, bg, r, k, kp, g, bits, group_size, affine, lane);
+      const float up = quant_slow(x + from, wu, su, bu, r, k, kp, g, bits, group_size, affine, lane);
+      if (int(lane) == i) {
+        mine = gate;
+        other = up;
+      }
+    }
   }
-
-  if (lane < 2 && first + int(lane) < n) {
-    const out_t gate = out_t(lane == 0 ? gate0 : gate1);
-    const out_t up = out_t(lane == 0 ? up0 : up1);
-    out[size_t(chosen) * size_t(n) + size_t(first + int(lane))] = out_t(float(mlx_silu(gate)) * float(up));
-  }
+  if (lane < 2 && first + int(lane) < n)
+    out[size_t(chosen) * uint(n) + uint(first) + lane] = out_t(float(mlx_silu(out_t(mine))) * float(out_t(other)));
 }

@@ -26,9 +26,9 @@
 
 // What a lane reads of a row. Reading is apart from computing so that the loads of
 // several rows are under way at once.
-struct quant_slice {
+template <typename S> struct quant_slice {
   uint4 a, b; // 32 codes; b only for 8 bits
-  float scale, bias;
+  S scale, bias;
 };
 
 inline uint4 quant_words(const device uint *p) {
@@ -46,176 +46,210 @@ inline uint4 quant_words(const constant uint *p) { return uint4(p[0], p[1], p[2]
 inline float quant_scale(uint8_t s) { return as_type<float>(s == 0 ? 0x00400000u : uint(s) << 23); }
 template <typename S> inline float quant_scale(S s) { return float(s); }
 
-template <typename W, typename S, typename B>
-inline quant_slice quant_load(W w, S scales, B biases, size_t row, int at, int kp, int g, int bits, int group_size, bool affine) {
-  quant_slice q;
-  const size_t i = row * size_t(kp) + size_t(bits == 4 ? at / 8 : at / 4);
+// How far behind row `first` the row is that is read as the i-th from there: i, but no row
+// behind the last one. Where nothing is left over, the compiler sees that it is i, and
+// rows have one address and distances in place of an address each.
+inline int quant_more(int first, int i, int n) { return n % 4 == 0 ? i : metal::min(first + i, n - 1) - first; }
+
+// The slice at column `at` of the row that is `more` rows behind `row`.
+template <typename S, typename W, typename P, typename Q>
+inline quant_slice<S> quant_load(W w, P scales, Q biases, uint row, int more, int at, int kp, int g, int bits, int group_size, bool affine) {
+  quant_slice<S> q;
+  const size_t i = size_t(row) * uint(kp) + uint(bits == 4 ? at / 8 : at / 4) + size_t(more * kp);
   q.a = quant_words(w + i);
   if (bits == 8) q.b = quant_words(w + i + 4);
-  const size_t j = row * size_t(g) + size_t(at / group_size);
-  q.scale = quant_scale(scales[j]);
-  q.bias = affine ? float(biases[j]) : 0.0f;
+  const size_t j = size_t(row) * uint(g) + uint(at / group_size) + size_t(more * g);
+  q.scale = scales[j];
+  if (affine) q.bias = biases[j];
   return q;
 }
 
-// 32 columns of x into v, divided by the place values of the codes. The result is the
-// sum of the columns.
-inline float quant_place(thread float *v, int bits, bool affine) {
-  float s0 = 0.0f, s1 = 0.0f, s2 = 0.0f, s3 = 0.0f;
-  if (!affine) return 0.0f;
-  QUANT_UNROLL
-  for (int i = 0; i < 32; i += 4) {
-    s0 += v[i];
-    s1 += v[i + 1];
-    s2 += v[i + 2];
-    s3 += v[i + 3];
-    v[i + 1] *= bits == 4 ? 1.0f / 16.0f : 1.0f / 256.0f;
-    if (bits == 4) v[i + 2] *= 1.0f / 256.0f;
-    v[i + 3] *= bits == 4 ? 1.0f / 4096.0f : 1.0f / 256.0f;
-  }
-  return (s0 + s1) + (s2 + s3);
-}
-
+// 32 columns of x as they are read.
 #if ZMLX_CUDA
-// NVCC reads x one element at a time unless told otherwise. x may be a part of something
-// larger and so begin anywhere.
-inline void quant_pair(uint u, thread float *v, bfloat16_t) {
-  v[0] = as_type<float>(u << 16);
-  v[1] = as_type<float>(u & 0xffff0000u);
-}
-inline void quant_pair(uint u, thread float *v, half) {
-  v[0] = float(as_type<half>(ushort(u & 0xffffu)));
-  v[1] = float(as_type<half>(ushort(u >> 16)));
-}
-template <typename T> inline void quant_read(const T *x, thread float *v) {
-  if ((size_t(x) & 15) != 0) {
+// NVCC reads one element at a time unless told otherwise. x may be a part of something
+// larger and so begin anywhere: then it comes into the same registers piece by piece,
+// in a loop, so that this is a branch of its own. A branch is also what keeps the compiler
+// from putting off the loads of weights, scales and biases that stand before it until
+// they are needed, which saves registers and costs time.
+template <typename T> struct quant_columns {
+  uint u[16];
+};
+template <> struct quant_columns<float> {
+  uint u[32];
+};
+inline uint quant_bits(const float *x) { return as_type<uint>(x[0]); }
+template <typename T> inline uint quant_bits(const T *x) { return uint(as_type<ushort>(x[0])) | uint(as_type<ushort>(x[1])) << 16; }
+template <typename T> inline quant_columns<T> quant_read(const T *x) {
+  quant_columns<T> c;
+  constexpr int words = sizeof(c) / 4;
+  if ((size_t(x) & 15) == 0) {
     QUANT_UNROLL
-    for (int i = 0; i < 32; i++) v[i] = float(x[i]);
-    return;
+    for (int i = 0; i < words / 4; i++) {
+      const uint4 q = ((const uint4 *)x)[i];
+      c.u[4 * i] = q.x;
+      c.u[4 * i + 1] = q.y;
+      c.u[4 * i + 2] = q.z;
+      c.u[4 * i + 3] = q.w;
+    }
+  } else {
+#pragma unroll 1
+    for (int i = 0; i < words; i++) {
+      const uint word = quant_bits(x + i * (32 / words));
+      QUANT_UNROLL
+      for (int j = 0; j < words; j++) c.u[j] = i == j || i == 0 ? word : c.u[j];
+    }
   }
+  return c;
+}
+inline float quant_low(uint u, bfloat16_t) { return as_type<float>(u << 16); }
+inline float quant_high(uint u, bfloat16_t) { return as_type<float>(u & 0xffff0000u); }
+inline float quant_low(uint u, half) { return float(as_type<half>(ushort(u & 0xffffu))); }
+inline float quant_high(uint u, half) { return float(as_type<half>(ushort(u >> 16))); }
+template <typename T> inline void quant_eight(quant_columns<T> c, int j, thread float *v) {
   QUANT_UNROLL
   for (int i = 0; i < 4; i++) {
-    const uint4 u = ((const uint4 *)x)[i];
-    quant_pair(u.x, v + 8 * i, T());
-    quant_pair(u.y, v + 8 * i + 2, T());
-    quant_pair(u.z, v + 8 * i + 4, T());
-    quant_pair(u.w, v + 8 * i + 6, T());
+    v[2 * i] = quant_low(c.u[4 * j + i], T());
+    v[2 * i + 1] = quant_high(c.u[4 * j + i], T());
   }
 }
-inline void quant_read(const float *x, thread float *v) {
-  if ((size_t(x) & 15) != 0) {
-    QUANT_UNROLL
-    for (int i = 0; i < 32; i++) v[i] = x[i];
-    return;
-  }
+inline void quant_eight(quant_columns<float> c, int j, thread float *v) {
   QUANT_UNROLL
-  for (int i = 0; i < 8; i++) {
-    const float4 f = ((const float4 *)x)[i];
-    v[4 * i] = f.x;
-    v[4 * i + 1] = f.y;
-    v[4 * i + 2] = f.z;
-    v[4 * i + 3] = f.w;
-  }
+  for (int i = 0; i < 8; i++) v[i] = as_type<float>(c.u[8 * j + i]);
 }
 #else
-template <typename X> inline void quant_read(X x, thread float *v) {
+template <typename T> struct quant_columns {
+  T v[32];
+};
+template <typename T> inline quant_columns<T> quant_read(const device T *x) {
+  quant_columns<T> c;
   QUANT_UNROLL
-  for (int i = 0; i < 32; i++) v[i] = float(x[i]);
+  for (int i = 0; i < 32; i++) c.v[i] = x[i];
+  return c;
+}
+#if ZMLX_METAL || ZMLX_OPENCL
+template <typename T> inline quant_columns<T> quant_read(const constant T *x) {
+  quant_columns<T> c;
+  for (int i = 0; i < 32; i++) c.v[i] = x[i];
+  return c;
+}
+#endif
+template <typename T> inline void quant_eight(quant_columns<T> c, int j, thread float *v) {
+  QUANT_UNROLL
+  for (int i = 0; i < 8; i++) v[i] = float(c.v[8 * j + i]);
 }
 #endif
 
-template <typename X> inline float quant_x(X x, thread float *v, int bits, bool affine) {
-  quant_read(x, v);
-  return quant_place(v, bits, affine);
-}
-
-// A small whole number as a float. On NVIDIA a conversion is slow and an addition is not.
-inline float quant_code(uint n) {
+// The bits of w under a mask, as a float. On NVIDIA a conversion is slow, but two simple
+// instructions are not: the bits become the lowest of a float of 2^23 and more.
+inline float quant_code(uint w, uint mask) {
 #if ZMLX_CUDA
-  return as_type<float>(n | 0x4b000000u) - 8388608.0f;
+  uint u;
+  asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(u) : "r"(w), "r"(mask), "r"(0x4b000000u)); // (w & mask) | 0x4b000000
+  return as_type<float>(u) - 8388608.0f;
 #else
-  return float(n);
+  return float(w & mask);
 #endif
 }
+
+inline uint quant_word(uint4 w, int i) { return i == 0 ? w.x : i == 1 ? w.y : i == 2 ? w.z : w.w; }
 
 // The products of one word of codes: 8 of 4 bits, or 4 of 8 bits.
-inline float quant_word4(uint w, const thread float *v, float sum) {
+inline float quant_word4(uint w, const thread float *v) {
   const uint hi = w >> 16;
-  sum += v[0] * quant_code(w & 0xfu);
-  sum += v[1] * quant_code(w & 0xf0u);
-  sum += v[2] * quant_code(w & 0xf00u);
-  sum += v[3] * quant_code(w & 0xf000u);
-  sum += v[4] * quant_code(hi & 0xfu);
-  sum += v[5] * quant_code(hi & 0xf0u);
-  sum += v[6] * quant_code(hi & 0xf00u);
-  sum += v[7] * quant_code(hi & 0xf000u);
+  float sum = v[0] * quant_code(w, 0xfu);
+  sum += v[1] * quant_code(w, 0xf0u);
+  sum += v[2] * quant_code(w, 0xf00u);
+  sum += v[3] * quant_code(w, 0xf000u);
+  sum += v[4] * quant_code(hi, 0xfu);
+  sum += v[5] * quant_code(hi, 0xf0u);
+  sum += v[6] * quant_code(hi, 0xf00u);
+  sum += v[7] * quant_code(hi, 0xf000u);
   return sum;
 }
 
-inline float quant_word8(uint w, const thread float *v, float sum) {
+inline float quant_word8(uint w, const thread float *v) {
   const uint hi = w >> 16;
-  sum += v[0] * quant_code(w & 0xffu);
-  sum += v[1] * quant_code(w & 0xff00u);
-  sum += v[2] * quant_code(hi & 0xffu);
-  sum += v[3] * quant_code(hi & 0xff00u);
+  float sum = v[0] * quant_code(w, 0xffu);
+  sum += v[1] * quant_code(w, 0xff00u);
+  sum += v[2] * quant_code(hi, 0xffu);
+  sum += v[3] * quant_code(hi, 0xff00u);
   return sum;
 }
 
 // Codes of mxfp4 are e2m1: sign, two bits of exponent, one of mantissa. As the upper bits
 // of a half they are 2^-14 of their value. Two codes that are 16 bits apart are
 // decoded together: those at 0 and 16.
-inline float quant_two_fp4(uint w, float x0, float x1, float sum) {
+inline float quant_two_fp4(uint w, float x0, float x1) {
   const uint h = (w & 0x00070007u) << 9 | (w & 0x00080008u) << 12;
-  sum += x0 * float(as_type<half>(ushort(h & 0xffffu)));
-  sum += x1 * float(as_type<half>(ushort(h >> 16)));
+  return x0 * float(as_type<half>(ushort(h & 0xffffu))) + x1 * float(as_type<half>(ushort(h >> 16)));
+}
+
+inline float quant_word_fp4(uint w, const thread float *v) {
+  float sum = quant_two_fp4(w, v[0], v[4]);
+  sum += quant_two_fp4(w >> 4, v[1], v[5]);
+  sum += quant_two_fp4(w >> 8, v[2], v[6]);
+  sum += quant_two_fp4(w >> 12, v[3], v[7]);
   return sum;
 }
 
-inline float quant_word_fp4(uint w, const thread float *v, float sum) {
-  sum = quant_two_fp4(w, v[0], v[4], sum);
-  sum = quant_two_fp4(w >> 4, v[1], v[5], sum);
-  sum = quant_two_fp4(w >> 8, v[2], v[6], sum);
-  return quant_two_fp4(w >> 12, v[3], v[7], sum);
+// The products of four slices with the same columns, added to sums. The slices take turns,
+// so that a GPU has to ask for all of them before it can begin, and eight columns at a
+// time are in registers as floats.
+template <typename T, typename S>
+inline void quant_dots(quant_columns<T> c, const thread quant_slice<S> *q, thread float *sums, int bits, bool affine) {
+  QUANT_UNROLL
+  for (int j = 0; j < 4; j++) {
+    float v[8];
+    quant_eight(c, j, v);
+    float sum = 0.0f;
+    if (affine) {
+      sum = ((v[0] + v[1]) + (v[2] + v[3])) + ((v[4] + v[5]) + (v[6] + v[7]));
+      QUANT_UNROLL
+      for (int i = 0; i < 8; i += 4) { // divided by the place values of the codes
+        v[i + 1] *= bits == 4 ? 1.0f / 16.0f : 1.0f / 256.0f;
+        if (bits == 4) v[i + 2] *= 1.0f / 256.0f;
+        v[i + 3] *= bits == 4 ? 1.0f / 4096.0f : 1.0f / 256.0f;
+      }
+    }
+    QUANT_UNROLL
+    for (int r = 0; r < 4; r++) {
+      const float scale = quant_scale(q[r].scale);
+      if (!affine) {
+        sums[r] += scale * (16384.0f * quant_word_fp4(quant_word(q[r].a, j), v));
+      } else if (bits == 4) {
+        sums[r] += scale * quant_word4(quant_word(q[r].a, j), v) + float(q[r].bias) * sum;
+      } else {
+        const uint4 w = j < 2 ? q[r].a : q[r].b;
+        const float codes = quant_word8(quant_word(w, 2 * j & 3), v) + quant_word8(quant_word(w, (2 * j + 1) & 3), v + 4);
+        sums[r] += scale * codes + float(q[r].bias) * sum;
+      }
+    }
+  }
 }
 
-// The products of a slice, where v and sum are from quant_x.
-inline float quant_dot(quant_slice q, const thread float *v, float sum, int bits, bool affine) {
-  float s = 0.0f;
-  if (!affine) {
-    s = quant_word_fp4(q.a.x, v, s);
-    s = quant_word_fp4(q.a.y, v + 8, s);
-    s = quant_word_fp4(q.a.z, v + 16, s);
-    s = quant_word_fp4(q.a.w, v + 24, s);
-    return q.scale * (16384.0f * s);
-  }
-  if (bits == 4) {
-    s = quant_word4(q.a.x, v, s);
-    s = quant_word4(q.a.y, v + 8, s);
-    s = quant_word4(q.a.z, v + 16, s);
-    s = quant_word4(q.a.w, v + 24, s);
-  } else {
-    s = quant_word8(q.a.x, v, s);
-    s = quant_word8(q.a.y, v + 4, s);
-    s = quant_word8(q.a.z, v + 8, s);
-    s = quant_word8(q.a.w, v + 12, s);
-    s = quant_word8(q.b.x, v + 16, s);
-    s = quant_word8(q.b.y, v + 20, s);
-    s = quant_word8(q.b.z, v + 24, s);
-    s = quant_word8(q.b.w, v + 28, s);
-  }
-  return q.scale * s + q.bias * sum;
+// The sums of v[0] to v[3] over all lanes: lane i gets that of v[i % 4]. Six exchanges in
+// place of twenty.
+inline float quant_sums(const thread float *v, uint lane) {
+  const bool one = (lane & 1) != 0, two = (lane & 2) != 0;
+  const float a = (one ? v[1] : v[0]) + simd_shuffle_xor(one ? v[0] : v[1], 1);
+  const float b = (one ? v[3] : v[2]) + simd_shuffle_xor(one ? v[2] : v[3], 1);
+  float sum = (two ? b : a) + simd_shuffle_xor(two ? a : b, 2);
+  sum += simd_shuffle_xor(sum, 4);
+  sum += simd_shuffle_xor(sum, 8);
+  sum += simd_shuffle_xor(sum, 16);
+  return sum;
 }
 
-// A lane's part of a row with every weight by itself, for rows whose sum is no number: an
-// infinite x is infinity minus infinity in scale * sum(x * code) + bias * sum(x), though
-// the row may well be infinite.
+// A row with every weight by itself, for rows whose sum is no number: an infinite x is
+// infinity minus infinity in scale * sum(x * code) + bias * sum(x), though the row may
+// well be infinite. All lanes get the sum.
 template <typename X, typename W, typename S, typename B>
-inline float quant_slow(X x, W w, S scales, B biases, size_t row, int k, int kp, int g, int bits, int group_size, bool affine, uint lane) {
+inline float quant_slow(X x, W w, S scales, B biases, uint row, int k, int kp, int g, int bits, int group_size, bool affine, uint lane) {
   float sum = 0.0f;
   for (int i = int(lane); i < k; i += 32) {
-    const uint word = w[row * size_t(kp) + size_t(i * bits / 32)];
+    const uint word = w[size_t(row) * uint(kp) + uint(i * bits / 32)];
     const uint code = (word >> uint(i * bits % 32)) & (bits == 4 ? 0xfu : 0xffu);
-    const size_t j = row * size_t(g) + size_t(i / group_size);
+    const size_t j = size_t(row) * uint(g) + uint(i / group_size);
     const float scale = quant_scale(scales[j]);
     const float value = affine ? ZMLX_ROUND(scale * float(code)) + float(biases[j])
                                : scale * (16384.0f * float(as_type<half>(ushort((code & 7u) << 9 | (code & 8u) << 12))));
