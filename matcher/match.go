@@ -84,7 +84,6 @@ type change struct {
 // goal is an operand that must match a value. Goals form lists in an arena of the
 // search; ways that were given up leave theirs behind until the next anchor.
 type goal struct {
-	ref   *ref
 	value graph.ValueID
 	at    int32 // the pattern node whose operand it is
 	item  int32 // which operand
@@ -149,7 +148,9 @@ func (s *search) fail(code string, at, item int, node graph.NodeID, value graph.
 	}
 	if s.miss.Code == "" || s.bound > s.miss.Matched {
 		s.miss = Miss{Pattern: s.p, Anchor: s.anchor, Matched: s.bound, Code: code, at: at, item: item, Node: node, value: value, vars: s.miss.vars[:0]}
-		s.miss.vars = append(s.miss.vars, s.vars...)
+		if code == CodeAttr { // its text says what variables were bound to
+			s.miss.vars = append(s.miss.vars, s.vars...)
+		}
 	}
 	return false
 }
@@ -192,7 +193,7 @@ func (s *search) node(q int, id graph.NodeID, rest int32) bool {
 			if k < len(n.In) {
 				v = n.In[k]
 			}
-			s.arena = append(s.arena, goal{&pn.in[i], v, int32(q), int32(i), goals})
+			s.arena = append(s.arena, goal{v, int32(q), int32(i), goals})
 			goals = int32(len(s.arena) - 1)
 		}
 		if s.goals(goals) {
@@ -211,8 +212,8 @@ func (s *search) goals(list int32) bool {
 		return s.up()
 	}
 	gl := s.arena[list]
-	rest, r, v := gl.next, gl.ref, gl.value
 	at, item := int(gl.at), int(gl.item)
+	rest, r, v := gl.next, &s.p.nodes[at].in[item], gl.value
 	parent := s.nodes[at]
 	if v == graph.None {
 		if r.kind == refAbsent {
@@ -250,12 +251,6 @@ func (s *search) goals(list int32) bool {
 		if _, ok := scalarOf(l); !ok {
 			return s.fail(CodeLiteral, at, item, parent, v)
 		}
-		if set, isSet := number(s.vars[r.i]); isSet { // by a fragment
-			if !s.isNumber(v, &set, s.g.Node(parent)) {
-				return s.fail(CodeLiteral, at, item, parent, v)
-			}
-			return s.goals(rest)
-		}
 		if !s.bind(r.i, l) {
 			return s.fail(CodeLiteral, at, item, parent, v)
 		}
@@ -272,17 +267,6 @@ func (s *search) goals(list int32) bool {
 		return s.fail(CodeOp, r.i, 0, val.Def, v)
 	}
 	return s.node(r.i, val.Def, rest)
-}
-
-// number is the number that a constant of a rule stands for among operands, if it is one.
-func number(a graph.Attr) (ref, bool) {
-	switch x := a.(type) {
-	case graph.Float:
-		return ref{kind: refLiteral, num: float64(x)}, true
-	case graph.Dim:
-		return ref{kind: refLiteral, num: float64(x.Int()), whole: true}, true
-	}
-	return ref{}, false
 }
 
 func scalarOf(l *graph.Literal) (float64, bool) {
@@ -314,7 +298,7 @@ func (s *search) isNumber(v graph.ValueID, r *ref, n *graph.Node) bool {
 		}
 	}
 	t := graph.NumberType(beside, r.whole)
-	if beside == graph.NoDType && l.DType != t || beside != graph.NoDType && graph.Promote(beside, l.DType) != graph.Promote(beside, t) {
+	if beside != graph.NoDType && graph.Promote(beside, l.DType) != graph.Promote(beside, t) {
 		return false
 	}
 	want := r.num
@@ -460,9 +444,6 @@ func (s *search) attr(a *pattr, n *graph.Node, i int) bool {
 	case attrDefault:
 		return got == nil && a.value == nil || got != nil && a.value != nil && got.Equal(a.value)
 	case attrVar:
-		if axes, ok := got.(graph.Dims); ok && len(axes) == 1 && spec.Kind == graph.KindAxes {
-			got = axes[0] // one axis is one however the op takes it
-		}
 		return got != nil && s.bind(a.v, got)
 	case attrConst:
 		return got != nil && got.Equal(a.value)
