@@ -112,6 +112,9 @@ func (e *evaluator) compare(l any, op graph.Cmp, r any) graph.Cond {
 		return graph.Compare(ld, op, rd)
 	}
 	if lf, rf, ok := floats(l, r); ok {
+		if !lok && !rok { // attributes are float32: 1e-6 is what eps=1e-6 is
+			lf, rf = float64(float32(lf)), float64(float32(rf))
+		}
 		sign := 0
 		switch {
 		case lf < rf:
@@ -179,14 +182,29 @@ func (e *evaluator) value(n ast.Node) any {
 				return -v
 			}
 		}
-		return e.cond(n).IsTrue()
+		return e.truth(n)
 	case *ast.BinaryNode:
+		if !arithmetic[x.Operator] {
+			return e.truth(n)
+		}
 		return e.arith(x)
 	case *ast.CallNode:
 		return e.call(x)
 	}
 	return nil
 }
+
+// truth is a condition as a value. One that is open until the graph runs is none: taken for
+// false, it would make its opposite true.
+func (e *evaluator) truth(n ast.Node) any {
+	c := e.cond(n).Given(e.env.Given)
+	if !c.IsTrue() && !c.IsFalse() {
+		return e.missing(fmt.Sprintf("%s, used as a value,", c))
+	}
+	return c.IsTrue()
+}
+
+var arithmetic = map[string]bool{"+": true, "-": true, "*": true, "%": true}
 
 func (e *evaluator) name(name string) any {
 	switch name {
@@ -226,9 +244,6 @@ func (e *evaluator) name(name string) any {
 }
 
 func (e *evaluator) arith(x *ast.BinaryNode) any {
-	if !strings.Contains("+-*%", x.Operator) {
-		return e.missing("a condition used as a value")
-	}
 	l, r := e.value(x.Left), e.value(x.Right)
 	ld, lok := l.(graph.Dim)
 	rd, rok := r.(graph.Dim)
@@ -290,10 +305,14 @@ func (e *evaluator) call(x *ast.CallNode) any {
 	case "dtype":
 		return t.DType.String()
 	}
-	i, _ := e.value(x.Arguments[1]).(graph.Dim)
-	n, _ := i.Const()
-	if d, ok := t.Dim(int(n)); ok {
-		return d
+	i, ok := e.value(x.Arguments[1]).(graph.Dim)
+	if !ok {
+		return e.missing(fmt.Sprintf("the axis of dim(%s, …)", arg))
 	}
-	return e.missing(fmt.Sprintf("dim(%s, %d)", arg, n))
+	if n, ok := i.Const(); ok {
+		if d, ok := t.Dim(int(n)); ok {
+			return d
+		}
+	}
+	return e.missing(fmt.Sprintf("dim(%s, %s)", arg, i))
 }

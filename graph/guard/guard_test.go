@@ -47,6 +47,22 @@ func TestEval(t *testing.T) {
 		{"dim(b, 0) == 1", "false", "b"},
 		{"dim(x, 5) == 1", "false", "dim(x, 5)"},
 		{"rows(x) % 0 == 1", "false", "the remainder by 0"},
+		// Attributes are float32, and numbers beside them, too.
+		{"eps == 1e-6", "true", ""},
+		{"eps != 1e-6", "false", ""},
+		{"eps in [1e-5, 1e-6]", "true", ""},
+		{"eps <= 1e-6 && eps >= 1e-6", "true", ""},
+		{"-eps == -1e-6", "true", ""},
+		{"dim(x, -1) * 262145 == 16777280", "true", ""}, // whole numbers are not
+		{"dim(x, -1) * 262145 == 16777281.0", "false", ""},
+		// A condition as a value, where it is decided and where it is not.
+		{"has(x) == (bits == 4)", "true", ""},
+		{"has(b) == !(seq_len <= 1)", "true", ""}, // seq_len is 1
+		{"has(x) == !(batch <= 1)", "false", "batch > 1, used as a value,"},
+		{"has(b) == !(batch <= 1)", "false", "batch > 1, used as a value,"},
+		{"has(b) == (batch <= 1)", "false", "batch <= 1, used as a value,"},
+		{"dim(x, batch) == 64", "false", "dim(x, batch)"},
+		{"dim(x, bits - 5) == 64", "true", ""},
 		// Neither these nor their opposites can be decided: both are false.
 		{"rows(x) > 8.0", "false", "batch*seq_len > 8"},
 		{"not (rows(x) > 8.0)", "false", "batch*seq_len > 8"},
