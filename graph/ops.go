@@ -67,8 +67,9 @@ var opTable = []*Op{
 	elementwise2("logaddexp", true, Rounds, binaryFloat, "LogAddExp"),
 	elementwise2("logical_and", true, Selects, binaryBool, "LogicalAnd"),
 	elementwise2("logical_or", true, Selects, binaryBool, "LogicalOr"),
-	elementwise2("maximum", true, Selects, binaryPromote, "Maximum"),
-	elementwise2("minimum", true, Selects, binaryPromote, "Minimum"),
+	// Of zeros of two signs, which compare as equal, both take the second operand.
+	elementwise2("maximum", false, Selects, binaryPromote, "Maximum"),
+	elementwise2("minimum", false, Selects, binaryPromote, "Minimum"),
 	elementwise2("multiply", true, Rounds, binaryPromote, "Multiply"),
 	elementwise2("not_equal", true, Selects, binaryBool, "NotEqual"),
 	elementwise2("power", false, Rounds, binaryPromote, "Power"),

@@ -2,6 +2,7 @@ package graph
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -87,8 +88,14 @@ func (p *Program) AddParam(q *Param) (*Param, error) {
 	return q, nil
 }
 
-// Select returns the first case that applies for the given symbols.
+// Select returns the first case that applies for the given symbols, which are lengths
+// of at least 1: conditions are decided by that.
 func (p *Program) Select(env map[string]int64) (*Case, error) {
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		if env[name] < 1 {
+			return nil, fmt.Errorf("%s is %d; it must be at least 1", name, env[name])
+		}
+	}
 	for i := range p.Cases {
 		ok, err := p.Cases[i].When.Eval(env)
 		if err != nil {
@@ -111,8 +118,8 @@ func (p *Program) NumNodes() int {
 }
 
 // BindShapes binds the symbols of a graph's input types to the shapes of a call.
-// A dimension that is a single symbol binds it; every other must then agree.
-// Symbols already in env are kept and checked.
+// A dimension that is a single symbol binds it, to at least 1; every other must then
+// agree. Symbols already in env are kept and checked.
 func (g *Graph) BindShapes(env map[string]int64, shapes map[string][]int) error {
 	for pass := range 2 {
 		for _, id := range g.inputs {
@@ -127,6 +134,9 @@ func (g *Graph) BindShapes(env map[string]int64, shapes map[string][]int) error 
 			}
 			for i, d := range want {
 				if sym, ok := d.Symbol(); ok && pass == 0 {
+					if shape[i] < 1 {
+						return fmt.Errorf("input %s: dimension %d (%s) is %d; it must be at least 1", name, i, sym, shape[i])
+					}
 					if _, bound := env[sym]; !bound {
 						env[sym] = int64(shape[i])
 					}

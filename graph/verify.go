@@ -39,7 +39,61 @@ func (g *Graph) Verify() error {
 	if values != len(g.values) {
 		return fmt.Errorf("graph: nodes define %d values of %d", values, len(g.values))
 	}
-	return g.verifyNames()
+	if err := g.verifyNames(); err != nil {
+		return err
+	}
+	return g.verifySymbols()
+}
+
+// verifySymbols checks that the symbols of shapes and attributes are those that a call
+// binds: of the inputs' shapes, and the common ones.
+func (g *Graph) verifySymbols() error {
+	bound := []string{SymBatch, SymSeqLen, SymKVLen}
+	for _, v := range g.inputs {
+		for _, d := range g.values[v].Type.Shape {
+			bound = d.Symbols(bound)
+		}
+	}
+	seen := map[Dim]string{} // the first symbol that is not bound, or ""
+	free := func(dims ...Dim) string {
+		for _, d := range dims {
+			if _, number := d.Const(); number {
+				continue
+			}
+			name, known := seen[d]
+			if !known {
+				if i := slices.IndexFunc(d.Symbols(nil), func(s string) bool { return !slices.Contains(bound, s) }); i >= 0 {
+					name = d.Symbols(nil)[i]
+				}
+				seen[d] = name
+			}
+			if name != "" {
+				return name
+			}
+		}
+		return ""
+	}
+	for id := range g.nodes {
+		n := &g.nodes[id]
+		for i, a := range n.Attrs {
+			name := ""
+			switch a := a.(type) {
+			case Dim:
+				name = free(a)
+			case Dims:
+				name = free(a...)
+			}
+			if name != "" {
+				return g.broken(NodeID(id), "attribute %s has the symbol %s, which no input has", n.Op.Attrs[i].Name, name)
+			}
+		}
+		for _, v := range n.Out {
+			if name := free(g.values[v].Type.Shape...); name != "" {
+				return g.broken(NodeID(id), "its type %s has the symbol %s, which no input has", g.values[v].Type, name)
+			}
+		}
+	}
+	return nil
 }
 
 // VerifyNodes checks the given nodes and all that read their results, replaced

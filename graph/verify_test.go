@@ -142,3 +142,45 @@ func TestVerifyNodes(t *testing.T) {
 		t.Error("an output of another type:", err)
 	}
 }
+
+// Symbols of shapes and attributes are those that a call binds.
+func TestVerifySymbols(t *testing.T) {
+	for _, c := range []struct {
+		name, want string
+		build      func(*Graph)
+	}{
+		{"of the input", "", func(g *Graph) {
+			call(t, g, "slice", []ValueID{g.Input("x", T(Float32, N(4), Sym("n")))}, map[string]Attr{"axis": Dims{N(-1)}, "start": Dims{Sym("n").Sub(N(2))}})
+		}},
+		{"common ones", "", func(g *Graph) {
+			call(t, g, "slice", []ValueID{g.Input("x", T(Float32, N(4), N(8)))}, map[string]Attr{"axis": Dims{N(-1)}, "start": Dims{Sym("batch")}, "stop": Dims{Sym("batch").Add(N(2))}})
+		}},
+		{"of an attribute", "attribute start has the symbol stat, which no input has", func(g *Graph) {
+			call(t, g, "slice", []ValueID{g.Input("x", T(Float32, N(4), N(8)))}, map[string]Attr{"axis": Dims{N(-1)}, "start": Dims{Sym("stat")}, "stop": Dims{Sym("stat").Add(N(2))}})
+		}},
+		{"of a parameter", "its type float32[2*rows] has the symbol rows, which no input has", func(g *Graph) {
+			g.Param("w", T(Float32, Sym("rows").Mul(N(2))))
+		}},
+	} {
+		g := New()
+		c.build(g)
+		g.Output("y", 0)
+		if err := g.Verify(); (err != nil) != (c.want != "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want %q", c.name, err, c.want)
+		}
+	}
+}
+
+// Symbols are lengths of at least 1: conditions and shapes are compared by that.
+func TestSymbolsAreLengths(t *testing.T) {
+	p := mustParse(t, "zmlx 1\nprogram p\ncase a when n >= 1\n  input x : float32[2, n]\n  output y = x\n")
+	if _, err := p.Select(map[string]int64{"n": 1}); err != nil {
+		t.Error(err)
+	}
+	if c, err := p.Select(map[string]int64{"n": 0}); err == nil || !strings.Contains(err.Error(), "n is 0; it must be at least 1") {
+		t.Error("no rows select", c, err)
+	}
+	if err := p.Cases[0].Graph.BindShapes(map[string]int64{}, map[string][]int{"x": {2, 0}}); err == nil || !strings.Contains(err.Error(), "dimension 1 (n) is 0") {
+		t.Error("no rows bind n:", err)
+	}
+}

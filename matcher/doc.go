@@ -140,11 +140,14 @@ type Match struct {
 // Names returns the names of values that a match of the pattern binds, in order.
 func (p *Pattern) Names() []string { return p.names }
 
-// Launches returns how many kernels MLX starts for the nodes that the pattern covers.
+// Launches returns how many kernels MLX starts for the nodes that go away with a match.
+// Ranges may stay, since others may read them.
 func (p *Pattern) Launches() int {
 	n := 0
 	for i := range p.nodes {
-		n += p.nodes[i].op.Launches
+		if len(p.nodes[i].in) > 0 {
+			n += p.nodes[i].op.Launches
+		}
 	}
 	return n
 }

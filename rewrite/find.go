@@ -33,7 +33,7 @@ type finder struct {
 func newFinder(rw *rewriter, c *CaseResult, round int) *finder {
 	g := c.After
 	return &finder{rw: rw, ix: matcher.NewIndex(g), g: g, round: round,
-		env: guard.Env{Setting: rw.cfg.Setting, Symbols: Symbols(g), Given: c.given}}
+		env: guard.Env{Setting: rw.cfg.Setting, Symbols: rw.symbols, Given: c.given}}
 }
 
 // scratch is what finding the matches of one rule needs, and nothing afterwards.
@@ -184,8 +184,8 @@ func (s *matchSet) add(m *matcher.Match) bool {
 }
 
 // Symbols returns what batch, seq_len and kv_len stand for in a graph: the
-// dimensions of its token input, and the rows that attention sees. What the graph
-// does not define is not there.
+// dimensions of its token input, and the rows that attention sees, if that is the same
+// everywhere. What the graph does not define is not there.
 func Symbols(g *graph.Graph) map[string]graph.Dim {
 	env := map[string]graph.Dim{}
 	for _, id := range g.Inputs() {
@@ -193,13 +193,24 @@ func Symbols(g *graph.Graph) map[string]graph.Dim {
 			env[graph.SymBatch], env[graph.SymSeqLen] = t.Shape[0], t.Shape[1]
 		}
 	}
+	sdpa, seen := graph.LookupOp("sdpa"), false
+	var kvLen graph.Dim
 	for id := range graph.NodeID(g.NumNodes()) {
-		if n := g.Node(id); n.Op.Name == "sdpa" {
-			if d, ok := n.Attr("kv_len").(graph.Dim); ok {
-				env[graph.SymKVLen] = d
-			}
-			break
+		n := g.Node(id)
+		if n.Op != sdpa {
+			continue
 		}
+		d, ok := n.Attr("kv_len").(graph.Dim)
+		if !ok { // all rows of k [batch, heads, rows, head_dim]
+			d = g.Type(n.In[1]).Shape[2]
+		}
+		if seen && d != kvLen {
+			return env
+		}
+		seen, kvLen = true, d
+	}
+	if seen {
+		env[graph.SymKVLen] = kvLen
 	}
 	return env
 }

@@ -33,7 +33,7 @@ func Run(p *graph.Program, cfg *Config) (*Result, error) {
 	known := maker{base: p}
 	var wg sync.WaitGroup
 	for i, c := range p.Cases {
-		workers[i] = rewriter{cfg: cfg, patterns: patterns, params: newParams(&known)}
+		workers[i] = rewriter{cfg: cfg, patterns: patterns, params: newParams(&known), symbols: Symbols(c.Graph)}
 		start := &CaseResult{From: c.Name, Name: c.Name, When: c.When, given: graph.And(c.When, earlier.Given(c.When)), Before: c.Graph, After: c.Graph}
 		earlier = graph.And(earlier, graph.Not(c.When))
 		wg.Go(func() { errs[i] = workers[i].round(start, 1) })
@@ -68,6 +68,7 @@ type rewriter struct {
 	cfg      *Config
 	patterns [][]*matcher.Pattern // for each rule, largest first
 	params   *params
+	symbols  map[string]graph.Dim // of the case as loaded: a rewritten graph may not show them
 	scratch  scratch
 	done     []CaseResult
 	stop     string // StopFuel, if it was reached

@@ -573,6 +573,142 @@ numerics: exact
 			matches: 1,
 		},
 		{
+			name: "of zeros of two signs, maximum takes the second",
+			rule: `
+    match: {z: "multiply(x, 0.0)", n: "negative(z)", y: "maximum(n, z)"}
+    replace: {y: "kernel.mx(x)"}`,
+			specs: map[string]string{"mx": `
+zmlx: 1
+kernel: mx
+doc: The larger of two zeros.
+inputs: {x: "float32[n]"}
+reference: {y: "maximum(negative(multiply(x, 0.0)), multiply(x, 0.0))"}
+results: [y]
+numerics: exact
+`},
+			graph: `
+  input x : float32[4]
+  c = constant(0) : float32[]
+  z = multiply(x, c) : float32[4]
+  n = negative(z) : float32[4]
+  y = maximum(z, n) : float32[4]
+  output y = y`,
+		},
+		{
+			name: "of zeros of two signs, minimum takes the second",
+			rule: `
+    match: {z: "multiply(x, 0.0)", n: "negative(z)", y: "minimum(n, z)"}
+    replace: {y: "kernel.mn(x)"}`,
+			specs: map[string]string{"mn": `
+zmlx: 1
+kernel: mn
+doc: The smaller of two zeros.
+inputs: {x: "float32[n]"}
+reference: {y: "minimum(negative(multiply(x, 0.0)), multiply(x, 0.0))"}
+results: [y]
+numerics: exact
+`},
+			graph: `
+  input x : float32[4]
+  c = constant(0) : float32[]
+  z = multiply(x, c) : float32[4]
+  n = negative(z) : float32[4]
+  y = minimum(n, z) : float32[4]
+  v = minimum(z, n) : float32[4]
+  output y = y
+  output v = v`,
+		},
+		{
+			name: "a range that others read is not saved",
+			rule: `
+    match: {r: "arange(stop=4, dtype=float32)", y: "add(x, r)"}
+    replace: {y: "kernel.iota(x)"}`,
+			specs: map[string]string{"iota": `
+zmlx: 1
+kernel: iota
+doc: A range added.
+inputs: {x: "float32[n]"}
+reference: {y: "add(x, arange(stop=4, dtype=float32))"}
+results: [y]
+numerics: exact
+`},
+			graph: `
+  input x : float32[4]
+  r = arange(stop=4, dtype=float32) : float32[4]
+  y = add(x, r) : float32[4]
+  z = multiply(x, r) : float32[4]
+  output y = y
+  output z = z`,
+		},
+		{
+			name: "a guard on an attribute sees float32",
+			rule: `
+    match: {n: "rms_norm(x, eps=$eps)", a: negative(n), y: negative(a)}
+    guards: {other: eps != 1e-6}
+    replace: {y: "rms_norm(x, eps=1e-3)"}`,
+			graph: `
+  input x : float32[4]
+  n = rms_norm(x, eps=0.000001) : float32[4]
+  a = negative(n) : float32[4]
+  y = negative(a) : float32[4]
+  output y = y`,
+		},
+		{
+			name: "kv_len is known only if all attention sees as many rows",
+			rule: `
+    match: {a: "sdpa(q, k, v, scale=$s, kv_len=$n)", y: "negative(a)", z: negative(y)}
+    guards: {short: kv_len <= 4}
+    replace: {z: "sdpa(q, k, v, scale=$s, kv_len=$n)"}`,
+			graph: `
+  input q : float32[1, 1, 1, 4]
+  input k : float32[1, 1, 4, 4]
+  input k2 : float32[1, 1, 64, 4]
+  a = sdpa(q, k, k, scale=1, kv_len=4) : float32[1, 1, 1, 4]
+  ay = negative(a) : float32[1, 1, 1, 4]
+  az = negative(ay) : float32[1, 1, 1, 4]
+  b = sdpa(az, k2, k2, scale=1, kv_len=64) : float32[1, 1, 1, 4]
+  by = negative(b) : float32[1, 1, 1, 4]
+  bz = negative(by) : float32[1, 1, 1, 4]
+  output bz = bz`,
+		},
+		{
+			name: "kv_len stays known when attention has been replaced",
+			rule: `
+    match: {a: "sdpa(q, k, v, scale=$s)", y: "negative(a)"}
+    replace: {y: "kernel.att(q, k, v)"}
+  - name: then
+    doc: A rule for what the first one makes.
+    numerics: exact
+    match: {a: "kernel.att(q, k, v)", y: "negative(a)"}
+    guards: {short: kv_len <= 4}
+    replace: {y: "kernel.ttt(q, k, v)"}`,
+			specs: map[string]string{"att": `
+zmlx: 1
+kernel: att
+doc: Attention and its opposite.
+inputs: {q: "float32[a, b, c, d]", k: "float32[a, g, n, d]", v: "float32[a, g, n, d]"}
+reference: {y: "negative(sdpa(q, k, v, scale=1))"}
+results: [y]
+numerics: exact
+`, "ttt": `
+zmlx: 1
+kernel: ttt
+doc: Attention again.
+inputs: {q: "float32[a, b, c, d]", k: "float32[a, g, n, d]", v: "float32[a, g, n, d]"}
+reference: {y: "sdpa(q, k, v, scale=1)"}
+results: [y]
+numerics: exact
+`},
+			graph: `
+  input q : float32[1, 1, 1, 4]
+  input k : float32[1, 1, 4, 4]
+  a = sdpa(q, k, k, scale=1) : float32[1, 1, 1, 4]
+  y = negative(a) : float32[1, 1, 1, 4]
+  z = negative(y) : float32[1, 1, 1, 4]
+  output z = z`,
+			matches: 2,
+		},
+		{
 			name: "a line that an attribute of an earlier one measures is matched, too",
 			rule: `
     match: {t: "slice(x, axis=-1, start=dim(p, -1)-2)", p: exp(x), n: negative(p), y: "concatenate(n, t, axis=-1)"}
