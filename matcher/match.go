@@ -251,6 +251,12 @@ func (s *search) goals(list int32) bool {
 		if _, ok := scalarOf(l); !ok {
 			return s.fail(CodeLiteral, at, item, parent, v)
 		}
+		if set, isSet := number(s.vars[r.i]); isSet { // by a fragment
+			if !s.isNumber(v, &set, s.g.Node(parent)) {
+				return s.fail(CodeLiteral, at, item, parent, v)
+			}
+			return s.goals(rest)
+		}
 		if !s.bind(r.i, l) {
 			return s.fail(CodeLiteral, at, item, parent, v)
 		}
@@ -267,6 +273,17 @@ func (s *search) goals(list int32) bool {
 		return s.fail(CodeOp, r.i, 0, val.Def, v)
 	}
 	return s.node(r.i, val.Def, rest)
+}
+
+// number is the number that a constant of a rule stands for among operands, if it is one.
+func number(a graph.Attr) (ref, bool) {
+	switch x := a.(type) {
+	case graph.Float:
+		return ref{kind: refLiteral, num: float64(x)}, true
+	case graph.Dim:
+		return ref{kind: refLiteral, num: float64(x.Int()), whole: true}, true
+	}
+	return ref{}, false
 }
 
 func scalarOf(l *graph.Literal) (float64, bool) {
@@ -298,7 +315,7 @@ func (s *search) isNumber(v graph.ValueID, r *ref, n *graph.Node) bool {
 		}
 	}
 	t := graph.NumberType(beside, r.whole)
-	if beside != graph.NoDType && graph.Promote(beside, l.DType) != graph.Promote(beside, t) {
+	if beside == graph.NoDType && l.DType != t || beside != graph.NoDType && graph.Promote(beside, l.DType) != graph.Promote(beside, t) {
 		return false
 	}
 	want := r.num
@@ -444,6 +461,9 @@ func (s *search) attr(a *pattr, n *graph.Node, i int) bool {
 	case attrDefault:
 		return got == nil && a.value == nil || got != nil && a.value != nil && got.Equal(a.value)
 	case attrVar:
+		if axes, ok := got.(graph.Dims); ok && len(axes) == 1 && spec.Kind == graph.KindAxes {
+			got = axes[0] // one axis is one however the op takes it
+		}
 		return got != nil && s.bind(a.v, got)
 	case attrConst:
 		return got != nil && got.Equal(a.value)
