@@ -20,7 +20,7 @@ type Source struct {
 	Body     string   // what is between the braces
 	BodyLine int      // line of the file that Body starts on, from 1
 	Includes []string // shared headers, "reduce.h"
-	// Cooperative says that threads of a group work together: the body has a simd
+	// Cooperative says that threads of a group work together: the source has a simd
 	// op, a barrier or threadgroup memory.
 	Cooperative bool
 	Shared      []Shared
@@ -75,7 +75,7 @@ func ParseSource(file, kernel string, data []byte) (*Source, *diag.Issue) {
 	if n := len(regexp.MustCompile(`\bthreadgroup [A-Za-z]`).FindAllString(bare, -1)); n != len(s.Shared) {
 		return bad(s.BodyLine, "threadgroup memory must be declared as \"threadgroup TYPE NAME[COUNT];\", each on a line of its own")
 	}
-	s.Cooperative = cooperation.MatchString(bare) || slices.ContainsFunc(s.Includes, func(string) bool { return strings.Contains(bare, "group_") })
+	s.Cooperative = cooperation.MatchString(bare) || cooperation.MatchString(comments.ReplaceAllString(s.Header, "")) || slices.ContainsFunc(s.Includes, func(string) bool { return strings.Contains(bare, "group_") })
 	return s, nil
 }
 

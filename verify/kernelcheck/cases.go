@@ -79,7 +79,7 @@ func Plan(s *kernels.Spec, types []kernels.Instance, n int) []*Case {
 	var cases []*Case
 	for i := 0; len(cases) < n && i < 4*n; i++ {
 		c := valid[i%len(valid)]
-		style := Style((i + i/len(valid)) % int(numStyles))
+		style := Style((i%len(valid) + i/len(valid)) % int(numStyles))
 		for try := 0; try < 20; try++ {
 			with := c
 			with.Dims = drawDims(s, r)
