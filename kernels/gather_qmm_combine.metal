@@ -7,7 +7,7 @@
 
 kernel void gather_qmm_combine() {
   threadgroup float part[64]; // four of each of at most 16 experts
-  const bool affine = mode == mode_affine;
+  const quant_layout layout = {k, kp, g, bits, group_size, mode == mode_affine};
   const uint lane = thread_index_in_simdgroup;
   const int place = int(simdgroup_index_in_threadgroup);
   const int token = int(threadgroup_position_in_grid.y);
@@ -15,29 +15,17 @@ kernel void gather_qmm_combine() {
   const int first = 4 * int(threadgroup_position_in_grid.x);
   const uint row = uint(idx[chosen]) * uint(n) + uint(first);
   const int m1 = quant_more(first, 1, n), m2 = quant_more(first, 2, n), m3 = quant_more(first, 3, n);
-  const T factor = weight[chosen];
+  const weight_t factor = weight[chosen];
   const size_t from = size_t(chosen) * uint(k);
 
   float sums[4] = {0.0f, 0.0f, 0.0f, 0.0f};
-  for (int at = 32 * int(lane); at < k; at += 1024) {
-    const quant_slice<S> q[4] = {
-        quant_load<S>(w, scales, biases, row, 0, at, kp, g, bits, group_size, affine),
-        quant_load<S>(w, scales, biases, row, m1, at, kp, g, bits, group_size, affine),
-        quant_load<S>(w, scales, biases, row, m2, at, kp, g, bits, group_size, affine),
-        quant_load<S>(w, scales, biases, row, m3, at, kp, g, bits, group_size, affine)};
-    quant_dots(quant_read(h + from + at), q, sums, bits, affine);
-  }
+  quant_four<1, S>(h + from, 1, w, scales, biases, w, scales, biases, row, m1, m2, m3, int(lane), 32, layout, sums);
   float d = quant_sums(sums, lane);
   float all = d + simd_shuffle_xor(d, 1);
   all += simd_shuffle_xor(all, 2);
-  if (metal::isnan(all)) {
-    for (int i = 0; i < 4; i++) {
-      const float sum = quant_slow(h + from, w, scales, biases, row + uint(quant_more(first, i, n)), k, kp, g, bits, group_size, affine, lane);
-      if ((lane & 3) == uint(i)) d = sum;
-    }
-  }
+  if (metal::isnan(all)) d = quant_slow_four(h + from, w, scales, biases, w, scales, biases, row, m1, m2, m3, layout, lane);
 
-  if (lane < 4) part[4 * place + int(lane)] = float(out_t(float(out_t(d)) * float(factor)));
+  if (lane < 4) part[4 * place + int(lane)] = float(out_t(quant_round<T, S>(d) * float(factor)));
   threadgroup_barrier(mem_flags::mem_threadgroup);
   const int t = int(thread_index_in_threadgroup);
   if (t < 4 && first + t < n) {

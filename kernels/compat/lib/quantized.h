@@ -12,10 +12,6 @@
 // Source of the algorithm: qmv_fast_impl of mlx/backend/metal/kernels/quantized.h: x is
 // divided by the place value of each code, so that codes need a mask and no shift, and
 // sum(x * (scale * code + bias)) is scale * sum(x * code) + bias * sum(x).
-//
-// Arguments that come again and again: bits, group_size and affine (mode == mode_affine)
-// are the attributes; kp and g are the lengths of rows of w and scales; row is the row of
-// w, counted over all experts.
 #pragma once
 
 #if ZMLX_HOST
@@ -23,6 +19,27 @@
 #else
 #define QUANT_UNROLL _Pragma("unroll")
 #endif
+
+// A product has the type that x and scales have in common; scales of mxfp4 have no say.
+template <typename T, typename S> struct quant_product {
+  using type = float;
+};
+template <typename T> struct quant_product<T, T> {
+  using type = T;
+};
+template <typename T> struct quant_product<T, uint8_t> {
+  using type = T;
+};
+template <typename T, typename S> inline float quant_round(float v) {
+  using D = typename quant_product<T, S>::type;
+  return float(D(v));
+}
+
+struct quant_layout {
+  int k, kp, g; // lengths of rows of x, w, and scales
+  int bits, group_size;
+  bool affine;
+};
 
 // What a lane reads of a row. Reading is apart from computing so that the loads of
 // several rows are under way at once.
@@ -51,16 +68,17 @@ template <typename S> inline float quant_scale(S s) { return float(s); }
 // rows have one address and distances in place of an address each.
 inline int quant_more(int first, int i, int n) { return n % 4 == 0 ? i : metal::min(first + i, n - 1) - first; }
 
-// The slice at column `at` of the row that is `more` rows behind `row`.
+// The slice at column `at` of the row that is `more` rows behind `row`, counted over all
+// experts.
 template <typename S, typename W, typename P, typename Q>
-inline quant_slice<S> quant_load(W w, P scales, Q biases, uint row, int more, int at, int kp, int g, int bits, int group_size, bool affine) {
+inline quant_slice<S> quant_load(W w, P scales, Q biases, uint row, int more, int at, quant_layout l) {
   quant_slice<S> q;
-  const size_t i = size_t(row) * uint(kp) + uint(bits == 4 ? at / 8 : at / 4) + size_t(more * kp);
+  const size_t i = size_t(row) * uint(l.kp) + uint(l.bits == 4 ? at / 8 : at / 4) + size_t(more * l.kp);
   q.a = quant_words(w + i);
-  if (bits == 8) q.b = quant_words(w + i + 4);
-  const size_t j = size_t(row) * uint(g) + uint(at / group_size) + size_t(more * g);
+  if (l.bits == 8) q.b = quant_words(w + i + 4);
+  const size_t j = size_t(row) * uint(l.g) + uint(at / l.group_size) + size_t(more * l.g);
   q.scale = scales[j];
-  if (affine) q.bias = biases[j];
+  if (l.affine) q.bias = biases[j];
   return q;
 }
 
@@ -196,7 +214,9 @@ inline float quant_word_fp4(uint w, const thread float *v) {
 // so that a GPU has to ask for all of them before it can begin, and eight columns at a
 // time are in registers as floats.
 template <typename T, typename S>
-inline void quant_dots(quant_columns<T> c, const thread quant_slice<S> *q, thread float *sums, int bits, bool affine) {
+inline void quant_dots(quant_columns<T> c, const thread quant_slice<S> *q, quant_layout l, thread float *sums) {
+  const int bits = l.bits;
+  const bool affine = l.affine;
   QUANT_UNROLL
   for (int j = 0; j < 4; j++) {
     float v[8];
@@ -227,6 +247,20 @@ inline void quant_dots(quant_columns<T> c, const thread quant_slice<S> *q, threa
   }
 }
 
+// A lane's part of up to M rows of x times four rows of w, added to sums: four for each
+// row of x. The rows of w are `row` and the one m1 behind it in a, and those m2 and m3
+// behind it in b; a and b may be the same. `first` and `step` are in slices.
+template <int M, typename S, typename X, typename W, typename P, typename Q>
+inline void quant_four(X x, int count, W wa, P sa, Q ba, W wb, P sb, Q bb, uint row, int m1, int m2, int m3, int first, int step, quant_layout l, thread float *sums) {
+  for (int at = 32 * first; at < l.k; at += 32 * step) {
+    const quant_slice<S> q[4] = {quant_load<S>(wa, sa, ba, row, 0, at, l), quant_load<S>(wa, sa, ba, row, m1, at, l),
+                                 quant_load<S>(wb, sb, bb, row, m2, at, l), quant_load<S>(wb, sb, bb, row, m3, at, l)};
+    QUANT_UNROLL
+    for (int m = 0; m < M; m++)
+      if (m < count) quant_dots(quant_read(x + (m * l.k + at)), q, l, sums + 4 * m);
+  }
+}
+
 // The sums of v[0] to v[3] over all lanes: lane i gets that of v[i % 4]. Six exchanges in
 // place of twenty.
 inline float quant_sums(const thread float *v, uint lane) {
@@ -243,17 +277,58 @@ inline float quant_sums(const thread float *v, uint lane) {
 // A row with every weight by itself, for rows whose sum is no number: an infinite x is
 // infinity minus infinity in scale * sum(x * code) + bias * sum(x), though the row may
 // well be infinite. All lanes get the sum.
-template <typename X, typename W, typename S, typename B>
-inline float quant_slow(X x, W w, S scales, B biases, uint row, int k, int kp, int g, int bits, int group_size, bool affine, uint lane) {
+template <typename X, typename W, typename P, typename Q>
+inline float quant_slow(X x, W w, P scales, Q biases, uint row, quant_layout l, uint lane) {
   float sum = 0.0f;
-  for (int i = int(lane); i < k; i += 32) {
-    const uint word = w[size_t(row) * uint(kp) + uint(i * bits / 32)];
-    const uint code = (word >> uint(i * bits % 32)) & (bits == 4 ? 0xfu : 0xffu);
-    const size_t j = size_t(row) * uint(g) + uint(i / group_size);
+  for (int i = int(lane); i < l.k; i += 32) {
+    const uint word = w[size_t(row) * uint(l.kp) + uint(i * l.bits / 32)];
+    const uint code = (word >> uint(i * l.bits % 32)) & (l.bits == 4 ? 0xfu : 0xffu);
+    const size_t j = size_t(row) * uint(l.g) + uint(i / l.group_size);
     const float scale = quant_scale(scales[j]);
-    const float value = affine ? ZMLX_ROUND(scale * float(code)) + float(biases[j])
-                               : scale * (16384.0f * float(as_type<half>(ushort((code & 7u) << 9 | (code & 8u) << 12))));
+    const float value = l.affine ? ZMLX_ROUND(scale * float(code)) + float(biases[j])
+                                 : scale * (16384.0f * float(as_type<half>(ushort((code & 7u) << 9 | (code & 8u) << 12))));
     sum += float(x[i]) * value;
   }
   return simd_sum(sum);
+}
+
+// The same for the four rows of quant_four: lane i gets that of row i % 4.
+template <typename X, typename W, typename P, typename Q>
+inline float quant_slow_four(X x, W wa, P sa, Q ba, W wb, P sb, Q bb, uint row, int m1, int m2, int m3, quant_layout l, uint lane) {
+  float mine = 0.0f;
+  for (int i = 0; i < 4; i++) {
+    const uint r = row + uint(i == 0 ? 0 : i == 1 ? m1 : i == 2 ? m2 : m3);
+    const float sum = i < 2 ? quant_slow(x, wa, sa, ba, r, l, lane) : quant_slow(x, wb, sb, bb, r, l, lane);
+    if ((lane & 3) == uint(i)) mine = sum;
+  }
+  return mine;
+}
+
+// A tile of a product of matrices: up to four rows of x times four rows of w, by a whole
+// group whose simdgroups share out the columns. part is threadgroup memory for 16 floats a
+// simdgroup. Lane i < 16 of simdgroup 0 gets row i / 4 of x times row i % 4 of w.
+template <typename S, typename X, typename M, typename W, typename P, typename Q>
+inline float quant_tile(X x, int count, M part, W wa, P sa, Q ba, W wb, P sb, Q bb, uint row, int m1, int m2, int m3, quant_layout l, uint lane, uint simdgroup, uint simdgroups) {
+  float sums[16] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
+  quant_four<4, S>(x, count, wa, sa, ba, wb, sb, bb, row, m1, m2, m3, int(32 * simdgroup + lane), int(32 * simdgroups), l, sums);
+  QUANT_UNROLL
+  for (int m = 0; m < 4; m++) {
+    if (m < count) {
+      const float sum = quant_sums(sums + 4 * m, lane);
+      if (lane < 4) part[16 * simdgroup + 4 * uint(m) + lane] = sum;
+    }
+  }
+  threadgroup_barrier(mem_flags::mem_threadgroup);
+  float mine = 0.0f;
+  if (simdgroup == 0) {
+    if (int(lane) < 4 * count)
+      for (uint i = 0; i < simdgroups; i++) mine += float(part[16 * i + lane]);
+    if (simd_max(metal::isnan(mine) ? 1.0f : 0.0f) > 0.0f) {
+      for (int m = 0; m < count; m++) {
+        const float sum = quant_slow_four(x + m * l.k, wa, sa, ba, wb, sb, bb, row, m1, m2, m3, l, lane);
+        if (int(lane) / 4 == m) mine = sum;
+      }
+    }
+  }
+  return mine;
 }

@@ -1,0 +1,35 @@
+// Gate and up projections of the chosen experts with their biases, then GPT-OSS's SwiGLU.
+//
+// A simdgroup makes two elements of the result: it reads two rows of the gate and two of
+// the up matrix against one x in registers. Groups are of two simdgroups, so that
+// 8 experts of 768 rows are 1536 groups: a few for each core of the largest GPUs.
+#include "mlx_ops.h"
+#include "quantized.h"
+#include "gated.h"
+
+kernel void gather_qmm_swiglu_oai() {
+  const quant_layout layout = {k, kp, g, bits, group_size, mode == mode_affine};
+  const uint lane = thread_index_in_simdgroup;
+  const int chosen = int(threadgroup_position_in_grid.y); // which place of idx
+  const int first = 2 * int(threadgroup_position_in_grid.x * simdgroups_per_threadgroup + simdgroup_index_in_threadgroup);
+  const int begin = n % 4 == 0 ? first : metal::min(first, n - 1);
+  const uint row = uint(idx[chosen]) * uint(n) + uint(begin);
+  const int more = quant_more(begin, 1, n);
+  const size_t from = size_t(chosen / topk) * uint(k);
+
+  float sums[4] = {0.0f, 0.0f, 0.0f, 0.0f}; // two gates, two ups
+  quant_four<1, S>(x + from, 1, wg, sg, bg, wu, su, bu, row, more, 0, more, int(lane), 32, layout, sums);
+  float mine = quant_sums(sums, lane); // lanes 0 and 1 have the gates, 2 and 3 the ups
+  float other = simd_shuffle_xor(mine, 2);
+  const float all = mine + other;
+  if (metal::isnan(all + simd_shuffle_xor(all, 1))) {
+    mine = quant_slow_four(x + from, wg, sg, bg, wu, su, bu, row, more, 0, more, layout, lane);
+    other = simd_shuffle_xor(mine, 2);
+  }
+  if (lane < 2 && first + int(lane) < n) {
+    const uint at = row + lane; // of the experts' biases
+    const out_t gate = out_t(float(out_t(mine)) + float(eg[at]));
+    const out_t up = out_t(float(out_t(other)) + float(eu[at]));
+    out[size_t(chosen) * uint(n) + uint(first) + lane] = gated_oai(gate, up, alpha, low, limit);
+  }
+}
