@@ -21,6 +21,9 @@ func (s *Spec) Check(in []graph.Type, attrs []graph.Attr, env *guard.Env) (graph
 	fail := func(what, format string, args ...any) (graph.Cond, *Failure) {
 		return graph.False, &Failure{s.op.Name + "." + what, fmt.Sprintf(format, args...)}
 	}
+	if env.Setting.Training && len(s.Gradient) == 0 {
+		return fail("gradient", "the graph is differentiated, and the kernel has no gradient")
+	}
 	// A kernel has a handful of names: lists are faster than maps.
 	type named[T any] struct {
 		name  string

@@ -30,6 +30,10 @@ type Spec struct {
 	Launch   *Launch // nil if there is no source
 	Trials   *Trials // how cases for checking are made
 	Benches  []Bench // calls of real size
+	// Gradient are the lines that give the gradient of each input, d_INPUT, of those of the
+	// results, d_RESULT; they may read inputs, attributes and lines of the reference. A
+	// kernel without them is not used in a graph that is differentiated.
+	Gradient []graph.Define
 	Code     *Source // nil if there is none: the kernel runs as its reference
 	// ContentHash covers all that a compiled kernel depends on: spec, source and the
 	// shared headers that it includes. Certificates and compiled libraries carry it.
@@ -135,7 +139,7 @@ type specParser struct {
 }
 
 func (p *specParser) file(root *diag.Node) {
-	p.issues.Add(root.Known("kernel/unknown-key", "zmlx", "kernel", "doc", "types", "inputs", "attrs", "reference", "results", "numerics", "domain", "launch", "check", "bench")...)
+	p.issues.Add(root.Known("kernel/unknown-key", "zmlx", "kernel", "doc", "types", "inputs", "attrs", "reference", "results", "numerics", "domain", "launch", "check", "bench", "gradient")...)
 	if root.Kind != diag.Map {
 		return
 	}
@@ -210,6 +214,10 @@ func (p *specParser) file(root *diag.Node) {
 		for _, item := range n.Items {
 			s.Results = append(s.Results, item.Text)
 		}
+	}
+	if n := root.Get("gradient"); n != nil {
+		s.Gradient, _ = ParseDefines(n, &p.issues)
+		p.gradient(n)
 	}
 	p.domain(root.Get("domain"))
 	if !p.issues.HasErrors() {
@@ -367,6 +375,18 @@ func (p *specParser) attr(k, v *diag.Node) {
 }
 
 var attrKind = map[guard.Kind]graph.AttrKind{guard.Int: graph.KindInt, guard.Number: graph.KindFloat, guard.Word: graph.KindWord, guard.Bool: graph.KindFlag}
+
+// gradient checks that the lines give the gradient of an input.
+func (p *specParser) gradient(n *diag.Node) {
+	for _, d := range p.spec.Gradient {
+		for _, name := range d.Names {
+			if x, ok := strings.CutPrefix(name, "d_"); ok && slices.ContainsFunc(p.spec.Inputs, func(i Input) bool { return i.Name == x }) {
+				return
+			}
+		}
+	}
+	p.issues.Add(n.Errorf("kernel/gradient", "no line is d_INPUT, the gradient of an input"))
+}
 
 func (p *specParser) domain(n *diag.Node) {
 	if n == nil {

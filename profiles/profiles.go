@@ -63,7 +63,7 @@ type Choice struct {
 
 // Choose returns the rules that a preset uses on a target. "inference" is what
 // the profile says; "minimal" only rules that change no bit; "training" only
-// rules whose kernels have a gradient, which none has yet; "all" every rule, also
+// rules whose kernels have a gradient; "all" every rule, also
 // those that are off. force turns single rules on.
 func (p *Profile) Choose(set *rules.Set, preset, target string, force []string) Choice {
 	c := Choice{Off: map[string]string{}}
@@ -85,8 +85,11 @@ func (p *Profile) Choose(set *rules.Set, preset, target string, force []string) 
 				reason = "preset minimal takes only rules that are exact; this one is " + string(r.Numerics)
 			}
 		case "training":
-			if len(r.Kernels) > 0 {
-				reason = "preset training takes only rules with gradients; kernel " + r.Kernels[0] + " has none"
+			for _, k := range r.Kernels {
+				if s := set.Kernels.Spec(k); s == nil || len(s.Gradient) == 0 {
+					reason = "preset training takes only rules with gradients; kernel " + k + " has none"
+					break
+				}
 			}
 		}
 		if reason == "" && r.Numerics == kernels.Lossy {

@@ -14,6 +14,7 @@ import (
 	"zmlx-rewrite/diag"
 	"zmlx-rewrite/engine"
 	"zmlx-rewrite/kernels"
+	"zmlx-rewrite/kernels/author"
 	"zmlx-rewrite/verify/kernelcheck"
 )
 
@@ -95,6 +96,11 @@ func (a *app) kernelsCheck(ctx context.Context, o *options, k *kernelCheckOption
 			err = fmt.Errorf("kernel %s has no source", s.Name)
 		default:
 			r, err = kernelcheck.Run(ctx, s, check)
+			if err == nil && r.Failure == nil && len(s.Gradient) > 0 {
+				if wrong := author.CheckGradient(s, s.Gradient); wrong != nil {
+					r.Failure = &kernelcheck.Failure{Reason: wrong.Error()}
+				}
+			}
 		}
 		out.Seconds = time.Since(start).Seconds()
 		switch {

@@ -149,6 +149,7 @@ func Kernel() *jsonschema.Schema {
 			"inputs": mapping("what an input holds", text("values, packed, scales, weights, scores, index(n), below(n)")),
 			"attrs":  mapping("values to try of an attribute without a list", list("", &jsonschema.Schema{Type: "number"})),
 		}),
+		"gradient": lines("the gradient of each input, d_INPUT, from those of the results, d_RESULT"),
 		"bench": list("calls of real size, for timing", object("", []string{"name"}, map[string]*jsonschema.Schema{
 			"name": text("which model's"), "dims": mapping("lengths", &jsonschema.Schema{Type: "integer"}), "types": mapping("element types", text("")),
 			"attrs": mapping("attributes", value), "absent": list("optional inputs that are left out", text("")),

@@ -37,7 +37,12 @@ type Failure struct {
 	Reason string
 }
 
-func (f *Failure) Error() string { return fmt.Sprintf("%s\n  at %s", f.Reason, f.Case) }
+func (f *Failure) Error() string {
+	if f.Case == nil { // not of one call
+		return f.Reason
+	}
+	return fmt.Sprintf("%s\n  at %s", f.Reason, f.Case)
+}
 
 // schedules are the ways in which each case is run. Their results must be equal in
 // every bit.
