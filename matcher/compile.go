@@ -1,10 +1,9 @@
 package matcher
 
 import (
-	"fmt"
+	"cmp"
 	"maps"
 	"slices"
-	"strings"
 
 	"zmlx-rewrite/diag"
 	"zmlx-rewrite/graph"
@@ -253,7 +252,8 @@ func (c *compiler) call(sc *scope, x *syntax.Call) ref {
 	if err != nil {
 		panic("matcher: " + err.Error()) // rules.Link has checked it
 	}
-	n := pnode{op: op, attrs: make([]pattr, len(op.Attrs))}
+	sortAxes(op, args)
+	n := pnode{op: op, line: c.line.Names[0], attrs: make([]pattr, len(op.Attrs))}
 	for _, a := range args.Operands {
 		switch a.(type) {
 		case nil, *syntax.None:
@@ -267,6 +267,44 @@ func (c *compiler) call(sc *scope, x *syntax.Call) ref {
 	}
 	c.p.nodes = append(c.p.nodes, n)
 	return ref{kind: refNode, i: len(c.p.nodes) - 1}
+}
+
+// sortAxes brings the axes of a slice in the graph's order, and with them what is paired
+// with them. Axes of which some are counted from the start and some from the end stay: how
+// they lie is not known before they meet a value.
+func sortAxes(op *graph.Op, args *graph.Args) {
+	at := op.AttrIndex("axis")
+	if op.Name != "slice" && op.Name != "slice_update" {
+		return
+	}
+	axes, ok := args.Attrs[at].(*syntax.List)
+	if !ok {
+		return
+	}
+	order := make([]int, len(axes.Items))
+	numbers := make([]int64, len(axes.Items))
+	for i, x := range axes.Items {
+		n, ok := x.(*syntax.Number)
+		if !ok {
+			return
+		}
+		order[i], numbers[i] = i, n.Int
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(numbers[a], numbers[b]) })
+	if len(order) > 0 && slices.Min(numbers) < 0 && slices.Max(numbers) >= 0 {
+		return
+	}
+	for i, a := range args.Attrs {
+		list, ok := a.(*syntax.List)
+		if !ok || len(list.Items) != len(order) {
+			continue
+		}
+		sorted := &syntax.List{At: list.At}
+		for _, k := range order {
+			sorted.Items = append(sorted.Items, list.Items[k])
+		}
+		args.Attrs[i] = sorted
+	}
 }
 
 func (c *compiler) fragment(sc *scope, x *syntax.Call, fr *rules.Fragment) ref {
@@ -293,7 +331,11 @@ func (c *compiler) fragment(sc *scope, x *syntax.Call, fr *rules.Fragment) ref {
 	}
 	r := c.expr(inner, alt.Is)
 	if alt.When != nil {
-		c.p.whens = append(c.p.whens, when{alt.When, inner.vars, inner.values})
+		at := max(0, len(c.p.nodes)-1)
+		if r.kind == refNode {
+			at = r.i
+		}
+		c.p.whens = append(c.p.whens, when{alt.When, inner.vars, inner.values, at})
 	}
 	return r
 }
@@ -374,79 +416,4 @@ func (c *compiler) intExpr(sc *scope, e syntax.Expr) *intExpr {
 		return i
 	}
 	panic("matcher: integer expression " + e.String())
-}
-
-// twins groups results that are alike up to names, such as the three projections
-// of one x. Matching orders them, so that a site counts once.
-func twins(p *Pattern) [][]int {
-	shape := func(r ref) string {
-		seen := map[string]string{}
-		var b strings.Builder
-		var visit func(r ref)
-		visit = func(r ref) {
-			switch r.kind {
-			case refNode:
-				n := p.nodes[r.i]
-				fmt.Fprintf(&b, "(%s", n.op.Name)
-				for _, x := range n.in {
-					visit(x)
-				}
-				for _, a := range n.attrs {
-					fmt.Fprintf(&b, " %d:%v:%d", a.kind, a.value, a.v)
-					for _, e := range a.ints {
-						fmt.Fprintf(&b, "/%c%d,%d", e.op, e.n, e.v)
-					}
-				}
-				b.WriteByte(')')
-			case refValue:
-				// A value that other results read too must be the same one; a value of
-				// this result's own may be any.
-				name := p.values[r.i]
-				if readers(p, r.i) > 1 {
-					fmt.Fprintf(&b, " =%s", name)
-					return
-				}
-				if seen[name] == "" {
-					seen[name] = fmt.Sprint(len(seen) + 1)
-				}
-				fmt.Fprintf(&b, " #%s%v", seen[name], r.optional)
-			default:
-				fmt.Fprintf(&b, " %d:%d:%v", r.kind, r.i, r.num)
-			}
-		}
-		visit(r)
-		return b.String()
-	}
-	groups := map[string][]int{}
-	var order []string
-	for _, r := range p.results {
-		if r.ref.kind != refNode {
-			continue
-		}
-		s := shape(r.ref)
-		if groups[s] == nil {
-			order = append(order, s)
-		}
-		groups[s] = append(groups[s], r.ref.i)
-	}
-	var out [][]int
-	for _, s := range order {
-		if len(groups[s]) > 1 {
-			out = append(out, groups[s])
-		}
-	}
-	return out
-}
-
-// readers counts the operands of the pattern that are value variable i.
-func readers(p *Pattern, i int) int {
-	n := 0
-	for _, node := range p.nodes {
-		for _, r := range node.in {
-			if r.kind == refValue && r.i == i {
-				n++
-			}
-		}
-	}
-	return n
 }

@@ -48,6 +48,7 @@ type when struct {
 	guard *guard.Guard
 	vars  map[string]varOrConst
 	refs  map[string]ref
+	at    int // the node that the spelling stands for, or another of its line
 }
 
 type varOrConst struct {
@@ -63,7 +64,8 @@ type result struct {
 // pnode is a node of a pattern.
 type pnode struct {
 	op    *graph.Op
-	name  string // of the line, or "" if it is inside one
+	name  string // of the line that it is, or "" if it is inside one
+	line  string // that it is, or is inside of
 	in    []ref
 	attrs []pattr // in the order of op.Attrs
 }

@@ -70,6 +70,7 @@ type search struct {
 		vars   []graph.Attr
 	}
 
+	start   int // the node of the pattern that the search begins at, and where
 	anchor  graph.NodeID
 	miss    Miss
 	visited []graph.NodeID // of the check for convexity, in order
@@ -107,7 +108,7 @@ func (s *search) reset(anchor int, id graph.NodeID) {
 		s.vars[x.v] = x.attr
 	}
 	s.bound, s.trail, s.steps, s.stop, s.arena = 0, s.trail[:0], 0, false, s.arena[:0]
-	s.anchor, s.miss = id, Miss{vars: s.miss.vars[:0]}
+	s.start, s.anchor, s.miss = anchor, id, Miss{vars: s.miss.vars[:0]}
 }
 
 func (s *search) match() *Match {
@@ -405,9 +406,12 @@ func (s *search) complete() bool {
 	for _, group := range s.p.twins {
 		for i := 1; i < len(group); i++ {
 			if s.nodes[group[i-1]] > s.nodes[group[i]] {
-				// The same site, named in another order: it is found from its first
-				// node, and there is nothing more to find from here.
-				s.stop, s.miss.Code = true, ""
+				// The same site, named in another order. If this search began at one of
+				// the twins, the site is found from the first of them, and there is
+				// nothing more to find from here.
+				if slices.Contains(group, s.start) {
+					s.stop, s.miss.Code = true, ""
+				}
 				return false
 			}
 		}
@@ -488,7 +492,7 @@ func (s *search) whens() bool {
 			},
 		}
 		if !w.guard.Eval(env).Cond.IsTrue() {
-			return s.fail(CodeWhen, 0, i, s.anchor, graph.None)
+			return s.fail(CodeWhen, w.at, i, s.anchor, graph.None)
 		}
 	}
 	return true

@@ -221,6 +221,63 @@ func TestFind(t *testing.T) {
 			want: []string{"match p=B q=D u=m v=n x=x"},
 		},
 		{
+			name: "alike results that are told apart by their reader",
+			rule: `match: {p: exp(x), q: exp(z), d: "subtract(p, q)", y: negative(d)}` + "\n    results: [p, q]\n    replace: {p: exp(x), q: exp(z), y: exp(x)}",
+			graph: `
+  input x : float32[4]
+  input z : float32[4]
+  q = exp(z) : float32[4] @ Q
+  p = exp(x) : float32[4] @ P
+  d = subtract(p, q) : float32[4] @ D
+  y = negative(d) : float32[4] @ Y
+  output y = y`,
+			want: []string{"match d=D p=P q=Q x=x y=Y z=z"},
+		},
+		{
+			name: "alike results behind a node that is rarer",
+			rule: `match: {b: "add(x, u)", c: "add(x, w)", r: tan(x)}` + "\n    replace: {b: exp(x), c: exp(x), r: exp(x)}",
+			graph: `
+  input x : float32[4]
+  input u : float32[4]
+  input w : float32[4]
+  b = add(x, u) : float32[4] @ B
+  c = add(x, w) : float32[4] @ C
+  r = tan(x) : float32[4] @ R
+  output b = b
+  output c = c
+  output r = r`,
+			want: []string{"match b=B c=C r=R u=u w=w x=x"},
+		},
+		{
+			name: "slices that differ inside an expression, in the other order",
+			rule: `match: {a: "slice(x, axis=-1, start=$k+1)", b: "slice(x, axis=-1, start=$k+2)", s: "softmax(x)", na: exp(a), nb: exp(b)}` +
+				"\n    results: [a, b]\n    replace: {a: exp(x), b: exp(x), s: exp(x), na: exp(x), nb: exp(x)}",
+			graph: `
+  input x : float32[8]
+  b = slice(x, axis=-1, start=3) : float32[5] @ B
+  nb = exp(b) : float32[5] @ NB
+  a = slice(x, axis=-1, start=2) : float32[6] @ A
+  na = exp(a) : float32[6] @ NA
+  s = softmax(x) : float32[8] @ S
+  output nb = nb
+  output na = na
+  output s = s`,
+			want: []string{"match a=A b=B na=NA nb=NB s=S x=x $k=1"},
+		},
+		{
+			name: "axes of a slice in another order",
+			rule: `match: {a: "slice(x, axis=[-1, -2], start=[2, 1])", y: negative(a)}` + replaceX,
+			graph: `
+  input x : float32[4, 8]
+  a = slice(x, axis=[-2, -1], start=[1, 2]) : float32[3, 6] @ A
+  b = negative(a) : float32[3, 6] @ B
+  c = slice(x, axis=[-2, -1], start=[2, 1]) : float32[2, 7] @ C
+  d = negative(c) : float32[2, 7] @ D
+  output b = b
+  output d = d`,
+			want: []string{"match a=A x=x y=B", "miss at C: 2 nodes, match/attr: slice start=[1, 2]; start=[2, 1]"},
+		},
+		{
 			name: "fragments, with what their spellings set",
 			rule: `match: {a: "bend(x, $w)", y: silu(a)}` + replaceX,
 			graph: `
@@ -373,6 +430,28 @@ case all
 	for i, s := range shapes[1:] {
 		if slices.Contains(shapes[2+i:], s) {
 			t.Errorf("match %d has the shape of one that differs", 1+i)
+		}
+	}
+}
+
+// A miss is at a line also where it is inside of one.
+func TestMissLine(t *testing.T) {
+	patterns := compile(t, `match: {a: "exp(negative(sin(x)))", y: row(a)}`+"\n    replace: {y: x}")
+	for text, want := range map[string]string{
+		"b = cos(x) : float32[4]\n  n = negative(b) : float32[4]\n  a = exp(n) : float32[4]\n  y = exp(a) : float32[4]":                            "a match/no-reader",
+		"b = sin(x) : float32[4]\n  n = negative(b) : float32[4]\n  a = exp(n) : float32[4]\n  y = cos(a) : float32[4]\n  q = exp(y) : float32[4]": "y match/no-reader",
+		"b = sin(m) : float32[4, 4]\n  n = negative(b) : float32[4, 4]\n  a = exp(n) : float32[4, 4]\n  y = exp(a) : float32[4, 4]":                "y match/when",
+	} {
+		p, issues := graph.ParseText("test.zg", []byte("zmlx 1\nprogram test\ncase all\n  input x : float32[4]\n  input m : float32[4, 4]\n  s = negative(x) : float32[4]\n  t = sin(s) : float32[4]\n  "+text+"\n  output y = y\n  output t = t\n"), nil)
+		if issues.HasErrors() {
+			t.Fatal(issues)
+		}
+		got := map[string]bool{}
+		for _, pattern := range patterns {
+			pattern.Find(NewIndex(p.Cases[0].Graph), func(*Match) {}, func(m *Miss) { got[m.Line()+" "+m.Code] = true })
+		}
+		if !got[want] {
+			t.Errorf("%s\nstopped at %v, want %s", text, got, want)
 		}
 	}
 }

@@ -168,8 +168,8 @@ func (p *Pattern) attrText(a pattr, spec graph.AttrSpec, vars []graph.Attr) stri
 	return text + where
 }
 
-// Line returns the name of the pattern line where matching stopped, or "".
-func (m *Miss) Line() string { return m.Pattern.nodes[m.at].name }
+// Line returns the name of the pattern line where matching stopped.
+func (m *Miss) Line() string { return m.Pattern.nodes[m.at].line }
 
 // Better reports whether m got further than o: more nodes matched, or as many of a
 // smaller pattern, which lacks less.

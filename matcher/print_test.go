@@ -1,0 +1,150 @@
+package matcher
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestPatterns shows what rules become: each expansion, in the order in which they are
+// tried.
+func TestPatterns(t *testing.T) {
+	for _, c := range []struct {
+		name, rule string
+		want       []string
+	}{
+		{"a line that is named before it stands",
+			`match: {y: "slice(p, axis=-1, start=dim(q, -1)-$k)", q: exp(x), p: "multiply(x, q)"}` + "\n    replace: {y: x}",
+			[]string{`
+q = exp(x)
+p = multiply(x, q)
+y = slice(p, axis=-1, start=(dim(q, -1) - $k))
+results y`}},
+		{"open and closed attributes, optional operands, constants",
+			`match: {n: "rms_norm(x, w?, eps=$eps)", s: "softmax(n, ...)", y: "add(multiply(s, -0.5), 2)"}` + "\n    replace: {y: x}",
+			[]string{`
+n = rms_norm(x, w?, eps=$eps)
+s = softmax(n, ...)
+_2 = multiply(s, -0.5)
+y = add(_2, 2)
+results y`}},
+		{"what a fragment is given",
+			`match: {a: 'bend(silu(x), 2)', y: row(a)}` + "\n    replace: {y: x}",
+			[]string{`
+_0 = sigmoid(x)
+_1 = multiply(x, _0)
+a = cos(_1)
+y = exp(a)
+when rank(x) == 1
+results y`}},
+		{"spellings that go together",
+			`match: {a: 'bend(x, $w)', b: 'bend(a, $w)', y: 'bend(b, $v)'}` + "\n    replace: {y: x}",
+			[]string{`
+a = sin(x)
+b = sin(a)
+y = sin(b)
+$w = 1
+$w = 1
+$v = 1
+results y`, `
+a = sin(x)
+b = sin(a)
+y = cos(b)
+$w = 1
+$w = 1
+$v = 2
+results y`, `
+a = cos(x)
+b = cos(a)
+y = sin(b)
+$w = 2
+$w = 2
+$v = 1
+results y`, `
+a = cos(x)
+b = cos(a)
+y = cos(b)
+$w = 2
+$w = 2
+$v = 2
+results y`}},
+		{"alternatives, the larger first",
+			`match: {a: 'exp(any(x, negative(x)))', y: 'sin(optional(power(b=2, a=a)))'}` + "\n    replace: {y: x}",
+			[]string{`
+_0 = negative(x)
+a = exp(_0)
+_2 = power(a, 2)
+y = sin(_2)
+results y`, `
+a = exp(x)
+_1 = power(a, 2)
+y = sin(_1)
+results y`, `
+_0 = negative(x)
+a = exp(_0)
+y = sin(a)
+results y`, `
+a = exp(x)
+y = sin(a)
+results y`}},
+		{"axes in order, with their positions",
+			`match: {a: 'slice(x, axis=[-1, -3, -2], start=[$i, 2, $j], stop=[4, 5, 6])', y: exp(a)}` + "\n    replace: {y: x}",
+			[]string{`
+a = slice(x, axis=[-3, -2, -1], start=[2, $j, $i], stop=[5, 6, 4])
+y = exp(a)
+results y`}},
+		{"axes whose order is not known",
+			`match: {a: 'slice(x, axis=[-1, 0], start=[1, 2])', y: exp(a)}` + "\n    replace: {y: x}",
+			[]string{`
+a = slice(x, axis=[-1, 0], start=[1, 2])
+y = exp(a)
+results y`}},
+		{"twins",
+			`match: {q: 'silu(matmul(x, u))', k: 'silu(matmul(x, v))', p: 'silu(matmul(z, x))'}` + "\n    replace: {q: x, k: x, p: x}",
+			[]string{`
+_0 = matmul(x, u)
+_1 = sigmoid(_0)
+q = multiply(_0, _1)
+_3 = matmul(x, v)
+_4 = sigmoid(_3)
+k = multiply(_3, _4)
+_6 = matmul(z, x)
+_7 = sigmoid(_6)
+p = multiply(_6, _7)
+results q, k, p
+twins q, k`}},
+		{"no twins: another line reads one of them, or a part of one",
+			`match: {q: 'exp(x)', k: 'exp(z)', d: 'subtract(q, k)', h: 'sin(d)', a: 'cos(h)', b: 'cos(sin(w))', e: 'tan(h)', f: 'add(w, d)'}` +
+				"\n    results: [q, k]\n    replace: {q: x, k: x, a: x, b: x, e: x, f: x}",
+			[]string{`
+q = exp(x)
+k = exp(z)
+d = subtract(q, k)
+h = sin(d)
+a = cos(h)
+_5 = sin(w)
+b = cos(_5)
+e = tan(h)
+f = add(w, d)
+results q, k, a, b, e, f`}},
+		{"no twins: they differ inside an expression, or one is measured",
+			`match: {a: 'slice(x, axis=-1, start=$k+1)', b: 'slice(x, axis=-1, start=$k+2)', c: 'matmul(x, u)', d: 'matmul(x, v)', e: 'slice(x, axis=-1, stop=dim(u, -1))'}` +
+				"\n    replace: {a: x, b: x, c: x, d: x, e: x}",
+			[]string{`
+a = slice(x, axis=-1, start=($k + 1))
+b = slice(x, axis=-1, start=($k + 2))
+c = matmul(x, u)
+d = matmul(x, v)
+e = slice(x, axis=-1, stop=dim(u, -1))
+results a, b, c, d, e`}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var got []string
+			for _, p := range compile(t, c.rule) {
+				got = append(got, "\n"+strings.TrimSpace(p.String()))
+			}
+			if strings.Join(got, "\n") != strings.Join(c.want, "\n") {
+				t.Errorf("got%s\nwant%s", strings.Join(got, "\n"), strings.Join(c.want, "\n"))
+			}
+		})
+	}
+}
