@@ -49,6 +49,6 @@ func (a *app) kernelsCmd() *cobra.Command {
 		},
 	}
 	c.PersistentFlags().StringArrayVar(&o.kernels, "kernels", nil, "`folder` of kernels to use over the built-in ones; may be repeated")
-	c.AddCommand(list, show, a.kernelsCheckCmd(&o), a.kernelsBenchCmd(&o), a.kernelsTryCmd(&o), a.kernelsHostCmd(&o))
+	c.AddCommand(list, show, a.kernelsCheckCmd(&o), a.kernelsBenchCmd(&o), a.kernelsTryCmd(&o), a.kernelsNewCmd(), a.kernelsHostCmd(&o))
 	return c
 }
