@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -32,14 +31,18 @@ type kernelChecked struct {
 	// units of the row's largest element, and that of MLX's own ops.
 	Error      float64 `json:"error,omitempty"`
 	StockError float64 `json:"stock_error,omitempty"`
+	Types      int     `json:"metal_units,omitempty"`   // checked as Metal
+	CUDA       int     `json:"cuda_units,omitempty"`    // compiled for NVIDIA
 	Refused    int     `json:"stock_refused,omitempty"` // cases whose reference graph MLX does not run there
 }
 
 type kernelCheckOptions struct {
-	cases  int
-	types  int
-	device bool
-	format string
+	cases   int
+	types   int
+	cuda    int
+	device  bool
+	certify string
+	format  string
 }
 
 func (a *app) kernelsCheckCmd(o *options) *cobra.Command {
@@ -47,13 +50,16 @@ func (a *app) kernelsCheckCmd(o *options) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "check [KERNEL...]",
 		Short: "Check kernels' sources against their reference graphs",
-		Long: "Check runs each kernel's source on the CPU, with its threads, simdgroups and barriers emulated\n" +
-			"and watched, on many calls of its domain, and compares the results with its reference graph.\n" +
+		Long: "Check reads each kernel's source as Metal, with address spaces enforced, compiles it for NVIDIA\n" +
+			"GPUs, and runs it on the CPU, with its threads, simdgroups and barriers emulated and watched, on\n" +
+			"many calls of its domain, and compares the results with its reference graph.\n" +
 			"With --device it runs the kernel on the engine's own device instead, as a model would.",
 		RunE: func(c *cobra.Command, args []string) error { return a.kernelsCheck(c.Context(), o, &k, args) },
 	}
 	c.Flags().IntVar(&k.cases, "cases", 60, "calls to make of each kernel")
 	c.Flags().IntVar(&k.types, "types", 0, "at most so many sets of element types; 0 is all")
+	c.Flags().IntVar(&k.cuda, "cuda-types", 4, "sets of element types to compile for NVIDIA; 0 is all")
+	c.Flags().StringVar(&k.certify, "certify", "", "`file` of certificates: check only kernels that it has none for, and write it")
 	c.Flags().BoolVar(&k.device, "device", false, "run on the engine's device, through its own launching")
 	c.Flags().StringVarP(&k.format, "output", "o", "text", "text or json (one object a line)")
 	return c
@@ -84,8 +90,17 @@ func (a *app) kernelsCheck(ctx context.Context, o *options, k *kernelCheckOption
 		defer e.Close()
 		on = e.Device()
 	}
-	failed := 0
+	certificates, checker := kernelcheck.Certificates{}, kernelcheck.CheckerHash()
+	if k.certify != "" {
+		if certificates, err = kernelcheck.ReadCertificates(k.certify); err != nil {
+			return err
+		}
+	}
+	failed, missing := 0, map[string]bool{}
 	for _, s := range list {
+		if k.certify != "" && (s.Code == nil || certificates.Current(s, checker)) {
+			continue
+		}
 		out := kernelChecked{Kernel: s.Name, Hash: s.ContentHash, On: on, Verdict: "passed"}
 		start := time.Now()
 		var r *kernelcheck.Report
@@ -95,7 +110,7 @@ func (a *app) kernelsCheck(ctx context.Context, o *options, k *kernelCheckOption
 		case s.Code == nil:
 			err = fmt.Errorf("kernel %s has no source", s.Name)
 		default:
-			r, err = kernelcheck.Run(ctx, s, check)
+			r, err = kernelcheck.Full(ctx, s, check, k.cuda)
 			if err == nil && r.Failure == nil && len(s.Gradient) > 0 {
 				if wrong := author.CheckGradient(s, s.Gradient); wrong != nil {
 					r.Failure = &kernelcheck.Failure{Reason: wrong.Error()}
@@ -104,8 +119,6 @@ func (a *app) kernelsCheck(ctx context.Context, o *options, k *kernelCheckOption
 		}
 		out.Seconds = time.Since(start).Seconds()
 		switch {
-		case errors.Is(err, kernelcheck.ErrNoCompiler):
-			return lacks("%v", err)
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err != nil:
@@ -115,7 +128,17 @@ func (a *app) kernelsCheck(ctx context.Context, o *options, k *kernelCheckOption
 			}
 		default:
 			out.Cases, out.Runs, out.Error, out.StockError = r.Cases, r.Runs, r.KernelError.RMS(), r.StockError.RMS()
-			out.Refused = r.StockRefused
+			out.Refused, out.Types, out.CUDA = r.StockRefused, r.Types, r.CUDA
+			for _, m := range r.Missing {
+				if !missing[m.Error()] {
+					missing[m.Error()] = true
+					fmt.Fprintf(a.progress, "not checked: %v\n", m)
+				}
+			}
+			if r.Failure == nil && len(r.Missing) == 0 && !k.device {
+				certificates[s.Name] = &kernelcheck.Certificate{Kernel: s.Name, Content: s.ContentHash, Checker: checker,
+					Cases: r.Cases, Runs: r.Runs, Types: r.Types, CUDA: r.CUDA}
+			}
 			if r.Failure != nil {
 				out.Verdict, out.Reason = "failed", r.Failure.Error()
 				failed++
@@ -123,6 +146,16 @@ func (a *app) kernelsCheck(ctx context.Context, o *options, k *kernelCheckOption
 		}
 		if err := a.printKernelCheck(&out, k.format); err != nil {
 			return err
+		}
+	}
+	if k.certify != "" {
+		for name := range certificates { // of kernels that are gone, or have changed and failed
+			if s := w.set.Kernels.Spec(name); s == nil || !certificates.Current(s, checker) {
+				delete(certificates, name)
+			}
+		}
+		if err := certificates.Write(k.certify); err != nil {
+			return diag.Errorf("file/write", diag.Pos{File: k.certify}, "%v", err)
 		}
 	}
 	if failed > 0 {
@@ -138,6 +171,9 @@ func (a *app) printKernelCheck(out *kernelChecked, format string) error {
 		return enc.Encode(out)
 	}
 	fmt.Fprintf(a.stdout, "%-8s %-28s %-7s %4d cases, %5d runs, %6.1f s", out.Verdict, out.Kernel, out.On, out.Cases, out.Runs, out.Seconds)
+	if out.Types+out.CUDA > 0 {
+		fmt.Fprintf(a.stdout, "; Metal %d, CUDA %d units", out.Types, out.CUDA)
+	}
 	if out.StockError > 0 {
 		fmt.Fprintf(a.stdout, "; error %.2e, MLX's ops %.2e", out.Error, out.StockError)
 	}

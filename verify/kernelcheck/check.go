@@ -3,6 +3,7 @@ package kernelcheck
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -24,6 +25,9 @@ type Report struct {
 	Kernel  string
 	Cases   int
 	Runs    int
+	Types   int     // units checked as Metal
+	CUDA    int     // units compiled for NVIDIA
+	Missing []error // checks that this machine lacks a tool for
 	Failure *Failure
 	// Of a reordered kernel on a device: its error against float32, and that of MLX's own
 	// ops on the same inputs.
@@ -50,6 +54,43 @@ var schedules = []options{
 	{order: 0, atEnd: true, workers: 1, fill: 0xA5},
 	{order: 1, roundUp: true, atEnd: false, workers: 1, fill: 0x5A},
 	{order: 2, roundUp: true, atEnd: true, workers: 2, fill: 0xFF},
+}
+
+// Full checks a source as Metal, compiles it for NVIDIA, and runs it: all that is checked
+// without a GPU. cuda bounds the sets of element types that are compiled for NVIDIA, which
+// takes a second or two each; 0 is all.
+func Full(ctx context.Context, s *kernels.Spec, o Options, cuda int) (*Report, error) {
+	r := &Report{Kernel: s.Name}
+	if s.Code == nil {
+		return nil, fmt.Errorf("kernel %s has no source", s.Name)
+	}
+	var err error
+	r.Types, err = Types(ctx, s)
+	if err == nil {
+		r.CUDA, err = CUDA(ctx, s, cuda)
+		if errors.Is(err, ErrNoNVRTC) || errors.Is(err, ErrNoCompiler) {
+			r.Missing, err = append(r.Missing, err), nil
+		}
+	} else if errors.Is(err, ErrNoClang) {
+		r.Missing, err = append(r.Missing, err), nil
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if err != nil {
+		r.Failure = &Failure{Reason: err.Error()}
+		return r, nil
+	}
+	ran, err := Run(ctx, s, o)
+	if errors.Is(err, ErrNoCompiler) {
+		r.Missing = append(r.Missing, err)
+		return r, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	r.Cases, r.Runs, r.Failure = ran.Cases, ran.Runs, ran.Failure
+	return r, nil
 }
 
 // Run checks a kernel's source against its reference. The error is for what kept the
