@@ -48,21 +48,25 @@ func (m mutant) plant(t *testing.T) *kernels.Spec {
 // catchAll plants each bug and wants the check to find it.
 func catchAll(t *testing.T, mutants []mutant) {
 	for _, m := range mutants {
-		t.Run(m.kernel+"/"+strings.ReplaceAll(m.class, " ", "_"), func(t *testing.T) {
-			r, err := Run(t.Context(), m.plant(t), Options{Cases: 120, Dir: programs(t), Types: 1})
-			if errors.Is(err, ErrNoCompiler) {
-				t.Skip(err)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			if r.Failure == nil {
-				t.Fatalf("not found in %d cases: %q in place of %q", r.Cases, m.new, m.old)
-			}
-			if strings.Contains(r.Failure.Reason, "does not compile") {
-				t.Fatal(r.Failure)
-			}
-			t.Logf("case %d: %s", r.Cases, firstLines(r.Failure.Reason, 1))
-		})
+		t.Run(m.kernel+"/"+strings.ReplaceAll(m.class, " ", "_"), func(t *testing.T) { wantCaught(t, m, m.plant(t)) })
 	}
+}
+
+// wantCaught wants the check to find the bug in s.
+func wantCaught(t *testing.T, m mutant, s *kernels.Spec) {
+	t.Helper()
+	r, err := Run(t.Context(), s, Options{Cases: 120, Dir: programs(t), Types: 1})
+	if errors.Is(err, ErrNoCompiler) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Failure == nil {
+		t.Fatalf("not found in %d cases: %q in place of %q", r.Cases, m.new, m.old)
+	}
+	if strings.Contains(r.Failure.Reason, "does not compile") {
+		t.Fatal(r.Failure)
+	}
+	t.Logf("case %d: %s", r.Cases, firstLines(r.Failure.Reason, 1))
 }
