@@ -1,0 +1,67 @@
+package kernelcheck
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"zmlx-rewrite/kernels"
+)
+
+var mutantsOfQuantized = []mutant{
+	// The shared pieces, each planted in a kernel that includes them.
+	{"qmv", "float(q[r].bias) * sum;\n      } else {", "0.0f;\n      } else {", "dropped term"},
+	{"qmv_add", "v[i + 3] *= bits == 4 ? 1.0f / 4096.0f : 1.0f / 256.0f;", "v[i + 3] *= bits == 4 ? 1.0f / 256.0f : 1.0f / 256.0f;", "wrong place value"},
+	{"gather_qmm_swiglu", "uint(at / l.group_size) + size_t(more * l.g)", "uint(at / 64) + size_t(more * l.g)", "wrong scale group"},
+	{"gather_qmm_combine", "uint(at / l.group_size) + size_t(more * l.g)", "uint(at / l.group_size)", "scales of another row"},
+	{"qmv", "if (l.bits == 8) q.b = quant_words(w + i + 4);", "if (l.bits == 8) q.b = q.a;", "half of the codes twice"},
+	{"gather_qmm_combine_fp32", "sum += simd_shuffle_xor(sum, 16);", "sum += 0.0f;", "half of the lanes"},
+	{"qmv", "for (int at = 32 * first; at < l.k; at += 32 * step)", "for (int at = 32 * first; at < l.k - 32; at += 32 * step)", "last slice lost"},
+	{"gather_qmm_combine", "metal::min(first + i, n - 1) - first", "metal::min(i, 3)", "ragged edge"},
+	{"qmv_add", "  threadgroup_barrier(mem_flags::mem_threadgroup);\n", "", "missing barrier"},
+	{"qmv", "quant_slow_four(x + m * l.k,", "quant_slow_four(x,", "infinities of another row"},
+	{"gather_qmm_swiglu", "if (metal::isnan(all + simd_shuffle_xor(all, 1)))", "if (false)", "infinities"},
+
+	// What stands in the kernels.
+	{"gather_qmm_swiglu", "uint(idx[chosen]) * uint(n)", "uint(idx[chosen / topk]) * uint(n)", "expert of another place"},
+	{"gather_qmm_swiglu", "size_t(chosen / topk) * uint(k)", "size_t(chosen % topk) * uint(k)", "transposed index"},
+	{"gather_qmm_swiglu_oai", "metal::clamp(float(up), float(T(low)), float(T(limit)))", "metal::min(float(up), float(T(limit)))", "clamped on one side"},
+	{"gather_qmm_swiglu_oai", "const uint at = row + lane;", "const uint at = uint(first) + lane;", "bias of expert 0"},
+	{"gather_qmm_combine", "* float(factor)));\n  threadgroup_barrier(mem_flags::mem_threadgroup);\n", "* float(factor)));\n", "race"},
+	{"gather_qmm_combine", "i < topk; i++) sum", "i < topk - 1; i++) sum", "last expert lost"},
+	{"gather_qmm_combine", "if (t < 4 && first + t < n)", "if (t < 4)", "one past the edge"},
+	{"qmv_swiglu", "metal::min(rows - top, 4)", "4", "rows that are not there"},
+	{"moe_combine", "size_t(i / d) * uint(topk)", "size_t(i / d)", "wrong stride"},
+	{"moe_combine_exact", "sum = float(T(sum + float(T(ZMLX_ROUND(v * float(scores[row + uint(j)]))))));", "sum += ZMLX_ROUND(v * float(scores[row + uint(topk - 1 - j)]));", "scores in the wrong order"},
+}
+
+// mutantsOfMXFP4 are looked for with mxfp4 weights.
+var mutantsOfMXFP4 = []mutant{
+	{"gather_qmm_swiglu_oai", "s == 0 ? 0x00400000u : uint(s) << 23", "uint(s - 1) << 23", "wrong exponent bias"},
+	{"qmv", "(w & 0x00080008u) << 12", "0u", "sign dropped"},
+	{"qmv", "quant_two_fp4(w >> 4, v[1], v[5])", "quant_two_fp4(w >> 4, v[1], v[4])", "wrong column"},
+}
+
+// TestMutantsOfQuantized plants bugs in products with packed weights and in what is fused
+// with them.
+func TestMutantsOfQuantized(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compiles each")
+	}
+	catchAll(t, mutantsOfQuantized)
+	for _, m := range mutantsOfMXFP4 {
+		t.Run(m.kernel+"/"+strings.ReplaceAll(m.class, " ", "_"), func(t *testing.T) {
+			text, err := os.ReadFile("../../kernels/" + m.kernel + ".yaml")
+			if err != nil {
+				t.Fatal(err)
+			}
+			narrow := strings.Replace(string(text), "  S: [float16, bfloat16, float32, uint8]", "  S: [uint8]", 1)
+			s, issues := kernels.Parse(m.kernel+".yaml", []byte(narrow))
+			if err := issues.Err(); err != nil {
+				t.Fatal(err)
+			}
+			s.Code = m.plant(t).Code
+			wantCaught(t, m, s)
+		})
+	}
+}
