@@ -45,6 +45,10 @@ type Node struct {
 	Keys  []*Node // of a Map, in file order
 	Vals  []*Node // of a Map, beside Keys
 
+	// Broken says that the text of a scalar, or the rest of a Map or Seq, is not here, for an
+	// error that was reported.
+	Broken bool
+
 	src    *source
 	style  yaml.Style
 	yamlly string // the tag that YAML resolved: "!!int", "!!str", ...
@@ -211,6 +215,17 @@ func (c *converter) bad(n *yaml.Node, code, format string, args ...any) *Issue {
 
 func (c *converter) pos(n *yaml.Node) Pos { return Pos{File: c.src.file, Line: n.Line, Col: n.Column} }
 
+// comma reports an expression without quotes inside of { } or [ ] that its first comma
+// has ended: "add(x" of {y: add(x, z)}.
+func (c *converter) comma(in, n *yaml.Node) bool {
+	if in.Style&yaml.FlowStyle == 0 || n.Kind != yaml.ScalarNode || n.Style != 0 || strings.Count(n.Value, "(") <= strings.Count(n.Value, ")") {
+		return false
+	}
+	i := c.bad(n, "yaml/comma", "a comma ends %q here", n.Value)
+	i.WithHint("inside { } and [ ], an expression with a comma is put in single quotes: '%s, …'", n.Value)
+	return true
+}
+
 func (c *converter) node(n *yaml.Node, depth int) *Node {
 	out := &Node{Pos: c.pos(n), src: c.src, style: n.Style, yamlly: n.ShortTag()}
 	if depth > MaxYAMLDepth {
@@ -218,6 +233,7 @@ func (c *converter) node(n *yaml.Node, depth int) *Node {
 		return out
 	}
 	if n.Style&yaml.TaggedStyle != 0 {
+		out.Broken = true
 		c.bad(n, "yaml/tag", "explicit tag %s", n.Tag).WithHint("to negate, write `not x`, or put the expression in single quotes: '!x'")
 	}
 	if n.Anchor != "" {
@@ -225,6 +241,7 @@ func (c *converter) node(n *yaml.Node, depth int) *Node {
 	}
 	switch n.Kind {
 	case yaml.AliasNode:
+		out.Broken = true
 		c.bad(n, "yaml/alias", "alias *%s", n.Value).WithHint("anchors and aliases are not allowed; use a fragment, or quote the text")
 	case yaml.ScalarNode:
 		out.Kind, out.Text = Scalar, n.Value
@@ -235,6 +252,10 @@ func (c *converter) node(n *yaml.Node, depth int) *Node {
 		out.Kind = Seq
 		for _, item := range n.Content {
 			out.Items = append(out.Items, c.node(item, depth+1))
+			if out.Broken = c.comma(n, item); out.Broken {
+				out.Items[len(out.Items)-1].Broken = true
+				break
+			}
 		}
 	case yaml.MappingNode:
 		out.Kind = Map
@@ -254,6 +275,9 @@ func (c *converter) node(n *yaml.Node, depth int) *Node {
 				continue
 			}
 			seen[k.Text] = k.Pos.Line
+			if out.Broken = c.comma(n, n.Content[i+1]) || c.comma(n, n.Content[i]); out.Broken {
+				break
+			}
 			out.Keys = append(out.Keys, k)
 			out.Vals = append(out.Vals, c.node(n.Content[i+1], depth+1))
 		}

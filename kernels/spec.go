@@ -243,6 +243,9 @@ func ParseDefines(n *diag.Node, issues *diag.List) ([]graph.Define, []*diag.Node
 			}
 			names = append(names, name)
 		}
+		if n.Vals[i].Broken {
+			continue
+		}
 		e, issue := ParseExpr(n.Vals[i])
 		if issue != nil {
 			issues.Add(issue)

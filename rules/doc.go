@@ -32,7 +32,7 @@ type File struct {
 	Rules     []*Rule
 
 	root   *diag.Node
-	broken bool // has errors outside its rules, so that names cannot be looked up
+	broken bool // has errors outside its rules, so that names may be missing
 }
 
 // Fragment is a named sub-pattern with parameters: values (bare names) and
@@ -112,8 +112,8 @@ type Rule struct {
 	Values   []string
 	Optional map[string]bool
 
-	node   *diag.Node
-	broken bool // has errors already; Link would only report what follows from them
+	node  *diag.Node
+	block map[string]bool // "match", "weights", "replace", "results", "numerics": read without errors
 }
 
 // Short returns the rule's name without its family.
@@ -125,6 +125,7 @@ type Set struct {
 	Kernels *kernels.Catalog
 
 	fragments map[*File]map[string]*Fragment
+	partial   map[*File]bool // a fragment may be missing there, for an error that was reported
 }
 
 // Rules returns all rules in the order of the files.

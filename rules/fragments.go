@@ -14,7 +14,7 @@ import (
 
 // linkFragments collects the fragments that f knows: its own, and those of the
 // files it includes, directly or through others.
-func (s *Set) linkFragments(f *File, byName map[string]*File) diag.List {
+func (s *Set) linkFragments(f *File, byName map[string]*File, unread map[string]bool) diag.List {
 	var issues diag.List
 	table := map[string]*Fragment{}
 	seen := map[*File]bool{}
@@ -24,6 +24,7 @@ func (s *Set) linkFragments(f *File, byName map[string]*File) diag.List {
 			return
 		}
 		seen[g] = true
+		s.partial[f] = s.partial[f] || g.broken
 		for _, fr := range g.Fragments {
 			if prev := table[fr.Name]; prev != nil && prev != fr {
 				issues.Add(diag.Errorf("rule/duplicate", fr.Pos, "fragment %s is also at %s", fr.Name, prev.Pos))
@@ -33,6 +34,8 @@ func (s *Set) linkFragments(f *File, byName map[string]*File) diag.List {
 		for _, name := range g.Include {
 			if h := byName[name]; h != nil {
 				add(h)
+			} else if unread[name] {
+				s.partial[f] = true
 			} else if g == f {
 				issues.Add(f.root.Get("include").Errorf("rule/include", "%s is not among the rule files", name))
 			}
@@ -132,6 +135,9 @@ func (l *linker) fragment(fr *Fragment) {
 
 // guard compiles a condition, or reports why it does not compile and returns nil.
 func (l *linker) guard(n *diag.Node, name string, scope guard.Scope) *guard.Guard {
+	if n.Broken {
+		return nil
+	}
 	text, issue := n.Str()
 	if issue != nil {
 		l.issues.Add(issue)

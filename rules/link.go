@@ -13,9 +13,16 @@ import (
 )
 
 // Link joins files into a set: includes are resolved, every name is looked up,
-// guards are compiled, and each rule learns its values, variables and results.
+// guards are compiled, and each rule learns its values, variables and results. Of what
+// Parse reported errors of, the rest is checked; what would follow from them is not
+// reported again.
 func Link(files []*File, catalog *kernels.Catalog) (*Set, diag.List) {
-	s := &Set{Files: files, Kernels: catalog, fragments: map[*File]map[string]*Fragment{}}
+	return link(files, nil, catalog)
+}
+
+// link is Link with the names of files that could not be read at all.
+func link(files []*File, unread map[string]bool, catalog *kernels.Catalog) (*Set, diag.List) {
+	s := &Set{Files: files, Kernels: catalog, fragments: map[*File]map[string]*Fragment{}, partial: map[*File]bool{}}
 	var issues diag.List
 	byName := map[string]*File{}
 	for _, f := range files {
@@ -23,7 +30,7 @@ func Link(files []*File, catalog *kernels.Catalog) (*Set, diag.List) {
 		byName[base] = f
 	}
 	for _, f := range files {
-		issues = append(issues, s.linkFragments(f, byName)...)
+		issues = append(issues, s.linkFragments(f, byName, unread)...)
 	}
 	if issue := s.recursive(); issue != nil {
 		issues.Add(issue)
@@ -32,9 +39,6 @@ func Link(files []*File, catalog *kernels.Catalog) (*Set, diag.List) {
 	issues = append(issues, s.fragmentBodies()...)
 	for _, f := range files {
 		for _, r := range f.Rules {
-			if r.broken {
-				continue
-			}
 			l := linker{set: s, rule: r, file: f}
 			l.link()
 			issues = append(issues, l.issues...)
@@ -64,6 +68,7 @@ type linker struct {
 	operands map[string]bool // names that stand for any value
 	uses     map[string]int  // how often a line's name is read by other lines
 	measured []measured
+	missing  bool // a fragment is not there, for an error that was reported
 }
 
 // measured is a value whose dimensions the pattern asks for. It may be named further
@@ -103,13 +108,20 @@ func (l *linker) link() {
 		}
 		l.pattern(line.Node, line.Expr, l.file, nil)
 	}
+	if !r.block["match"] || l.missing {
+		return // what the rule binds is not known
+	}
 	l.measures()
 	l.order()
 	l.connected()
 	l.roots()
 	l.guards()
-	l.weights()
-	l.replacement()
+	if r.block["weights"] {
+		l.weights()
+		if r.block["replace"] && r.block["results"] {
+			l.replacement()
+		}
+	}
 	l.hash()
 }
 
@@ -212,6 +224,14 @@ func (s *Set) FirstOperand(file *File, c *syntax.Call) syntax.Expr {
 	return args.Operands[0]
 }
 
+// nested checks the operands among arguments that do not fit their op.
+func (l *linker) nested(n *diag.Node, e syntax.Expr, file *File, params *Fragment) {
+	switch e.(type) {
+	case *syntax.Name, *syntax.Call:
+		l.pattern(n, e, file, params)
+	}
+}
+
 func (l *linker) patternCall(n *diag.Node, c *syntax.Call, file *File, params *Fragment) {
 	if isForm(c.Fun) {
 		if c.Fun == "optional" && len(c.Args) != 1 || len(c.Args) == 0 {
@@ -233,6 +253,10 @@ func (l *linker) patternCall(n *diag.Node, c *syntax.Call, file *File, params *F
 		return
 	}
 	op := l.op(c.Fun)
+	if op == nil && l.set.partial[file] {
+		l.missing = true
+		return
+	}
 	if op == nil {
 		i := l.bad(n, c.At, "rule/unknown-op", "no op or fragment %q", c.Fun)
 		if near := diag.Nearest(c.Fun, l.opNames(file)); near != "" {
@@ -247,6 +271,11 @@ func (l *linker) patternCall(n *diag.Node, c *syntax.Call, file *File, params *F
 	args, err := graph.ResolveArgs(op, c)
 	if err != nil {
 		l.issues.Add(kernels.SyntaxIssue(n, err))
+		for _, a := range c.Args { // other lines may use the names
+			if a.Name == "" {
+				l.nested(n, a.Value, file, params)
+			}
+		}
 		return
 	}
 	for i, a := range args.Operands {
@@ -689,12 +718,12 @@ func (l *linker) replacement() {
 		return
 	}
 	for _, name := range r.Kernels {
-		if k := l.set.Kernels.Spec(name); k != nil && k.Numerics.WorseThan(r.Numerics) {
+		if k := l.set.Kernels.Spec(name); k != nil && r.block["numerics"] && k.Numerics.WorseThan(r.Numerics) {
 			l.issues.Add(r.node.Get("numerics").Errorf("rule/numerics", "%s is more than kernel.%s promises, which is %s", r.Numerics, name, k.Numerics))
 		}
 	}
 	for _, name := range r.Results {
-		if !done[name] {
+		if !done[name] && l.lines[name] {
 			l.issues.Add(r.node.Get("replace").Errorf("rule/replace", "result %s has no replacement", name).
 				WithHint("add a line `%s: …`, or have another line of the pattern read it", name))
 		}

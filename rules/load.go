@@ -33,6 +33,7 @@ func Load(dir string, paths []string, catalog *kernels.Catalog) (*Set, diag.List
 	}
 	var issues diag.List
 	byName := map[string]source{}
+	unread := map[string]bool{}
 	for _, name := range Embedded() {
 		data, _ := embedded.ReadFile(name)
 		byName[name] = source{"builtin/rules/" + name, data}
@@ -41,6 +42,7 @@ func Load(dir string, paths []string, catalog *kernels.Catalog) (*Set, diag.List
 		data, issue := diag.ReadText(path)
 		if issue != nil {
 			issues.Add(issue.WithHint("name a rule file or a folder of them"))
+			unread[filepath.Base(path)] = true
 			return
 		}
 		if must || strings.HasPrefix(string(data), "zmlx:") || strings.Contains(string(data), "\nzmlx:") {
@@ -69,22 +71,18 @@ func Load(dir string, paths []string, catalog *kernels.Catalog) (*Set, diag.List
 	}
 	slices.Sort(names)
 	var files []*File
-	whole := !issues.HasErrors()
 	for _, name := range names {
 		f, list := Parse(byName[name].path, byName[name].data)
 		issues = append(issues, list...)
-		if f == nil || f.broken {
-			whole = false
+		if f == nil {
+			unread[name] = true
 			continue
 		}
 		own, err := embedded.ReadFile(name)
 		f.Builtin = err == nil && bytes.Equal(own, byName[name].data)
 		files = append(files, f)
 	}
-	if !whole {
-		return nil, issues // names of the missing files would be reported as unknown
-	}
-	set, list := Link(files, catalog)
+	set, list := link(files, unread, catalog)
 	if issues = append(issues, list...); issues.HasErrors() {
 		issues.Sort()
 		return nil, issues

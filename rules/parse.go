@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"zmlx-rewrite/diag"
@@ -150,6 +151,9 @@ func (p *parser) alternative(fr *Fragment, n *diag.Node) {
 		}
 		alt.when = n.Get("when")
 	}
+	if alt.Node.Broken {
+		return
+	}
 	e, issue := kernels.ParseExpr(alt.Node)
 	p.issues.Add(issue)
 	if issue == nil {
@@ -175,12 +179,11 @@ func constant(n *diag.Node) graph.Attr {
 }
 
 func (p *parser) rule(n *diag.Node) {
-	before := len(p.issues)
 	p.issues.Add(n.Known("rule/unknown-key", "name", "doc", "since", "match", "results", "guards", "cost", "weights", "replace", "numerics")...)
 	if n.Kind != diag.Map {
 		return
 	}
-	r := &Rule{Pos: n.Pos, File: p.file}
+	r := &Rule{Pos: n.Pos, File: p.file, block: map[string]bool{}}
 	missing := func(key string) {
 		p.issues.Add(n.Errorf("rule/missing-key", "key %q is missing", key))
 	}
@@ -203,12 +206,20 @@ func (p *parser) rule(n *diag.Node) {
 			*to = text
 		}
 	}
-	if r.Doc == "" {
+	if n.Get("doc") == nil {
 		missing("doc")
 	}
-	r.Match = p.lines(n, "match", true)
-	r.Weights = p.lines(n, "weights", false)
-	r.Replace = p.lines(n, "replace", true)
+	for _, b := range []struct {
+		key      string
+		to       *[]Line
+		required bool
+	}{{"match", &r.Match, true}, {"weights", &r.Weights, false}, {"replace", &r.Replace, true}} {
+		before := len(p.issues)
+		*b.to = p.lines(n, b.key, b.required)
+		v := n.Get(b.key)
+		r.block[b.key] = len(p.issues) == before && (v == nil || !v.Broken && !slices.ContainsFunc(v.Vals, func(v *diag.Node) bool { return v.Broken }))
+	}
+	before := len(p.issues)
 	if v := n.Get("results"); v != nil {
 		if v.Kind != diag.Seq {
 			p.issues.Add(v.Errorf("yaml/type", "results must be a list of names, found a %s", v.Kind))
@@ -217,14 +228,16 @@ func (p *parser) rule(n *diag.Node) {
 			r.Results = append(r.Results, item.Text)
 		}
 	}
+	r.block["results"] = len(p.issues) == before
 	if v := n.Get("numerics"); v == nil {
 		missing("numerics")
 	} else {
 		var issue *diag.Issue
 		r.Numerics, issue = kernels.ParseNumerics(v)
 		p.issues.Add(issue)
+		r.block["numerics"] = issue == nil
 	}
-	r.node, r.broken = n, len(p.issues) > before
+	r.node = n
 	p.file.Rules = append(p.file.Rules, r)
 }
 

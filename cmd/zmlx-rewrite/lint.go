@@ -69,28 +69,28 @@ func (a *app) lint(args, kernelDirs []string) error {
 	if set != nil {
 		for _, r := range set.Rules() {
 			n++
-			if _, err := matcher.Compile(set, r); err != nil {
-				issues.AddErr(err, "rule/expansions", r.Pos)
-			}
+			_, err := matcher.Compile(set, r)
+			issues.AddErr(err, "rule/expansions", r.Pos)
 		}
-		if len(args) == 0 {
-			all, list := profiles.Load(".")
-			issues = append(issues, list...)
-			for _, p := range all {
-				issues = append(issues, p.Check(set)...)
-			}
+	}
+	var all []*profiles.Profile
+	if len(args) == 0 {
+		all, list = profiles.Load(".")
+		issues = append(issues, list...)
+	}
+	for _, f := range profileFiles {
+		data, issue := diag.ReadText(f)
+		if issues.Add(issue); issue != nil {
+			continue
 		}
-		for _, f := range profileFiles {
-			data, issue := diag.ReadText(f)
-			if issue != nil {
-				issues.Add(issue)
-				continue
-			}
-			p, list := profiles.Parse(f, data)
-			issues = append(issues, list...)
-			if p != nil {
-				issues = append(issues, p.Check(set)...)
-			}
+		p, list := profiles.Parse(f, data)
+		if issues = append(issues, list...); p != nil {
+			all = append(all, p)
+		}
+	}
+	for _, p := range all {
+		if set != nil { // else its rules are not known
+			issues = append(issues, p.Check(set)...)
 		}
 	}
 	issues.Sort()

@@ -74,7 +74,12 @@ func (a *app) test(args []string, only string) error {
 	}
 	files = slices.DeleteFunc(files, func(f string) bool { return !strings.Contains(scriptName(dir, f), only) })
 	if len(files) == 0 {
-		return diag.Errorf("usage/test", diag.Pos{File: dir}, "holds no scripts (.txtar) with %q in their name", only)
+		what := "no built-in script"
+		if len(args) > 0 {
+			what = "no script (.txtar) of " + args[0]
+		}
+		return diag.Errorf("usage/test", diag.Pos{}, "%s has %q in its name", what, only).
+			WithHint("without --run all run, each with its name THEME/NAME")
 	}
 	var failed, skipped int
 	for _, f := range files {
