@@ -45,6 +45,7 @@ type CheckAttr struct {
 // Generators are what `inputs:` of `check:` may name, with the number of arguments.
 var Generators = map[string]int{
 	"values":  0, // floats in every style: the default of float inputs
+	"finite":  0, // the same without NaN and infinity
 	"packed":  0, // any bits: the default of unsigned integers
 	"scales":  0, // of quantized weights: of the size that real ones have
 	"index":   1, // whole numbers in [0, n)

@@ -223,7 +223,11 @@ func (c *Case) generate(r *rand.Rand, input string, t graph.Type) []byte {
 		if last, ok := t.Dim(-1); ok {
 			row, _ = last.Const()
 		}
-		c.values(r, add, n, row)
+		style := c.Style
+		if name == "finite" && style == Special {
+			style = Normal
+		}
+		style.values(r, add, n, row)
 	}
 	return b
 }
@@ -235,16 +239,16 @@ func sign(r *rand.Rand) float64 {
 	return 1
 }
 
-// values makes n floats in rows of the given length, in the case's style.
-func (c *Case) values(r *rand.Rand, add func(float64), n, row int64) {
+// values makes n floats in rows of the given length, in this style.
+func (s Style) values(r *rand.Rand, add func(float64), n, row int64) {
 	large := map[int64]bool{r.Int64N(row): true, r.Int64N(row): true}
 	var minus int64 = -1
-	if c.Style == Special && row > 0 && n/row > 1 {
+	if s == Special && row > 0 && n/row > 1 {
 		minus = r.Int64N(n / row) // a row of minus infinity
 	}
 	for i := range n {
 		v := r.NormFloat64()
-		switch c.Style {
+		switch s {
 		case Lattice:
 			v = float64(r.IntN(5)-2) / 4
 		case Heavy:
