@@ -1,0 +1,221 @@
+// Attention of one query row over a cache, in the subset of MSL that all targets share.
+//
+// A row of keys or values lies over `per` lanes, eight elements (16 bytes of half) a lane; a
+// simdgroup looks at 32 / per rows at once, and at four times as many in one step, so
+// that eight loads a lane are under way. Each such part of a simdgroup keeps the
+// largest score so far, and sums relative to it (online softmax); parts are merged at
+// the end, first of a simdgroup by exchanges, then of a group through its memory.
+//
+// Scores are in units of log(2), so that 2^x is enough. The largest begins at the lowest
+// finite number, not at minus infinity: a part without rows, or with scores of minus
+// infinity only, then has the sum 0 and adds nothing. NaN and plus infinity among
+// scores make the sum NaN, as softmax has it.
+//
+// Source of the algorithm: sdpa_vector of mlx/backend/metal/kernels/sdpa_vector.h.
+#pragma once
+
+#if ZMLX_HOST
+#define ATTN_UNROLL
+#else
+#define ATTN_UNROLL _Pragma("unroll")
+#endif
+
+// Eight elements as they are read.
+#if ZMLX_CUDA
+template <typename T> struct attn_eight {
+  uint u[4];
+};
+template <> struct attn_eight<float> {
+  uint u[8];
+};
+inline uint attn_bits(const float *x) { return as_type<uint>(x[0]); }
+template <typename T> inline uint attn_bits(const T *x) { return uint(as_type<ushort>(x[0])) | uint(as_type<ushort>(x[1])) << 16; }
+template <bool wide, typename T, typename P> inline attn_eight<T> attn_read(P x, bool there) {
+  attn_eight<T> c;
+  constexpr int words = sizeof(c) / 4;
+  ATTN_UNROLL
+  for (int i = 0; i < words; i++) c.u[i] = 0;
+  if (there && wide) {
+    ATTN_UNROLL
+    for (int i = 0; i < words; i += 4) {
+      const uint4 q = *(const uint4 *)(x + i * (8 / words));
+      c.u[i] = q.x;
+      c.u[i + 1] = q.y;
+      c.u[i + 2] = q.z;
+      c.u[i + 3] = q.w;
+    }
+  } else if (there) {
+    ATTN_UNROLL
+    for (int i = 0; i < words; i++) c.u[i] = attn_bits(x + i * (8 / words));
+  }
+  return c;
+}
+inline float attn_low(uint u, bfloat16_t) { return as_type<float>(u << 16); }
+inline float attn_high(uint u, bfloat16_t) { return as_type<float>(u & 0xffff0000u); }
+inline float attn_low(uint u, half) { return float(as_type<half>(ushort(u & 0xffffu))); }
+inline float attn_high(uint u, half) { return float(as_type<half>(ushort(u >> 16))); }
+template <typename T> inline float attn_element(attn_eight<T> c, int i) { return i % 2 == 0 ? attn_low(c.u[i / 2], T()) : attn_high(c.u[i / 2], T()); }
+inline float attn_element(attn_eight<float> c, int i) { return as_type<float>(c.u[i]); }
+// Whether x can be read 16 bytes at a time: it may be a part of something larger.
+template <typename P> inline bool attn_wide(P x) { return (size_t(x) & 15) == 0; }
+#else
+template <typename T> struct attn_eight {
+  T v[8];
+};
+template <bool wide, typename T, typename P> inline attn_eight<T> attn_read(P x, bool there) {
+  attn_eight<T> c;
+  if (there) {
+    ATTN_UNROLL
+    for (int i = 0; i < 8; i++) c.v[i] = x[i];
+  } else {
+    ATTN_UNROLL
+    for (int i = 0; i < 8; i++) c.v[i] = T(0.0f);
+  }
+  return c;
+}
+template <typename T> inline float attn_element(attn_eight<T> c, int i) { return float(c.v[i]); }
+template <typename P> inline bool attn_wide(P) { return true; }
+#endif
+
+// Lanes that a row of n elements lies over.
+inline int attn_lanes(int n) { return n > 128 ? 32 : n > 64 ? 16 : 8; }
+
+// What a part has seen: the largest score, the sum of the exponentials, and that of
+// the exponentials times values.
+struct attn_seen {
+  float top, sum, acc[8];
+};
+
+inline attn_seen attn_nothing() {
+  attn_seen a;
+  a.top = -3.4028235e38f;
+  a.sum = 0.0f;
+  ATTN_UNROLL
+  for (int i = 0; i < 8; i++) a.acc[i] = 0.0f;
+  return a;
+}
+
+// The logit of a sink, in scores' units, seen as a row whose value is 0.
+inline attn_seen attn_sink(attn_seen a, float score) {
+  a.top = metal::max(score, a.top);
+  a.sum = metal::exp2(score - a.top);
+  return a;
+}
+
+// The sum of v over `per` neighbouring lanes.
+inline float attn_sum(float v, int per) {
+  ATTN_UNROLL
+  for (int x = 16; x > 0; x /= 2)
+    if (x < per) v += simd_shuffle_xor(v, uint(x));
+  return v;
+}
+
+// Four rows of a step whose scores are known.
+template <typename T> inline attn_seen attn_add(attn_seen a, const thread float *score, const thread bool *there, const thread attn_eight<T> *v) {
+  float top = a.top;
+  ATTN_UNROLL
+  for (int u = 0; u < 4; u++) top = metal::max(top, there[u] ? score[u] : top);
+  const float less = metal::exp2(a.top - top);
+  a.top = top;
+  a.sum *= less;
+  ATTN_UNROLL
+  for (int i = 0; i < 8; i++) a.acc[i] *= less;
+  ATTN_UNROLL
+  for (int u = 0; u < 4; u++) {
+    const float p = there[u] ? metal::exp2(score[u] - top) : 0.0f;
+    a.sum += p;
+    ATTN_UNROLL
+    for (int i = 0; i < 8; i++) a.acc[i] += p * attn_element(v[u], i);
+  }
+  return a;
+}
+
+// Rows first, first + step, ... below end, of keys k with d and values v with dv
+// elements a row, for the query q: the lane's eight elements, times the scale.
+template <bool wide, typename T, typename K, typename V>
+inline attn_seen attn_rows(attn_seen a, const thread float *q, K k, V v, int d, int dv, int first, int end, int step, uint lane) {
+  const int per = attn_lanes(metal::max(d, dv));
+  const int at = 8 * (int(lane) % per), mine = int(lane) / per;
+  for (int row = first; row < end; row += step) {
+    attn_eight<T> keys[4], values[4];
+    bool there[4];
+    ATTN_UNROLL
+    for (int u = 0; u < 4; u++) {
+      const int r = row + 32 / per * u + mine;
+      there[u] = r < end;
+      keys[u] = attn_read<wide, T>(k + (size_t(uint(r)) * uint(d) + uint(at)), there[u] && at < d);
+    }
+    ATTN_UNROLL
+    for (int u = 0; u < 4; u++) {
+      const int r = row + 32 / per * u + mine;
+      values[u] = attn_read<wide, T>(v + (size_t(uint(r)) * uint(dv) + uint(at)), there[u] && at < dv);
+    }
+    float score[4];
+    ATTN_UNROLL
+    for (int u = 0; u < 4; u++) {
+      float sum = 0.0f;
+      ATTN_UNROLL
+      for (int i = 0; i < 8; i++) sum += q[i] * attn_element(keys[u], i);
+      score[u] = attn_sum(sum, per);
+    }
+    a = attn_add(a, score, there, values);
+  }
+  return a;
+}
+
+// The parts of a simdgroup made one. Lanes 0 to per - 1 have it.
+inline attn_seen attn_merge(attn_seen a, int per) {
+  ATTN_UNROLL
+  for (int x = 16; x > 0; x /= 2) {
+    if (x >= per) {
+      const float other = simd_shuffle_xor(a.top, uint(x));
+      const float top = metal::max(a.top, other);
+      const float mine = metal::exp2(a.top - top), theirs = metal::exp2(other - top);
+      const float sum = simd_shuffle_xor(a.sum, uint(x));
+      a.sum = a.sum * mine + sum * theirs;
+      ATTN_UNROLL
+      for (int i = 0; i < 8; i++) {
+        const float acc = simd_shuffle_xor(a.acc[i], uint(x));
+        a.acc[i] = a.acc[i] * mine + acc * theirs;
+      }
+      a.top = top;
+    }
+  }
+  return a;
+}
+
+// The parts of a group's simdgroups, merged. part is threadgroup memory for 256 floats a
+// simdgroup, tops and sums for one. Element c of the result is that of thread
+// attn_thread(c), and only threads below 8 * per have one; total is the sum.
+struct attn_result {
+  float acc, sum, top;
+};
+
+template <typename P, typename Q>
+inline void attn_share(attn_seen a, int per, P part, Q tops, Q sums, uint lane, uint simdgroup) {
+  a = attn_merge(a, per);
+  if (int(lane) < per) {
+    ATTN_UNROLL
+    for (int i = 0; i < 8; i++) part[int(simdgroup) * 256 + i * per + int(lane)] = a.acc[i];
+    if (lane == 0) {
+      tops[simdgroup] = a.top;
+      sums[simdgroup] = a.sum;
+    }
+  }
+  threadgroup_barrier(mem_flags::mem_threadgroup);
+}
+
+template <typename P, typename Q> inline attn_result attn_gather(P part, Q tops, Q sums, int place, uint simdgroups) {
+  attn_result r = {0.0f, 0.0f, -3.4028235e38f};
+  for (uint i = 0; i < simdgroups; i++) r.top = metal::max(r.top, float(tops[i]));
+  for (uint i = 0; i < simdgroups; i++) {
+    const float less = metal::exp2(float(tops[i]) - r.top);
+    r.sum += float(sums[i]) * less;
+    r.acc += float(part[int(i) * 256 + place]) * less;
+  }
+  return r;
+}
+
+// The element of a row at a place: neighbouring places are a lane apart, so that memory
+// is written and read without conflicts.
+inline int attn_element_at(int place, int per) { return place % per * 8 + place / per; }
