@@ -171,6 +171,7 @@ func mustOp(name string) *graph.Op {
 var (
 	opAdd, opMultiply, opDivide  = mustOp("add"), mustOp("multiply"), mustOp("divide")
 	opFloorDivide, opSigmoid     = mustOp("floor_divide"), mustOp("sigmoid")
+	opNegative                   = mustOp("negative")
 	opAstype, opSum, opSoftmax   = mustOp("astype"), mustOp("sum"), mustOp("softmax")
 	opMatmul, opAddmm            = mustOp("matmul"), mustOp("addmm")
 	opQuantizedMatmul            = mustOp("quantized_matmul")

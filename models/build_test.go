@@ -122,6 +122,8 @@ func TestProgramText(t *testing.T) {
 		"qwen3": tinyConfig(t, "qwen3", map[string]any{"num_hidden_layers": 1}),
 		"qwen3_moe-4bit": tinyConfig(t, "qwen3_moe", map[string]any{"num_hidden_layers": 1, "torch_dtype": "bfloat16",
 			"quantization": map[string]any{"group_size": 64, "bits": 4, "model.layers.0.mlp.gate": map[string]any{"bits": 8, "group_size": 64}}}),
+		"mixtral-4bit": tinyConfig(t, "mixtral", map[string]any{"num_hidden_layers": 1, "tie_word_embeddings": false,
+			"quantization": map[string]any{"group_size": 32, "bits": 4, "model.layers.0.block_sparse_moe.gate": false}}),
 		"qwen3_moe": tinyConfig(t, "qwen3_moe", map[string]any{"num_hidden_layers": 1, "norm_topk_prob": false}),
 	} {
 		t.Run(name, func(t *testing.T) {

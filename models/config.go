@@ -45,6 +45,7 @@ type network interface {
 // architectures is the registry: model_type to the reader of its configuration.
 var architectures = map[string]func(*fields) network{
 	"llama":     newLlama,
+	"mixtral":   newMixtral,
 	"qwen3":     newQwen3,
 	"qwen3_moe": newQwen3MoE,
 }

@@ -72,6 +72,11 @@ func TestConfigIssues(t *testing.T) {
 		{"type before rope_type", "llama", map[string]any{"rope_scaling": map[string]any{"type": "dynamic", "rope_type": "default"}}, `config/unsupported rope_scaling.type: rotary embedding of type "dynamic" is not supported`},
 		{"linear without factor", "llama", map[string]any{"rope_scaling": map[string]any{"type": "linear"}}, `config/missing rope_scaling.factor: the key is missing`},
 		{"ignored by mlx-lm", "qwen3_moe", map[string]any{"rope_scaling": map[string]any{"type": "linear", "factor": 2}}, `config/unsupported rope_scaling: scaled rotary embedding is not supported for qwen3_moe`},
+		{"ignored scaling", "mixtral", map[string]any{"rope_scaling": map[string]any{"type": "linear", "factor": 2}}, `config/unsupported rope_scaling: scaled rotary embedding is not supported for mixtral`},
+		{"ignored head", "mixtral", map[string]any{"head_dim": 32}, `config/unsupported head_dim: only hidden_size / num_attention_heads, 16, is supported for mixtral`},
+		{"ignored window", "mixtral", map[string]any{"sliding_window": 4096}, `config/unsupported sliding_window: sliding-window attention is not supported`},
+		{"no kv heads", "mixtral", map[string]any{"num_key_value_heads": nil}, `config/missing num_key_value_heads: the key is missing`},
+		{"more than experts", "mixtral", map[string]any{"num_experts_per_tok": 5}, `config/invalid num_experts_per_tok: must be a whole number from 1 to 4, not 5`},
 		{"window", "llama", map[string]any{"layer_types": []string{"full_attention", "sliding_attention"}}, `config/unsupported layer_types: layer 1 has "sliding_attention"; only full_attention is supported`},
 		{"layer types", "llama", map[string]any{"layer_types": []string{"full_attention"}}, `config/invalid layer_types: has 1 entries for 2 layers`},
 		{"sliding", "qwen3", map[string]any{"use_sliding_window": true}, `config/unsupported use_sliding_window: sliding-window attention is not supported`},
@@ -91,7 +96,7 @@ func TestConfigIssues(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			edit := maps.Clone(c.edit)
 			modelType := c.modelType
-			if modelType != "qwen3_moe" && modelType != "qwen3" && modelType != "llama" {
+			if !slices.Contains(ModelTypes(), modelType) {
 				edit, modelType = map[string]any{"model_type": c.modelType}, "llama"
 			}
 			_, err := ParseConfig("config.json", tinyConfig(t, modelType, edit))
@@ -239,6 +244,8 @@ func layers(c *Config) int {
 	case *qwen3:
 		return n.numHiddenLayers
 	case *qwen3MoE:
+		return n.numHiddenLayers
+	case *mixtral:
 		return n.numHiddenLayers
 	}
 	panic("an architecture that this test does not know")

@@ -67,6 +67,9 @@ func tinyConfig(t testing.TB, modelType string, edit map[string]any) []byte {
 		maps.Copy(c, map[string]any{"num_experts": 4, "num_experts_per_tok": 2, "decoder_sparse_step": 1, "mlp_only_layers": []int{},
 			"moe_intermediate_size": 64, "norm_topk_prob": true})
 	}
+	if modelType == "mixtral" {
+		maps.Copy(c, map[string]any{"num_local_experts": 4, "num_experts_per_tok": 2, "head_dim": 16})
+	}
 	for k, v := range edit {
 		if c[k] = v; v == nil {
 			delete(c, k)
@@ -230,6 +233,53 @@ func TestExpertsAreStacked(t *testing.T) {
 	delete(w, "model.layers.0.mlp.experts.3.down_proj.weight")
 	_, err = Load(writeFolder(t, config, w))
 	if got, want := codes(err), "weights/missing model.layers.0.mlp.experts.3.down_proj.weight: the weight is missing, and that of expert 0 is there\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// TestQuantizedExpertsAreStacked gives a mixtral checkpoint of mlx-lm's first days,
+// where each expert is a module with weight, scales and biases.
+func TestQuantizedExpertsAreStacked(t *testing.T) {
+	config := tinyConfig(t, "mixtral", map[string]any{"quantization": map[string]any{"group_size": 32, "bits": 4}})
+	p, err := Build(mustParse(t, config), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := zeros(t, p)
+	for name, x := range w {
+		before, after, ok := strings.Cut(name, ".switch_mlp.")
+		if !ok {
+			continue
+		}
+		delete(w, name)
+		after = strings.NewReplacer("gate_proj", "w1", "down_proj", "w2", "up_proj", "w3").Replace(after)
+		for e := range x.Shape[0] {
+			n := x.NumBytes() / x.Shape[0]
+			if w[before+".experts."+string(rune('0'+e))+"."+after], err = weights.New("", x.DType, x.Shape[1:], weights.Raw(make([]byte, n))); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	m, err := Load(writeFolder(t, config, w))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if err := m.Program.Verify(); err != nil {
+		t.Error(err)
+	}
+	const module = "model.layers.0.block_sparse_moe.switch_mlp.down_proj"
+	for _, part := range []string{"weight", "scales", "biases"} {
+		q := m.Program.Param(module + "." + part)
+		if q == nil || q.From == nil || q.From.Op != "stack" || q.From.Args[3] != "model.layers.0.block_sparse_moe.experts.3.w2."+part ||
+			q.Part != part || q.Quant == nil || *q.Quant != (graph.Quant{Module: module, Mode: "affine", Bits: 4, GroupSize: 32}) {
+			t.Errorf("%s: %+v", part, q)
+		}
+	}
+
+	delete(w, "model.layers.0.block_sparse_moe.experts.2.w1.scales")
+	_, err = Load(writeFolder(t, config, w))
+	if got, want := codes(err), "weights/missing model.layers.0.block_sparse_moe.experts.2.w1.scales: the weight is missing; it should be float16[128, 2]\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -123,17 +123,20 @@ func (p *params) typeOf(name string, dtype graph.DType, shape graph.Dims) graph.
 // matrix returns the matrix of a module, adding its parameters to the table first.
 // The last entry of shape is the number of columns, which quantization packs.
 func (p *params) matrix(path string, shape []int) *matrixRecord {
-	if r := p.matrices[path]; r != nil {
-		return r
+	r := p.matrices[path]
+	if r == nil {
+		r = p.newMatrix(path, shape, p.quantOf(path, shape, path))
+		p.matrices[path] = r
 	}
-	r := &matrixRecord{}
-	p.matrices[path] = r
-	spec := p.quantOf(path, shape)
+	return r
+}
+
+// newMatrix adds a matrix to the table that is quantized as spec says, nil for not.
+func (p *params) newMatrix(path string, shape []int, spec *QuantSpec) *matrixRecord {
 	if spec == nil {
-		r.weight = p.floats(path+".weight", dims(shape...))
-		return r
+		return &matrixRecord{weight: p.floats(path+".weight", dims(shape...))}
 	}
-	r.quant = &graph.Quant{Module: path, Mode: spec.Mode, Bits: spec.Bits, GroupSize: spec.GroupSize}
+	r := &matrixRecord{quant: &graph.Quant{Module: path, Mode: spec.Mode, Bits: spec.Bits, GroupSize: spec.GroupSize}}
 	lead, columns := shape[:len(shape)-1], shape[len(shape)-1]
 	part := func(name string, dtype graph.DType, last int) *graph.Param {
 		q := &graph.Param{Name: path + "." + name, Quant: r.quant, Part: name}
@@ -151,10 +154,17 @@ func (p *params) matrix(path string, shape []int) *matrixRecord {
 	return r
 }
 
+// parts are the parameters of a matrix: one, or those of a quantized one.
+func (r *matrixRecord) parts() []*graph.Param {
+	all := []*graph.Param{r.weight, r.scales, r.biases}
+	return slices.DeleteFunc(all, func(q *graph.Param) bool { return q == nil })
+}
+
 // quantOf decides whether and how a module is quantized, as mlx_lm.utils.load_model
 // does: by its own entry in config.json, else by the weights that are there. Where
-// there are none, all matrices are quantized that mlx_lm.convert would.
-func (p *params) quantOf(path string, shape []int) *QuantSpec {
+// there are none, all matrices are quantized that mlx_lm.convert would. at is where
+// the weights are: path, or for a stack the first of its experts.
+func (p *params) quantOf(path string, shape []int, at string) *QuantSpec {
 	columns := shape[len(shape)-1]
 	spec, named := (*QuantSpec)(nil), false
 	if q := p.config.Quantization; q != nil {
@@ -163,18 +173,18 @@ func (p *params) quantOf(path string, shape []int) *QuantSpec {
 		}
 	}
 	if !named && p.src != nil {
-		scales, ok := p.src.ParamType(path + ".scales")
+		scales, ok := p.src.ParamType(at + ".scales")
 		if !ok {
 			return nil
 		}
-		weight, ok := p.src.ParamType(path + ".weight")
+		weight, ok := p.src.ParamType(at + ".weight")
 		if !ok {
-			p.fail("missing", path+".weight", "the weight is missing, and its scales are there")
+			p.fail("missing", at+".weight", "the weight is missing, and its scales are there")
 			return nil
 		}
 		s, ok := inferQuant(weight, scales, columns)
 		if !ok {
-			p.fail("quantization", path, "%s with scales %s is no known quantization of %d columns", weight, scales, columns)
+			p.fail("quantization", at, "%s with scales %s is no known quantization of %d columns", weight, scales, columns)
 			return nil
 		}
 		spec = &s
@@ -186,36 +196,45 @@ func (p *params) quantOf(path string, shape []int) *QuantSpec {
 	return spec
 }
 
-// stack makes the weight of m out of those of its experts, if the checkpoint has
-// one matrix an expert: the step that mlx-lm calls sanitize.
+// stack makes the matrix of m out of those of its experts, if the checkpoint has one
+// module an expert: the step that mlx-lm calls sanitize. expert is the module of
+// expert i.
 func (m module) stack(shape []int, expert func(i int) string) {
-	p, name := m.b.params, m.path+".weight"
-	if p.src == nil || p.table[name] != nil {
+	p := m.b.params
+	if p.src == nil || p.matrices[m.path] != nil {
 		return
 	}
-	if _, ok := p.src.ParamType(expert(0)); !ok {
+	if _, ok := p.src.ParamType(expert(0) + ".weight"); !ok {
 		return
 	}
-	one := dims(shape[1:]...)
-	from := &graph.Derived{Op: "stack", Axis: -len(shape)}
-	var t graph.Type
+	spec := p.quantOf(m.path, shape, expert(0))
+	var all [][]*graph.Param // the experts' parts
 	for i := range shape[0] {
-		if _, ok := p.src.ParamType(expert(i)); !ok {
-			p.fail("missing", expert(i), "the weight is missing, and that of expert 0 is there")
-			t = graph.T(p.config.DType, one...)
+		if _, ok := p.src.ParamType(expert(i) + ".weight"); !ok {
+			p.fail("missing", expert(i)+".weight", "the weight is missing, and that of expert 0 is there")
 			break
 		}
-		q := p.floats(expert(i), one)
-		if i == 0 {
-			t = q.Type
-		} else if q.Type.DType != t.DType {
-			p.fail("dtype", q.Name, "has element type %s, and expert 0 has %s", q.Type.DType, t.DType)
-		}
-		from.Args = append(from.Args, q.Name)
+		all = append(all, p.newMatrix(expert(i), shape[1:], spec).parts())
 	}
-	q := &graph.Param{Name: name, Type: graph.T(t.DType, dims(shape...)...), From: from}
-	p.table[name] = q
-	p.matrices[m.path] = &matrixRecord{weight: q}
+	r := &matrixRecord{}
+	if spec != nil {
+		r.quant = &graph.Quant{Module: m.path, Mode: spec.Mode, Bits: spec.Bits, GroupSize: spec.GroupSize}
+	}
+	for k, to := range []**graph.Param{&r.weight, &r.scales, &r.biases}[:len(all[0])] {
+		first := all[0][k]
+		_, suffix, _ := strings.Cut(first.Name, expert(0)+".")
+		q := &graph.Param{Name: m.path + "." + suffix, Quant: r.quant, Part: first.Part, From: &graph.Derived{Op: "stack", Axis: -len(shape)}}
+		q.Type = graph.T(first.Type.DType, append(dims(shape[0]), first.Type.Shape...)...)
+		for _, parts := range all {
+			if t := parts[k].Type.DType; t != first.Type.DType {
+				p.fail("dtype", parts[k].Name, "has element type %s, and expert 0 has %s", t, first.Type.DType)
+			}
+			q.From.Args = append(q.From.Args, parts[k].Name)
+		}
+		p.table[q.Name] = q
+		*to = q
+	}
+	p.matrices[m.path] = r
 }
 
 // reportUnused reports the weights that no case reads.

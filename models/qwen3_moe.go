@@ -95,7 +95,7 @@ func (n *qwen3MoE) experts(m module, x value) value {
 		scores = m.add(opDivide, []value{scores, m.add(opSum, []value{scores}, dims(-1), graph.Flag(true))})
 	}
 
-	y := switchGLU(m.sub("switch_mlp"), x, inds, n.numExperts, n.moeIntermediateSize)
+	y := switchGLU(m.sub("switch_mlp"), x, inds, n.numExperts, n.moeIntermediateSize, qwenExpert)
 	sum := m.add(opSum, []value{m.multiply(y, m.expandDims(scores, -1))}, dims(-2))
 	if t := m.typeOf(y).DType; m.typeOf(sum).DType != t {
 		sum = m.add(opAstype, []value{sum}, t)

@@ -11,8 +11,9 @@ import (
 
 // switchGLU is class SwitchGLU: x [batch, seq_len, width] through the chosen
 // experts, indices [batch, seq_len, k], gives [batch, seq_len, k, width]. m is the
-// module switch_mlp.
-func switchGLU(m module, x, indices value, experts, hidden int) value {
+// module switch_mlp; expert names a projection of one expert in checkpoints that have
+// one matrix an expert.
+func switchGLU(m module, x, indices value, experts, hidden int, expert expertPath) value {
 	width := m.width(x)
 	x = m.expandDims(x, -2, -3)
 
@@ -21,9 +22,9 @@ func switchGLU(m module, x, indices value, experts, hidden int) value {
 	if m.b.sorted {
 		x, idx, invOrder = m.gatherSort(x, indices)
 	}
-	up := m.switchLinear("up_proj", x, idx, experts, hidden)
-	gate := m.switchLinear("gate_proj", x, idx, experts, hidden)
-	x = m.switchLinear("down_proj", m.swiglu(gate, up), idx, experts, width)
+	up := m.switchLinear("up_proj", x, idx, experts, hidden, expert)
+	gate := m.switchLinear("gate_proj", x, idx, experts, hidden, expert)
+	x = m.switchLinear("down_proj", m.swiglu(gate, up), idx, experts, width, expert)
 	if m.b.sorted {
 		x = m.take(x, invOrder, 0) // _scatter_unsort
 		x = m.add(opUnflatten, []value{x}, graph.N(0), graph.Dims(m.typeOf(indices).Shape))
@@ -43,15 +44,20 @@ func (m module) gatherSort(x, indices value) (sorted, idx, invOrder value) {
 	return m.take(x, rows, 0), m.take(indices, order, 0), invOrder
 }
 
+// expertPath names the module of projection name ("gate_proj") of expert i in a block.
+type expertPath func(block, name string, i int) string
+
+// qwenExpert is model.layers.N.mlp.experts.I.gate_proj.
+func qwenExpert(block, name string, i int) string {
+	return fmt.Sprintf("%s.experts.%d.%s", block, i, name)
+}
+
 // switchLinear is class SwitchLinear or QuantizedSwitchLinear without bias.
-func (m module) switchLinear(name string, x, indices value, experts, outputs int) value {
+func (m module) switchLinear(name string, x, indices value, experts, outputs int, expert expertPath) value {
 	at := m.sub(name)
 	inputs := m.width(x)
-	at.stack([]int{experts, outputs, inputs}, func(i int) string {
-		// m is model.layers.N.mlp.switch_mlp; checkpoints of Hugging Face have
-		// model.layers.N.mlp.experts.I.gate_proj.weight.
-		return fmt.Sprintf("%s.experts.%d.%s.weight", parent(m.path), i, name)
-	})
+	// m is model.layers.N.mlp.switch_mlp, the experts' modules are beside it.
+	at.stack([]int{experts, outputs, inputs}, func(i int) string { return expert(parent(m.path), name, i) })
 	w := at.matrix(experts, outputs, inputs)
 	sorted := graph.Flag(m.b.sorted)
 	if w.quant == nil {

@@ -41,9 +41,11 @@ var archs = func() map[string]arch {
 	}
 	dense := map[string]string{"ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj"}
 	qkNorm := map[string]string{"attn_q_norm": "self_attn.q_norm", "attn_k_norm": "self_attn.k_norm"}
-	experts := map[string]string{
-		"ffn_gate_inp":  "mlp.gate",
-		"ffn_gate_exps": "mlp.switch_mlp.gate_proj", "ffn_up_exps": "mlp.switch_mlp.up_proj", "ffn_down_exps": "mlp.switch_mlp.down_proj",
+	experts := func(block string) map[string]string {
+		return map[string]string{
+			"ffn_gate_inp":  block + ".gate",
+			"ffn_gate_exps": block + ".switch_mlp.gate_proj", "ffn_up_exps": block + ".switch_mlp.up_proj", "ffn_down_exps": block + ".switch_mlp.down_proj",
+		}
 	}
 	join := func(ms ...map[string]string) map[string]string {
 		all := map[string]string{}
@@ -56,9 +58,14 @@ var archs = func() map[string]arch {
 		"llama":    {modelType: "llama", class: "LlamaForCausalLM", modules: join(attention, dense), rope: true},
 		"qwen2":    {modelType: "qwen2", class: "Qwen2ForCausalLM", modules: join(attention, dense)},
 		"qwen3":    {modelType: "qwen3", class: "Qwen3ForCausalLM", modules: join(attention, dense, qkNorm)},
-		"qwen3moe": {modelType: "qwen3_moe", class: "Qwen3MoeForCausalLM", modules: join(attention, qkNorm, experts), moe: true},
+		"qwen3moe": {modelType: "qwen3_moe", class: "Qwen3MoeForCausalLM", modules: join(attention, qkNorm, experts("mlp")), moe: true},
+		// A file of it says llama.
+		mixtral: {modelType: "mixtral", class: "MixtralForCausalLM", modules: join(attention, experts("block_sparse_moe")), rope: true, moe: true},
 	}
 }()
+
+// mixtral is the key of a llama that has experts, which is no name in a file.
+const mixtral = "llama with experts"
 
 // Metadata that changes what a model computes and that no supported model_type
 // can say. The value in the table is the one that changes nothing.
@@ -133,11 +140,15 @@ func (f *File) HF() (*HF, error) {
 			WithHint("it may hold no language model: adapters and tokenizers are GGUF files too")
 	}
 	a, ok := archs[name]
-	if !ok {
+	if !ok || name == mixtral {
+		known := slices.DeleteFunc(slices.Sorted(maps.Keys(archs)), func(s string) bool { return s == mixtral })
 		return nil, h.fail(v.At, "architecture", "architecture %q is not supported", name).
-			WithHint("supported: %s", strings.Join(slices.Sorted(maps.Keys(archs)), ", "))
+			WithHint("supported: %s", strings.Join(known, ", "))
 	}
 	h.prefix = name + "."
+	if name == "llama" && h.count("expert_count") > 0 {
+		a = archs[mixtral]
+	}
 	config := h.config(a)
 	if h.err != nil {
 		return nil, h.err
@@ -186,7 +197,13 @@ func (h *hf) config(a arch) map[string]any {
 	if a.modelType != "qwen2" { // which always has these
 		c["attention_bias"] = h.tensor("blk.0.attn_q.bias") != nil
 	}
-	if a.moe {
+	switch {
+	case a.modelType == "mixtral":
+		// llama.cpp weighs all experts, takes the best and lets their weights add up to
+		// 1: the softmax over the best.
+		c["num_local_experts"] = h.integer("expert_count")
+		c["num_experts_per_tok"] = h.integer("expert_used_count")
+	case a.moe:
 		c["num_experts"] = h.integer("expert_count")
 		c["num_experts_per_tok"] = h.integer("expert_used_count")
 		c["moe_intermediate_size"] = h.integer("expert_feed_forward_length")
@@ -194,11 +211,9 @@ func (h *hf) config(a arch) map[string]any {
 		c["norm_topk_prob"] = true
 		c["decoder_sparse_step"] = int64(1)
 		c["mlp_only_layers"] = []any{}
-	} else if h.has("expert_count") {
+	case h.count("expert_count") != 0:
 		v, _ := h.f.Get(h.prefix + "expert_count")
-		if n, ok := v.Int(); !ok || n != 0 {
-			h.fail(v.At, "metadata", "a %s with experts (Mixtral) is not supported", a.modelType)
-		}
+		h.fail(v.At, "metadata", "a %s with experts is not supported", a.modelType)
 	}
 	for _, key := range slices.Sorted(maps.Keys(neutral)) {
 		if v, ok := h.f.Get(h.prefix + key); ok {
@@ -212,6 +227,18 @@ func (h *hf) config(a arch) map[string]any {
 		}
 	}
 	return c
+}
+
+// count returns an optional whole number, 0 if it is not there, -1 if it is none.
+func (h *hf) count(key string) int64 {
+	v, ok := h.f.Get(h.prefix + key)
+	if !ok {
+		return 0
+	}
+	if n, ok := v.Int(); ok {
+		return n
+	}
+	return -1
 }
 
 func (h *hf) has(key string) bool { _, ok := h.f.Get(h.prefix + key); return ok }

@@ -1,6 +1,7 @@
 """Makes what models/gguf is tested against, in models/gguf/testdata.
 
-tiny-llama.gguf, tiny-qwen3moe.gguf   small files with every supported tensor and value type
+tiny-llama.gguf, tiny-qwen3moe.gguf, tiny-mixtral.gguf
+                                      small files with every supported tensor and value type
 NAME.tsv                              what mlx.core.load makes of the file, one array a row:
                                       GGUF name, Hugging Face name, dtype, shape, sha256, and
                                       the sha256 under the Hugging Face name ("=" if the same)
@@ -38,9 +39,11 @@ MODULES = {
 }
 
 
-def hf_name(name):
+def hf_name(name, experts="mlp"):
     p = name.split(".")
     if p[0] == "blk":
+        if p[2].endswith("_exps") or p[2] == "ffn_gate_inp":
+            return f"model.layers.{p[1]}.{MODULES[p[2]].replace('mlp', experts, 1)}.{p[3]}"
         return f"model.layers.{p[1]}.{MODULES[p[2]]}.{p[3]}"
     return {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}[p[0]] + "." + p[1]
 
@@ -57,7 +60,7 @@ def sha(a):
     return hashlib.sha256(np.ascontiguousarray(a).tobytes()).hexdigest()
 
 
-def goldens(path, out, heads, kv_heads, bf16=None, originals=None):
+def goldens(path, out, heads, kv_heads, bf16=None, originals=None, experts="mlp"):
     """bf16: the 16-bit patterns of those tensors by name; originals: rows before permute, by name."""
     rows = []
     for name, a in mx.load(str(path)).items():
@@ -71,7 +74,7 @@ def goldens(path, out, heads, kv_heads, bf16=None, originals=None):
             h = unpermute(a, kv_heads)
         if originals and name in originals:
             assert sha(h) == sha(originals[name]), name
-        rows.append("\t".join([name, hf_name(name), dtype, "x".join(map(str, a.shape)), sha(a), "=" if sha(h) == sha(a) else sha(h)]))
+        rows.append("\t".join([name, hf_name(name, experts), dtype, "x".join(map(str, a.shape)), sha(a), "=" if sha(h) == sha(a) else sha(h)]))
     with open(out, "w") as f:
         f.write("\n".join(sorted(rows)) + "\n")
 
@@ -189,9 +192,45 @@ def tiny_qwen3moe(folder):
     json.dump(config, open(f"{folder}/tiny-qwen3moe.json", "w"), indent=1)
 
 
+def tiny_mixtral(folder):
+    """What convert_hf_to_gguf.py makes of a Mixtral: architecture llama, with experts."""
+    rng = np.random.default_rng(3)
+    d, ff, vocab, heads, kv, experts = 64, 96, 40, 4, 2, 4
+    path = f"{folder}/tiny-mixtral.gguf"
+    w = gguf.GGUFWriter(path, "llama")
+    w.add_context_length(64), w.add_block_count(1), w.add_embedding_length(d), w.add_feed_forward_length(ff)
+    w.add_head_count(heads), w.add_head_count_kv(kv), w.add_rope_dimension_count(d // heads)
+    w.add_layer_norm_rms_eps(1e-5), w.add_rope_freq_base(1000000.0)
+    w.add_expert_count(experts), w.add_expert_used_count(2)
+    x = lambda *s: rng.standard_normal(s).astype(np.float32)
+    add(w, "token_embd.weight", x(vocab, d), T.Q4_0)
+    add(w, "output.weight", x(vocab, d), T.Q8_0)
+    add(w, "output_norm.weight", x(d), T.F32)
+    for name in ("attn_norm", "ffn_norm"):
+        add(w, f"blk.0.{name}.weight", x(d), T.F32)
+    for name, rows, h in (("attn_q", d, heads), ("attn_k", kv * d // heads, kv)):
+        add(w, f"blk.0.{name}.weight", permute(x(rows, d), h), T.Q4_1)
+    for name, rows in (("attn_v", kv * d // heads), ("attn_output", d)):
+        add(w, f"blk.0.{name}.weight", x(rows, d), T.Q4_0)
+    add(w, "blk.0.ffn_gate_inp.weight", x(experts, d), T.F16)
+    add(w, "blk.0.ffn_gate_exps.weight", x(experts, ff, d), T.Q4_0)
+    add(w, "blk.0.ffn_up_exps.weight", x(experts, ff, d), T.Q4_1)
+    add(w, "blk.0.ffn_down_exps.weight", x(experts, d, ff), T.Q8_0)
+    w.write_header_to_file(), w.write_kv_data_to_file(), w.write_tensors_to_file(), w.close()
+    goldens(path, f"{folder}/tiny-mixtral.tsv", heads, kv, experts="block_sparse_moe")
+    q8 = {"group_size": 32, "bits": 8}
+    config = dict(model_type="mixtral", architectures=["MixtralForCausalLM"], hidden_size=d, intermediate_size=ff, num_hidden_layers=1,
+                  num_attention_heads=heads, num_key_value_heads=kv, head_dim=d // heads, rms_norm_eps=1e-5, rope_theta=1000000.0,
+                  vocab_size=vocab, max_position_embeddings=64, tie_word_embeddings=False, attention_bias=False,
+                  num_local_experts=experts, num_experts_per_tok=2,
+                  quantization={"group_size": 32, "bits": 4, "lm_head": q8, "model.layers.0.block_sparse_moe.switch_mlp.down_proj": q8})
+    json.dump(config, open(f"{folder}/tiny-mixtral.json", "w"), indent=1)
+
+
 def make(folder):
     tiny_llama(folder)
     tiny_qwen3moe(folder)
+    tiny_mixtral(folder)
     if REAL.exists():
         assert hashlib.sha256(REAL.read_bytes()).hexdigest() == REAL_SHA
         goldens(REAL, f"{folder}/SmolLM2-135M-Instruct.Q4_1.tsv", 9, 3)

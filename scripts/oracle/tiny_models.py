@@ -65,6 +65,15 @@ MOE = dict(
     norm_topk_prob=True,
     tie_word_embeddings=False,
 )
+MIXTRAL = dict(
+    COMMON,
+    model_type="mixtral",
+    intermediate_size=64,
+    head_dim=16,  # of 4 heads of 64: mlx-lm knows no other
+    num_local_experts=8,
+    num_experts_per_tok=2,
+    tie_word_embeddings=False,
+)
 LLAMA3_ROPE = dict(
     rope_theta=500000.0,
     rope_scaling=dict(
@@ -100,11 +109,19 @@ MODELS = {
     "qwen3_moe-f32-4bit": (MOE, "float32", (4, 64, "affine")),
     # One layer without experts, scores that are not normalised.
     "qwen3_moe-mixed-f32": (dict(MOE, mlp_only_layers=[0], norm_topk_prob=False, tie_word_embeddings=True), "float32", None),
+    "mixtral-f32": (MIXTRAL, "float32", None),
+    "mixtral-f32-4bit": (dict(MIXTRAL, tie_word_embeddings=True), "float32", (4, 64, "affine")),
+    # All experts, each weighed: a choice among them would be another one wherever an
+    # engine that rounds half types otherwise meets a near-tie.
+    "mixtral-bf16-4bit": (dict(MIXTRAL, num_experts_per_tok=8), "bfloat16", (4, 64, "affine")),
+    # One module an expert, as Mistral published it, and as mlx-lm once quantized it.
+    "mixtral-experts-f32": (MIXTRAL, "float32", None),
+    "mixtral-experts-f16-4bit": (dict(MIXTRAL, num_experts_per_tok=8), "float16", (4, 64, "affine")),
 }
 
 # batch, lengths of the prompt's chunks. With 4 experts a token, 16 tokens in one
 # call are sorted by expert: the last two runs have sorted prefill, the last one
-# sorted decode too.
+# sorted decode too. (With 2 experts a token, 32 tokens are.)
 RUNS = [(1, [5]), (2, [4, 3]), (4, [24]), (16, [3])]
 
 
@@ -149,6 +166,24 @@ def make(name, config, dtype, quant):
     (OUT / name).mkdir(parents=True, exist_ok=True)
     save_model(OUT / name, model)
     save_config(config, OUT / name / "config.json")
+    if "-experts-" in name:
+        unstack(OUT / name)
+
+
+def unstack(folder):
+    """Gives each expert modules of its own, under the names of Mistral's checkpoint."""
+    out = {}
+    for path, x in mx.load(str(folder / "model.safetensors")).items():
+        if ".switch_mlp." not in path:
+            out[path] = x
+            continue
+        block, rest = path.split(".switch_mlp.")
+        module, part = rest.split(".")
+        w = {"gate_proj": "w1", "down_proj": "w2", "up_proj": "w3"}[module]
+        out.update({f"{block}.experts.{e}.{w}.{part}": x[e] for e in range(x.shape[0])})
+    mx.eval(out)  # before the file that it is read from is written over
+    mx.save_safetensors(str(folder / "model.safetensors"), out, {"format": "mlx"})
+    (folder / "model.safetensors.index.json").unlink()
 
 
 def run(name, model, index, batch, chunks, logits_out):
