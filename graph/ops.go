@@ -156,7 +156,7 @@ var opTable = []*Op{
 		Attrs: []AttrSpec{{Name: "axis", Kind: KindAxis}}, Prims: []string{"Concatenate"}, Infer: inferConcatenate},
 	{Name: "view", Doc: "the same bytes as another element type", Operands: operands("a"), Results: 1, Numerics: Moves,
 		Attrs: []AttrSpec{{Name: "dtype", Kind: KindDType}}, Prims: []string{"View"}, Infer: inferView},
-	{Name: "contiguous", Doc: "a copied to row-major layout, if it is not", Operands: operands("a"), Results: 1, Launches: 1, Numerics: Moves, Prims: []string{"Contiguous"}, Infer: inferSame},
+	{Name: "contiguous", Doc: "a copied to row-major layout, if it is not", Operands: operands("a"), Results: 1, Launches: 1, Numerics: Moves, Infer: inferSame},
 
 	// mlx.core.fast.
 	{Name: "rms_norm", Doc: "x / sqrt(mean(x^2) + eps) * weight over the last axis, the mean in float32", Operands: operands("x", "weight?"), Results: 1, Launches: 1, Numerics: Sums,

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"flag"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"testing"
 
 	"zmlx-rewrite/engine"
@@ -17,6 +19,13 @@ import (
 	"zmlx-rewrite/models/weights"
 	"zmlx-rewrite/rules"
 )
+
+// Every rewrite of a test is verified, unless benchmarks measure how long one takes.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	verifyAll = flag.Lookup("test.bench").Value.String() == ""
+	os.Exit(m.Run())
+}
 
 func load(t testing.TB) *rules.Set {
 	t.Helper()

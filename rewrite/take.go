@@ -53,6 +53,9 @@ func (rw *rewriter) take(c *CaseResult, f *finder, n int) error {
 		c.Sites = append(c.Sites, site)
 	}
 	after, err := patch.Apply()
+	if err == nil && verifyAll {
+		err = after.Verify()
+	}
 	if err != nil {
 		return err
 	}

@@ -377,7 +377,7 @@ var imports = func() map[string]func(*importer) {
 	// Primitives without state that are one op.
 	for _, op := range graph.Ops() {
 		for _, prim := range op.Prims {
-			if m[prim] == nil && len(op.Attrs) == 0 && !strings.Contains(prim, ":") && prim != "Contiguous" {
+			if m[prim] == nil && len(op.Attrs) == 0 && !strings.Contains(prim, ":") {
 				m[prim] = func(im *importer) { im.result(op.Name, im.in) }
 			}
 		}
