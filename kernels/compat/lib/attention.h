@@ -1,10 +1,11 @@
 // Attention of one query row over a cache, in the subset of MSL that all targets share.
 //
-// A row of keys or values lies over `per` lanes, eight elements (16 bytes of half) a lane; a
-// simdgroup looks at 32 / per rows at once, and at four times as many in one step, so
-// that eight loads a lane are under way. Each such part of a simdgroup keeps the
-// largest score so far, and sums relative to it (online softmax); parts are merged at
-// the end, first of a simdgroup by exchanges, then of a group through its memory.
+// A row of keys or values lies over `per` lanes, N elements a lane (8, which are 16 bytes
+// of half, unless something else is said); a simdgroup looks at 32 / per rows at once,
+// and at four times as many in one step, so that eight loads a lane are under way.
+// Each such part of a simdgroup keeps the largest score so far, and sums relative
+// to it (online softmax); parts are merged at the end, first of a simdgroup by
+// exchanges, then of a group through its memory.
 //
 // Scores are in units of log(2), so that 2^x is enough. The largest begins at the lowest
 // finite number, not at minus infinity: a part without rows, or with scores of minus
@@ -77,26 +78,26 @@ template <typename T> inline float attn_element(attn_eight<T> c, int i) { return
 template <typename P> inline bool attn_wide(P) { return true; }
 #endif
 
-// Lanes that a row of n elements lies over.
-inline int attn_lanes(int n) { return n > 128 ? 32 : n > 64 ? 16 : 8; }
+// Lanes that a row of n elements lies over, N a lane.
+template <int N> inline int attn_lanes(int n) { return n > 16 * N ? 32 : n > 8 * N ? 16 : n > 4 * N ? 8 : 4; }
 
 // What a part has seen: the largest score, the sum of the exponentials, and that of
 // the exponentials times values.
-struct attn_seen {
-  float top, sum, acc[8];
+template <int N> struct attn_seen {
+  float top, sum, acc[N];
 };
 
-inline attn_seen attn_nothing() {
-  attn_seen a;
+template <int N> inline attn_seen<N> attn_nothing() {
+  attn_seen<N> a;
   a.top = -3.4028235e38f;
   a.sum = 0.0f;
   ATTN_UNROLL
-  for (int i = 0; i < 8; i++) a.acc[i] = 0.0f;
+  for (int i = 0; i < N; i++) a.acc[i] = 0.0f;
   return a;
 }
 
-// The logit of a sink, in scores' units, seen as a row whose value is 0.
-inline attn_seen attn_sink(attn_seen a, float score) {
+// A sink is a score without a row, and so without values.
+template <int N> inline attn_seen<N> attn_sink(attn_seen<N> a, float score) {
   a.top = metal::max(score, a.top);
   a.sum = metal::exp2(score - a.top);
   return a;
@@ -110,8 +111,9 @@ inline float attn_sum(float v, int per) {
   return v;
 }
 
-// Four rows of a step whose scores are known.
-template <typename T> inline attn_seen attn_add(attn_seen a, const thread float *score, const thread bool *there, const thread attn_eight<T> *v) {
+// The scores of four rows become what their values are multiplied with; those of rows
+// that are not there become 0.
+template <int N> inline attn_seen<N> attn_weigh(attn_seen<N> a, thread float *score, const thread bool *there) {
   float top = a.top;
   ATTN_UNROLL
   for (int u = 0; u < 4; u++) top = metal::max(top, there[u] ? score[u] : top);
@@ -119,22 +121,21 @@ template <typename T> inline attn_seen attn_add(attn_seen a, const thread float 
   a.top = top;
   a.sum *= less;
   ATTN_UNROLL
-  for (int i = 0; i < 8; i++) a.acc[i] *= less;
+  for (int i = 0; i < N; i++) a.acc[i] *= less;
   ATTN_UNROLL
   for (int u = 0; u < 4; u++) {
-    const float p = there[u] ? metal::exp2(score[u] - top) : 0.0f;
-    a.sum += p;
-    ATTN_UNROLL
-    for (int i = 0; i < 8; i++) a.acc[i] += p * attn_element(v[u], i);
+    score[u] = there[u] ? metal::exp2(score[u] - top) : 0.0f;
+    a.sum += score[u];
   }
   return a;
 }
 
-// Rows first, first + step, ... below end, of keys k with d and values v with dv
-// elements a row, for the query q: the lane's eight elements, times the scale.
+// Rows first, first + step, ... below end, and those in between that belong to them, of
+// keys k with d and values v with dv elements a row, for the query q: the lane's
+// eight elements, times the scale.
 template <bool wide, typename T, typename K, typename V>
-inline attn_seen attn_rows(attn_seen a, const thread float *q, K k, V v, int d, int dv, int first, int end, int step, uint lane) {
-  const int per = attn_lanes(metal::max(d, dv));
+inline attn_seen<8> attn_rows(attn_seen<8> a, const thread float *q, K k, V v, int d, int dv, int first, int end, int step, uint lane) {
+  const int per = attn_lanes<8>(metal::max(d, dv));
   const int at = 8 * (int(lane) % per), mine = int(lane) / per;
   for (int row = first; row < end; row += step) {
     attn_eight<T> keys[4], values[4];
@@ -158,13 +159,18 @@ inline attn_seen attn_rows(attn_seen a, const thread float *q, K k, V v, int d, 
       for (int i = 0; i < 8; i++) sum += q[i] * attn_element(keys[u], i);
       score[u] = attn_sum(sum, per);
     }
-    a = attn_add(a, score, there, values);
+    a = attn_weigh(a, score, there);
+    ATTN_UNROLL
+    for (int u = 0; u < 4; u++) {
+      ATTN_UNROLL
+      for (int i = 0; i < 8; i++) a.acc[i] += score[u] * attn_element(values[u], i);
+    }
   }
   return a;
 }
 
-// The parts of a simdgroup made one. Lanes 0 to per - 1 have it.
-inline attn_seen attn_merge(attn_seen a, int per) {
+// The parts of a simdgroup made one.
+template <int N> inline attn_seen<N> attn_merge(attn_seen<N> a, int per) {
   ATTN_UNROLL
   for (int x = 16; x > 0; x /= 2) {
     if (x >= per) {
@@ -174,7 +180,7 @@ inline attn_seen attn_merge(attn_seen a, int per) {
       const float sum = simd_shuffle_xor(a.sum, uint(x));
       a.sum = a.sum * mine + sum * theirs;
       ATTN_UNROLL
-      for (int i = 0; i < 8; i++) {
+      for (int i = 0; i < N; i++) {
         const float acc = simd_shuffle_xor(a.acc[i], uint(x));
         a.acc[i] = a.acc[i] * mine + acc * theirs;
       }
@@ -184,19 +190,16 @@ inline attn_seen attn_merge(attn_seen a, int per) {
   return a;
 }
 
-// The parts of a group's simdgroups, merged. part is threadgroup memory for 256 floats a
-// simdgroup, tops and sums for one. Element c of the result is that of thread
-// attn_thread(c), and only threads below 8 * per have one; total is the sum.
-struct attn_result {
-  float acc, sum, top;
-};
-
-template <typename P, typename Q>
-inline void attn_share(attn_seen a, int per, P part, Q tops, Q sums, uint lane, uint simdgroup) {
+// The parts of a group put into its memory: N * per floats a simdgroup in part, one in
+// tops and sums. Element c of a row is at the place of which attn_column is c:
+// neighbouring places are a lane apart, so that memory is written and read without
+// conflicts.
+template <int N, typename P, typename Q>
+inline void attn_share(attn_seen<N> a, int per, P part, Q tops, Q sums, uint lane, uint simdgroup) {
   a = attn_merge(a, per);
   if (int(lane) < per) {
     ATTN_UNROLL
-    for (int i = 0; i < 8; i++) part[int(simdgroup) * 256 + i * per + int(lane)] = a.acc[i];
+    for (int i = 0; i < N; i++) part[(int(simdgroup) * N + i) * per + int(lane)] = a.acc[i];
     if (lane == 0) {
       tops[simdgroup] = a.top;
       sums[simdgroup] = a.sum;
@@ -205,17 +208,20 @@ inline void attn_share(attn_seen a, int per, P part, Q tops, Q sums, uint lane, 
   threadgroup_barrier(mem_flags::mem_threadgroup);
 }
 
-template <typename P, typename Q> inline attn_result attn_gather(P part, Q tops, Q sums, int place, uint simdgroups) {
+template <int N> inline int attn_column(int place, int per) { return place % per * N + place / per; }
+
+// One element of the result, with the group's largest score and its sum.
+struct attn_result {
+  float acc, sum, top;
+};
+
+template <int N, typename P, typename Q> inline attn_result attn_gather(P part, Q tops, Q sums, int place, int per, uint simdgroups) {
   attn_result r = {0.0f, 0.0f, -3.4028235e38f};
   for (uint i = 0; i < simdgroups; i++) r.top = metal::max(r.top, float(tops[i]));
   for (uint i = 0; i < simdgroups; i++) {
     const float less = metal::exp2(float(tops[i]) - r.top);
     r.sum += float(sums[i]) * less;
-    r.acc += float(part[int(i) * 256 + place]) * less;
+    r.acc += float(part[int(i) * N * per + place]) * less;
   }
   return r;
 }
-
-// The element of a row at a place: neighbouring places are a lane apart, so that memory
-// is written and read without conflicts.
-inline int attn_element_at(int place, int per) { return place % per * 8 + place / per; }
