@@ -154,6 +154,17 @@ func (p *Pattern) Launches() int {
 	return n
 }
 
+// StockLaunches is Launches without those of kernels.
+func (p *Pattern) StockLaunches() int {
+	n := 0
+	for i := range p.nodes {
+		if len(p.nodes[i].in) > 0 && !p.nodes[i].op.IsKernel() {
+			n += p.nodes[i].op.Launches
+		}
+	}
+	return n
+}
+
 // Named returns what name i of the pattern's Names is bound to; graph.None if absent.
 func (m *Match) Named(g *graph.Graph, i int) graph.ValueID { return m.resolve(g, m.Pattern.bound[i]) }
 

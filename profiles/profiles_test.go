@@ -59,8 +59,8 @@ func TestChoose(t *testing.T) {
 		{"inference", "cuda", nil, "llama.qk_rope"},
 		{"inference", "cuda", []string{"qk_rope"}, ""},
 		{"all", "cuda", nil, ""},
-		{"minimal", "cpu", nil, "llama.qkv"},
-		{"minimal", "cpu", []string{"llama.qkv"}, ""},
+		{"minimal", "cpu", nil, "llama.qk_rope llama.qkv"},
+		{"minimal", "cpu", []string{"llama.qkv"}, "llama.qk_rope"},
 		{"training", "cpu", nil, "llama.qk_rope"}, // kernel.swiglu has a gradient
 	} {
 		c := p.Choose(s, x.preset, x.target, x.force)

@@ -97,12 +97,13 @@ func (f *finder) build(s *shape, r *rules.Rule, cand *candidate) (*replacement, 
 		}
 		h.Output(result, v)
 	}
-	launches := 0
+	launches, stock := 0, 0
 	for id := first; id < graph.NodeID(h.NumNodes()); id++ {
 		n := h.Node(id)
 		launches += n.Op.Launches
 		spec := f.rw.cfg.Set.Kernels.SpecOf(n.Op)
 		if spec == nil {
+			stock += n.Op.Launches
 			continue
 		}
 		cond, failure := domain(spec, h, n, f.matchEnv(cand.match))
@@ -114,8 +115,10 @@ func (f *finder) build(s *shape, r *rules.Rule, cand *candidate) (*replacement, 
 		}
 		s.cond = graph.And(s.cond, cond)
 	}
+	// Fewer launches, or as many and fewer of MLX's own: a kernel in the place of one op. Both
+	// counts can only fall so often, which is why rewriting ends.
 	before := cand.match.Pattern.Launches()
-	if rep.saved = before - launches; rep.saved <= 0 {
+	if rep.saved = before - launches; rep.saved < 0 || rep.saved == 0 && stock >= cand.match.Pattern.StockLaunches() {
 		return no(CodeCost, "", fmt.Sprintf("fewer than %d launches", before), fmt.Sprintf("%d", launches))
 	}
 	return rep, nil

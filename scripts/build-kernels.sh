@@ -3,8 +3,8 @@
 # program loads when it starts to run a model (kernels/cpu/zmlx_kernel.h).
 #
 # It is made of kernels/cpu/*.cpp, native bodies for some kernels, and of
-# .cache/kernels/src/*.cpp, the Metal sources of kernels as C++, written by
-# `zmlx-rewrite kernels host` if that has been run. A kernel that has both is native.
+# .cache/kernels/src/*.cpp, the Metal sources of kernels as C++ (kernels/host.go). A
+# kernel that has both is native.
 #
 # Only what changed is compiled: an object's name has the hash of all that it depends
 # on. CXX chooses the compiler, ZMLX_KERNELS_OUT another file to write.
@@ -30,21 +30,10 @@ lock kernels
 # hash prints the checksum of its input.
 hash() { if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; fi | cut -d ' ' -f 1; }
 
-# content NAME is kernels.Spec.ContentHash: of the spec's checksum, then the source and
-# the shared headers that it includes, each behind its length. A library whose hash is
-# another one was made from other specs, and is refused.
-content() {
-	local source=kernels/$1.metal file
-	{
-		printf '64\n%s' "$(sha256 "kernels/$1.yaml")"
-		if [ -f "$source" ]; then
-			for file in "$source" $(sed -n 's|^#include "\([a-z0-9_]*\.h\)"[ \t]*\(//.*\)\{0,1\}$|kernels/compat/lib/\1|p' "$source"); do
-				printf '%d\n' "$(wc -c <"$file")"
-				cat "$file"
-			done
-		fi
-	} | hash
-}
+# What the program knows its own kernels by (kernels.Spec.ContentHash), and the Metal
+# sources of kernels as C++.
+go run ./cmd/zmlx-rewrite kernels host --out "$dir/src"
+content() { sed -n "s/^$1 //p" "$dir/src/hashes"; }
 
 # The table of kernels (kernels/cpu/registry.cpp).
 {
@@ -71,17 +60,25 @@ content() {
 	echo '}'
 } >"$dir/table.cpp"
 
-# What all objects depend on. Headers are few, and change seldom enough.
-common=$({
-	echo "$flags"
-	"$cxx" --version
-	find kernels/cpu kernels/compat -name '*.h' -print0 | sort -z | xargs -0 cat
-} | hash)
+# What objects depend on besides their source. Native bodies see of compat only what
+# threads and element types need.
+depends() {
+	{
+		echo "$flags"
+		"$cxx" --version
+		find "$@" -name '*.h' -print0 | sort -z | xargs -0 cat
+	} | hash
+}
+native=$(depends kernels/cpu kernels/compat/host)
+made=$(depends kernels/cpu kernels/compat)
 objects=()
 missing=()
 for source in kernels/cpu/*.cpp "$dir"/src/*.cpp "$dir/table.cpp"; do
 	[ -f "$source" ] || continue
-	case "$source" in kernels/*) kind=native ;; *) kind=made ;; esac
+	case "$source" in
+	kernels/* | */table.cpp) kind=native common=$native ;;
+	*) kind=made common=$made ;;
+	esac
 	object=$dir/obj/$kind-$(basename "$source" .cpp)-$( (echo "$common" && cat "$source") | hash | cut -c 1-16).o
 	objects+=("$object")
 	[ -f "$object" ] || missing+=("$source" "$object")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -34,7 +35,9 @@ func (a *app) kernelsHost(o *options, dir string) error {
 		return err
 	}
 	keep := map[string]bool{}
+	var hashes strings.Builder // by which the engine knows that a library is of its own kernels
 	for _, s := range w.set.Kernels.All() {
+		fmt.Fprintf(&hashes, "%s %s\n", s.Name, s.ContentHash)
 		if s.Code == nil {
 			continue
 		}
@@ -51,6 +54,9 @@ func (a *app) kernelsHost(o *options, dir string) error {
 		if err := renameio.WriteFile(path, []byte(text), 0o666); err != nil {
 			return err
 		}
+	}
+	if err := renameio.WriteFile(filepath.Join(dir, "hashes"), []byte(hashes.String()), 0o666); err != nil {
+		return err
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
