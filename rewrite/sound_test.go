@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -52,6 +53,9 @@ func outputs(t testing.TB, p *graph.Program, seed uint64) map[string][]byte {
 		}
 		for range typ.Size().Int() {
 			v := 0.5 + 2*rng.Float64()
+			if rng.IntN(8) == 0 { // zeros of both signs
+				v = math.Copysign(0, rng.Float64()-0.5)
+			}
 			if typ.DType.IsInteger() {
 				v = float64(rng.IntN(2))
 			}
