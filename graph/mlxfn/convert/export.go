@@ -111,7 +111,21 @@ func (e *exporter) run(p *graph.Program, env map[string]int64) (fn *mlxfn.Functi
 	for name, n := range env {
 		symbols[name] = graph.N(n)
 	}
+	rearranged := map[string]bool{} // parameters that others are made of, and those
 	for _, q := range p.Params {
+		if q.From != nil {
+			rearranged[q.Name] = true
+			for _, from := range q.From.Args {
+				rearranged[from] = true
+			}
+		}
+	}
+	for _, q := range p.Params {
+		// A signature keeps what the function does not read, as MLX's own does. But weights
+		// that rules rearranged are there in two forms, of which this case has one.
+		if _, read := params[q.Name]; !read && rearranged[q.Name] {
+			continue
+		}
 		a := add(q.Type.Subst(symbols))
 		fn.Kwargs = append(fn.Kwargs, q.Name)
 		if v, ok := params[q.Name]; ok {
