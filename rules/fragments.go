@@ -1,7 +1,6 @@
 package rules
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -131,36 +130,6 @@ func (l *linker) fragment(fr *Fragment) {
 		}
 	}
 	l.measures()
-}
-
-// guard compiles a condition, or reports why it does not compile and returns nil.
-func (l *linker) guard(n *diag.Node, name string, scope guard.Scope) *guard.Guard {
-	if n.Broken {
-		return nil
-	}
-	text, issue := n.Str()
-	if issue != nil {
-		l.issues.Add(issue)
-		return nil
-	}
-	g, err := guard.Compile(text, scope)
-	if err == nil {
-		return g
-	}
-	var ge *guard.Error
-	at := 0
-	if errors.As(err, &ge) {
-		at = ge.At
-	}
-	bad := l.bad(n, at, "guard/compile", "%s: %v", name, err)
-	if name, ok := strings.CutPrefix(err.Error(), "unknown name "); ok {
-		if near := diag.Nearest(name, scope.Names()); near != "" {
-			bad.WithHint("did you mean %q?", near)
-		} else if scope.Static {
-			bad.WithHint("when decides by the fragment's $variables and values; conditions on the call are guards of a rule")
-		}
-	}
-	return nil
 }
 
 // fragmentUse checks the arguments of a fragment.
