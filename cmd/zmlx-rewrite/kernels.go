@@ -2,12 +2,62 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"zmlx-rewrite/diag"
+	"zmlx-rewrite/kernels"
 )
+
+// runsOn says where a kernel has a source.
+func runsOn(s *kernels.Spec) string {
+	var list []string
+	for _, t := range []string{"metal", "cuda", "cpu"} {
+		if s.RunsOn(t) {
+			list = append(list, t)
+		}
+	}
+	if len(list) == 0 {
+		return asReference
+	}
+	return strings.Join(list, ",")
+}
+
+// showSource prints what a target compiles.
+func (a *app) showSource(s *kernels.Spec, target string) error {
+	if s.Code == nil || s.Trials == nil {
+		return diag.Errorf("usage/kernel", diag.Pos{File: s.Source}, "kernel %s has no source, or no check to take a call from", s.Name)
+	}
+	if target == "cpu" {
+		text, err := s.HostUnit(s.Instances(), false)
+		if err == nil {
+			fmt.Fprint(a.stdout, text)
+		}
+		return err
+	}
+	if target != string(kernels.Metal) && target != string(kernels.CUDA) {
+		return diag.Errorf("usage/target", diag.Pos{}, "target %q is none of metal, cuda, cpu", target)
+	}
+	for c := range s.Choices() {
+		t, err := s.Trial(c)
+		if err != nil {
+			continue
+		}
+		v, err := t.Values()
+		if err != nil {
+			return err
+		}
+		g, err := s.Assemble(kernels.Target(target), v, t.ResultTypes())
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(a.stdout, "// %s: operands %s\n%s\n// the body\n%s", g.Name, strings.Join(g.Inputs, ", "), g.Header, g.Body)
+		return nil
+	}
+	return diag.Errorf("usage/kernel", diag.Pos{File: s.Source}, "no call of kernel %s's check is in its domain", s.Name)
+}
 
 func (a *app) kernelsCmd() *cobra.Command {
 	var o options
@@ -22,13 +72,14 @@ func (a *app) kernelsCmd() *cobra.Command {
 			tw := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 			fmt.Fprintln(tw, "KERNEL\tNUMERICS\tRUNS\tDOC")
 			for _, s := range w.set.Kernels.All() {
-				fmt.Fprintf(tw, "%s\t%s\treference\t%s\n", s.Name, s.Numerics, s.Doc)
+				fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", s.Name, s.Numerics, runsOn(s), s.Doc)
 			}
 			return tw.Flush()
 		},
 	}
+	var source string
 	show := &cobra.Command{
-		Use: "show KERNEL", Short: "Show a kernel's signature, domain and reference graph", Args: cobra.ExactArgs(1),
+		Use: "show KERNEL", Short: "Show a kernel's signature, domain, reference graph and source", Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			w, err := a.workspace(&o)
 			if err != nil {
@@ -38,16 +89,23 @@ func (a *app) kernelsCmd() *cobra.Command {
 			if s == nil {
 				return diag.Errorf("usage/kernel", diag.Pos{}, "no kernel %q", args[0]).WithHint("zmlx-rewrite kernels list shows all kernels")
 			}
-			fmt.Fprintf(a.stdout, "%s  (%s)\n%s\nnumerics %s · hash %s\n", s.Op().Signature(), s.Source, s.Doc, s.Numerics, s.Hash[:16])
+			if source != "" {
+				return a.showSource(s, source)
+			}
+			fmt.Fprintf(a.stdout, "%s  (%s)\n%s\nruns on %s\nnumerics %s · hash %s\n", s.Op().Signature(), s.Source, s.Doc, runsOn(s), s.Numerics, s.ContentHash[:16])
 			for _, d := range s.Domain {
 				fmt.Fprintf(a.stdout, "domain %s: %s\n", d.Name, d.Guard.Text)
 			}
 			for _, d := range s.Reference() {
-				fmt.Fprintf(a.stdout, "  %s = %s\n", d.Names[0], d.Expr)
+				fmt.Fprintf(a.stdout, "  %s = %s\n", strings.Join(d.Names, ", "), d.Expr)
+			}
+			if s.Code != nil {
+				fmt.Fprintf(a.stdout, "\n%s", s.Code.Text)
 			}
 			return nil
 		},
 	}
+	show.Flags().StringVar(&source, "source", "", "print the source as this `target` gets it: metal, cuda or cpu, for the first call of the spec's check")
 	c.PersistentFlags().StringArrayVar(&o.kernels, "kernels", nil, "`folder` of kernels to use over the built-in ones; may be repeated")
 	c.AddCommand(list, show, a.kernelsCheckCmd(&o), a.kernelsBenchCmd(&o), a.kernelsTryCmd(&o), a.kernelsNewCmd(), a.kernelsHostCmd(&o))
 	return c
