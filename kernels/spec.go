@@ -260,8 +260,11 @@ func ParseDefines(n *diag.Node, issues *diag.List) ([]graph.Define, []*diag.Node
 // ParseExpr reads the expression of a scalar node.
 func ParseExpr(n *diag.Node) (syntax.Expr, *diag.Issue) {
 	if n.Kind != diag.Scalar {
-		return nil, n.Errorf("yaml/type", "expected an expression, found a %s", n.Kind).
-			WithHint("an expression that begins with [ or { must be put in single quotes")
+		issue := n.Errorf("yaml/type", "expected an expression, found a %s", n.Kind)
+		if n.Kind == diag.Seq || n.Kind == diag.Map {
+			issue.WithHint("an expression that begins with [ or { must be put in single quotes")
+		}
+		return nil, issue
 	}
 	e, err := syntax.Parse(n.Text)
 	if err != nil {

@@ -53,8 +53,10 @@ func check(n ast.Node) error {
 		return nil
 	case *ast.CallNode:
 		id, ok := x.Callee.(*ast.IdentifierNode)
-		if !ok || !functions[id.Value] {
+		if !ok {
 			return bad("this call")
+		} else if !functions[id.Value] {
+			return &Error{n.Location().From, "unknown name " + id.Value}
 		}
 		for i, a := range x.Arguments {
 			if _, name := a.(*ast.IdentifierNode); i == 0 && !name {
