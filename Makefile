@@ -3,6 +3,7 @@
 # make soak    the long forms of the tests
 # make bench   Go benchmarks, and decode speed against mlx-lm (docs/BENCHMARKS.md)
 # make build   bin/zmlx-rewrite, with the MLX engine
+# make moe     SmolLM2 as a mixture of experts, into .cache/models
 # make setup   MLX and the model, into .cache/ (MLX_BACKEND=cuda for NVIDIA GPUs)
 # make fuzz    every fuzz target for FUZZTIME each
 # make fmt     gofmt
@@ -16,12 +17,17 @@ GOFILES   = $(shell git ls-files -co --exclude-standard '*.go')
 # and ZMLX_KERNELS.
 -include .cache/mlx/env.mk
 
-.PHONY: help setup setup-mlx setup-test build run test soak bench fuzz fmt clean
+.PHONY: moe help setup setup-mlx setup-test build run test soak bench fuzz fmt clean
 help:
 	@sed -n 's/^# //p' Makefile | sed '/^Written/,$$d'
 
 setup: setup-mlx
 	@scripts/setup-model.sh
+
+SMOLLM2 = .cache/models/SmolLM2-135M-Instruct/SmolLM2-135M-Instruct.Q4_1.gguf
+moe:
+	@scripts/setup-model.sh
+	@go run ./scripts/upcycle $(SMOLLM2) .cache/models/SmolLM2-135M-MoE
 
 # The variables of env.mk are read when make starts, so what needs them runs in a
 # make of its own, after the set-up ($(MAKE) with-…).

@@ -31,6 +31,7 @@ type Model struct {
 	EOS []int
 
 	text textSource
+	as   graph.DType // see LoadAs; NoDType for the files' own
 }
 
 // textSource is where a model's tokenizer and chat template come from.
@@ -50,24 +51,29 @@ type ChatTemplate struct {
 // Load opens a model: a folder of Hugging Face or MLX, a .gguf file, a config.json
 // without weights, or the id of a model (organization/name) in the local cache of
 // the Hugging Face hub. Nothing is downloaded. Close the model after use.
-func Load(path string) (*Model, error) {
+func Load(path string) (*Model, error) { return LoadAs(path, graph.NoDType) }
+
+// LoadAs is Load with all parameters of floating-point types converted to one type,
+// scales and biases of quantized matrices too: activations then have it as well.
+// NoDType leaves them as they are.
+func LoadAs(path string, dtype graph.DType) (*Model, error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if path, err = findInHub(path); err != nil {
 			return nil, err
 		}
-		return loadFolder(path)
+		return loadFolder(path, dtype)
 	}
 	if err != nil {
 		return nil, diag.Errorf("model/open", diag.Pos{File: path}, "%v", err)
 	}
 	switch ext := filepath.Ext(path); {
 	case info.IsDir():
-		return loadFolder(path)
+		return loadFolder(path, dtype)
 	case ext == ".gguf":
-		return loadGGUF(path)
+		return loadGGUF(path, dtype)
 	case ext == ".json":
-		return loadConfig(path)
+		return loadConfig(path, dtype)
 	}
 	return nil, diag.Errorf("model/open", diag.Pos{File: path}, "not a model").
 		WithHint("give a model's folder, a .gguf file, a config.json, or the id of a model in the local hub cache")
@@ -139,6 +145,9 @@ func (m *Model) finish(file string, config []byte) (*Model, error) {
 			return err
 		}
 		m.EOS = m.Config.EOS
+		if err := m.convert(); err != nil {
+			return err
+		}
 		if m.Weights == nil {
 			m.Program, err = Build(m.Config, nil)
 			return err
@@ -155,20 +164,52 @@ func (m *Model) finish(file string, config []byte) (*Model, error) {
 	return m, nil
 }
 
-func loadConfig(path string) (*Model, error) {
+// convert gives all parameters of floating-point types the type that was asked for.
+func (m *Model) convert() error {
+	if m.as == graph.NoDType {
+		return nil
+	}
+	m.Config.DType = m.as
+	if m.Weights == nil {
+		return nil
+	}
+	w := weights.NewStore(m.Weights) // which closing w closes
+	for t := range m.Weights.All() {
+		if t.DType.IsFloat() && t.DType != m.as {
+			from, to := t.DType, m.as
+			var err error
+			t, err = weights.Map(t, to, func(dst, src []byte) {
+				for i := 0; i < len(src); i += from.Size() {
+					graph.AppendElem(dst[:0], to, graph.DecodeElem(from, src[i:]))
+					dst = dst[to.Size():]
+				}
+			})
+			if err != nil {
+				return err
+			}
+		}
+		if err := w.Add(t); err != nil {
+			return err
+		}
+	}
+	m.Weights = w
+	return nil
+}
+
+func loadConfig(path string, as graph.DType) (*Model, error) {
 	text, err := readFile(path, maxConfigBytes)
 	if err != nil {
 		return nil, err
 	}
-	return (&Model{Path: path}).finish(path, text)
+	return (&Model{Path: path, as: as}).finish(path, text)
 }
 
-func loadFolder(dir string) (*Model, error) {
+func loadFolder(dir string, as graph.DType) (*Model, error) {
 	f, err := safetensors.OpenFolder(dir)
 	if err != nil {
 		return nil, err
 	}
-	m, err := (&Model{Path: dir, Weights: f.Weights, text: folderText{dir}}).finish(filepath.Join(dir, "config.json"), f.Config)
+	m, err := (&Model{Path: dir, Weights: f.Weights, text: folderText{dir}, as: as}).finish(filepath.Join(dir, "config.json"), f.Config)
 	if err != nil {
 		return nil, err
 	}
@@ -178,7 +219,7 @@ func loadFolder(dir string) (*Model, error) {
 	return m, nil
 }
 
-func loadGGUF(path string) (*Model, error) {
+func loadGGUF(path string, as graph.DType) (*Model, error) {
 	f, err := gguf.Open(path)
 	if err != nil {
 		return nil, err
@@ -193,7 +234,7 @@ func loadGGUF(path string) (*Model, error) {
 		f.Close()
 		return nil, diag.Errorf("model/open", diag.Pos{File: path}, "%v", err)
 	}
-	m, err := (&Model{Path: path, Weights: hf.Weights, text: ggufText{f}}).finish(path, config)
+	m, err := (&Model{Path: path, Weights: hf.Weights, text: ggufText{f}, as: as}).finish(path, config)
 	if list := (diag.List)(nil); errors.As(err, &list) {
 		for _, i := range list {
 			i.Pos = diag.Pos{File: path} // lines are those of a text that nobody has

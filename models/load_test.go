@@ -56,6 +56,51 @@ func TestLoadSmolLM2(t *testing.T) {
 	t.Logf("launches: decode %d, prefill %d", m.Program.Cases[0].Graph.Launches(), m.Program.Cases[1].Graph.Launches())
 }
 
+// TestLoadAs widens the real model: codes stay, and every other number is the same.
+func TestLoadAs(t *testing.T) {
+	if _, err := os.Stat(smolLM2); err != nil {
+		t.Skip("SmolLM2-135M-Instruct.Q4_1.gguf is not in .cache/models: `make setup` gets it")
+	}
+	plain, err := Load(smolLM2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer plain.Close()
+	m, err := LoadAs(smolLM2, graph.Float32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range m.Program.Params {
+		if q.Type.DType != graph.Float32 && q.Type.DType != graph.Uint32 {
+			t.Errorf("%s has type %s", q.Name, q.Type)
+		}
+	}
+	for _, c := range m.Program.Cases {
+		for _, o := range c.Graph.Outputs() {
+			if got := c.Graph.Type(o.Value); got.DType != graph.Float32 {
+				t.Errorf("%s: %s has type %s", c.Name, o.Name, got)
+			}
+		}
+	}
+	const name = "model.layers.3.mlp.up_proj.scales"
+	narrow, wide := plain.Weights.Get(name), m.Weights.Get(name)
+	a, b := make([]byte, narrow.NumBytes()), make([]byte, wide.NumBytes())
+	if err := errors.Join(narrow.ReadInto(a), wide.ReadInto(b)); err != nil {
+		t.Fatal(err)
+	}
+	for i := range narrow.Size() {
+		if x, y := graph.DecodeElem(narrow.DType, a[2*i:]), graph.DecodeElem(graph.Float32, b[4*i:]); x != y {
+			t.Fatalf("element %d is %v, was %v", i, y, x)
+		}
+	}
+	if err := m.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := wide.ReadInto(b); err == nil {
+		t.Error("the file is not closed")
+	}
+}
+
 // tinyConfig returns a small configuration of each architecture, changed by edit.
 func tinyConfig(t testing.TB, modelType string, edit map[string]any) []byte {
 	c := map[string]any{
