@@ -9,6 +9,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -51,6 +52,19 @@ func TestNativeKernels(t *testing.T) {
 				t.Error(r.Failure)
 			}
 			t.Logf("%d cases, error %.2g of a row's largest (MLX: %.2g)", r.Cases, r.KernelError.RMS(), r.StockError.RMS())
+		})
+	}
+}
+
+// The same as older processors compute it.
+func TestNativeKernelsOnOlderCPUs(t *testing.T) {
+	for _, cpu := range []string{"avx2", "plain"} {
+		t.Run(cpu, func(t *testing.T) {
+			cmd := exec.Command(os.Args[0], "-test.run=^TestNativeKernels$")
+			cmd.Env = append(os.Environ(), "ZMLX_CPU="+cpu) // kernels/cpu/cpu.h
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("%v\n%s", err, out)
+			}
 		})
 	}
 }

@@ -22,7 +22,7 @@ import (
 
 // onCPU runs f on the MLX thread with a fresh scope of the CPU and checks that it
 // leaves no handle behind. f returns what is wrong; it must not end the test itself.
-func onCPU(t *testing.T, f func(s *scope) error) {
+func onCPU(t testing.TB, f func(s *scope) error) {
 	t.Helper()
 	err := do(func() error {
 		st, err := openStream("cpu")

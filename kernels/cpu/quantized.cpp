@@ -168,6 +168,36 @@ ZMLX_AVX512 static ZMLX_INLINE void widen_avx512(int32_t type, const uint8_t *fr
   }
 }
 
+// Ahead is where the rows lie that will be wanted soon: a tile of rows some kilobytes
+// behind the one at work. The processor does not see by itself in which order the rows
+// of a tile are read, and without this one core reads little more than half of what it
+// can (docs/BENCHMARKS.md). What lies behind the end of a matrix may be asked for: a
+// prefetch does not fault.
+struct Ahead {
+  const char *codes, *scales, *biases;
+  int64_t bytes; // of a tile's scales
+
+  ZMLX_INLINE Ahead(const Matrix &m, int64_t row, int64_t out) {
+    constexpr int64_t distance = 4096;
+    const int64_t tile_bytes = out * m.row_bytes() + 1; // k may be 0
+    const int64_t then = row + out * ((distance + tile_bytes - 1) / tile_bytes);
+    bytes = out * m.groups() * m.scale_bytes();
+    codes = reinterpret_cast<const char *>(m.codes) + then * m.row_bytes();
+    scales = reinterpret_cast<const char *>(m.scales) + then * m.groups() * m.scale_bytes();
+    biases = m.biases ? scales - reinterpret_cast<const char *>(m.scales) + reinterpret_cast<const char *>(m.biases) : nullptr;
+  }
+  // fetch asks for n bytes of the tile's codes.
+  ZMLX_INLINE void fetch(int64_t at, int64_t n) const {
+    for (int64_t i = 0; i < n; i += 64) _mm_prefetch(codes + at + i, _MM_HINT_T0);
+  }
+  ZMLX_INLINE void fetch_scales() const {
+    for (int64_t i = 0; i < bytes; i += 64) {
+      _mm_prefetch(scales + i, _MM_HINT_T0);
+      if (biases) _mm_prefetch(biases + i, _MM_HINT_T0);
+    }
+  }
+};
+
 // sum4 gives the sums of four vectors' lanes.
 ZMLX_AVX2 static ZMLX_INLINE __m128 sum4(__m256 a, __m256 b, __m256 c, __m256 d) {
   const __m256 t = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
@@ -198,6 +228,9 @@ ZMLX_AVX512 static void avx512(const Matrix &m, int64_t row, const float *x, flo
   const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(16));
   const int64_t bytes = m.row_bytes(), groups = m.groups(), width = m.scale_bytes();
   const uint8_t *codes = m.codes + row * bytes;
+  constexpr int64_t step = F == Format::affine8 ? 32 : 16; // bytes of 32 codes
+  const Ahead ahead(m, row, Out);
+  ahead.fetch_scales();
   alignas(64) float scales[Out][chunk], biases[Out][chunk];
   for (int64_t first = 0; first < groups; first += chunk) {
     const int64_t count = some(m, first);
@@ -216,6 +249,7 @@ ZMLX_AVX512 static void avx512(const Matrix &m, int64_t row, const float *x, flo
         if constexpr (F == Format::mxfp4) scale[o] = _mm512_mul_ps(scale[o], _mm512_load_ps(e2m1));
       }
       for (int64_t at = (first + g) * m.group, end = at + m.group; at < end; at += 32) {
+        ahead.fetch(Out * step * (at / 32), Out * step);
         ZMLX_UNROLL
         for (int o = 0; o < Out; o++) {
           __m512 a, b;
@@ -260,6 +294,9 @@ ZMLX_AVX2 static void avx2(const Matrix &m, int64_t row, const float *x, float *
   const __m256i nibble = _mm256_set1_epi32(15);
   const int64_t bytes = m.row_bytes(), groups = m.groups(), width = m.scale_bytes();
   const uint8_t *codes = m.codes + row * bytes;
+  constexpr int64_t step = F == Format::affine8 ? 32 : 16; // bytes of 32 codes
+  const Ahead ahead(m, row, Out);
+  ahead.fetch_scales();
   float scales[Out][chunk], biases[Out][chunk];
   for (int64_t first = 0; first < groups; first += chunk) {
     const int64_t count = some(m, first);
@@ -270,6 +307,7 @@ ZMLX_AVX2 static void avx2(const Matrix &m, int64_t row, const float *x, float *
     }
     for (int64_t g = 0; g < count; g++) {
       for (int64_t at = (first + g) * m.group, end = at + m.group; at < end; at += 32) {
+        ahead.fetch(Out * step * (at / 32), Out * step);
         ZMLX_UNROLL
         for (int o = 0; o < Out; o++) {
           const __m256 scale = _mm256_broadcast_ss(&scales[o][g]);
