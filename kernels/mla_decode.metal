@@ -46,8 +46,7 @@ kernel void mla_decode() {
     for (int i = 0; i < 16; i++) a.acc[i] = a.acc[i] * mine + float(part[(me * 16 + i) * 32 + lane]) * theirs;
     a.top = top;
   }
-  threadgroup_barrier(mem_flags::mem_threadgroup);
-  if (me < 8) {
+  if (me < 8) { // over what this thread has read
     ATTN_UNROLL
     for (int i = 0; i < 16; i++) part[(me * 16 + i) * 32 + lane] = a.acc[i];
     if (lane == 0) {

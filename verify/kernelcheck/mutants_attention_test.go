@@ -1,0 +1,57 @@
+package kernelcheck
+
+import "testing"
+
+var mutantsOfAttention = []mutant{
+	// One query row over a cache.
+	{"sdpa_decode", "head / (hq / hk)", "head % hk", "wrong head of keys"},
+	{"sdpa_decode", "* uint(cap); // the first", "* uint(kv_len); // the first", "rows in use taken for the capacity"},
+	{"sdpa_decode", "first, kv_len, step, lane);\n  } else {", "first, kv_len + 1, step, lane);\n  } else {", "one row too many"},
+	{"sdpa_decode", "if (x < per) v += simd_shuffle_xor(v, uint(x));", "v += simd_shuffle_xor(v, uint(x));", "sum over too many lanes"},
+	{"sdpa_decode", "for (int i = 0; i < N; i++) a.acc[i] *= less;", "", "values not rescaled when the maximum grows"},
+	{"sdpa_decode", "a.sum *= less;", "", "sum not rescaled when the maximum grows"},
+	{"sdpa_decode", "a.acc[i] = a.acc[i] * mine + acc * theirs;", "a.acc[i] = a.acc[i] + acc;", "parts of a simdgroup added as they are"},
+	{"sdpa_decode", "sums[simdgroup] = a.sum;\n    }\n  }\n  threadgroup_barrier(mem_flags::mem_threadgroup);\n", "sums[simdgroup] = a.sum;\n    }\n  }\n", "missing barrier"},
+	{"sdpa_decode", "score[u] = there[u] ? metal::exp2(score[u] - top) : 0.0f;", "score[u] = metal::exp2(score[u] - top);", "rows behind the end count"},
+	{"sdpa_decode", "int(thread_index_in_threadgroup) < per)", "int(lane) < per)", "a sink for each simdgroup"},
+	{"sdpa_decode", "sinks[head % hq]", "sinks[head / (hq / hk)]", "wrong sink"},
+	{"sdpa_decode", "float(sinks[head % hq]) * 1.44269504f", "float(sinks[head % hq])", "sink in other units"},
+	{"sdpa_decode", "place % per * N + place / per", "place", "elements in the wrong order"},
+	{"sdpa_decode_window", "metal::max(0, kv_len - window)", "metal::max(0, kv_len - window - 1)", "window one too wide"},
+	{"sdpa_decode_window", "metal::max(0, kv_len - window)", "metal::max(0, cap - window)", "window of the capacity"},
+
+	// Packed caches.
+	{"sdpa_decode_quantized", "biases *= metal::exp2(before - a.top);", "", "biases not rescaled"},
+	{"sdpa_decode_quantized", "float(keys[u].bias) * total", "float(keys[u].bias)", "bias not times the sum of q"},
+	{"sdpa_decode_quantized", "uint(at / group_size)", "uint(at / 16 / (group_size / 16) * 0)", "scale of the first group for all"},
+	{"sdpa_decode_quantized", "half_at == 0 ? w : w >> 16", "w", "upper half of a word lost"},
+	{"sdpa_decode_quantized", "i % 4 == 2 ? 1.0f / 256.0f : 1.0f / 4096.0f", "1.0f / 256.0f", "wrong place value"},
+
+	// Latent caches.
+	{"mla_decode", "turned < p;", "turned < p - 2;", "last pair of the rotated part lost"},
+	{"mla_decode", "  threadgroup_barrier(mem_flags::mem_threadgroup);\n  if (me + 8 < all) {", "  if (me + 8 < all) {", "missing barrier"},
+	{"mla_decode", "if (me + 8 < all) {", "if (me + 9 < all) {", "a simdgroup's part lost"},
+	{"mla_decode", "+ place / 32 % 8", "+ place / 64 % 8", "elements in the wrong order"},
+	{"mla_decode", "head / h))", "head % b))", "wrong batch"},
+
+	// In parts.
+	{"sdpa_decode_split", "      threadgroup_barrier(mem_flags::mem_threadgroup);\n    }\n  }\n", "    }\n  }\n", "memory reused without a barrier"},
+	{"sdpa_decode_split", "(kv_len - split + splits - 1) / splits", "(kv_len + splits - 1) / splits", "a row behind the end in some parts"},
+	{"sdpa_decode_split", "repeats % 4 == 0 ? 4 : metal::min(4,", "repeats % 4 == 0 ? 4 : metal::min(3,", "a head lost"},
+	{"mla_decode_split", "uint(p * every)", "uint(p)", "rows of another part"},
+	{"mla_decode_split", "* 0.693147181f", "", "logarithm in other units"},
+	{"sdpa_merge", "sum += e;", "sum += 1.0f;", "parts of equal weight"},
+
+	// Convolution.
+	{"short_conv", "next[from + (j - 1) * c] = v;", "next[from + j * c] = v;", "state not shifted"},
+	{"short_conv", "float(weight[channel * taps + j])", "float(weight[channel * taps + keep - j])", "taps in the wrong order"},
+	{"short_conv", "const T bx = T(float(bcx[row]) * float(bcx[row + 2 * c]));", "const T bx = T(float(bcx[row + c]) * float(bcx[row + 2 * c]));", "wrong third"},
+}
+
+// TestMutantsOfAttention plants bugs in attention and the short convolution.
+func TestMutantsOfAttention(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compiles each")
+	}
+	catchAll(t, mutantsOfAttention)
+}
