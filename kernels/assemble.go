@@ -225,23 +225,3 @@ func floatText(v float64) string {
 	}
 	return t + "f"
 }
-
-// Minify takes out what a compiler skips: comments, empty lines, indentation and #line.
-// MLX hashes a kernel's text at every launch, which for 30 kB takes longer than many
-// kernels run.
-func (g *GPU) Minify() {
-	g.Header, g.Body = minify(g.Header), minify(g.Body)
-}
-
-func minify(text string) string {
-	var b strings.Builder
-	for line := range strings.Lines(comments.ReplaceAllString(text, "")) {
-		line = strings.TrimSpace(line)
-		if line == "" || strings.HasPrefix(line, "#line ") {
-			continue
-		}
-		b.WriteString(line)
-		b.WriteByte('\n')
-	}
-	return b.String()
-}

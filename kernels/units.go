@@ -26,8 +26,8 @@ func (s *Spec) MetalCheckUnit(v *Values, results []graph.DType, small bool) (str
 	return b.String(), nil
 }
 
-// CUDAUnit is the translation unit that MLX makes of a source for NVRTC, and the name of
-// the function in it.
+// CUDAUnit is the translation unit that MLX makes of a source for NVRTC, minified as it is
+// launched, and the name of the function in it.
 //
 // Source: mlx/backend/cuda/custom_kernel.cpp, build_kernel, of MLX 0.32.2.
 func (s *Spec) CUDAUnit(v *Values, results []graph.DType) (unit, function string, err error) {
@@ -35,6 +35,7 @@ func (s *Spec) CUDAUnit(v *Values, results []graph.DType) (unit, function string
 	if err != nil {
 		return "", "", err
 	}
+	g.Minify(CUDA)
 	var b strings.Builder
 	fmt.Fprintf(&b, "#include \"mlx/backend/cuda/device/utils.cuh\"\n\n#include <cooperative_groups.h>\n\n%s\nnamespace mlx::core::cu {\n\nnamespace cg = cooperative_groups;\n\n__global__ void custom_kernel_%s(\n", g.Header, g.Name)
 	s.parameters(&b, g, v, results, "const %s *%s", "%s *%s")

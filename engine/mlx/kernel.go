@@ -4,6 +4,7 @@ package mlx
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -25,6 +26,17 @@ func (e *mlxEngine) RunsKernel(s *kernels.Spec) error {
 		return fmt.Errorf("kernel %s has no source", s.Name)
 	}
 	return nil
+}
+
+// Launches implements engine.KernelRunner. On a GPU, where MLX launches by itself, it
+// counts the calls that were added to MLX's graph.
+func (e *mlxEngine) Launches() map[string]int {
+	if e.device == "cpu" {
+		return hostLaunches()
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return maps.Clone(e.launches)
 }
 
 var _ engine.KernelRunner = (*mlxEngine)(nil)
@@ -73,7 +85,13 @@ func (p *plan) kernelOf(e *mlxEngine, g *graph.Graph, n *node) (emitMany, error)
 		k, err := hostKernelOf(spec)
 		return l.onHost(k), err
 	}
-	return l.onGPU(kernels.Target(e.device)), nil
+	emit := l.onGPU(kernels.Target(e.device))
+	return func(f *frame, in []array) []array {
+		e.mu.Lock()
+		e.launches[spec.Name]++
+		e.mu.Unlock()
+		return emit(f, in)
+	}, nil
 }
 
 // numbers returns the integers of a call, good for this step.
@@ -161,6 +179,6 @@ func (l *launch) text(target kernels.Target, numbers []int, grows []bool) (*gpuK
 	if err != nil {
 		return nil, err
 	}
-	text.Minify()
+	text.Minify(target)
 	return newGPUKernel(target, text, slices.Clone(numbers))
 }

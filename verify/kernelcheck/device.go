@@ -71,6 +71,9 @@ func RunOn(ctx context.Context, e engine.Engine, s *kernels.Spec, o Options) (*R
 				case s.Numerics == kernels.Exact && stock != nil:
 					err = c.equal(stock, got)
 				default:
+					if stock != nil {
+						truth.onDevice(c, stock)
+					}
 					err = c.compare(truth, got)
 					if stock != nil {
 						r.KernelError.add(c, truth, got)
