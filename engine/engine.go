@@ -72,6 +72,10 @@ type KernelRunner interface {
 	// RunsKernel reports why the engine cannot launch a kernel, or nil. A program given
 	// to Load may call only kernels that it can.
 	RunsKernel(s *kernels.Spec) error
+	// Launches returns how often each kernel has been launched, by all engines of the
+	// process: the difference of two calls says what ran between them. What has not
+	// been computed, since nobody asked for it, has not been launched.
+	Launches() map[string]int
 }
 
 // Session is a loaded program.

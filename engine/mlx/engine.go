@@ -36,7 +36,7 @@ import (
 // reference graphs first. Indices that a graph computes itself are trusted; those
 // that come from outside as tensors of NewTensor are checked.
 func New(device string, catalog *kernels.Catalog) (engine.Engine, error) {
-	e := &mlxEngine{catalog: catalog, pools: map[*weights.Store]*pool{}, live: map[*tensor]struct{}{}}
+	e := &mlxEngine{catalog: catalog, pools: map[*weights.Store]*pool{}, live: map[*tensor]struct{}{}, launches: map[string]int{}}
 	err := do(func() error {
 		// The CPU's stream is for loading, where arrays are filled by the host.
 		// Opening a stream makes its device MLX's default, so the other one is last.
@@ -80,10 +80,11 @@ type mlxEngine struct {
 	loading sync.Mutex // one Load at a time, so that each parameter is made once
 	pools   map[*weights.Store]*pool
 
-	mu     sync.Mutex
-	live   map[*tensor]struct{}
-	dead   []array // released, for the MLX thread to free
-	closed bool
+	mu       sync.Mutex
+	live     map[*tensor]struct{}
+	dead     []array // released, for the MLX thread to free
+	launches map[string]int
+	closed   bool
 }
 
 func (e *mlxEngine) Name() string    { return "mlx" }

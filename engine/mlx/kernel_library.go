@@ -12,6 +12,7 @@ package mlx
 #include "../../kernels/cpu/zmlx_kernel.h"
 
 static const zmlx_kernel *zr_kernels(void *list, int *n) { return ((const zmlx_kernel *(*)(int *))list)(n); }
+static uint64_t zr_launches(const uint64_t *n) { return __atomic_load_n(n, __ATOMIC_RELAXED); }
 */
 import "C"
 
@@ -36,6 +37,9 @@ type hostKernel struct {
 	run  unsafe.Pointer
 	err  unsafe.Pointer // zmlx_error
 	hash string         // of the spec and source that it was compiled from
+	// launches counts calls that were made, by all engines of the process. It is C's
+	// memory, and never freed: a call may be under way when its engine is closed.
+	launches *C.uint64_t
 }
 
 // hostLibrary loads the library, once in a process: its threads run as long as the
@@ -99,9 +103,25 @@ func openLibrary(path string) (map[string]hostKernel, error) {
 	all := make(map[string]hostKernel, n)
 	for _, k := range unsafe.Slice(first, n) {
 		name := C.GoString(k.name)
-		all[name] = hostKernel{name, unsafe.Pointer(k.run), why, C.GoString(k.hash)}
+		count := (*C.uint64_t)(C.calloc(1, C.sizeof_uint64_t))
+		all[name] = hostKernel{name, unsafe.Pointer(k.run), why, C.GoString(k.hash), count}
 	}
 	return all, nil
+}
+
+// hostLaunches returns how often each kernel of the library has run in this process.
+func hostLaunches() map[string]int {
+	all, err := hostLibrary()
+	if err != nil {
+		return nil
+	}
+	counts := map[string]int{}
+	for name, k := range all {
+		if n := int(C.zr_launches(k.launches)); n > 0 {
+			counts[name] = n
+		}
+	}
+	return counts
 }
 
 // hostKernelOf returns the function for a spec, compiled from the very files that the
@@ -152,7 +172,7 @@ func (s *scope) callHost(k hostKernel, in []array, c *hostCall) []array {
 	defer C.free(unsafe.Pointer(name))
 	var pin runtime.Pinner
 	defer pin.Unpin()
-	call := C.zr_kernel_call{name: name, run: k.run, error: k.err, workers: C.int(c.workers)}
+	call := C.zr_kernel_call{name: name, run: k.run, error: k.err, workers: C.int(c.workers), launches: k.launches}
 	if len(c.ints) > 0 {
 		pin.Pin(&c.ints[0])
 		call.ints, call.n_ints = (*C.int64_t)(unsafe.Pointer(&c.ints[0])), C.size_t(len(c.ints))

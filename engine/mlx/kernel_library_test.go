@@ -117,6 +117,36 @@ func TestKernelInLazyGraph(t *testing.T) {
 	})
 }
 
+// Launches counts calls that were computed, whole, and nothing else.
+func TestLaunches(t *testing.T) {
+	k, e := libraryKernel(t, "gather_qmm_swiglu"), newEngineWith(t, shipped(t)).(*mlxEngine)
+	onCPU(t, func(s *scope) error {
+		const experts, n, dims = 4, 8, 64
+		r := rand.New(rand.NewPCG(1, 2))
+		w, scales, biases := s.quantize(s.random(r, experts, n, dims), quantization{mode: "affine", groupSize: 32, bits: 4})
+		call := func(expert int) array {
+			c := &hostCall{ints: []int64{1, 1, 1, dims, experts, n, dims / 8, dims / 32, 2, 4, 32, 0}, workers: 2,
+				types: []graph.DType{graph.Float32}, shapes: [][]int{{1, 1, 2, 1, n}}}
+			return s.callHost(k, []array{s.random(r, 1, 1, 1, 1, dims), w, scales, biases, w, scales, biases, s.ints32([]int{1, 1, 2}, 3, expert)}, c)[0]
+		}
+		before := e.Launches()["gather_qmm_swiglu"]
+		a, b, never, bad := call(0), call(1), call(2), call(experts)
+		if s.err != nil {
+			return s.err
+		}
+		if err := eval(s.add(a, b)); err != nil {
+			return err
+		}
+		if err := eval(bad); err == nil {
+			t.Error("an expert that is not there")
+		}
+		if got := e.Launches()["gather_qmm_swiglu"] - before; got != 2 {
+			t.Errorf("%d launches of two calls that were computed, one that was not, and one that failed", got)
+		}
+		return eval(never)
+	})
+}
+
 // What goes wrong in MLX's thread is an error of whoever waits, and MLX goes on.
 func TestKernelFails(t *testing.T) {
 	k := libraryKernel(t, "gather_qmm_swiglu")

@@ -76,6 +76,7 @@ class Kernel : public mx::Primitive, public std::enable_shared_from_this<Kernel>
         ints_(c.ints, c.ints + c.n_ints),
         floats_(c.floats, c.floats + c.n_floats),
         workers_(c.workers),
+        launches_(c.launches),
         present_(std::move(present)) {
     std::memcpy(grid_, c.grid, sizeof grid_);
     std::memcpy(group_, c.group, sizeof group_);
@@ -140,6 +141,7 @@ class Kernel : public mx::Primitive, public std::enable_shared_from_this<Kernel>
       const zmlx_call call{in.data(), out.data(), k.ints_.data(), k.floats_.data(), types.data(), k.grid_, k.group_, k.workers_};
       // MLX keeps what a task throws, and throws it again to whoever waits for the stream.
       if (k.run_(&call)) throw std::runtime_error(k.name_ + ": " + k.error_());
+      __atomic_fetch_add(k.launches_, 1, __ATOMIC_RELAXED);
     }
   };
 
@@ -150,6 +152,7 @@ class Kernel : public mx::Primitive, public std::enable_shared_from_this<Kernel>
   const std::vector<double> floats_;
   int64_t grid_[3], group_[3];
   const int workers_;
+  uint64_t *const launches_;
   const std::vector<bool> present_; // of the spec's inputs
 };
 

@@ -23,6 +23,7 @@ typedef struct {
   size_t n_floats;
   int64_t grid[3], group[3];
   int workers;
+  uint64_t *launches;   // counts the calls that were made; it lives as long as the process
 } zr_kernel_call;
 
 // zr_kernel adds a call of a kernel to the graph. out gets n_out arrays; shapes holds
