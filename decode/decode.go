@@ -376,6 +376,9 @@ func (g *Generator) Generate(ctx context.Context, prompt []int, o Options) (*Res
 		for _, id := range o.EOS {
 			if id == tok.ID {
 				r.Finish = "stop"
+				if p.next != nil { // a step that nobody will read: its end is waited for
+					return r, g.engine.Eval(ctx, p.next)
+				}
 				return r, nil
 			}
 		}

@@ -23,6 +23,7 @@ func (a *app) generateCmd() *cobra.Command {
 		RunE:  func(c *cobra.Command, _ []string) error { return a.generate(c.Context(), &o, &t, format, plain) },
 	}
 	o.flags(c)
+	o.dtypeFlag(c)
 	t.flags(c, 100)
 	t.samplingFlags(c)
 	c.Flags().BoolVar(&plain, "no-rewrite", false, "run the unrewritten program")
@@ -39,7 +40,7 @@ type generated struct {
 	PromptTPS     float64        `json:"prompt_tps"`
 	GenerationTPS float64        `json:"generation_tps"`
 	TokenTimes    []float64      `json:"token_times"` // seconds from the first token to each
-	Kernels       map[string]int `json:"kernels"`
+	Kernels       map[string]int `json:"kernels"`     // how often each ran
 	KernelRuns    string         `json:"kernel_runs"`
 	Rewritten     bool           `json:"rewritten"`
 	Profile       string         `json:"profile,omitempty"`
@@ -100,12 +101,11 @@ func (a *app) generate(ctx context.Context, o *options, t *textOptions, format s
 		}
 	}
 	opts.OnToken = func(tok decode.Token) error { emit(stream.Next(tok.ID)); return nil }
-	res, err := g.Generate(ctx, prompt, opts)
+	res, kernels, err := r.count(program, func() (*decode.Result, error) { return g.Generate(ctx, prompt, opts) })
 	if err != nil {
 		return err
 	}
 	emit(stream.Flush())
-	kernels := kernelLaunches(program, res.Calls)
 	if format == "json" {
 		var times []float64
 		for _, t := range res.Times {
@@ -117,7 +117,14 @@ func (a *app) generate(ctx context.Context, o *options, t *textOptions, format s
 		return enc.Encode(out)
 	}
 	fmt.Fprintln(a.stdout)
+	rewritten := " (not rewritten)"
+	if !plain {
+		rewritten = ", kernels: " + r.kernels()
+		if len(kernels) > 0 {
+			rewritten += " · " + printCounts(kernels)
+		}
+	}
 	fmt.Fprintf(a.progress, "prompt: %d tokens, %.1f tokens/s · generation: %d tokens, %.1f tokens/s · %s on %s %s · profile %s%s\n",
-		len(res.Prompt), res.PromptTPS(), len(res.Tokens), res.TPS(), r.engine.Name(), r.engine.Device(), r.engine.Version(), prof.Name, map[bool]string{true: " (not rewritten)", false: ", kernels: " + r.kernels()}[plain])
+		len(res.Prompt), res.PromptTPS(), len(res.Tokens), res.TPS(), r.engine.Name(), r.engine.Device(), r.engine.Version(), prof.Name, rewritten)
 	return nil
 }

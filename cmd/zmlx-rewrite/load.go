@@ -19,7 +19,18 @@ const maxText = 64 << 20
 
 // load reads a model by what its name says it is. Builders and the import of
 // .mlxfn files give programs in normal form, which is what rules are written against.
-func (a *app) load(path string, w *workspace) (*subject, error) {
+func (a *app) load(path string, w *workspace) (*subject, error) { return a.loadAs(path, "", w) }
+
+// loadAs is load with a model's floating-point parameters converted to a type; "" for
+// their own.
+func (a *app) loadAs(path, dtype string, w *workspace) (*subject, error) {
+	as := graph.NoDType
+	if dtype != "" {
+		var ok bool
+		if as, ok = graph.ParseDType(dtype); !ok || as != graph.Float32 && as != graph.Float16 && as != graph.BFloat16 {
+			return nil, diag.Errorf("usage/dtype", diag.Pos{}, "--dtype %q is none of float32, float16, bfloat16", dtype)
+		}
+	}
 	s := &subject{name: path}
 	start := time.Now()
 	defer func() { a.log.Debug("loaded", "model", path, "took", time.Since(start)) }()
@@ -52,7 +63,7 @@ func (a *app) load(path string, w *workspace) (*subject, error) {
 			s.program, err = reference(path)
 			return s, err
 		}
-		m, err := models.Load(path)
+		m, err := models.LoadAs(path, as)
 		if err != nil {
 			return nil, err
 		}

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -212,9 +214,45 @@ func (a *app) texts(list []string) ([]string, error) {
 	return out, nil
 }
 
-// kernelLaunches counts how often each kernel ran in a generation: those of the
+// count runs f and returns how often each kernel of the program ran meanwhile: what the
+// engine launched, as it counted, and of others how often their reference graphs were in
+// the calls that f says it made.
+func (r *runner) count(p *graph.Program, f func() (*decode.Result, error)) (*decode.Result, map[string]int, error) {
+	e, launching := r.engine.(engine.KernelRunner)
+	var before map[string]int
+	if launching {
+		before = e.Launches()
+	}
+	res, err := f()
+	if err != nil {
+		return nil, nil, err
+	}
+	counts := kernelCalls(p, res.Calls)
+	if launching {
+		after := e.Launches()
+		for name := range counts {
+			if r.ran[name] != asReference {
+				counts[name] = after[name] - before[name]
+			}
+		}
+	}
+	return res, counts, nil
+}
+
+// printCounts lists kernels with how often they ran, the most frequent first.
+func printCounts(counts map[string]int) string {
+	names := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
+		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b))
+	})
+	for i, name := range names {
+		names[i] = fmt.Sprintf("%s %d", name, counts[name])
+	}
+	return strings.Join(names, ", ")
+}
+
+// kernelCalls counts how often each kernel is called in a generation: those of the
 // case that each call selects.
-func kernelLaunches(p *graph.Program, calls []int) map[string]int {
+func kernelCalls(p *graph.Program, calls []int) map[string]int {
 	counts := map[string]int{}
 	offset := 0
 	for _, n := range calls {

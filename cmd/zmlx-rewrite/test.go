@@ -27,8 +27,9 @@ func (a *app) testCmd() *cobra.Command {
 		Short: "Run testscript suites; no Go is needed",
 		Long: "Test runs the scripts (.txtar) of a folder and its subfolders, or those that are built in.\n" +
 			"In a script, `exec zmlx-rewrite ...` runs this program and `exits N zmlx-rewrite ...` demands\n" +
-			"an exit code. Conditions say what the machine has: [mlx] the engine, [smollm2] the model\n" +
-			"($SMOLLM2), [oracle] a Python with MLX ($PYTHON).",
+			"an exit code. Conditions say what the machine has: [mlx] the engine, [kernels] the library of\n" +
+			"CPU kernels, [smollm2] and [mixture] the models ($SMOLLM2, $MIXTURE), [oracle] a Python with\n" +
+			"MLX ($PYTHON).",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error { return a.test(args, only) },
 	}
@@ -171,13 +172,19 @@ func (t *scriptRun) Verbose() bool                      { return t.verbose }
 // program was started in.
 func scriptParams() testscript.Params {
 	model := firstFile("ZMLX_SMOLLM2", ".cache/models/SmolLM2-135M-Instruct/SmolLM2-135M-Instruct.Q4_1.gguf")
+	mixture := firstFile("ZMLX_MIXTURE", ".cache/models/SmolLM2-135M-MoE")
 	python := firstFile("ZMLX_PYTHON", ".cache/oracle/venv/bin/python")
+	library := firstFile("ZMLX_KERNELS", "bin/libzmlx-kernels.so")
 	return testscript.Params{
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		UpdateScripts:       os.Getenv("ZMLX_UPDATE_SCRIPTS") != "",
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("SMOLLM2", model)
+			e.Setenv("MIXTURE", mixture)
+			if library != "" {
+				e.Setenv("ZMLX_KERNELS", library)
+			}
 			e.Setenv("PYTHON", python)
 			return nil
 		},
@@ -187,6 +194,10 @@ func scriptParams() testscript.Params {
 				return engineName == "mlx", nil
 			case "smollm2":
 				return model != "", nil
+			case "mixture":
+				return mixture != "", nil
+			case "kernels":
+				return engineName == "mlx" && library != "", nil
 			case "oracle":
 				return python != "", nil
 			case "root":
@@ -194,7 +205,7 @@ func scriptParams() testscript.Params {
 			case "full":
 				return isDevice("/dev/full"), nil
 			}
-			return false, fmt.Errorf("unknown condition; there are mlx, smollm2, oracle, root and full")
+			return false, fmt.Errorf("unknown condition; there are mlx, smollm2, mixture, kernels, oracle, root and full")
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "hex": writeHex, "fill": fill,

@@ -28,6 +28,7 @@ func (a *app) validateCmd() *cobra.Command {
 		},
 	}
 	o.flags(c)
+	o.dtypeFlag(c)
 	t.flags(c, 48)
 	c.Flags().StringVarP(&format, "output", "o", "text", "text or json")
 	return c
@@ -51,6 +52,9 @@ type validated struct {
 	MaxError     float64 `json:"max_logit_error"`
 	TPS          float64 `json:"generation_tps"`
 	RewrittenTPS float64 `json:"rewritten_generation_tps"`
+
+	KernelRuns string         `json:"kernel_runs"`
+	Kernels    map[string]int `json:"kernels"` // how often each ran in the rewritten model
 }
 
 func (a *app) validate(ctx context.Context, o *options, t *textOptions, format string) error {
@@ -109,12 +113,16 @@ func (a *app) validate(ctx context.Context, o *options, t *textOptions, format s
 		if err != nil {
 			return err
 		}
-		rb, sb, err := steps(ctx, after, prompt, opts)
+		var sb []decode.Step
+		rb, counts, err := r.count(s.res.Program, func() (res *decode.Result, err error) {
+			res, sb, err = steps(ctx, after, prompt, opts)
+			return res, err
+		})
 		if err != nil {
 			return err
 		}
 		c := decode.Compare(sa, sb)
-		v := validated{text, len(prompt), c.Steps, "token-identical", c.First, c.Margin, c.MarginStep, c.MaxError, ra.TPS(), rb.TPS()}
+		v := validated{text, len(prompt), c.Steps, "token-identical", c.First, c.Margin, c.MarginStep, c.MaxError, ra.TPS(), rb.TPS(), r.kernels(), counts}
 		switch {
 		case c.First >= 0:
 			v.Verdict = "differs"
@@ -158,4 +166,7 @@ func (a *app) printVerdict(v *validated, c *decode.Comparison, text string) {
 		fmt.Fprintf(a.stdout, "  %d tokens equal · smallest margin (top1 − top2) %.4g at step %d · largest logit error %.3g\n", c.Steps, c.Margin, c.MarginStep, c.MaxError)
 	}
 	fmt.Fprintf(a.stdout, "  unrewritten %.2f tokens/s · rewritten %.2f tokens/s\n", v.TPS, v.RewrittenTPS)
+	if len(v.Kernels) > 0 {
+		fmt.Fprintf(a.stdout, "  kernels: %s · %s\n", v.KernelRuns, printCounts(v.Kernels))
+	}
 }

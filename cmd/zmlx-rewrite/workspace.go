@@ -28,6 +28,7 @@ type options struct {
 	rules, only, exclude, force    []string
 	kernels                        []string
 	dims                           []string
+	dtype                          string // of generate and validate
 }
 
 func (o *options) flags(c *cobra.Command) {
@@ -43,6 +44,11 @@ func (o *options) flags(c *cobra.Command) {
 	f.StringVar(&o.target, "target", defaultTarget(), "metal, cuda or cpu")
 	f.StringVar(&o.home, "home", "", "`folder` to take rules/, profiles/ and kernels/ from, in place of the working folder")
 	f.StringArrayVar(&o.kernels, "kernels", nil, "`folder` of kernels to use over the built-in ones; may be repeated")
+}
+
+// dtypeFlag is for commands that run a model.
+func (o *options) dtypeFlag(c *cobra.Command) {
+	c.Flags().StringVar(&o.dtype, "dtype", "", "convert all floating-point parameters to this `type`, so that activations have it: float32, float16 or bfloat16")
 }
 
 // workspace is the rules, kernels and profiles that a command works with.
@@ -200,7 +206,7 @@ func (a *app) subjects(w *workspace, o *options) (*profiles.Profile, []*subject,
 		}
 		return prof, list, nil
 	}
-	s, err := a.load(o.model, w)
+	s, err := a.loadAs(o.model, o.dtype, w)
 	if err != nil {
 		return nil, nil, err
 	}
