@@ -67,7 +67,7 @@ kernel void sdpa_decode_quantized() {
   float total = 0.0f;
   QUANT_UNROLL
   for (int i = 0; i < 16; i++) {
-    query[i] = at < d ? float(q_t(float(q[head * d + at + i]) * float(q_t(scale)))) * 1.44269504f : 0.0f;
+    query[i] = at < d ? float(q[head * d + at + i]) * (scale * 1.44269504f) : 0.0f;
     total += query[i];
     query[i] *= packed_place(i, bits);
   }
