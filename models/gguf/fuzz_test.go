@@ -150,9 +150,15 @@ func TestLies(t *testing.T) {
 	}
 }
 
-// Random mutations of a sound file: quicker than fuzzing, in every test run.
+// Random mutations of sound files: quicker than fuzzing, in every test run.
 func TestMutations(t *testing.T) {
-	tiny, err := os.ReadFile("testdata/tiny-qwen3moe.gguf")
+	for _, name := range []string{"tiny-qwen3moe", "tiny-mixtral"} {
+		t.Run(name, func(t *testing.T) { mutate(t, "testdata/"+name+".gguf") })
+	}
+}
+
+func mutate(t *testing.T, file string) {
+	tiny, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
