@@ -18,33 +18,40 @@ import (
 // attach reads the kernel's source if there is one beside its spec, and with it makes
 // the content hash.
 func (s *Spec) attach(fsys fs.FS, prefix string) diag.List {
-	var issues diag.List
 	file := s.Name + ".metal"
-	parts := []string{s.Hash}
 	data, err := readText(fsys, file)
 	switch {
 	case err == nil:
-		src, issue := ParseSource(path.Join(prefix, file), s.Name, data)
-		if issue != nil {
-			return diag.List{issue}
-		}
-		parts = append(parts, src.Text)
-		for _, name := range src.Includes {
-			text, err := library(name)
-			if err != nil {
-				issues.Add(diag.Errorf("kernel/include", diag.Pos{File: src.File}, "there is no shared header %q", name).WithHint("shared headers: %s", strings.Join(libraries(), ", ")))
-				continue
-			}
-			parts = append(parts, text)
-		}
-		if s.Launch == nil {
+		issues := s.setSource(path.Join(prefix, file), string(data))
+		if s.Code != nil && s.Launch == nil {
 			issues.Add(diag.Errorf("kernel/launch", diag.Pos{File: s.Source}, "kernel %s has a source, so its spec must say how many threads to launch", s.Name).
 				WithHint("add the key launch: {grid: [...], threadgroup: [...]}"))
 		}
-		s.Code = src
+		return issues
 	case !errors.Is(err, fs.ErrNotExist):
-		issues.Add(diag.Errorf("kernel/read", diag.Pos{File: path.Join(prefix, file)}, "%v", err))
+		return diag.List{diag.Errorf("kernel/read", diag.Pos{File: path.Join(prefix, file)}, "%v", err)}
 	}
+	s.ContentHash = contentHash(s.Hash)
+	return nil
+}
+
+// setSource takes a text as the kernel's source.
+func (s *Spec) setSource(file, text string) diag.List {
+	var issues diag.List
+	src, issue := ParseSource(file, s.Name, []byte(text))
+	if issue != nil {
+		return diag.List{issue}
+	}
+	parts := []string{s.Hash, src.Text}
+	for _, name := range src.Includes {
+		text, err := library(name)
+		if err != nil {
+			issues.Add(diag.Errorf("kernel/include", diag.Pos{File: src.File}, "there is no shared header %q", name).WithHint("shared headers: %s", strings.Join(libraries(), ", ")))
+			continue
+		}
+		parts = append(parts, text)
+	}
+	s.Code = src
 	s.ContentHash = contentHash(parts...)
 	return issues
 }

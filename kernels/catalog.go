@@ -17,6 +17,9 @@ import (
 //go:embed *.yaml *.metal
 var embedded embed.FS
 
+// builtin is where the embedded kernels say that they come from.
+const builtin = "builtin/kernels"
+
 // Catalog is a set of kernels by name.
 type Catalog struct {
 	specs map[string]*Spec
@@ -28,7 +31,7 @@ type Catalog struct {
 // embedded one of the same name.
 func Load(dirs ...string) (*Catalog, diag.List) {
 	c := &Catalog{map[string]*Spec{}, map[*graph.Op]*Spec{}}
-	issues := c.read(embedded, "builtin/kernels")
+	issues := c.read(embedded, builtin)
 	for _, dir := range dirs {
 		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 			issues.Add(diag.Errorf("kernel/dir", diag.Pos{File: dir}, "is not a folder"))

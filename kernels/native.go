@@ -3,6 +3,7 @@ package kernels
 import (
 	"embed"
 	"io/fs"
+	"strings"
 )
 
 //go:embed cpu
@@ -19,10 +20,11 @@ func NativeFiles() fs.FS {
 }
 
 // RunsOn reports whether the kernel has a source for a target: "metal", "cuda" or "cpu".
-// Where it has none, its reference graph runs.
+// Where it has none, its reference graph runs. A source that was generated for a spec of
+// somebody's folder is in no library for the CPU.
 func (s *Spec) RunsOn(target string) bool {
 	if s.Code != nil {
-		return true
+		return target != "cpu" || !s.Generated || strings.HasPrefix(s.Source, builtin)
 	}
 	_, err := fs.Stat(NativeFiles(), s.Name+".cpp")
 	return target == "cpu" && err == nil

@@ -35,6 +35,10 @@ type Spec struct {
 	// kernel without them is not used in a graph that is differentiated.
 	Gradient []graph.Define
 	Code     *Source // nil if there is none: the kernel runs as its reference
+	// Generated says that the source was made of the reference (Catalog.Generate), and
+	// NoSource why there is none.
+	Generated bool
+	NoSource  string
 	// ContentHash covers all that a compiled kernel depends on: spec, source and the
 	// shared headers that it includes. Certificates and compiled libraries carry it.
 	ContentHash string

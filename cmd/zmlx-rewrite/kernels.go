@@ -19,16 +19,28 @@ func runsOn(s *kernels.Spec) string {
 			list = append(list, t)
 		}
 	}
-	if len(list) == 0 {
+	switch {
+	case len(list) == 0:
 		return asReference
+	case s.Generated:
+		return strings.Join(list, ",") + " (generated)"
 	}
 	return strings.Join(list, ",")
 }
 
+// noSource is the error of what needs a source.
+func noSource(s *kernels.Spec) error {
+	return diag.Errorf("kernel/no-source", diag.Pos{File: s.Source}, "kernel %s has no source, and none can be generated: %s", s.Name, s.NoSource).
+		WithHint("write %s.metal beside it; until then its reference graph runs", s.Name)
+}
+
 // showSource prints what a target compiles.
 func (a *app) showSource(s *kernels.Spec, target string) error {
-	if s.Code == nil || s.Trials == nil {
-		return diag.Errorf("usage/kernel", diag.Pos{File: s.Source}, "kernel %s has no source, or no check to take a call from", s.Name)
+	if s.Code == nil {
+		return noSource(s)
+	}
+	if s.Trials == nil {
+		return diag.Errorf("usage/kernel", diag.Pos{File: s.Source}, "kernel %s has no check to take a call from", s.Name)
 	}
 	if target == "cpu" {
 		text, err := s.HostUnit(s.Instances(), false)
@@ -99,8 +111,13 @@ func (a *app) kernelsCmd() *cobra.Command {
 			for _, d := range s.Reference() {
 				fmt.Fprintf(a.stdout, "  %s = %s\n", strings.Join(d.Names, ", "), d.Expr)
 			}
-			if s.Code != nil {
+			switch {
+			case s.Generated:
+				fmt.Fprintf(a.stdout, "\nsource, generated:\n%s", s.Code.Text)
+			case s.Code != nil:
 				fmt.Fprintf(a.stdout, "\n%s", s.Code.Text)
+			default:
+				fmt.Fprintf(a.stdout, "no source, and none can be generated: %s\n", s.NoSource)
 			}
 			return nil
 		},

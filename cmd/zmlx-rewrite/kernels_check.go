@@ -31,6 +31,7 @@ type kernelChecked struct {
 	// units of the row's largest element, and that of MLX's own ops.
 	Error      float64 `json:"error,omitempty"`
 	StockError float64 `json:"stock_error,omitempty"`
+	Generated  bool    `json:"generated,omitempty"`     // the source is made of the reference
 	Types      int     `json:"metal_units,omitempty"`   // checked as Metal
 	CUDA       int     `json:"cuda_units,omitempty"`    // compiled for NVIDIA
 	Refused    int     `json:"stock_refused,omitempty"` // cases whose reference graph MLX does not run there
@@ -101,14 +102,14 @@ func (a *app) kernelsCheck(ctx context.Context, o *options, k *kernelCheckOption
 		if k.certify != "" && (s.Code == nil || certificates.Current(s, checker)) {
 			continue
 		}
-		out := kernelChecked{Kernel: s.Name, Hash: s.ContentHash, On: on, Verdict: "passed"}
+		out := kernelChecked{Kernel: s.Name, Hash: s.ContentHash, On: on, Verdict: "passed", Generated: s.Generated}
 		start := time.Now()
 		var r *kernelcheck.Report
 		switch {
 		case k.device:
 			r, err = kernelcheck.RunOn(ctx, e, s, check)
 		case s.Code == nil:
-			err = fmt.Errorf("kernel %s has no source", s.Name)
+			err = noSource(s)
 		default:
 			r, err = kernelcheck.Full(ctx, s, check, k.cuda)
 			if err == nil && r.Failure == nil && len(s.Gradient) > 0 {
@@ -176,6 +177,9 @@ func (a *app) printKernelCheck(out *kernelChecked, format string) error {
 	}
 	if out.StockError > 0 {
 		fmt.Fprintf(a.stdout, "; error %.2e, MLX's ops %.2e", out.Error, out.StockError)
+	}
+	if out.Generated {
+		fmt.Fprint(a.stdout, "; generated")
 	}
 	fmt.Fprintln(a.stdout)
 	if out.Reason != "" {

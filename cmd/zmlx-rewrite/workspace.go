@@ -14,7 +14,7 @@ import (
 	"zmlx-rewrite/diag"
 	"zmlx-rewrite/graph"
 	"zmlx-rewrite/graph/guard"
-	"zmlx-rewrite/kernels"
+	"zmlx-rewrite/kernels/author"
 	"zmlx-rewrite/models"
 	"zmlx-rewrite/profiles"
 	"zmlx-rewrite/rewrite"
@@ -70,7 +70,7 @@ func (a *app) workspace(o *options) (*workspace, error) {
 			dirs = append([]string{home + "/kernels"}, dirs...)
 		}
 	}
-	catalog, issues := kernels.Load(dirs...)
+	catalog, issues := author.Load(dirs...)
 	if err := issues.Err(); err != nil {
 		return nil, err
 	}

@@ -49,7 +49,7 @@ func (l *launch) hostCall(f *frame, numbers []int) (hostCall, error) {
 
 // hostRuns reports why a kernel does not run on the CPU, or nil.
 func hostRuns(s *kernels.Spec) error {
-	if !s.RunsOn("cpu") {
+	if s.Code == nil && !s.RunsOn("cpu") {
 		return diag.Errorf("engine/kernel", diag.Pos{}, "kernel %s has no source", s.Name)
 	}
 	_, err := hostKernelOf(s)

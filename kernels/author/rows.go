@@ -7,7 +7,7 @@ import "slices"
 // is a row. All is computed in float32 and rounded at the end.
 
 // rowThreads is the size of a group: as many simdgroups as a row fills, 8 at most.
-const rowThreads = "min(256, ceil_div(n, 32) * 32)"
+func rowThreads(dim string) string { return "min(256, ceil_div(" + dim + ", 32) * 32)" }
 
 // stage is how many passes over the row must be done before a node is known.
 func stage(nodes []*node) map[*node]int {
@@ -64,7 +64,7 @@ var accumulators = map[string]struct{ start, step, group string }{
 func rowSource(c *coder, result *node) {
 	c.printf("  threadgroup float part[16];\n")
 	c.printf("  const int row = int(threadgroup_position_in_grid.x);\n  if (row >= rows) return;\n")
-	c.printf("  const int base = row * n, from = int(thread_index_in_threadgroup), step = int(threads_per_threadgroup.x);\n")
+	c.printf("  const int base = row * %s, from = int(thread_index_in_threadgroup), step = int(threads_per_threadgroup.x);\n", c.dim)
 	c.printf("  const uint lane = thread_index_in_simdgroup, simdgroup = simdgroup_index_in_threadgroup, simdgroups = simdgroups_per_threadgroup;\n")
 	nodes := reachable(result)
 	at := stage(nodes)
@@ -114,18 +114,18 @@ func rowSource(c *coder, result *node) {
 	}
 	perThread(passes)
 	if result.shape == perRow {
-		c.printf("  if (from == 0) out[row] = %s;\n", c.result(result))
+		c.printf("  if (from == 0) %s[row] = %s;\n", c.store, c.result(result))
 		return
 	}
 	c.printf("\n")
 	c.row([]*node{result}, result)
-	c.printf("    out[base + k] = %s;\n  }\n", c.result(result))
+	c.printf("    %s[base + k] = %s;\n  }\n", c.store, c.result(result))
 }
 
 // row opens the loop over a row and defines in it what the wanted nodes need of an element,
 // all but last itself.
 func (c *coder) row(want []*node, last *node) {
-	c.printf("  for (int k = from; k < n; k += step) {\n")
+	c.printf("  for (int k = from; k < %s; k += step) {\n", c.dim)
 	nodes := perElement(want)
 	for _, x := range nodes {
 		if x.op == inputOp {

@@ -10,11 +10,14 @@ import (
 )
 
 // coder writes nodes as statements of the subset of MSL. Variables are floats that hold
-// values of the element type T, as each op rounds to it; with once, floats as they come.
+// values of the element type, as each op rounds to it; with once, floats as they come.
 type coder struct {
 	*naming
 	out     strings.Builder
 	once    bool
+	typ     string           // the element type
+	dim     string           // the length of a row
+	store   string           // the result
 	fused   map[*node]bool   // products that a compiler might make part of a fused multiply-add
 	element map[*node]string // variables that hold an element of an input
 	uses    map[string]bool  // headers
@@ -22,7 +25,7 @@ type coder struct {
 }
 
 func newCoder(n *naming, nodes []*node, once bool) *coder {
-	c := &coder{naming: n, once: once, fused: map[*node]bool{}, element: map[*node]string{}, uses: map[string]bool{}, wrote: map[*node]bool{}}
+	c := &coder{naming: n, once: once, typ: "T", dim: "n", store: "out", fused: map[*node]bool{}, element: map[*node]string{}, uses: map[string]bool{}, wrote: map[*node]bool{}}
 	if !once {
 		for _, x := range nodes {
 			for _, y := range x.in {
@@ -52,17 +55,17 @@ func (c *coder) value(x *node, plain bool) string {
 		if c.once || plain || graph.Round(graph.Float16, x.value) == x.value && graph.Round(graph.BFloat16, x.value) == x.value {
 			return text
 		}
-		return "float(T(" + text + "))"
+		return "float(" + c.typ + "(" + text + "))"
 	case paramOp:
 		if c.once || plain {
 			return x.name
 		}
-		return "float(T(" + x.name + "))"
+		return "float(" + c.typ + "(" + x.name + "))"
 	case countOp:
 		if c.once {
-			return "float(n)"
+			return "float(" + c.dim + ")"
 		}
-		return "float(T(float(n)))"
+		return "float(" + c.typ + "(float(" + c.dim + ")))"
 	case inputOp:
 		return c.element[x]
 	}
@@ -95,7 +98,7 @@ func (c *coder) apply(x *node) (text string, typed, rounded bool) {
 	for i, y := range x.in {
 		in[i] = c.value(y, plain)
 		if o.typed && !c.once {
-			in[i] = "T(" + in[i] + ")"
+			in[i] = c.typ + "(" + in[i] + ")"
 		}
 	}
 	text = o.express(in...)
@@ -126,20 +129,20 @@ func (c *coder) define(x *node, indent string) {
 	case rounded:
 		c.printf("%sconst float %s = %s;\n", indent, name, text)
 	default:
-		c.printf("%sconst float %s = float(T(%s));\n", indent, name, text)
+		c.printf("%sconst float %s = float(%s(%s));\n", indent, name, c.typ, text)
 	}
 }
 
 // result is the text that is stored in out.
 func (c *coder) result(x *node) string {
 	if len(x.in) == 0 || c.wrote[x] {
-		return "T(" + c.value(x, false) + ")"
+		return c.typ + "(" + c.value(x, false) + ")"
 	}
 	text, typed, _ := c.apply(x)
 	if typed {
 		return text
 	}
-	return "T(" + text + ")"
+	return c.typ + "(" + text + ")"
 }
 
 // load writes the variable of an input's element; index is where it is in a full input.
@@ -172,11 +175,11 @@ func (c *coder) file(name string, about []string) string {
 
 // elementwiseSource is one thread an element.
 func elementwiseSource(c *coder, result *node) {
-	c.printf("  const int i = int(thread_position_in_grid.x);\n  if (i >= rows * n) return;\n")
+	c.printf("  const int i = int(thread_position_in_grid.x);\n  if (i >= rows * %s) return;\n", c.dim)
 	nodes := reachable(result)
 	for _, x := range nodes {
 		if x.op == inputOp {
-			c.load(x, "_i", "i", "i % n", "  ")
+			c.load(x, "_i", "i", "i % "+c.dim, "  ")
 		}
 	}
 	for _, x := range nodes {
@@ -184,5 +187,5 @@ func elementwiseSource(c *coder, result *node) {
 			c.define(x, "  ")
 		}
 	}
-	c.printf("  out[i] = %s;\n", c.result(result))
+	c.printf("  %s[i] = %s;\n", c.store, c.result(result))
 }

@@ -133,7 +133,7 @@ func specText(name string, b *builder, o *Options, doc string, lines, grad []lin
 	if want == elementwise {
 		t.WriteString("launch:\n  grid: [rows * n, 1, 1]\n  threadgroup: [256, 1, 1]\n")
 	} else {
-		fmt.Fprintf(&t, "launch:\n  grid: ['rows * %[1]s', 1, 1]\n  threadgroup: ['%[1]s', 1, 1]\n", rowThreads)
+		fmt.Fprintf(&t, "launch:\n  grid: ['rows * %[1]s', 1, 1]\n  threadgroup: ['%[1]s', 1, 1]\n", rowThreads("n"))
 	}
 	t.WriteString("check:\n  dims: {rows: [1, 2, 5, 9], n: [1, 31, 96, 1000]}\n")
 	if len(params) > 0 {

@@ -12,7 +12,7 @@ import (
 
 // Tried is what a kernel made of given numbers in one place.
 type Tried struct {
-	Where   string // "reference", "source", or an engine's device
+	Where   string // "reference", "source", "source (generated)", or an engine's device
 	Results [][]float64
 	Err     error
 }
@@ -59,7 +59,11 @@ func (c *Case) Try(ctx context.Context, dir string, engines ...engine.Engine) []
 	data, err := c.reference(c.Inputs, c.Data)
 	list := add(nil, "reference", data, err)
 	data, err = c.emulate(dir)
-	list = add(list, "source", data, err)
+	where := "source"
+	if c.Spec.Generated {
+		where = "source (generated)"
+	}
+	list = add(list, where, data, err)
 	for _, e := range engines {
 		k, ok := e.(engine.KernelRunner)
 		if !ok {
