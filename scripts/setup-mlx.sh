@@ -173,7 +173,7 @@ say "MLX $MLX_VERSION: fetching the wheel $package"
 # shellcheck disable=SC2086 # several checksums, one a platform
 file=$(wheel "$work/wheel" "$package==$MLX_VERSION" $sums)
 python3 -m zipfile -e "$file" "$new/site"
-if [ "$backend" = cuda ]; then
+if [ "$backend" = cuda ] && [ "${MLX_CUDA_LIBRARIES:-}" != system ]; then # "system": the machine that runs it has them
 	say "fetching NVIDIA's run-time libraries"
 	# shellcheck disable=SC2086
 	python3 -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: \

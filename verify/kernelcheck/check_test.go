@@ -33,16 +33,19 @@ func catalog(t *testing.T) *kernels.Catalog {
 
 // TestShipped checks every kernel that ships with a source, on a sample of its cases.
 func TestShipped(t *testing.T) {
-	cases := 24
-	if os.Getenv("ZMLX_SOAK") != "" {
+	cases, types := 12, 3 // the certificates say that many more have passed
+	switch {
+	case os.Getenv("ZMLX_SOAK") != "":
 		cases = 1000
+	case testing.Short():
+		cases, types = 3, 1
 	}
 	for _, s := range catalog(t).All() {
 		if s.Code == nil {
 			continue
 		}
 		t.Run(s.Name, func(t *testing.T) {
-			r, err := Run(t.Context(), s, Options{Cases: cases, Dir: programs(t), Types: 3})
+			r, err := Run(t.Context(), s, Options{Cases: cases, Dir: programs(t), Types: types})
 			if errors.Is(err, ErrNoCompiler) {
 				t.Skip(err)
 			}
@@ -54,5 +57,32 @@ func TestShipped(t *testing.T) {
 			}
 			t.Logf("%d cases, %d runs", r.Cases, r.Runs)
 		})
+	}
+}
+
+// TestCertificates: every kernel that ships with a source was checked as it is now.
+// TestShipped checks a sample of its cases again.
+func TestCertificates(t *testing.T) {
+	list, err := ReadCertificates("../../kernels/certificates.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	checker := CheckerHash()
+	for _, s := range catalog(t).All() {
+		if s.Code == nil {
+			continue
+		}
+		if c := list[s.Name]; c == nil {
+			t.Errorf("kernel %s has no certificate; write it: make certify", s.Name)
+		} else if !list.Current(s, checker) {
+			t.Errorf("kernel %s or its checker has changed since its certificate; write it again: make certify", s.Name)
+		} else if c.Cases < 100 || c.Runs < 3*c.Cases || c.Types == 0 || c.CUDA < len(Architectures) {
+			t.Errorf("the certificate of kernel %s says too little: %+v", s.Name, *c)
+		}
+	}
+	for name := range list {
+		if catalog(t).Spec(name) == nil {
+			t.Errorf("a certificate for kernel %s, which is not there; write them again: make certify", name)
+		}
 	}
 }
