@@ -507,18 +507,7 @@ func (s *Spec) infer(c *graph.Call) ([]graph.Type, error) {
 
 // Expand adds the reference graph of a call to g and returns its results.
 func (s *Spec) Expand(g *graph.Graph, scope string, in []graph.ValueID, attrs []graph.Attr) ([]graph.ValueID, error) {
-	b := &graph.Bindings{Values: map[string]graph.ValueID{}, Vars: map[string]graph.Attr{}, Scope: scope}
-	for i, x := range s.Inputs {
-		b.Values[x.Name] = graph.None
-		if i < len(in) {
-			b.Values[x.Name] = in[i]
-		}
-	}
-	for i, a := range s.Attrs {
-		if i < len(attrs) && attrs[i] != nil {
-			b.Vars[a.Name] = attrs[i]
-		}
-	}
+	b := s.bind(scope, in, attrs)
 	if err := g.BuildAll(s.reference, b); err != nil {
 		return nil, fmt.Errorf("%s: reference: %w", s.op.Name, err)
 	}

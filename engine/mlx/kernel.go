@@ -49,6 +49,7 @@ type launch struct {
 	ints    []dim
 	types   []graph.DType // of the results
 	shapes  []dims
+	results []graph.Type
 	scalars []bool // operands without dimensions: GPU kernels see them as arrays of one
 }
 
@@ -75,7 +76,7 @@ func (p *plan) kernelOf(e *mlxEngine, g *graph.Graph, n *node) (emitMany, error)
 	}
 	for _, v := range n.Out {
 		t := g.Type(v)
-		l.types = append(l.types, t.DType)
+		l.results, l.types = append(l.results, t), append(l.types, t.DType)
 		l.shapes = append(l.shapes, p.dims(t.Shape))
 	}
 	for _, t := range n.types {
@@ -83,15 +84,15 @@ func (p *plan) kernelOf(e *mlxEngine, g *graph.Graph, n *node) (emitMany, error)
 	}
 	if e.device == "cpu" {
 		k, err := hostKernelOf(spec)
-		return l.onHost(k), err
+		return l.differentiable(p, e, n, l.onHost(k)), err
 	}
 	emit := l.onGPU(kernels.Target(e.device))
-	return func(f *frame, in []array) []array {
+	return l.differentiable(p, e, n, func(f *frame, in []array) []array {
 		e.mu.Lock()
 		e.launches[spec.Name]++
 		e.mu.Unlock()
 		return emit(f, in)
-	}, nil
+	}), nil
 }
 
 // numbers returns the integers of a call, good for this step.

@@ -25,6 +25,8 @@ type plan struct {
 	outputs []output
 	params  []slotParam
 	consts  []slotArray
+	// gradients are the plans of kernels' gradients, of which the graph was differentiated.
+	gradients []*plan
 }
 
 // op is a node of the graph.
@@ -219,6 +221,9 @@ func (p *plan) release() {
 	for _, c := range p.consts {
 		c.release()
 	}
+	for _, g := range p.gradients {
+		g.release()
+	}
 }
 
 func (p *plan) compile(e *mlxEngine, g *graph.Graph, n *graph.Node) (op, error) {
@@ -386,6 +391,10 @@ type frame struct {
 	symbols []int
 	operand []array
 	ints    []int // room for lists of the step
+
+	env            map[string]int64
+	differentiated bool // kernels are to be launched so that MLX can differentiate
+	bug            any  // of a panic in a function that MLX called
 }
 
 // host is what is known of an array's elements without asking the device: those of
@@ -485,6 +494,6 @@ func (p *plan) prepare(f *frame, env map[string]int64) error {
 		}
 	}
 	shape, err := engine.Shape(p.symbols, env)
-	f.symbols = shape
+	f.symbols, f.env = shape, env
 	return err
 }

@@ -115,13 +115,29 @@ func (s *session) step(p *plan, in map[string]engine.Tensor, env map[string]int6
 	f := &s.frame
 	f.start(p.c.Graph.NumValues())
 	defer f.end()
-	if err := p.prepare(f, env); err != nil {
+	if err := s.bind(p, in, env); err != nil {
 		return nil, err
+	}
+	if err := p.run(f); err != nil {
+		return nil, err
+	}
+	made := f.operand[:0]
+	for _, o := range p.outputs {
+		made = append(made, f.values[o.slot])
+	}
+	return s.tensors(f, p.outputs, made)
+}
+
+// bind gives the frame the values that a step begins with.
+func (s *session) bind(p *plan, in map[string]engine.Tensor, env map[string]int64) error {
+	f := &s.frame
+	if err := p.prepare(f, env); err != nil {
+		return err
 	}
 	for _, i := range p.inputs {
 		x, a, err := s.e.unwrap(in[i.name])
 		if err != nil {
-			return nil, err
+			return err
 		}
 		f.values[i.slot], f.host[i.slot] = a, x.host
 	}
@@ -131,6 +147,11 @@ func (s *session) step(p *plan, in map[string]engine.Tensor, env map[string]int6
 	for _, c := range p.consts {
 		f.values[c.slot] = c.array
 	}
+	return nil
+}
+
+// run adds the ops of a plan to the graph.
+func (p *plan) run(f *frame) error {
 	for i := range p.ops {
 		o := &p.ops[i]
 		f.operand = f.operand[:0]
@@ -149,17 +170,17 @@ func (s *session) step(p *plan, in map[string]engine.Tensor, env map[string]int6
 			}
 		}
 		if f.err != nil {
-			return nil, opError(f.err, o.node)
+			return opError(f.err, o.node)
 		}
 	}
-	return s.results(p, f)
+	return nil
 }
 
-// results makes tensors of the graph's results.
-func (s *session) results(p *plan, f *frame) (map[string]engine.Tensor, error) {
-	out := make(map[string]engine.Tensor, len(p.outputs))
-	for _, o := range p.outputs {
-		a := f.values[o.slot]
+// tensors makes tensors of the results.
+func (s *session) tensors(f *frame, outputs []output, made []array) (map[string]engine.Tensor, error) {
+	out := make(map[string]engine.Tensor, len(outputs))
+	for i, o := range outputs {
+		a := made[i]
 		shape := append([]int{}, o.shape.in(f)...)
 		if !f.isA(a, o.dtype, shape) {
 			f.refuse("result", "%s is %s%v, but inference says %s%v", o.name, a.dtype(), a.shape(), o.dtype, shape)
@@ -189,6 +210,7 @@ func (f *frame) start(values int) {
 	f.host = append(f.host[:0], make([]host, values)...)
 	f.ints = f.ints[:0]
 	f.err = nil
+	f.differentiated = false
 }
 
 // end gives up all handles of the step: a cache that was handed over may be written
