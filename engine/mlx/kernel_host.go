@@ -17,9 +17,12 @@ func (l *launch) onHost(k hostKernel) emitMany {
 	var call hostCall
 	return func(f *frame, in []array) []array {
 		numbers := l.numbers(f)
+		for _, d := range l.shapes { // 2 by 3 rows and 3 by 2 are the same numbers
+			numbers = append(numbers, d.in(f)...)
+		}
 		if last == nil || !slices.Equal(last, numbers) {
 			var err error
-			if call, err = l.hostCall(f, numbers); err != nil {
+			if call, err = l.hostCall(f, numbers[:len(l.ints)]); err != nil {
 				f.refuse("kernel."+l.spec.Name, "%v", err)
 				return nil
 			}

@@ -47,7 +47,7 @@ struct Area {
     data = map + page + (at_end ? body * page - size : 0);
     std::snprintf(what, sizeof what, "%s %zu", kind, index);
   }
-  void freeze() { mprotect(map + page, (pages - 2) * page, PROT_READ); }
+  void freeze() { mprotect(map + page, (bytes + page - 1) / page * page, PROT_READ); } // its own pages only: an area is used again
   bool holds(const void *p) const { return p >= map && p < map + pages * page; }
 };
 
