@@ -46,7 +46,8 @@ func (s *Spec) setSource(file, text string) diag.List {
 	for _, name := range src.Includes {
 		text, err := library(name)
 		if err != nil {
-			issues.Add(diag.Errorf("kernel/include", diag.Pos{File: src.File}, "there is no shared header %q", name).WithHint("shared headers: %s", strings.Join(libraries(), ", ")))
+			line := 1 + strings.Count(src.Header[:strings.Index(src.Header, "\""+name+"\"")], "\n")
+			issues.Add(diag.Errorf("kernel/include", diag.Pos{File: src.File, Line: line}, "there is no shared header %q", name).WithHint("shared headers: %s", strings.Join(libraries(), ", ")))
 			continue
 		}
 		parts = append(parts, text)

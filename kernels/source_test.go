@@ -48,7 +48,7 @@ func TestSourceErrors(t *testing.T) {
 		{"another name", "void double()", "void triple()", `double.metal:4: the kernel is called triple, its spec double`},
 		{"no kernel line", "kernel void double() {", "void double() {", `there must be one line "kernel void double() {"; there are 0`},
 		{"code behind the kernel", "}\n", "}\nint more;\n", "must end with the } of the kernel"},
-		{"unknown header", "mlx_ops.h", "mlx_opps.h", `there is no shared header "mlx_opps.h"`},
+		{"unknown header", "mlx_ops.h", "mlx_opps.h", `double.metal:1: there is no shared header "mlx_opps.h"`},
 		{"memory in a helper", "template", "threadgroup float part[32];\ntemplate", "declared in the body only"},
 		{"memory on a shared line", "  const int i", "  threadgroup float a[2], b[2]; const int i", "each on a line of its own"},
 	} {

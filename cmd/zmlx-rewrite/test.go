@@ -18,6 +18,7 @@ import (
 
 	"zmlx-rewrite/diag"
 	"zmlx-rewrite/testdata/scripts"
+	"zmlx-rewrite/verify/kernelcheck"
 )
 
 func (a *app) testCmd() *cobra.Command {
@@ -28,8 +29,8 @@ func (a *app) testCmd() *cobra.Command {
 		Long: "Test runs the scripts (.txtar) of a folder and its subfolders, or those that are built in.\n" +
 			"In a script, `exec zmlx-rewrite ...` runs this program and `exits N zmlx-rewrite ...` demands\n" +
 			"an exit code. Conditions say what the machine has: [mlx] the engine, [kernels] the library of\n" +
-			"CPU kernels, [smollm2] and [mixture] the models ($SMOLLM2, $MIXTURE), [oracle] a Python with\n" +
-			"MLX ($PYTHON).",
+			"CPU kernels, [compiler] a C++ compiler, [smollm2] and [mixture] the models ($SMOLLM2, $MIXTURE),\n" +
+			"[oracle] a Python with MLX ($PYTHON).",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error { return a.test(args, only) },
 	}
@@ -200,12 +201,15 @@ func scriptParams() testscript.Params {
 				return engineName == "mlx" && library != "", nil
 			case "oracle":
 				return python != "", nil
+			case "compiler":
+				_, err := kernelcheck.Compiler()
+				return err == nil, nil
 			case "root":
 				return os.Geteuid() == 0, nil
 			case "full":
 				return isDevice("/dev/full"), nil
 			}
-			return false, fmt.Errorf("unknown condition; there are mlx, smollm2, mixture, kernels, oracle, root and full")
+			return false, fmt.Errorf("unknown condition; there are mlx, smollm2, mixture, kernels, compiler, oracle, root and full")
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "hex": writeHex, "fill": fill,
