@@ -17,7 +17,7 @@ func (g *GPU) Minify(target Target) {
 
 func minify(text string, target Target) string {
 	var b strings.Builder
-	for _, line := range branches(strings.Split(comments.ReplaceAllString(text, ""), "\n"), target) {
+	for _, line := range branches(strings.Split(comments.ReplaceAllString(text, " "), "\n"), target) {
 		line = strings.TrimSpace(line)
 		if line == "" || strings.HasPrefix(line, "#line ") {
 			continue
@@ -31,21 +31,28 @@ func minify(text string, target Target) string {
 	return b.String()
 }
 
-var targetMacro = regexp.MustCompile(`^\s*#(?:if|elif) ZMLX_(HOST|CUDA|METAL|OPENCL)\s*$`)
+var (
+	targetMacro = regexp.MustCompile(`^\s*#\s*(?:if|elif)\s+ZMLX_(HOST|CUDA|METAL|OPENCL)\s*$`)
+	directive   = regexp.MustCompile(`^\s*#\s*([a-z]+)`)
+)
 
-// branches decides "#if ZMLX_CUDA" and the like; other conditions stay.
+// branches decides "#if ZMLX_CUDA" and the like; other conditions stay, and all do where one
+// has no end or no beginning.
 func branches(lines []string, target Target) []string {
 	type level struct{ ours, taken, live bool } // ours: decided here
 	stack := []level{{live: true}}
 	var out []string
-	for _, line := range lines {
+	for at, line := range lines {
 		top := &stack[len(stack)-1]
-		word := strings.TrimSpace(line)
+		word := ""
+		if m := directive.FindStringSubmatch(line); m != nil {
+			word = m[1]
+		}
 		m := targetMacro.FindStringSubmatch(line)
 		switch {
-		case strings.HasPrefix(word, "#if"):
+		case word == "if" || word == "ifdef" || word == "ifndef":
 			next := level{live: top.live}
-			if m != nil {
+			if m != nil && decidable(lines[at+1:]) {
 				yes := strings.EqualFold(m[1], string(target))
 				next = level{true, yes, top.live && yes}
 			} else if top.live {
@@ -53,14 +60,17 @@ func branches(lines []string, target Target) []string {
 			}
 			stack = append(stack, next)
 			continue
-		case top.ours && strings.HasPrefix(word, "#elif") && m != nil:
+		case top.ours && word == "elif":
 			yes := !top.taken && strings.EqualFold(m[1], string(target))
 			top.live, top.taken = stack[len(stack)-2].live && yes, top.taken || yes
 			continue
-		case top.ours && strings.HasPrefix(word, "#else"):
+		case top.ours && word == "else":
 			top.live = stack[len(stack)-2].live && !top.taken
 			continue
-		case strings.HasPrefix(word, "#endif"):
+		case word == "endif":
+			if len(stack) == 1 {
+				return lines
+			}
 			stack = stack[:len(stack)-1]
 			if !top.ours && top.live {
 				out = append(out, line)
@@ -71,7 +81,35 @@ func branches(lines []string, target Target) []string {
 			out = append(out, line)
 		}
 	}
+	if len(stack) > 1 {
+		return lines
+	}
 	return out
+}
+
+// decidable reports whether the branches of an #if, which begin with these lines, are for
+// targets alone.
+func decidable(lines []string) bool {
+	depth := 0
+	for _, line := range lines {
+		m := directive.FindStringSubmatch(line)
+		if m == nil {
+			continue
+		}
+		switch m[1] {
+		case "if", "ifdef", "ifndef":
+			depth++
+		case "endif":
+			if depth--; depth < 0 {
+				return true
+			}
+		case "elif", "elifdef", "elifndef":
+			if depth == 0 && !targetMacro.MatchString(line) {
+				return false
+			}
+		}
+	}
+	return false
 }
 
 // item is a declaration of a header: a function, type, macro or using, or a line that
@@ -83,17 +121,23 @@ type item struct {
 
 var (
 	identifier  = regexp.MustCompile(`[A-Za-z_][A-Za-z0-9_]*`)
-	macroName   = regexp.MustCompile(`^#define ([A-Za-z_][A-Za-z0-9_]*)`)
-	typeName    = regexp.MustCompile(`^(?:template <[^{]*> *)?(?:struct|enum class) (?:__align__\(\d+\) )?([A-Za-z_][A-Za-z0-9_]*)`)
-	functName   = regexp.MustCompile(`^(?:template <.*?> *)?(?:inline |static |METAL_FUNC )+[^(]*?([A-Za-z_][A-Za-z0-9_]*)\(`)
+	macroName   = regexp.MustCompile(`^#\s*define ([A-Za-z_][A-Za-z0-9_]*)`)
+	typeName    = regexp.MustCompile(`^(?:template <[^{]*> *)?(?:struct|enum class) (?:__align__\(\d+\) )?([A-Za-z_][A-Za-z0-9_]*)\s*(?:<[^{;(]*>)?\s*[{;:]`)
+	functName   = regexp.MustCompile(`^(?:template <.*?> *)?(?:inline |static |METAL_FUNC )+[^(={]*?([A-Za-z_][A-Za-z0-9_]*)\(`)
 	typedefName = regexp.MustCompile(`^typedef [^;]*?([A-Za-z_][A-Za-z0-9_]*);$`)
 	usingName   = regexp.MustCompile(`^using [A-Za-z_:]*::([A-Za-z_][A-Za-z0-9_]*);$`)
+	macroCall   = regexp.MustCompile(`^[A-Z_][A-Z0-9_]*\(.*\)$`)
+	pastes      = regexp.MustCompile(`##`)
 )
 
 // prune drops what a body does not reach. A name that is declared several times is one:
-// all of its declarations stay or go.
+// all of its declarations stay or go. A header that makes names with ##, or whose braces do
+// not match, stays as it is.
 func prune(header, body string) string {
-	items := split(header)
+	items, whole := split(header)
+	if !whole || pastes.MatchString(header) || pastes.MatchString(body) {
+		return header
+	}
 	used := map[string]bool{}
 	var todo []string
 	read := func(text string, not []string) {
@@ -135,10 +179,11 @@ func prune(header, body string) string {
 }
 
 // split cuts a minified header into items. Whatever is not understood is an item of its own
-// that stays.
-func split(header string) []item {
+// that stays. It reports whether all braces and conditions match.
+func split(header string) ([]item, bool) {
 	var items []item
 	lines := strings.SplitAfter(header, "\n")
+	spaces := 0 // namespaces that are open
 	for i := 0; i < len(lines); {
 		start, depth := i, 0
 		first := strings.TrimSpace(lines[i])
@@ -151,30 +196,85 @@ func split(header string) []item {
 			continue
 		}
 		if first == "" || first == "}" || strings.HasPrefix(first, "namespace ") {
+			spaces += strings.Count(first, "{") - strings.Count(first, "}")
+			if spaces < 0 {
+				return nil, false
+			}
 			i++
 			items = append(items, item{text: lines[start]})
 			continue
 		}
+		conditions := 0
 		for i < len(lines) {
 			depth += strings.Count(lines[i], "{") - strings.Count(lines[i], "}")
 			end := strings.TrimSpace(lines[i])
+			if m := directive.FindStringSubmatch(end); m != nil {
+				switch m[1] {
+				case "if", "ifdef", "ifndef":
+					conditions++
+				case "endif":
+					conditions--
+				}
+			}
 			i++
-			if depth <= 0 && (strings.HasSuffix(end, "}") || strings.HasSuffix(end, ";") || strings.HasSuffix(end, ")") && !strings.Contains(end, "{")) {
-				// A head such as "template <typename T>" goes on in the next line.
+			// A head such as "template <typename T>" goes on in the next line, and so does one
+			// of a function whose { stands there.
+			if depth <= 0 && (strings.HasSuffix(end, "}") || strings.HasSuffix(end, ";") ||
+				macroCall.MatchString(end) && i == start+1 && !(i < len(lines) && strings.HasPrefix(strings.TrimSpace(lines[i]), "{"))) {
 				break
 			}
+		}
+		if depth != 0 || conditions != 0 {
+			return nil, false
 		}
 		text := strings.Join(lines[start:i], "")
 		items = append(items, named(strings.ReplaceAll(strings.TrimSpace(text), "\n", " "), text))
 	}
-	return items
+	return items, spaces == 0
 }
 
+// named finds what an item declares: one thing, or the item stays.
 func named(line, text string) item {
-	for _, form := range []*regexp.Regexp{macroName, typeName, typedefName, usingName, functName} {
-		if m := form.FindStringSubmatch(line); m != nil && m[1] != "operator" {
-			return item{text, m[1:]}
+	if m := macroName.FindStringSubmatch(line); m != nil {
+		return item{text, m[1:]}
+	}
+	if strings.HasPrefix(line, "#") || strings.Contains(text, "\n#define") {
+		return item{text: text}
+	}
+	head, rest := declared(line)
+	for form, ends := range map[*regexp.Regexp][]string{typeName: {";"}, typedefName: {""}, usingName: {""}, functName: {"", ";"}} {
+		m := form.FindStringSubmatch(line)
+		if m == nil || !slices.Contains(ends, rest) || strings.Contains(head, "operator") || strings.HasPrefix(m[1], "__") || m[1] == "alignas" || m[1] == "decltype" {
+			continue
 		}
+		return item{text, m[1:]}
 	}
 	return item{text: text}
+}
+
+// declared takes a declaration apart: what is in front of its braces, and what behind
+// them. "?" is for more than one declaration.
+func declared(line string) (head, rest string) {
+	open := strings.Index(line, "{")
+	if open < 0 {
+		if strings.Index(line, ";") == len(line)-1 {
+			if strings.HasPrefix(line, "struct ") || strings.HasPrefix(line, "template ") || strings.HasPrefix(line, "enum ") {
+				return line, ";"
+			}
+			return line, ""
+		}
+		return line, "?"
+	}
+	depth := 0
+	for i, c := range line[open:] {
+		switch c {
+		case '{':
+			depth++
+		case '}':
+			if depth--; depth == 0 {
+				return line[:open], strings.TrimSpace(line[open+i+1:])
+			}
+		}
+	}
+	return line[:open], "?"
 }

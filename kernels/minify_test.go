@@ -46,3 +46,37 @@ inline pair operator*(pair a, float b) { return {a.a * b, a.b}; }
 		t.Errorf("both is read alone:\n%s", got)
 	}
 }
+
+// TestMinifyCareful: what is not understood stays, whole.
+func TestMinifyCareful(t *testing.T) {
+	for _, text := range []string{
+		"#endif\nint b;\n", "#if X\nint a;\n", "# if X\nint a;\n# endif\nint b;\n",
+		"#if ZMLX_CUDA\nint a;\n#elif defined(FOO)\nint b;\n#else\nint c;\n#endif\n",
+	} {
+		if got := minify(text, CUDA); got != text {
+			t.Errorf("%q became %q", text, got)
+		}
+	}
+	if got := minify("#  if ZMLX_CUDA\nint a;\n# else\nint b;\n#   endif\n", Metal); got != "int b;\n" {
+		t.Errorf("got %q", got)
+	}
+	if got := minify("int/**/x;\n", Metal); got != "int x;\n" {
+		t.Errorf("got %q", got)
+	}
+	for _, h := range []string{
+		"struct P {\nint a;\n} v = {1};\n",
+		"inline constexpr float scale = pick(3.0f);\ninline float pick(float v) {\nreturn v;\n}\n",
+		"static constant float k[1] = {g(1)};\n",
+		"inline float help_a(float v) { return v; }\n#define HELP(k) help_##k\n",
+		"inline float f(float x) {\n#if A\nreturn 1.0f; }\n#else\nreturn 2.0f; }\n#endif\n",
+		"inline float f(float x) { return x; } inline float v(float x) { return x; }\n",
+		"}\n", "struct P f(int a) {\nreturn {};\n}\n",
+	} {
+		if got := prune(h, "v scale HELP(a) k"); got != h {
+			t.Errorf("%q became %q", h, got)
+		}
+	}
+	if got := prune("inline float unused(float v)\n{\nreturn v;\n}\ninline float f(float v)\n{\nreturn v;\n}\n", "f(1)"); got != "inline float f(float v)\n{\nreturn v;\n}\n" {
+		t.Errorf("got %q", got)
+	}
+}

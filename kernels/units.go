@@ -11,9 +11,22 @@ import (
 // and address spaces are checked as on Metal. small says that inputs are in the constant
 // address space, where Metal puts arrays of less than 8 elements.
 func (s *Spec) MetalCheckUnit(v *Values, results []graph.DType, small bool) (string, error) {
+	return s.metalUnit(v, results, small, false)
+}
+
+// MinifiedCheckUnit is MetalCheckUnit of the text as it is launched: minified. Its mistakes
+// are at no lines of the source, so that it is checked after the other.
+func (s *Spec) MinifiedCheckUnit(v *Values, results []graph.DType, small bool) (string, error) {
+	return s.metalUnit(v, results, small, true)
+}
+
+func (s *Spec) metalUnit(v *Values, results []graph.DType, small, minified bool) (string, error) {
 	g, err := s.Assemble(OpenCL, v, results)
 	if err != nil {
 		return "", err
+	}
+	if minified {
+		g.Minify(OpenCL)
 	}
 	space := "device"
 	if small {

@@ -2,6 +2,7 @@ package kernelcheck
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"zmlx-rewrite/graph"
@@ -13,7 +14,7 @@ import (
 var Architectures = []string{"sm_80", "sm_90a", "sm_120a"}
 
 // Types checks a source as Metal, for every set of element types that its spec allows, with
-// small inputs in the constant address space and without. The error is the source's
+// small inputs in the constant address space and without, and once as it is launched. The error is the source's
 // fault, or ErrNoClang.
 func Types(ctx context.Context, s *kernels.Spec) (units int, err error) {
 	for _, t := range samples(s, 0) {
@@ -33,6 +34,16 @@ func Types(ctx context.Context, s *kernels.Spec) (units int, err error) {
 				return units, err
 			}
 			units++
+		}
+		text, err := s.MinifiedCheckUnit(v, t.ResultTypes(), false)
+		if err != nil {
+			return units, err
+		}
+		if err := TypeCheck(text); err != nil {
+			if errors.Is(err, ErrNoClang) {
+				return units, err
+			}
+			return units, fmt.Errorf("the text as it is launched, without what nothing reads: %w", err)
 		}
 	}
 	return units, nil

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"zmlx-rewrite/kernels"
 	"zmlx-rewrite/kernels/compat"
 )
 
@@ -139,5 +140,23 @@ func TestNVRTC(t *testing.T) {
 	_, err = NVRTC(cudaSource(t, "", "out[0] = T(nothing);"), "sm_90a")
 	if err == nil || !strings.Contains(err.Error(), "k.metal:100") {
 		t.Errorf("a mistake: %v", err)
+	}
+}
+
+// TestTypesAsLaunched: what minifying breaks is found, though the whole text is right.
+func TestTypesAsLaunched(t *testing.T) {
+	s := catalog(t).Spec("swiglu")
+	code, issue := kernels.ParseSource("swiglu.metal", "swiglu", []byte("#if __LINE__ < 9\ninline float one() { return 1.0f; }\n#endif\n"+
+		"kernel void swiglu() {\n  out[0] = T(one());\n}\n"))
+	if issue != nil {
+		t.Fatal(issue)
+	}
+	s.Code = code
+	units, err := Types(t.Context(), s)
+	if errors.Is(err, ErrNoClang) {
+		t.Skip(err)
+	}
+	if units != 2 || err == nil || !strings.Contains(err.Error(), "as it is launched") {
+		t.Errorf("%d units, then %v", units, err)
 	}
 }
