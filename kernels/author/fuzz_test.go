@@ -1,6 +1,8 @@
 package author
 
 import (
+	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -109,5 +111,38 @@ func FuzzJIT(f *testing.F) {
 			}
 			accepted(t, k)
 		})
+	})
+}
+
+// Any bytes as a spec without a source: no crash, no hang, memory in proportion; what is
+// generated is a source with the spec's own name.
+func FuzzGenerate(f *testing.F) {
+	names, err := filepath.Glob("testdata/*.yaml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, name := range names {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add([]byte(without(string(data), "launch")))
+	}
+	f.Add([]byte(bare("k", one32, chainOf(9)+tail)))
+	f.Add([]byte(bare("k", floats, "  y: where(greater(x, $eps), softmax(x), squeeze(expand_dims(w, axis=-1), axis=-1))\n"+tail)))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s, _ := kernels.Parse("fuzz.yaml", data)
+		if s == nil {
+			return
+		}
+		var g *kernels.Generated
+		var err error
+		memory(t, len(data), func() { g, err = Generate(s) })
+		if err != nil {
+			return
+		}
+		if _, issue := kernels.ParseSource("fuzz.metal", s.Name, []byte(g.Source)); issue != nil {
+			t.Errorf("%v\n%s", issue, g.Source)
+		}
 	})
 }

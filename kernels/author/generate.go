@@ -59,6 +59,9 @@ type generator struct {
 	types []graph.DType
 }
 
+// maxPasses bounds how often a generated source goes over a row.
+const maxPasses = 8
+
 // typeName is the form of names under types that no variable of a source has.
 var typeName = regexp.MustCompile(`^[A-Z][A-Z0-9]*$`)
 
@@ -271,6 +274,9 @@ func (g *generator) write() (*kernels.Generated, error) {
 		var err error
 		if root, err = lower(g.builder, root); err != nil {
 			return nil, err
+		}
+		if n := passes(reachable(root)); n > maxPasses {
+			return nil, fmt.Errorf("%d reductions depend on each other, and each goes over the row again", n)
 		}
 	}
 	c := newCoder(n, nodes, once)

@@ -2,6 +2,7 @@ package author
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -108,6 +109,17 @@ func TestGenerateRuns(t *testing.T) {
 	}
 }
 
+// chainOf is reductions of which each needs the one before.
+func chainOf(n int) string {
+	var b strings.Builder
+	last := "x"
+	for i := range n {
+		fmt.Fprintf(&b, "  m%[1]d: max(%[2]s, axis=-1, keepdims=true)\n  s%[1]d: subtract(%[2]s, m%[1]d)\n", i, last)
+		last = fmt.Sprintf("s%d", i)
+	}
+	return b.String() + "  y: exp(" + last + ")\n"
+}
+
 // What cannot be generated stays a reference, with the reason.
 func TestGenerateRefuses(t *testing.T) {
 	for _, c := range []struct{ name, more, lines, want string }{
@@ -126,6 +138,7 @@ func TestGenerateRefuses(t *testing.T) {
 		{"exact power", one32, "  y: power(x, 3)\n" + strict, "numerics reordered would do"},
 		{"exact sum", one32, "  y: sum(x, axis=-1)\n" + strict, "numerics reordered would do"},
 		{"exact cancellation", one32, "  y: add(tanh(x), 1)\n" + strict, "numerics reordered would do"},
+		{"many passes", one32, chainOf(9) + tail, "9 reductions depend on each other"},
 		{"no rows", "inputs: {x: 'float32[d]'}\n", "  y: exp(x)\n" + tail, "no input has rows"},
 		{"a condition", one32, "  y: greater(x, 0)\n" + tail, "the result is a condition"},
 		{"a copy", one32, "  y: x\n" + tail, "an input as it is"},

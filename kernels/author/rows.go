@@ -23,6 +23,17 @@ func stage(nodes []*node) map[*node]int {
 	return at
 }
 
+// passes is how often the reductions need the row.
+func passes(nodes []*node) int {
+	at, n := stage(nodes), 0
+	for _, x := range nodes {
+		if isReduction(x.op) {
+			n = max(n, at[x])
+		}
+	}
+	return n
+}
+
 // lower replaces reductions that a pass cannot make at once. logsumexp takes two: the
 // largest element, and the sum of exponentials that it keeps from overflowing.
 func lower(b *builder, result *node) (*node, error) {
@@ -68,12 +79,7 @@ func rowSource(c *coder, result *node) {
 	c.printf("  const uint lane = thread_index_in_simdgroup, simdgroup = simdgroup_index_in_threadgroup, simdgroups = simdgroups_per_threadgroup;\n")
 	nodes := reachable(result)
 	at := stage(nodes)
-	passes := 0
-	for _, x := range nodes {
-		if isReduction(x.op) {
-			passes = max(passes, at[x])
-		}
-	}
+	passes := passes(nodes)
 	// perThread defines what is one value a row and known after p passes.
 	perThread := func(p int) {
 		for _, x := range nodes {
