@@ -25,18 +25,18 @@ func (s *Spec) metalUnit(v *Values, results []graph.DType, small, minified bool)
 	if err != nil {
 		return "", err
 	}
-	if minified {
-		g.Minify(OpenCL)
-	}
 	space := "device"
 	if small {
 		space = "constant"
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n#line 1 \"%s (parameters)\"\nkernel void %s(\n", g.Header, s.Name, s.Name)
 	s.parameters(&b, g, v, results, "const "+space+" %s *%s", "device %s *%s")
-	fmt.Fprintf(&b, "    ZMLX_BUILTINS) {\n%s}\n", g.Body)
-	return b.String(), nil
+	b.WriteString("    ZMLX_BUILTINS) {\n")
+	if minified {
+		g.Body = minify(g.Body, OpenCL)
+		g.Header = prune(minify(g.Header, OpenCL), b.String()+g.Body)
+	}
+	return fmt.Sprintf("%s\n#line 1 \"%s (parameters)\"\nkernel void %s(\n%s%s}\n", g.Header, s.Name, s.Name, b.String(), g.Body), nil
 }
 
 // CUDAUnit is the translation unit that MLX makes of a source for NVRTC, minified as it is
