@@ -185,10 +185,7 @@ func (s *session) vjp(p *plan, in map[string]engine.Tensor, env map[string]int64
 	made := f.ownAll("vjp", rc, append(out, grads...))
 	for i, slot := range slots {
 		name, t := of[i], p.c.Graph.Type(slot)
-		outputs = append(outputs, output{slot, name, t.DType, dims{all: primals[i].shape()}})
-		if outputs[len(outputs)-1].shape.all == nil {
-			outputs[len(outputs)-1].shape.all = []int{}
-		}
+		outputs = append(outputs, output{slot, name, t.DType, dims{all: append([]int{}, primals[i].shape()...)}})
 	}
 	n := len(outputs) - len(slots)
 	if results, err = s.tensors(f, outputs[:n], made[:n]); err != nil {
@@ -227,9 +224,9 @@ func (l *launch) differentiable(p *plan, e *mlxEngine, n *node, emit emitMany) e
 				at, given = append(at, i), append(given, a)
 			}
 		}
-		absent := len(in)
+		operands := len(in)
 		return f.custom(op, len(l.types), given, func(args []array) []array {
-			all := make([]array, absent)
+			all := make([]array, operands)
 			for i, a := range args {
 				all[at[i]] = a
 			}
@@ -241,7 +238,7 @@ func (l *launch) differentiable(p *plan, e *mlxEngine, n *node, emit emitMany) e
 					return nil
 				}
 			}
-			all := make([]array, absent)
+			all := make([]array, operands)
 			for i, a := range args {
 				all[at[i]] = a
 			}
