@@ -13,7 +13,6 @@ import (
 	"zmlx-rewrite/diag"
 	"zmlx-rewrite/engine"
 	"zmlx-rewrite/kernels"
-	"zmlx-rewrite/kernels/author"
 	"zmlx-rewrite/verify/kernelcheck"
 )
 
@@ -113,7 +112,7 @@ func (a *app) kernelsCheck(ctx context.Context, o *options, k *kernelCheckOption
 		default:
 			r, err = kernelcheck.Full(ctx, s, check, k.cuda)
 			if err == nil && r.Failure == nil && len(s.Gradient) > 0 {
-				if wrong := author.CheckGradient(s, s.Gradient); wrong != nil {
+				if wrong := kernelcheck.CheckGradient(s, s.Gradient); wrong != nil {
 					r.Failure = &kernelcheck.Failure{Reason: wrong.Error()}
 				}
 			}

@@ -177,7 +177,7 @@ func TestGolden(t *testing.T) {
 func TestGradients(t *testing.T) {
 	for i, l := range examples {
 		s, grad := parse(t, build(t, i))
-		if err := CheckGradient(s, grad); err != nil {
+		if err := kernelcheck.CheckGradient(s, grad); err != nil {
 			t.Errorf("%s: %v", l.name, err)
 		}
 	}
@@ -198,7 +198,7 @@ func TestWrongGradients(t *testing.T) {
 			}
 			changed.Spec = strings.Replace(k.Spec, lines[at]+"\n", bad+"\n", 1)
 			s, grad := parse(t, &changed)
-			if err := CheckGradient(s, grad); err == nil {
+			if err := kernelcheck.CheckGradient(s, grad); err == nil {
 				// The part of softmax that goes through max is 0.
 				if l.name == "softmax" {
 					continue
