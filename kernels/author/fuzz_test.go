@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"zmlx-rewrite/kernels"
+	"zmlx-rewrite/verify/kernelcheck"
 )
 
 // memory fails if f takes more memory than the size of its input accounts for: a formula is
@@ -39,14 +40,7 @@ func accepted(t *testing.T, k *Kernel) {
 		t.Errorf("the result is %s of inputs %v\n%s", trial.Results[0], trial.Inputs, k.Spec)
 	}
 	if len(grad) > 0 && len(grad) < 40 {
-		p := &slope{spec: s, gradient: grad, trial: trial}
-		for _, x := range trial.Inputs {
-			n, _ := x.Size().Const()
-			p.in = append(p.in, make([]float64, n))
-		}
-		n, _ := trial.Results[0].Size().Const()
-		p.cot = append(p.cot, make([]float64, n))
-		if _, _, err := p.run(true); err != nil {
+		if err := kernelcheck.RunGradient(s, grad, trial); err != nil {
 			t.Errorf("%v\n%s", err, k.Spec)
 		}
 	}
