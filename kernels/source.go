@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 
 	"zmlx-rewrite/diag"
@@ -20,8 +19,8 @@ type Source struct {
 	Body     string   // what is between the braces
 	BodyLine int      // line of the file that Body starts on, from 1
 	Includes []string // shared headers, "reduce.h"
-	// Cooperative says that threads of a group work together: the source has a simd
-	// op, a barrier or threadgroup memory.
+	// Cooperative says that threads of a group work together: the body, or a helper that it
+	// comes to, has a simd op, a barrier or threadgroup memory.
 	Cooperative bool
 	Shared      []Shared
 }
@@ -75,8 +74,19 @@ func ParseSource(file, kernel string, data []byte) (*Source, *diag.Issue) {
 	if n := len(regexp.MustCompile(`\bthreadgroup [A-Za-z]`).FindAllString(bare, -1)); n != len(s.Shared) {
 		return bad(s.BodyLine, "threadgroup memory must be declared as \"threadgroup TYPE NAME[COUNT];\", each on a line of its own")
 	}
-	s.Cooperative = cooperation.MatchString(bare) || cooperation.MatchString(comments.ReplaceAllString(s.Header, "")) || slices.ContainsFunc(s.Includes, func(string) bool { return strings.Contains(bare, "group_") })
+	s.Cooperative = cooperation.MatchString(bare) || cooperation.MatchString(s.reached())
 	return s, nil
+}
+
+// reached is what of a source's header, and of the shared headers, its body comes to.
+func (s *Source) reached() string {
+	var b strings.Builder
+	for _, name := range s.Includes {
+		text, _ := library(name) // one that is not there is an error elsewhere
+		b.WriteString(text + "\n")
+	}
+	b.WriteString(includeLine.ReplaceAllString(s.Header, ""))
+	return prune(minify(b.String(), "host"), minify(s.Body, "host"))
 }
 
 // hash is the content of a kernel: spec, source and the shared headers that it uses.

@@ -160,3 +160,25 @@ func TestSpecErrors(t *testing.T) {
 		})
 	}
 }
+
+// TestCooperative: it is what a body comes to that counts.
+func TestCooperative(t *testing.T) {
+	for name, c := range map[string]struct {
+		header, body string
+		want         bool
+	}{
+		"a helper of a shared header":   {"#include \"attention.h\"\n", "y[0] = attn_sum(x[0], 32);", true},
+		"a helper of its own":           {"inline float total(float v) { return simd_sum(v); }\ninline float two(float v) { return total(v); }\n", "y[0] = two(x[0]);", true},
+		"helpers that it does not call": {"#include \"extremes.h\"\n#include \"reduce.h\"\n", "y[0] = x[0];", false},
+		"an attribute's name":           {"#include \"mlx_ops.h\"\n", "y[0] = group_size < 0 ? x[0] : mlx_relu(x[0]);", false},
+		"a barrier":                     {"", "threadgroup_barrier(mem_flags::mem_none);", true},
+	} {
+		s, issue := ParseSource("k.metal", "k", []byte(c.header+"kernel void k() {\n  "+c.body+"\n}\n"))
+		if issue != nil {
+			t.Fatal(issue)
+		}
+		if s.Cooperative != c.want {
+			t.Errorf("%s: cooperative %v, want %v", name, s.Cooperative, c.want)
+		}
+	}
+}

@@ -55,6 +55,8 @@ var results = []string{
 	"butterfly: 221.251648 221.251648",
 	"clean: 6301 6200 62 62",
 	"alone: 64100 36100",
+	"two_places: kernel two_places: a simd op, barrier or threadgroup memory, in a launch whose threads work alone",
+	"big_array: kernel big_array: a simd op, barrier or threadgroup memory, in a launch whose threads work alone",
 	"places: 0 200100 210110 210111",
 	"places: kernel places: a grid of 6 x 4 x 2 threads in groups of 2 x 2 x 2: threads that work together need whole groups, of a multiple of 32 and at most 512 threads",
 	"places: 0",

@@ -16,6 +16,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "alone.h"
 #include "error.h"
 #include "fiber.h"
 #include "invocation.h"
@@ -53,8 +54,12 @@ class group {
 
   error_text error;
 
-  // running returns the group whose thread calls it.
-  static group &running() { return *current; }
+  // running returns the group whose thread calls it. A thread that works alone has none:
+  // its launch ends (alone.h).
+  static group &running() {
+    if (__builtin_expect(current == nullptr, 0)) leave_alone();
+    return *current;
+  }
 
   // stopped notes that the running thread has come to an op, or (null) has returned,
   // and says which thread runs next.

@@ -98,10 +98,18 @@ inline void cooperate(void *p) {
   }
 }
 
-template <auto Body> inline void work_alone(void *p) {
+template <auto Body> inline void batches(void *p) {
   job &j = *static_cast<job *>(p);
   uint64_t first, end;
   while (j.take(first, end)) batch<Body>(j.call, j.geom, first, end);
+}
+
+template <auto Body> inline void work_alone(void *p) {
+  if (alone(batches<Body>, p)) return;
+  job &j = *static_cast<job *>(p);
+  error_text e;
+  e.format(ZMLX_NOT_ALONE, j.name);
+  j.fail(e);
 }
 
 // launch runs a body for all threads of a call. cooperative says that threads of a
@@ -126,6 +134,28 @@ template <auto Body> inline int launch(const zmlx_call &c, bool cooperative, con
 
 #else // one after the other, in the chosen order
 
+struct ordered {
+  const zmlx_call &call;
+  const geometry &geom;
+  const std::vector<uint64_t> &groups;
+};
+
+template <auto Body> inline void one_by_one(void *p) {
+  const ordered &o = *static_cast<ordered *>(p);
+  invocation v;
+  static_cast<zmlx_call &>(v) = o.call;
+  for (uint64_t i : o.groups) {
+    o.geom.begin(v, i);
+    const uint3 n = v.threads_per_threadgroup;
+    uint16_t threads[max_threads];
+    options().permute(threads, n.x * n.y * n.z, max_threads);
+    for (uint t = 0; t < n.x * n.y * n.z; t++) {
+      o.geom.place(v, threads[t] % n.x, threads[t] / n.x % n.y, threads[t] / n.x / n.y);
+      Body(v);
+    }
+  }
+}
+
 template <auto Body> inline int launch(const zmlx_call &c, bool cooperative, const char *name) {
   geometry g;
   if (!geometry_of(c, name, g)) return 1;
@@ -139,20 +169,11 @@ template <auto Body> inline int launch(const zmlx_call &c, bool cooperative, con
     if (!good) last_error() = mine.error;
     return good ? 0 : 1;
   }
-  invocation v;
-  static_cast<zmlx_call &>(v) = c;
-  for (uint64_t i : order) {
-    g.begin(v, i);
-    const uint3 n = v.threads_per_threadgroup;
-    uint16_t threads[max_threads];
-    if (n.x * n.y * n.z > max_threads) return fail("a group of more than 512 threads");
-    options().permute(threads, n.x * n.y * n.z, max_threads);
-    for (uint t = 0; t < n.x * n.y * n.z; t++) {
-      g.place(v, threads[t] % n.x, threads[t] / n.x % n.y, threads[t] / n.x / n.y);
-      Body(v);
-    }
-  }
-  return 0;
+  if (g.group_threads() > max_threads) return fail("a group of more than 512 threads");
+  ordered o{c, g, order};
+  if (alone(one_by_one<Body>, &o)) return 0;
+  last_error().format(ZMLX_NOT_ALONE, name);
+  return 1;
 }
 
 #endif

@@ -177,6 +177,8 @@ int main(int argc, char **argv) {
   RUN(butterfly, true, 32, 32, {0, 17});
   RUN(clean, true, 128, 64, {0, 1, 63, 127});
   RUN(alone, false, 100, 64, {0, 99});
+  RUN(two_places, false, 64, 64);
+  RUN(big_array, false, 64, 64);
   RUN(places, false, 6, 2, {0, 5, 23, 6 * 4 * 2 - 1}, 4, 2, 2, 2);
   RUN(places, true, 6, 2, {0}, 4, 2, 2, 2);
   RUN(places, true, 32, 8, {0}, 4, 2, 4, 1);
