@@ -100,8 +100,7 @@ func newGPUKernel(target kernels.Target, text *kernels.GPU, numbers []int) (*gpu
 		size := C.size_t(len(list)) * C.size_t(unsafe.Sizeof((*C.char)(nil)))
 		p := (**C.char)(C.malloc(size + 1))
 		held = append(held, unsafe.Pointer(p))
-		for i, c := range unsafe.Slice(p, len(list)) {
-			_ = c
+		for i := range list {
 			unsafe.Slice(p, len(list))[i] = str(list[i])
 		}
 		return p

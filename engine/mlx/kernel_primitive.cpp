@@ -14,20 +14,11 @@
 #include <vector>
 
 #include "../../kernels/cpu/zmlx_kernel.h"
+#include "mlx_handles.h"
 
 #include "mlx/allocator.h"
-#include "mlx/array.h"
 #include "mlx/backend/cpu/encoder.h"
 #include "mlx/primitives.h"
-
-extern "C" { // bridge.h, which is C only
-int zr_guard(void);
-mlx_array zr_checked(int rc, mlx_array r);
-void zr_release(const mlx_array *a, size_t n);
-void _mlx_error(const char *file, const int line, const char *fmt, ...); // mlx/c/error.h
-}
-
-namespace mx = mlx::core;
 
 namespace {
 
@@ -155,31 +146,6 @@ class Kernel : public mx::Primitive, public std::enable_shared_from_this<Kernel>
   uint64_t *const launches_;
   const std::vector<bool> present_; // of the spec's inputs
 };
-
-// dtype_of is the element type of a code, which MLX and mlx-c share.
-mx::Dtype dtype_of(mlx_dtype t) {
-  switch (t) {
-  case MLX_BOOL: return mx::bool_;
-  case MLX_UINT8: return mx::uint8;
-  case MLX_UINT16: return mx::uint16;
-  case MLX_UINT32: return mx::uint32;
-  case MLX_UINT64: return mx::uint64;
-  case MLX_INT8: return mx::int8;
-  case MLX_INT16: return mx::int16;
-  case MLX_INT32: return mx::int32;
-  case MLX_INT64: return mx::int64;
-  case MLX_FLOAT16: return mx::float16;
-  case MLX_FLOAT32: return mx::float32;
-  case MLX_FLOAT64: return mx::float64;
-  case MLX_BFLOAT16: return mx::bfloat16;
-  case MLX_COMPLEX64: return mx::complex64;
-  }
-  throw std::invalid_argument("unknown element type");
-}
-
-// mlx-c's handles hold a pointer to the C++ object, made with new (mlx/c/private/array.h).
-const mx::array &get(mlx_array a) { return *static_cast<const mx::array *>(a.ctx); }
-mlx_array handle(mx::array a) { return {new mx::array(std::move(a))}; }
 
 } // namespace
 
