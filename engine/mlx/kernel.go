@@ -113,12 +113,13 @@ func (l *launch) geometry(numbers []int) (kernels.Geometry, error) {
 }
 
 // onGPU launches the source through MLX's custom kernels. Numbers are constants of the
-// text, so that loops unroll: a text is made for each set that turns up. Those that
-// grow with every token (kv_len) come as one more operand instead.
-func (l *launch) onGPU(target kernels.Target) emitMany {
+// text, so that loops unroll: a text is made for each batch that turns up. Those that
+// change from call to call (kv_len, the length of a prompt) come as one more operand
+// instead: compiling takes a second.
+func (l *launch) onGPU(p *plan, target kernels.Target) emitMany {
 	grows := make([]bool, len(l.ints))
 	for i, d := range l.values.Ints {
-		grows[i] = slices.ContainsFunc(d.Symbols(nil), func(s string) bool { return s != graph.SymBatch && s != graph.SymSeqLen })
+		grows[i] = slices.ContainsFunc(d.Symbols(nil), func(s string) bool { return s != graph.SymBatch })
 	}
 	var made []*gpuKernel
 	var last []int
@@ -149,6 +150,7 @@ func (l *launch) onGPU(target kernels.Target) emitMany {
 				return nil
 			}
 			at, made = len(made), append(made, k)
+			p.gpu = append(p.gpu, k)
 		}
 		operands := make([]array, 0, len(in)+1)
 		for i, a := range in {

@@ -29,6 +29,12 @@ static int zr_gpu_kernel_new(zr_gpu_kernel *k, bool cuda, const char *name, cons
   return (cuda ? k->cuda_kernel.ctx : k->metal_kernel.ctx) == NULL;
 }
 
+static void zr_gpu_kernel_free(zr_gpu_kernel *k) {
+  if (k->cuda_kernel.ctx) mlx_fast_cuda_kernel_free(k->cuda_kernel);
+  if (k->metal_kernel.ctx) mlx_fast_metal_kernel_free(k->metal_kernel);
+  k->cuda_kernel.ctx = k->metal_kernel.ctx = NULL;
+}
+
 // shapes holds the dimensions of all results, one result after the other.
 static int zr_gpu_kernel_apply(mlx_array *out, size_t n_out, const zr_gpu_kernel *k, const mlx_array *in, size_t n_in, const int *shapes,
                                const size_t *ranks, const mlx_dtype *types, const int *grid, const int *group, mlx_stream s) {
@@ -111,6 +117,15 @@ func newGPUKernel(target kernels.Target, text *kernels.GPU, numbers []int) (*gpu
 		return nil, lastError("kernel." + text.Name)
 	}
 	return k, nil
+}
+
+// free gives up what MLX made of the text. Launches under way hold what they need.
+func (k *gpuKernel) free() {
+	for _, c := range k.calls {
+		C.zr_primitive_free(c.primitive)
+	}
+	C.zr_gpu_kernel_free(&k.c)
+	k.calls = nil
 }
 
 // apply adds one launch to the lazy graph.

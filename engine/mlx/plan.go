@@ -221,6 +221,10 @@ func (p *plan) release() {
 	for _, c := range p.consts {
 		c.release()
 	}
+	for _, k := range p.gpu {
+		k.free()
+	}
+	p.gpu = nil
 	for _, g := range p.gradients {
 		g.release()
 	}
