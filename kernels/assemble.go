@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"path"
 	"slices"
 	"strconv"
@@ -227,9 +228,20 @@ func (s *Spec) inputType(i int, types []graph.DType) graph.DType {
 
 // floatText writes a float so that it reads back to the same float32.
 func floatText(v float64) string {
+	switch f := float64(float32(v)); {
+	case math.IsNaN(f):
+		return "NAN"
+	case math.IsInf(f, 1):
+		return "INFINITY"
+	case math.IsInf(f, -1):
+		return "-INFINITY"
+	}
 	t := strconv.FormatFloat(float64(float32(v)), 'g', 9, 32)
 	if !strings.ContainsAny(t, ".e") {
 		t += ".0"
 	}
 	return t + "f"
 }
+
+// isFloat32 reports whether a number is finite as a float32.
+func isFloat32(v float64) bool { return math.Abs(v) <= math.MaxFloat32 }

@@ -44,6 +44,9 @@ func (p *specParser) benches(n *diag.Node) {
 				if issue == nil && !p.spec.isInt(k.Text) {
 					issue = k.Errorf("kernel/bench", "%s is not a dimension of the inputs", k.Text)
 				}
+				if issue == nil && x < 1 {
+					issue = v.Vals[i].Errorf("kernel/bench", "a length of %d", x)
+				}
 				p.issues.Add(issue)
 				b.Choice.Dims[k.Text] = x
 			}

@@ -67,6 +67,9 @@ func (s *Spec) Trial(c Choice) (*Trial, error) {
 		}
 	}
 	if err := s.Derived(t.Ints); err != nil {
+		return nil, fmt.Errorf("%w: %v", ErrDomain, err)
+	}
+	if err := s.ranges(t.Ints); err != nil {
 		return nil, err
 	}
 	dim := func(name string) graph.Dim { return graph.N(t.Ints[slices.Index(s.ints, name)]) }

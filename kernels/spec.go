@@ -178,6 +178,10 @@ func (p *specParser) file(root *diag.Node) {
 	p.types = map[string][]graph.DType{}
 	if n := root.Get("types"); n != nil {
 		for i, k := range n.Keys {
+			if n.Vals[i].Kind != diag.Seq || len(n.Vals[i].Items) == 0 {
+				p.issues.Add(n.Vals[i].Errorf("kernel/dtype", "%s needs a list of element types", k.Text))
+				continue
+			}
 			for _, item := range n.Vals[i].Items {
 				if t, ok := graph.ParseDType(item.Text); ok {
 					p.types[k.Text] = append(p.types[k.Text], t)
@@ -224,6 +228,7 @@ func (p *specParser) file(root *diag.Node) {
 		p.gradient(n)
 	}
 	p.domain(root.Get("domain"))
+	p.names(root)
 	if !p.issues.HasErrors() {
 		p.makeOp(root)
 	}
@@ -328,6 +333,9 @@ func (p *specParser) input(k, v *diag.Node) {
 		case *syntax.Name:
 			in.Shape = append(in.Shape, Dim{Name: e.Name})
 		case *syntax.Number:
+			if !e.IsInt || e.Int < 1 {
+				p.issues.Add(v.Errorf("kernel/input", "%s is not a length", e))
+			}
 			in.Shape = append(in.Shape, Dim{N: e.Int})
 		case *syntax.Rest:
 			if i != 0 {
@@ -356,6 +364,14 @@ func (p *specParser) attr(k, v *diag.Node) {
 		p.issues.Add(n.Errorf("kernel/attr", "kind %q is none of int, float, word, bool", n.Text))
 	}
 	if n := v.Get("in"); n != nil {
+		switch {
+		case a.Kind == guard.Number || a.Kind == guard.Bool:
+			p.issues.Add(n.Errorf("kernel/attr", "in is for int and word attributes; conditions on others are for domain"))
+			return
+		case n.Kind != diag.Seq || len(n.Items) == 0:
+			p.issues.Add(n.Errorf("yaml/type", "in must be a list of values"))
+			return
+		}
 		for _, item := range n.Items {
 			if a.Kind == guard.Int {
 				i, issue := item.Int()
@@ -378,6 +394,9 @@ func (p *specParser) attr(k, v *diag.Node) {
 			var err error
 			if a.Unset, err = graph.ConstAttr(attrKind[a.Kind], e); err != nil {
 				p.issues.Add(n.Errorf("kernel/attr", "default: %v", err))
+			}
+			if f, ok := a.Unset.(graph.Float); ok && !isFloat32(float64(f)) {
+				p.issues.Add(n.Errorf("kernel/attr", "default %v is not a float32", f))
 			}
 		}
 	}

@@ -2,9 +2,11 @@ package kernels
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"zmlx-rewrite/diag"
+	"zmlx-rewrite/graph/guard"
 	"zmlx-rewrite/graph/syntax"
 )
 
@@ -91,7 +93,7 @@ func (p *specParser) check(n *diag.Node) {
 		}
 		for _, item := range v.Items {
 			x, issue := item.Int()
-			if issue == nil && x < 0 {
+			if issue == nil && x < 1 {
 				issue = item.Errorf("kernel/check", "a length of %d", x)
 			}
 			p.issues.Add(issue)
@@ -124,12 +126,18 @@ func (p *specParser) check(n *diag.Node) {
 		c.Inputs = append(c.Inputs, CheckInput{k.Text, e})
 	})
 	each("attrs", func(k, v *diag.Node) {
-		if !slices.ContainsFunc(s.Attrs, func(a Attr) bool { return a.Name == k.Text }) {
-			p.issues.Add(k.Errorf("kernel/check", "%s is not an attribute", k.Text))
-		}
 		a := CheckAttr{Name: k.Text}
+		at := slices.IndexFunc(s.Attrs, func(a Attr) bool { return a.Name == k.Text })
+		if at < 0 {
+			p.issues.Add(k.Errorf("kernel/check", "%s is not an attribute", k.Text))
+		} else if kind := s.Attrs[at].Kind; kind != guard.Int && kind != guard.Number {
+			p.issues.Add(k.Errorf("kernel/check", "%s is neither an int nor a float: all of its values are tried", k.Text))
+		}
 		for _, item := range v.Items {
 			x, issue := item.Float()
+			if issue == nil && (!isFloat32(x) || at >= 0 && s.Attrs[at].Kind == guard.Int && x != math.Trunc(x)) {
+				issue = item.Errorf("kernel/check", "%s is no value of %s", item.Text, k.Text)
+			}
 			p.issues.Add(issue)
 			a.Values = append(a.Values, x)
 		}
@@ -152,7 +160,7 @@ func (p *specParser) generator(n *diag.Node, e syntax.Expr) *diag.Issue {
 	}
 	want, ok := Generators[name]
 	if !ok || len(args) != want {
-		return n.Errorf("kernel/check", "%s is no generator", e).WithHint("generators: values, packed, scales, weights, scores, index(n), below(n)")
+		return n.Errorf("kernel/check", "%s is no generator", e).WithHint("generators: values, finite, packed, scales, weights, scores, index(n), below(n)")
 	}
 	for _, a := range args {
 		if err := checkInt(a.Value, p.spec.isInt); err != nil {
@@ -187,3 +195,33 @@ func (s *Spec) EvalInt(e syntax.Expr, ints []int64) (int64, error) {
 		return ints[i], true
 	})
 }
+
+// ranges checks that lengths are lengths and that generators have something to choose from;
+// ints are those of a trial.
+func (s *Spec) ranges(ints []int64) error {
+	for i, name := range s.ints[:len(s.ints)-s.intAttrs()] {
+		if ints[i] < 1 {
+			return fmt.Errorf("%w: %s is %d", ErrDomain, name, ints[i])
+		}
+	}
+	if s.Trials == nil {
+		return nil
+	}
+	for _, x := range s.Trials.Inputs {
+		c, ok := x.Expr.(*syntax.Call)
+		if !ok {
+			continue
+		}
+		n, err := s.EvalInt(c.Args[0].Value, ints)
+		if err != nil {
+			return fmt.Errorf("%w: %s: %v", ErrDomain, x.Expr, err)
+		}
+		if n < 0 || n < 1 && c.Fun == "index" {
+			return fmt.Errorf("%w: %s: there is no number to choose in %s of %d", ErrDomain, x.Name, c.Fun, n)
+		}
+	}
+	return nil
+}
+
+// intAttrs is how many of the ints, the last, are attributes.
+func (s *Spec) intAttrs() int { return len(s.Attrs) - len(s.floats) }

@@ -86,7 +86,7 @@ func (p *plan) kernelOf(e *mlxEngine, g *graph.Graph, n *node) (emitMany, error)
 		k, err := hostKernelOf(spec)
 		return l.differentiable(p, e, n, l.onHost(k)), err
 	}
-	emit := l.onGPU(kernels.Target(e.device))
+	emit := l.onGPU(p, kernels.Target(e.device))
 	return l.differentiable(p, e, n, func(f *frame, in []array) []array {
 		e.mu.Lock()
 		e.launches[spec.Name]++

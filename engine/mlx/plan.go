@@ -25,6 +25,7 @@ type plan struct {
 	outputs []output
 	params  []slotParam
 	consts  []slotArray
+	gpu     []*gpuKernel // made so far
 	// gradients are the plans of kernels' gradients, of which the graph was differentiated.
 	gradients []*plan
 }
