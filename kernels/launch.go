@@ -12,6 +12,9 @@ import (
 // below Metal's 1024, at 832 or 896 for kernels with many registers.
 const MaxGroup = 512
 
+// MaxThreads is the most threads a launch may have: sources count them in 32 bits.
+const MaxThreads = 1 << 31
+
 // Launch is how many threads a kernel starts: Grid in all, Group in a threadgroup,
 // each as expressions over dimensions, rows and integer attributes.
 //
@@ -109,7 +112,7 @@ func checkInt(e syntax.Expr, known func(string) bool) error {
 // eval gives a launch its numbers and checks the limits.
 func (l *Launch) eval(lookup func(string) (int64, bool)) (Geometry, error) {
 	var g Geometry
-	threads := int64(1)
+	threads, all := int64(1), int64(1)
 	for i := range 3 {
 		var err error
 		if g.Grid[i], err = evalInt(l.Grid[i], lookup); err != nil {
@@ -123,6 +126,9 @@ func (l *Launch) eval(lookup func(string) (int64, bool)) (Geometry, error) {
 		}
 		g.Group[i] = min(g.Group[i], MaxGroup+1)
 		threads *= g.Group[i]
+		if all *= g.Grid[i]; all > MaxThreads {
+			return g, fmt.Errorf("a launch of more than %d threads", MaxThreads)
+		}
 	}
 	if threads > MaxGroup {
 		return g, fmt.Errorf("groups of %d threads, more than %d", threads, MaxGroup)

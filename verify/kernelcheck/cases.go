@@ -1,6 +1,7 @@
 package kernelcheck
 
 import (
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"maps"
@@ -57,20 +58,37 @@ func (c *Case) String() string {
 // ones every time: every combination of types, optional inputs and attributes once
 // before any comes twice, with lengths and styles that go round.
 func Plan(s *kernels.Spec, types []kernels.Instance, n int) []*Case {
+	cases, _ := plan(s, types, n)
+	return cases
+}
+
+// maxThreads bounds the launch of a case: emulated threads take some nanoseconds each.
+const maxThreads = 1 << 22
+
+// plan is Plan; the error says why there is no case.
+func plan(s *kernels.Spec, types []kernels.Instance, n int) ([]*Case, error) {
 	var valid []kernels.Choice
+	why := errors.New("no set of element types fits")
 	for c := range s.Choices() {
 		if !slices.ContainsFunc(types, func(in kernels.Instance) bool { return maps.Equal(in.Types, c.Types) }) {
 			continue
 		}
-		if t, err := s.Trial(c); err == nil && t != nil {
+		if _, err := s.Trial(c); err == nil {
 			valid = append(valid, c)
-		} else if dims := someDims(s, c); dims != nil { // other lengths may fit
+			continue
+		} else {
+			why = err
+		}
+		if dims := someDims(s, c); dims != nil { // other lengths may fit
 			c.Dims = dims
 			valid = append(valid, c)
 		}
 	}
+	none := func() error {
+		return fmt.Errorf("%s: no case of check is in the domain of kernel %s: %w", s.Source, s.Name, why)
+	}
 	if len(valid) == 0 {
-		return nil
+		return nil, none()
 	}
 	h := fnv.New64a()
 	h.Write([]byte(s.Name))
@@ -84,7 +102,11 @@ func Plan(s *kernels.Spec, types []kernels.Instance, n int) []*Case {
 			with := c
 			with.Dims = drawDims(s, r)
 			t, err := s.Trial(with)
-			if err != nil || cost(t) > 3e6 {
+			if err == nil {
+				err = small(t)
+			}
+			if err != nil {
+				why = err
 				continue
 			}
 			x := &Case{Trial: t, Style: style, Seed: r.Uint64() >> 32}
@@ -93,7 +115,28 @@ func Plan(s *kernels.Spec, types []kernels.Instance, n int) []*Case {
 			break
 		}
 	}
-	return cases
+	if len(cases) == 0 {
+		return nil, none()
+	}
+	return cases, nil
+}
+
+// small says what of a call is too large for a case.
+func small(t *kernels.Trial) error {
+	if n := cost(t); n > 3e6 {
+		return fmt.Errorf("a case of %.0f elements is too large", n)
+	}
+	if t.Spec.Launch == nil {
+		return nil
+	}
+	g, err := t.Spec.Geometry(t.Ints)
+	if err != nil {
+		return nil // which is for the run to report
+	}
+	if n := float64(g.Grid[0]) * float64(g.Grid[1]) * float64(g.Grid[2]); n > maxThreads {
+		return fmt.Errorf("a launch of %.0f threads is too large for a case", n)
+	}
+	return nil
 }
 
 // cost is about how many elements a call touches; huge ones teach nothing more.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	"zmlx-rewrite/diag"
 	"zmlx-rewrite/graph"
 	"zmlx-rewrite/graph/syntax"
 	"zmlx-rewrite/kernels"
@@ -78,6 +79,10 @@ func Full(ctx context.Context, s *kernels.Spec, o Options, cuda int) (*Report, e
 		return nil, ctx.Err()
 	}
 	if err != nil {
+		var wrong diag.List
+		if !errors.As(err, &wrong) { // not of the source: a tool does not run
+			return nil, err
+		}
 		r.Failure = &Failure{Reason: err.Error()}
 		return r, nil
 	}
@@ -103,20 +108,21 @@ func Run(ctx context.Context, s *kernels.Spec, o Options) (*Report, error) {
 		return nil, fmt.Errorf("%s: kernel %s has no key check, which says how to make cases", s.Source, s.Name)
 	}
 	instances := limit(s, o.Types)
-	cases := Plan(s, instances, o.Cases)
-	if len(cases) == 0 {
-		return nil, fmt.Errorf("%s: no case of check is in the domain of kernel %s", s.Source, s.Name)
+	cases, err := plan(s, instances, o.Cases)
+	if err != nil {
+		return nil, err
 	}
 	r := &Report{Kernel: s.Name}
-	program, err := build(s, instances, o.Dir)
-	if err != nil {
+	program, err := build(ctx, s, instances, o.Dir)
+	var wrong *compileError
+	if errors.As(err, &wrong) {
 		r.Failure = &Failure{cases[0], err.Error()}
-		if err == ErrNoCompiler {
-			return nil, err
-		}
 		return r, nil
 	}
-	p := &process{path: program}
+	if err != nil {
+		return nil, err
+	}
+	p := &process{ctx: ctx, path: program}
 	defer p.stop()
 	for _, c := range cases {
 		if err := ctx.Err(); err != nil {
@@ -132,7 +138,12 @@ func Run(ctx context.Context, s *kernels.Spec, o Options) (*Report, error) {
 			how.seed = c.Seed
 			got, err := p.run(c, how)
 			r.Runs++
+			var machine *machineError
 			switch {
+			case ctx.Err() != nil:
+				return nil, ctx.Err()
+			case errors.As(err, &machine):
+				return nil, fmt.Errorf("kernel %s: %w\n  at %s", s.Name, err, c)
 			case err != nil:
 				r.Failure = &Failure{c, err.Error()}
 			case i == 0:

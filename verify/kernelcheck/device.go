@@ -38,8 +38,12 @@ func RunOn(ctx context.Context, e engine.Engine, s *kernels.Spec, o Options) (*R
 	if s.Trials == nil {
 		return nil, fmt.Errorf("%s: kernel %s has no key check, which says how to make cases", s.Source, s.Name)
 	}
+	cases, err := plan(s, limit(s, o.Types), o.Cases)
+	if err != nil {
+		return nil, err
+	}
 	r := &Report{Kernel: s.Name}
-	for i, c := range Plan(s, limit(s, o.Types), o.Cases) {
+	for i, c := range cases {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}

@@ -3,17 +3,23 @@ package kernelcheck
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
 
 	"zmlx-rewrite/graph"
 	"zmlx-rewrite/kernels"
@@ -39,9 +45,26 @@ func Compiler() (string, error) {
 	return "", ErrNoCompiler
 }
 
+// compileError is what a compiler says of a source.
+type compileError struct{ text string }
+
+func (e *compileError) Error() string { return e.text }
+
+// mistake is what a compiler's message of a mistake in a source looks like, or a linker's.
+var mistake = regexp.MustCompile(`(?m)^.+:\d+(?::\d+)?: (?:fatal )?error: |undefined reference|[Uu]ndefined symbol`)
+
+// command is exec.CommandContext that does not wait for the children of one that was killed.
+func command(ctx context.Context, name string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.WaitDelay = time.Second
+	return cmd
+}
+
 // build compiles a kernel's source in checked form, with the program that runs it, and
 // returns the program's path. The same text is compiled once.
-func build(s *kernels.Spec, instances []kernels.Instance, dir string) (string, error) {
+//
+// A compileError is the kernel's fault, any other the machine's.
+func build(ctx context.Context, s *kernels.Spec, instances []kernels.Instance, dir string) (string, error) {
 	cxx, err := Compiler()
 	if err != nil {
 		return "", err
@@ -87,14 +110,22 @@ func build(s *kernels.Spec, instances []kernels.Instance, dir string) (string, e
 			return "", err
 		}
 	}
-	temp := program + ".new"
-	cmd := exec.Command(cxx, "-std=c++20", "-O1", "-g1", "-ffp-contract=off", "-pthread", "-Wall", "-Wno-unknown-pragmas",
+	temp := fmt.Sprintf("%s.%d.new", program, os.Getpid())
+	defer os.Remove(temp)
+	cmd := command(ctx, cxx, "-std=c++20", "-O1", "-g1", "-ffp-contract=off", "-pthread", "-Wall", "-Wno-unknown-pragmas",
 		"-I"+filepath.Join(work, "compat"), "-I"+filepath.Join(work, "compat/lib"), "-I"+filepath.Join(work, "cpu"),
 		filepath.Join(work, "unit.cpp"), filepath.Join(work, "driver.cpp"), "-o", temp)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("%s.metal does not compile as host C++:\n%s", s.Name, firstLines(out.String(), 12))
+		var exit *exec.ExitError
+		switch {
+		case ctx.Err() != nil:
+			return "", ctx.Err()
+		case errors.As(err, &exit) && mistake.MatchString(out.String()) && !strings.Contains(out.String(), "No space left on device"):
+			return "", &compileError{fmt.Sprintf("%s.metal does not compile as host C++:\n%s", s.Name, firstLines(out.String(), 12))}
+		}
+		return "", fmt.Errorf("%s does not run: %w\n%s", cxx, err, firstLines(out.String(), 12))
 	}
 	return program, os.Rename(temp, program)
 }
@@ -130,8 +161,19 @@ type options struct {
 	fill    byte // what results hold before
 }
 
+// caseLimit is how long one run of a case may take; most take milliseconds.
+const caseLimit = 30 * time.Second
+
+// machineError is what kept a check from running.
+type machineError struct{ error }
+
+func (e *machineError) Unwrap() error { return e.error }
+
 // process is the running program.
 type process struct {
+	ctx    context.Context
+	limit  time.Duration // of one run; 0 is caseLimit
+	late   atomic.Bool   // the limit has passed
 	path   string
 	cmd    *exec.Cmd
 	in     *bufio.Writer
@@ -141,19 +183,24 @@ type process struct {
 }
 
 func (p *process) start() error {
-	p.cmd = exec.Command(p.path)
-	in, err := p.cmd.StdinPipe()
+	cmd := command(p.ctx, p.path)
+	in, err := cmd.StdinPipe()
 	if err != nil {
 		return err
 	}
-	out, err := p.cmd.StdoutPipe()
+	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return err
 	}
 	p.stderr = &bytes.Buffer{}
-	p.cmd.Stderr = p.stderr
+	cmd.Stderr = p.stderr
 	p.in, p.out, p.pipe = bufio.NewWriterSize(in, 1<<16), bufio.NewReaderSize(out, 1<<16), in
-	return p.cmd.Start()
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	p.cmd = cmd
+	p.late.Store(false)
+	return nil
 }
 
 func (p *process) stop() {
@@ -164,13 +211,24 @@ func (p *process) stop() {
 	}
 }
 
-// run sends a case and returns its results. An error is the kernel's fault.
+// run sends a case and returns its results. An error is the kernel's fault, but for a
+// machineError.
 func (p *process) run(c *Case, o options) ([][]byte, error) {
 	if p.cmd == nil {
 		if err := p.start(); err != nil {
-			return nil, err
+			return nil, &machineError{fmt.Errorf("the checking process does not start: %w", err)}
 		}
 	}
+	limit := p.limit
+	if limit == 0 {
+		limit = caseLimit
+	}
+	child := p.cmd.Process
+	timer := time.AfterFunc(limit, func() {
+		p.late.Store(true)
+		child.Kill()
+	})
+	defer timer.Stop()
 	g, err := c.Spec.Geometry(c.Ints)
 	if err != nil {
 		return nil, err
@@ -241,11 +299,29 @@ func (p *process) run(c *Case, o options) ([][]byte, error) {
 	return out, nil
 }
 
+// noMemory is what the program ends with where it has none (driver.cpp).
+const noMemory = 3
+
+// killed reports whether somebody ended a process: the system does where memory is short.
+func killed(e *exec.ExitError) bool {
+	w, ok := e.Sys().(syscall.WaitStatus)
+	return ok && w.Signaled() && (w.Signal() == syscall.SIGKILL || w.Signal() == syscall.SIGTERM || w.Signal() == syscall.SIGINT)
+}
+
 // died says how the process ended, and lets the next run start another.
 func (p *process) died() error {
 	p.pipe.Close()
 	err := p.cmd.Wait()
 	p.cmd = nil
+	var exit *exec.ExitError
+	switch {
+	case p.ctx.Err() != nil:
+		return &machineError{p.ctx.Err()}
+	case p.late.Load():
+		return fmt.Errorf("it runs without end: there was no result in time")
+	case errors.As(err, &exit) && (exit.ExitCode() == noMemory || killed(exit)):
+		return &machineError{fmt.Errorf("the checking process ended: %v\n%s", err, p.stderr)}
+	}
 	if text := strings.TrimSpace(p.stderr.String()); text != "" {
 		return fmt.Errorf("%s", text)
 	}

@@ -1,6 +1,7 @@
 package kernelcheck
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -18,7 +19,9 @@ var nvrtcMessage = regexp.MustCompile(`(?m)^(.+?)\((\d+)\): (?:catastrophic )?er
 // NVRTC compiles a translation unit for an NVIDIA architecture ("sm_90a") as MLX does,
 // and returns the PTX. The unit is whole, from MLX's #include on. Mistakes are a
 // diag.List with the code kernel/cuda; the error is ErrNoNVRTC if there is no NVRTC.
-func NVRTC(src, arch string) ([]byte, error) {
+func NVRTC(src, arch string) ([]byte, error) { return nvrtc(context.Background(), src, arch) }
+
+func nvrtc(ctx context.Context, src, arch string) ([]byte, error) {
 	program, cuda, err := nvrtcProgram()
 	if err != nil {
 		return nil, err
@@ -36,7 +39,7 @@ func NVRTC(src, arch string) ([]byte, error) {
 	if len(builtins) == 0 {
 		return nil, ErrNoNVRTC
 	}
-	out, err := exec.Command(program, filepath.Join(cuda, "lib", "libnvrtc.so.13"), builtins[0], source, ptx,
+	out, err := command(ctx, program, filepath.Join(cuda, "lib", "libnvrtc.so.13"), builtins[0], source, ptx,
 		// These two, and no others, are MLX's.
 		"--device-as-default-execution-space", "--gpu-architecture="+arch,
 		"--include-path="+filepath.Join(cuda, "mlx"), "--include-path="+filepath.Join(cuda, "cccl"),

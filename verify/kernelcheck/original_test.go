@@ -1,6 +1,7 @@
 package kernelcheck
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -23,14 +24,14 @@ type launches struct {
 func launcher(t *testing.T, name string) *launches {
 	t.Helper()
 	s := catalog(t).Spec(name)
-	program, err := build(s, limit(s, 1), programs(t))
+	program, err := build(t.Context(), s, limit(s, 1), programs(t))
 	if err == ErrNoCompiler {
 		t.Skip(err)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &launches{t, s, &process{path: program}}
+	l := &launches{t, s, &process{ctx: context.Background(), path: program}}
 	t.Cleanup(l.p.stop)
 	return l
 }

@@ -30,7 +30,7 @@ func Types(ctx context.Context, s *kernels.Spec) (units int, err error) {
 			if err != nil {
 				return units, err
 			}
-			if err := TypeCheck(text); err != nil {
+			if err := typeCheck(ctx, text); err != nil {
 				return units, err
 			}
 			units++
@@ -39,7 +39,7 @@ func Types(ctx context.Context, s *kernels.Spec) (units int, err error) {
 		if err != nil {
 			return units, err
 		}
-		if err := TypeCheck(text); err != nil {
+		if err := typeCheck(ctx, text); err != nil {
 			if errors.Is(err, ErrNoClang) {
 				return units, err
 			}
@@ -68,7 +68,7 @@ func CUDA(ctx context.Context, s *kernels.Spec, limit int) (units int, err error
 			if err := ctx.Err(); err != nil {
 				return units, err
 			}
-			if _, err := NVRTC(text, arch); err != nil {
+			if _, err := nvrtc(ctx, text, arch); err != nil {
 				return units, fmt.Errorf("%s: %w", arch, err)
 			}
 			units++

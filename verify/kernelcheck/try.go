@@ -58,7 +58,7 @@ func (c *Case) Try(ctx context.Context, dir string, engines ...engine.Engine) []
 	}
 	data, err := c.reference(c.Inputs, c.Data)
 	list := add(nil, "reference", data, err)
-	data, err = c.emulate(dir)
+	data, err = c.emulate(ctx, dir)
 	where := "source"
 	if c.Spec.Generated {
 		where = "source (generated)"
@@ -78,7 +78,7 @@ func (c *Case) Try(ctx context.Context, dir string, engines ...engine.Engine) []
 }
 
 // emulate compiles the source for the case's element types and runs it once.
-func (c *Case) emulate(dir string) ([][]byte, error) {
+func (c *Case) emulate(ctx context.Context, dir string) ([][]byte, error) {
 	if c.Spec.Code == nil {
 		return nil, fmt.Errorf("kernel %s has no source", c.Spec.Name)
 	}
@@ -88,11 +88,11 @@ func (c *Case) emulate(dir string) ([][]byte, error) {
 			fit = append(fit, in)
 		}
 	}
-	program, err := build(c.Spec, fit, dir)
+	program, err := build(ctx, c.Spec, fit, dir)
 	if err != nil {
 		return nil, err
 	}
-	p := &process{path: program}
+	p := &process{ctx: ctx, path: program}
 	defer p.stop()
 	return p.run(c, schedules[0])
 }

@@ -2,6 +2,7 @@ package kernelcheck
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os/exec"
@@ -15,17 +16,19 @@ import (
 // TypeCheck checks a translation unit that begins with compat/opencl.h, with the address
 // spaces of Metal enforced. Mistakes are a diag.List with the code kernel/types, at the places
 // that the unit's #line directives give. The error is ErrNoClang if there is no clang.
-func TypeCheck(src string) error {
-	command, err := clang()
+func TypeCheck(src string) error { return typeCheck(context.Background(), src) }
+
+func typeCheck(ctx context.Context, src string) error {
+	args, err := clang()
 	if err != nil {
 		return err
 	}
 	// The target only decides which types there are: x86-64 has half and __bf16. Without
 	// fp64, a double is an error; program-scope variables must be constant, as on Metal.
-	command = append(command, "-x", "cl", "-cl-std=clc++2021", "-cl-no-stdinc", "-target", "x86_64-linux",
+	args = append(args, "-x", "cl", "-cl-std=clc++2021", "-cl-no-stdinc", "-target", "x86_64-linux",
 		"-Xclang", "-cl-ext=-cl_khr_fp64,-__opencl_c_fp64,-__opencl_c_program_scope_global_variables,-__opencl_c_device_enqueue",
 		"-fsyntax-only", "-Xclang", "-ast-dump", "-fno-color-diagnostics", "-fno-caret-diagnostics", "-ferror-limit=20", "-")
-	cmd := exec.Command(command[0], command[1:]...)
+	cmd := command(ctx, args[0], args[1:]...)
 	cmd.Stdin = strings.NewReader(src)
 	var tree, messages bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &tree, &messages
