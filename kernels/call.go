@@ -27,6 +27,7 @@ type Choice struct {
 	Absent map[string]bool        // optional inputs that are left out
 	Attrs  map[string]graph.Attr
 	Dims   map[string]int64 // rows, and dimensions that do not follow from others
+	Lead   int64            // the first of two leading dimensions, whose product is rows; 0 for one
 }
 
 // ErrDomain says that a choice is not in the kernel's domain.
@@ -87,7 +88,11 @@ func (s *Spec) Trial(c Choice) (*Trial, error) {
 			case "":
 				typ.Shape = append(typ.Shape, graph.N(d.N))
 			case "...":
-				typ.Shape = append(typ.Shape, dim(RowsName))
+				if rows := t.Ints[0]; c.Lead > 0 && rows%c.Lead == 0 {
+					typ.Shape = append(typ.Shape, graph.N(c.Lead), graph.N(rows/c.Lead))
+				} else {
+					typ.Shape = append(typ.Shape, dim(RowsName))
+				}
 			default:
 				typ.Shape = append(typ.Shape, dim(d.Name))
 			}

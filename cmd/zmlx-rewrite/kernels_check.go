@@ -23,6 +23,8 @@ type kernelChecked struct {
 	On      string  `json:"on"` // "source": emulated threads; else the engine's device
 	Cases   int     `json:"cases"`
 	Runs    int     `json:"runs"`
+	Choices int     `json:"choices"` // combinations of element types, absent inputs and attributes
+	Covered int     `json:"covered"` // of those, how many had a case
 	Seconds float64 `json:"seconds"`
 	Verdict string  `json:"verdict"` // passed, failed, skipped
 	Reason  string  `json:"reason,omitempty"`
@@ -128,6 +130,7 @@ func (a *app) kernelsCheck(ctx context.Context, o *options, k *kernelCheckOption
 			}
 		default:
 			out.Cases, out.Runs, out.Error, out.StockError = r.Cases, r.Runs, r.KernelError.RMS(), r.StockError.RMS()
+			out.Choices, out.Covered = r.Choices, r.Covered
 			out.Refused, out.Types, out.CUDA = r.StockRefused, r.Types, r.CUDA
 			for _, m := range r.Missing {
 				if !missing[m.Error()] {
@@ -137,7 +140,7 @@ func (a *app) kernelsCheck(ctx context.Context, o *options, k *kernelCheckOption
 			}
 			if r.Failure == nil && len(r.Missing) == 0 && !k.device {
 				certificates[s.Name] = &kernelcheck.Certificate{Kernel: s.Name, Content: s.ContentHash, Checker: checker,
-					Cases: r.Cases, Runs: r.Runs, Types: r.Types, CUDA: r.CUDA}
+					Cases: r.Cases, Choices: r.Choices, Covered: r.Covered, Runs: r.Runs, Types: r.Types, CUDA: r.CUDA}
 			}
 			if r.Failure != nil {
 				out.Verdict, out.Reason = "failed", r.Failure.Error()
@@ -171,6 +174,9 @@ func (a *app) printKernelCheck(out *kernelChecked, format string) error {
 		return enc.Encode(out)
 	}
 	fmt.Fprintf(a.stdout, "%-8s %-28s %-7s %4d cases, %5d runs, %6.1f s", out.Verdict, out.Kernel, out.On, out.Cases, out.Runs, out.Seconds)
+	if out.Covered < out.Choices {
+		fmt.Fprintf(a.stdout, "; %d of %d combinations", out.Covered, out.Choices)
+	}
 	if out.Types+out.CUDA > 0 {
 		fmt.Fprintf(a.stdout, "; Metal %d, CUDA %d units", out.Types, out.CUDA)
 	}

@@ -38,6 +38,8 @@ type Case struct {
 	Seed  uint64
 	Data  [][]byte // of inputs, row-major; nil for absent ones
 	Alias []int    // an earlier input whose memory this one shares, or -1
+
+	choice int // which combination of types, absent inputs and attributes it is of
 }
 
 // String names a case so that it can be made again: "T=float16 k=8 rows=2 ... lattice seed 7".
@@ -56,17 +58,19 @@ func (c *Case) String() string {
 
 // Plan returns n cases of a kernel's domain for these sets of element types, the same
 // ones every time: every combination of types, optional inputs and attributes once
-// before any comes twice, with lengths and styles that go round.
+// before any comes twice, with lengths and styles that go round. Leading dimensions are
+// one, or two with the same product.
 func Plan(s *kernels.Spec, types []kernels.Instance, n int) []*Case {
-	cases, _ := plan(s, types, n)
+	cases, _, _ := plan(s, types, n)
 	return cases
 }
 
 // maxThreads bounds the launch of a case: emulated threads take some nanoseconds each.
 const maxThreads = 1 << 22
 
-// plan is Plan; the error says why there is no case.
-func plan(s *kernels.Spec, types []kernels.Instance, n int) ([]*Case, error) {
+// plan is Plan, with the number of combinations that there are; the error says why there is
+// no case.
+func plan(s *kernels.Spec, types []kernels.Instance, n int) (cases []*Case, choices int, err error) {
 	var valid []kernels.Choice
 	why := errors.New("no set of element types fits")
 	for c := range s.Choices() {
@@ -88,19 +92,21 @@ func plan(s *kernels.Spec, types []kernels.Instance, n int) ([]*Case, error) {
 		return fmt.Errorf("%s: no case of check is in the domain of kernel %s: %w", s.Source, s.Name, why)
 	}
 	if len(valid) == 0 {
-		return nil, none()
+		return nil, 0, none()
 	}
 	h := fnv.New64a()
 	h.Write([]byte(s.Name))
 	r := rand.New(rand.NewPCG(h.Sum64(), 1))
 	r.Shuffle(len(valid), func(i, j int) { valid[i], valid[j] = valid[j], valid[i] })
-	var cases []*Case
 	for i := 0; len(cases) < n && i < 4*n; i++ {
 		c := valid[i%len(valid)]
 		style := Style((i%len(valid) + i/len(valid)) % int(numStyles))
-		for try := 0; try < 20; try++ {
-			with := c
-			with.Dims = drawDims(s, r)
+		for try := 0; try <= 20; try++ {
+			with := c // with the lengths that are known to fit, at last
+			if try < 20 {
+				with.Dims = drawDims(s, r)
+				with.Lead = drawLead(with.Dims[kernels.RowsName], r)
+			}
 			t, err := s.Trial(with)
 			if err == nil {
 				err = small(t)
@@ -109,16 +115,16 @@ func plan(s *kernels.Spec, types []kernels.Instance, n int) ([]*Case, error) {
 				why = err
 				continue
 			}
-			x := &Case{Trial: t, Style: style, Seed: r.Uint64() >> 32}
+			x := &Case{Trial: t, Style: style, Seed: r.Uint64() >> 32, choice: i % len(valid)}
 			x.fill()
 			cases = append(cases, x)
 			break
 		}
 	}
 	if len(cases) == 0 {
-		return nil, none()
+		return nil, 0, none()
 	}
-	return cases, nil
+	return cases, len(valid), nil
 }
 
 // small says what of a call is too large for a case.
@@ -161,6 +167,21 @@ func drawDims(s *kernels.Spec, r *rand.Rand) map[string]int64 {
 		dims[d.Name] = d.Values[r.IntN(len(d.Values))]
 	}
 	return dims
+}
+
+// drawLead splits so many rows into two leading dimensions, or returns 0: an axis that is
+// counted from the front is another one then.
+func drawLead(rows int64, r *rand.Rand) int64 {
+	var list []int64
+	for a := int64(1); a <= rows && a <= 64; a++ {
+		if rows%a == 0 {
+			list = append(list, a)
+		}
+	}
+	if len(list) == 0 || r.IntN(2) == 0 {
+		return 0
+	}
+	return list[r.IntN(len(list))]
 }
 
 // someDims looks for lengths with which a choice is in the domain.

@@ -2,6 +2,7 @@ package kernelcheck
 
 import (
 	"crypto/sha256"
+	"embed"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -26,27 +27,32 @@ type Certificate struct {
 	Content string `json:"content"` // kernels.Spec.ContentHash
 	Checker string `json:"checker"` // CheckerHash
 	Cases   int    `json:"cases"`
+	Choices int    `json:"choices"` // combinations of element types, absent inputs and attributes
+	Covered int    `json:"covered"` // of those, how many had a case
 	Runs    int    `json:"runs"`
 	Types   int    `json:"types"` // units checked as Metal
 	CUDA    int    `json:"cuda"`  // units compiled for NVIDIA
 }
 
-// checkerVersion counts changes in how cases are made and results are compared: count it up
-// with every one, so that what was checked before is checked again.
-const checkerVersion = 1
+// judging is how cases are made and run, and how results are compared.
+//
+//go:embed cases.go check.go compare.go drift.go driver.go reference.go static.go typecheck.go
+var judging embed.FS
 
 // CheckerHash covers what runs a source on the CPU, and how it is judged.
 func CheckerHash() string {
 	h := sha256.New()
-	fmt.Fprintf(h, "%d\n%s", checkerVersion, driverSource)
-	_ = fs.WalkDir(compat.FS, ".", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || strings.HasPrefix(path, "lib/") { // those are in the kernels' own hashes
+	fmt.Fprintf(h, "%d\n%s", len(driverSource), driverSource)
+	for _, fsys := range []fs.FS{compat.FS, judging} {
+		_ = fs.WalkDir(fsys, ".", func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || strings.HasPrefix(path, "lib/") { // those are in the kernels' own hashes
+				return err
+			}
+			data, err := fs.ReadFile(fsys, path)
+			fmt.Fprintf(h, "%s %d\n%s", path, len(data), data)
 			return err
-		}
-		data, err := fs.ReadFile(compat.FS, path)
-		fmt.Fprintf(h, "%s %d\n%s", path, len(data), data)
-		return err
-	})
+		})
+	}
 	return hex.EncodeToString(h.Sum(nil))
 }
 

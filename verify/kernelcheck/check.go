@@ -26,6 +26,8 @@ type Report struct {
 	Kernel  string
 	Cases   int
 	Runs    int
+	Choices int     // combinations of element types, absent inputs and attributes that there are
+	Covered int     // of those, how many had a case
 	Types   int     // units checked as Metal
 	CUDA    int     // units compiled for NVIDIA
 	Missing []error // checks that this machine lacks a tool for
@@ -94,6 +96,7 @@ func Full(ctx context.Context, s *kernels.Spec, o Options, cuda int) (*Report, e
 	if err != nil {
 		return nil, err
 	}
+	r.Choices, r.Covered = ran.Choices, ran.Covered
 	r.Cases, r.Runs, r.Failure = ran.Cases, ran.Runs, ran.Failure
 	return r, nil
 }
@@ -108,11 +111,13 @@ func Run(ctx context.Context, s *kernels.Spec, o Options) (*Report, error) {
 		return nil, fmt.Errorf("%s: kernel %s has no key check, which says how to make cases", s.Source, s.Name)
 	}
 	instances := limit(s, o.Types)
-	cases, err := plan(s, instances, o.Cases)
+	cases, choices, err := plan(s, instances, o.Cases)
 	if err != nil {
 		return nil, err
 	}
-	r := &Report{Kernel: s.Name}
+	r := &Report{Kernel: s.Name, Choices: choices}
+	covered := map[int]bool{}
+	off := drift{}
 	program, err := build(ctx, s, instances, o.Dir)
 	var wrong *compileError
 	if errors.As(err, &wrong) {
@@ -129,6 +134,8 @@ func Run(ctx context.Context, s *kernels.Spec, o Options) (*Report, error) {
 			return nil, err
 		}
 		r.Cases++
+		covered[c.choice] = true
+		r.Covered = len(covered)
 		truth, err := c.truth()
 		if err != nil {
 			return nil, fmt.Errorf("kernel %s: the reference does not run: %w\n  at %s", s.Name, err, c)
@@ -151,6 +158,7 @@ func Run(ctx context.Context, s *kernels.Spec, o Options) (*Report, error) {
 				if err := c.compare(truth, got); err != nil {
 					r.Failure = &Failure{c, err.Error()}
 				}
+				off.add(c, truth, got)
 			default:
 				r.Failure = c.same(first, got)
 			}
@@ -158,6 +166,9 @@ func Run(ctx context.Context, s *kernels.Spec, o Options) (*Report, error) {
 				return r, nil
 			}
 		}
+	}
+	if err := off.systematic(s); err != nil {
+		r.Failure = &Failure{Reason: err.Error()}
 	}
 	return r, nil
 }

@@ -112,7 +112,8 @@ func transcendental(s *kernels.Spec) bool {
 	for _, d := range s.Reference() {
 		for _, name := range calls(d.Expr) {
 			switch name {
-			case "exp", "expm1", "log", "log1p", "log2", "log10", "sigmoid", "tanh", "erf", "sin", "cos", "tan", "sinh", "cosh", "power", "rsqrt", "softmax", "logaddexp", "rope":
+			case "exp", "expm1", "log", "log1p", "log2", "log10", "sigmoid", "tanh", "erf", "erfinv", "sin", "cos", "tan", "sinh", "cosh",
+				"arcsin", "arccos", "arctan", "arctan2", "arcsinh", "arccosh", "arctanh", "power", "rsqrt", "softmax", "logsumexp", "logaddexp", "logcumsumexp", "rope":
 				return true
 			}
 		}

@@ -38,11 +38,12 @@ func RunOn(ctx context.Context, e engine.Engine, s *kernels.Spec, o Options) (*R
 	if s.Trials == nil {
 		return nil, fmt.Errorf("%s: kernel %s has no key check, which says how to make cases", s.Source, s.Name)
 	}
-	cases, err := plan(s, limit(s, o.Types), o.Cases)
+	cases, choices, err := plan(s, limit(s, o.Types), o.Cases)
 	if err != nil {
 		return nil, err
 	}
-	r := &Report{Kernel: s.Name}
+	r := &Report{Kernel: s.Name, Choices: choices}
+	covered := map[int]bool{}
 	for i, c := range cases {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -52,6 +53,8 @@ func RunOn(ctx context.Context, e engine.Engine, s *kernels.Spec, o Options) (*R
 			c.repeatRows()
 		}
 		r.Cases++
+		covered[c.choice] = true
+		r.Covered = len(covered)
 		truth, err := c.truth()
 		if err != nil {
 			return nil, fmt.Errorf("kernel %s: the reference does not run: %w\n  at %s", s.Name, err, c)
