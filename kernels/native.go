@@ -20,12 +20,15 @@ func NativeFiles() fs.FS {
 }
 
 // RunsOn reports whether the kernel has a source for a target: "metal", "cuda" or "cpu".
-// Where it has none, its reference graph runs. A source that was generated for a spec of
-// somebody's folder is in no library for the CPU.
+// Where it has none, its reference graph runs. The library for the CPU has the embedded
+// kernels only.
 func (s *Spec) RunsOn(target string) bool {
-	if s.Code != nil {
-		return target != "cpu" || !s.Generated || strings.HasPrefix(s.Source, builtin)
+	if target != "cpu" {
+		return s.Code != nil
+	}
+	if !strings.HasPrefix(s.Source, builtin+"/") {
+		return false
 	}
 	_, err := fs.Stat(NativeFiles(), s.Name+".cpp")
-	return target == "cpu" && err == nil
+	return s.Code != nil || err == nil
 }
