@@ -77,16 +77,20 @@ func plan(s *kernels.Spec, types []kernels.Instance, n int) (cases []*Case, choi
 		if !slices.ContainsFunc(types, func(in kernels.Instance) bool { return maps.Equal(in.Types, c.Types) }) {
 			continue
 		}
-		if _, err := s.Trial(c); err == nil {
-			valid = append(valid, c)
-			continue
-		} else {
+		t, err := s.Trial(c)
+		if err != nil {
 			why = err
+			if c.Dims = someDims(s, c); c.Dims == nil { // other lengths do not fit either
+				continue
+			}
+			if t, err = s.Trial(c); err != nil {
+				continue
+			}
 		}
-		if dims := someDims(s, c); dims != nil { // other lengths may fit
-			c.Dims = dims
-			valid = append(valid, c)
+		if !slices.ContainsFunc(types, func(in kernels.Instance) bool { return serves(in, t) }) {
+			continue // with an optional input left out, the results may be of another type
 		}
+		valid = append(valid, c)
 	}
 	none := func() error {
 		return fmt.Errorf("%s: no case of check is in the domain of kernel %s: %w", s.Source, s.Name, why)
@@ -125,6 +129,16 @@ func plan(s *kernels.Spec, types []kernels.Instance, n int) (cases []*Case, choi
 		return nil, 0, none()
 	}
 	return cases, len(valid), nil
+}
+
+// serves reports whether what was compiled for a set of element types runs a call.
+func serves(in kernels.Instance, t *kernels.Trial) bool {
+	for i, x := range t.Spec.Inputs {
+		if d := t.Inputs[i].DType; x.TypeName != "" && d != graph.NoDType && d != in.Types[x.TypeName] {
+			return false
+		}
+	}
+	return slices.Equal(in.Results, t.ResultTypes())
 }
 
 // small says what of a call is too large for a case.

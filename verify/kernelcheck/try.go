@@ -84,7 +84,7 @@ func (c *Case) emulate(ctx context.Context, dir string) ([][]byte, error) {
 	}
 	var fit []kernels.Instance
 	for _, in := range c.Spec.Instances() {
-		if c.fits(in) {
+		if serves(in, c.Trial) {
 			fit = append(fit, in)
 		}
 	}
@@ -95,13 +95,4 @@ func (c *Case) emulate(ctx context.Context, dir string) ([][]byte, error) {
 	p := &process{ctx: ctx, path: program}
 	defer p.stop()
 	return p.run(c, schedules[0])
-}
-
-func (c *Case) fits(in kernels.Instance) bool {
-	for i, x := range c.Spec.Inputs {
-		if t := c.Inputs[i].DType; x.TypeName != "" && t != graph.NoDType && t != in.Types[x.TypeName] {
-			return false
-		}
-	}
-	return true
 }
