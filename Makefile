@@ -1,6 +1,7 @@
 # make run     set up, build, and show the main job on a real model
 # make test    everything that CI checks; needs no GPU
 # make soak    the long forms of the tests
+# make certify check all kernels that changed, without a GPU, and write their certificates
 # make bench   Go benchmarks, and decode speed against mlx-lm (docs/BENCHMARKS.md)
 # make build   bin/zmlx-rewrite, with the MLX engine
 # make moe     SmolLM2 as a mixture of experts, into .cache/models
@@ -17,7 +18,7 @@ GOFILES   = $(shell git ls-files -co --exclude-standard '*.go')
 # and ZMLX_KERNELS.
 -include .cache/mlx/env.mk
 
-.PHONY: moe help setup setup-mlx setup-test build run test soak bench fuzz fmt clean
+.PHONY: moe help setup setup-mlx setup-test build run test soak certify bench fuzz fmt clean
 help:
 	@sed -n 's/^# //p' Makefile | sed '/^Written/,$$d'
 
@@ -63,6 +64,9 @@ with-test:
 with-soak:
 	@scripts/build-kernels.sh
 	@scripts/check.sh soak
+
+certify: setup-test
+	go run ./cmd/zmlx-rewrite kernels check --cases 200 --cuda-types 2 --certify kernels/certificates.json
 
 bench: setup-test
 	@$(MAKE) --no-print-directory with-bench
