@@ -4,22 +4,24 @@ import "strings"
 
 // llama is mlx_lm/models/llama.py.
 type llama struct {
-	hiddenSize, numHiddenLayers, intermediateSize, vocabSize int
-	rmsNormEps                                               float64
-	mlpBias, tieWordEmbeddings                               bool
-	attention                                                attention
+	decoder
+	intermediateSize int
+	mlpBias          bool
+	attention        attention
 }
 
 func newLlama(f *fields) network {
 	m := &llama{
-		hiddenSize:        f.int("hidden_size", 1, maxSize),
-		numHiddenLayers:   f.int("num_hidden_layers", 1, maxLayers),
-		intermediateSize:  f.int("intermediate_size", 1, maxSize),
-		vocabSize:         f.int("vocab_size", 1, maxVocab),
-		rmsNormEps:        f.positive("rms_norm_eps"),
-		mlpBias:           f.boolOr("mlp_bias", false),
-		tieWordEmbeddings: f.boolOr("tie_word_embeddings", true),
-		attention:         newAttention(f),
+		decoder: decoder{
+			hiddenSize:        f.int("hidden_size", 1, maxSize),
+			numHiddenLayers:   f.int("num_hidden_layers", 1, maxLayers),
+			vocabSize:         f.int("vocab_size", 1, maxVocab),
+			rmsNormEps:        f.positive("rms_norm_eps"),
+			tieWordEmbeddings: f.boolOr("tie_word_embeddings", true),
+		},
+		intermediateSize: f.int("intermediate_size", 1, maxSize),
+		mlpBias:          f.boolOr("mlp_bias", false),
+		attention:        newAttention(f),
 	}
 	m.attention.bias = f.boolOr("attention_bias", false)
 	m.attention.setHeadDim(f, f.intOr("head_dim", m.hiddenSize/m.attention.heads, 2, maxHeadDim))
@@ -29,19 +31,8 @@ func newLlama(f *fields) network {
 	return m
 }
 
-// forward is Model.__call__ with LlamaModel.__call__ inlined.
 func (n *llama) forward(m module, tokens value) value {
-	model := m.sub("model")
-	embed := model.sub("embed_tokens")
-	h := embed.embedding(tokens, n.vocabSize, n.hiddenSize)
-	for i := range n.numHiddenLayers {
-		h = n.block(model.layer(i), i, h)
-	}
-	out := model.rmsNorm("norm", h, n.rmsNormEps)
-	if n.tieWordEmbeddings {
-		return embed.asLinear(out, n.vocabSize)
-	}
-	return m.linear("lm_head", out, n.vocabSize, false)
+	return n.around(m, tokens, n.block)
 }
 
 // block is TransformerBlock.__call__.

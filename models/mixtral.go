@@ -8,22 +8,23 @@ import (
 
 // mixtral is mlx_lm/models/mixtral.py.
 type mixtral struct {
-	hiddenSize, numHiddenLayers, intermediateSize, vocabSize int
-	numLocalExperts, numExpertsPerTok                        int
-	rmsNormEps                                               float64
-	tieWordEmbeddings                                        bool
-	attention                                                attention
+	decoder
+	intermediateSize                  int
+	numLocalExperts, numExpertsPerTok int
+	attention                         attention
 }
 
 func newMixtral(f *fields) network {
 	m := &mixtral{
-		hiddenSize:        f.intOr("hidden_size", 4096, 1, maxSize),
-		numHiddenLayers:   f.intOr("num_hidden_layers", 32, 1, maxLayers),
-		intermediateSize:  f.intOr("intermediate_size", 14336, 1, maxSize),
-		vocabSize:         f.intOr("vocab_size", 32000, 1, maxVocab),
-		numLocalExperts:   f.intOr("num_local_experts", 8, 1, maxExperts),
-		rmsNormEps:        f.positiveOr("rms_norm_eps", 1e-5),
-		tieWordEmbeddings: f.boolOr("tie_word_embeddings", false),
+		decoder: decoder{
+			hiddenSize:        f.intOr("hidden_size", 4096, 1, maxSize),
+			numHiddenLayers:   f.intOr("num_hidden_layers", 32, 1, maxLayers),
+			vocabSize:         f.intOr("vocab_size", 32000, 1, maxVocab),
+			rmsNormEps:        f.positiveOr("rms_norm_eps", 1e-5),
+			tieWordEmbeddings: f.boolOr("tie_word_embeddings", false),
+		},
+		intermediateSize: f.intOr("intermediate_size", 14336, 1, maxSize),
+		numLocalExperts:  f.intOr("num_local_experts", 8, 1, maxExperts),
 	}
 	m.numExpertsPerTok = f.intOr("num_experts_per_tok", min(2, m.numLocalExperts), 1, m.numLocalExperts)
 	f.missing("num_key_value_heads") // mlx-lm takes 8, and all heads for null
@@ -49,19 +50,8 @@ func newMixtral(f *fields) network {
 	return m
 }
 
-// forward is Model.__call__ with MixtralModel.__call__ inlined.
 func (n *mixtral) forward(m module, tokens value) value {
-	model := m.sub("model")
-	embed := model.sub("embed_tokens")
-	h := embed.embedding(tokens, n.vocabSize, n.hiddenSize)
-	for i := range n.numHiddenLayers {
-		h = n.block(model.layer(i), i, h)
-	}
-	out := model.rmsNorm("norm", h, n.rmsNormEps)
-	if n.tieWordEmbeddings {
-		return embed.asLinear(out, n.vocabSize)
-	}
-	return m.linear("lm_head", out, n.vocabSize, false)
+	return n.around(m, tokens, n.block)
 }
 
 // block is MixtralDecoderLayer.__call__.

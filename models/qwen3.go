@@ -2,20 +2,21 @@ package models
 
 // qwen3 is mlx_lm/models/qwen3.py: llama with a norm over each head's query and key.
 type qwen3 struct {
-	hiddenSize, numHiddenLayers, intermediateSize, vocabSize int
-	rmsNormEps                                               float64
-	tieWordEmbeddings                                        bool
-	attention                                                attention
+	decoder
+	intermediateSize int
+	attention        attention
 }
 
 func newQwen3(f *fields) network {
 	m := &qwen3{
-		hiddenSize:        f.int("hidden_size", 1, maxSize),
-		numHiddenLayers:   f.int("num_hidden_layers", 1, maxLayers),
-		intermediateSize:  f.int("intermediate_size", 1, maxSize),
-		vocabSize:         f.int("vocab_size", 1, maxVocab),
-		rmsNormEps:        f.positive("rms_norm_eps"),
-		tieWordEmbeddings: f.bool("tie_word_embeddings"),
+		decoder: decoder{
+			hiddenSize:        f.int("hidden_size", 1, maxSize),
+			numHiddenLayers:   f.int("num_hidden_layers", 1, maxLayers),
+			vocabSize:         f.int("vocab_size", 1, maxVocab),
+			rmsNormEps:        f.positive("rms_norm_eps"),
+			tieWordEmbeddings: f.bool("tie_word_embeddings"),
+		},
+		intermediateSize: f.int("intermediate_size", 1, maxSize),
 	}
 	m.attention = qwen3Attention(f, m.rmsNormEps)
 	m.attention.rope = newRope(f, m.attention.headDim, 0)
@@ -35,19 +36,8 @@ func qwen3Attention(f *fields, eps float64) attention {
 	return a
 }
 
-// forward is Model.__call__ with Qwen3Model.__call__ inlined.
 func (n *qwen3) forward(m module, tokens value) value {
-	model := m.sub("model")
-	embed := model.sub("embed_tokens")
-	h := embed.embedding(tokens, n.vocabSize, n.hiddenSize)
-	for i := range n.numHiddenLayers {
-		h = n.block(model.layer(i), i, h)
-	}
-	out := model.rmsNorm("norm", h, n.rmsNormEps)
-	if n.tieWordEmbeddings {
-		return embed.asLinear(out, n.vocabSize)
-	}
-	return m.linear("lm_head", out, n.vocabSize, false)
+	return n.around(m, tokens, n.block)
 }
 
 // block is TransformerBlock.__call__.

@@ -8,27 +8,29 @@ import (
 
 // qwen3MoE is mlx_lm/models/qwen3_moe.py.
 type qwen3MoE struct {
-	hiddenSize, numHiddenLayers, intermediateSize, vocabSize int
-	numExperts, numExpertsPerTok, moeIntermediateSize        int
-	decoderSparseStep                                        int
-	mlpOnlyLayers                                            []int
-	normTopkProb, tieWordEmbeddings                          bool
-	rmsNormEps                                               float64
-	attention                                                attention
+	decoder
+	intermediateSize                                  int
+	numExperts, numExpertsPerTok, moeIntermediateSize int
+	decoderSparseStep                                 int
+	mlpOnlyLayers                                     []int
+	normTopkProb                                      bool
+	attention                                         attention
 }
 
 func newQwen3MoE(f *fields) network {
 	m := &qwen3MoE{
-		hiddenSize:          f.int("hidden_size", 1, maxSize),
-		numHiddenLayers:     f.int("num_hidden_layers", 1, maxLayers),
+		decoder: decoder{
+			hiddenSize:        f.int("hidden_size", 1, maxSize),
+			numHiddenLayers:   f.int("num_hidden_layers", 1, maxLayers),
+			vocabSize:         f.int("vocab_size", 1, maxVocab),
+			tieWordEmbeddings: f.bool("tie_word_embeddings"),
+			rmsNormEps:        f.positive("rms_norm_eps"),
+		},
 		intermediateSize:    f.int("intermediate_size", 1, maxSize),
-		vocabSize:           f.int("vocab_size", 1, maxVocab),
 		numExperts:          f.int("num_experts", 0, maxExperts),
 		moeIntermediateSize: f.int("moe_intermediate_size", 1, maxSize),
 		decoderSparseStep:   f.int("decoder_sparse_step", 1, maxLayers),
 		normTopkProb:        f.bool("norm_topk_prob"),
-		tieWordEmbeddings:   f.bool("tie_word_embeddings"),
-		rmsNormEps:          f.positive("rms_norm_eps"),
 	}
 	if m.numExperts > 0 {
 		m.numExpertsPerTok = f.int("num_experts_per_tok", 1, m.numExperts)
@@ -49,19 +51,8 @@ func newQwen3MoE(f *fields) network {
 	return m
 }
 
-// forward is Model.__call__ with Qwen3MoeModel.__call__ inlined.
 func (n *qwen3MoE) forward(m module, tokens value) value {
-	model := m.sub("model")
-	embed := model.sub("embed_tokens")
-	h := embed.embedding(tokens, n.vocabSize, n.hiddenSize)
-	for i := range n.numHiddenLayers {
-		h = n.block(model.layer(i), i, h)
-	}
-	out := model.rmsNorm("norm", h, n.rmsNormEps)
-	if n.tieWordEmbeddings {
-		return embed.asLinear(out, n.vocabSize)
-	}
-	return m.linear("lm_head", out, n.vocabSize, false)
+	return n.around(m, tokens, n.block)
 }
 
 // sparse reports whether a layer has experts.

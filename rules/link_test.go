@@ -97,6 +97,12 @@ func TestLinkRefuses(t *testing.T) {
 		{"the opposite of a number in an attribute", `
     match: {y: "softmax(x, axis=1 + !2)"}
     replace: {y: exp(x)}`, "operator ! is not allowed in an attribute"},
+		{"a truth value in arithmetic of an attribute", `
+    match: {y: "softmax(x, axis=1 + true)"}
+    replace: {y: exp(x)}`, "is not an integer"},
+		{"a truth value in arithmetic of a replacement's attribute", `
+    match: {y: exp(x)}
+    replace: {y: "softmax(x, axis=1 + true)"}`, "is not an integer"},
 		{"a number that is rounded", `
     match: {y: "add(x, 9007199254740993)"}
     replace: {y: exp(x)}`, "9007199254740993 is not below 2^53"},

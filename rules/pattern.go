@@ -231,26 +231,40 @@ func (l *linker) attribute(n *diag.Node, e syntax.Expr, spec *graph.AttrSpec, pa
 
 // intExpr checks an integer expression of a pattern: numbers, $variables, dim(), + - *.
 func (l *linker) intExpr(n *diag.Node, e syntax.Expr, params *Fragment) {
+	l.integers(n, e, func(e syntax.Expr) bool {
+		switch x := e.(type) {
+		case *syntax.Var:
+			l.attribute(n, x, &graph.AttrSpec{Kind: graph.KindInt}, params)
+		case *syntax.Call:
+			if name := l.measure(n, x); name != nil {
+				l.measured = append(l.measured, measured{n, name, params})
+			}
+		default:
+			return false
+		}
+		return true
+	})
+}
+
+// integers checks an integer expression: numbers, + - *, and what leaf checks, which
+// returns false for an expression that it does not take.
+func (l *linker) integers(n *diag.Node, e syntax.Expr, leaf func(e syntax.Expr) bool) {
 	switch x := e.(type) {
 	case *syntax.Number:
 		l.integer(n, x)
-	case *syntax.Var:
-		l.attribute(n, x, &graph.AttrSpec{Kind: graph.KindInt}, params)
 	case *syntax.Unary:
 		if x.Op != "-" {
 			l.bad(n, x.At, "rule/attr", "operator %s is not allowed in an attribute", x.Op)
 		}
-		l.intExpr(n, x.X, params)
+		l.integers(n, x.X, leaf)
 	case *syntax.Binary:
 		l.arithmetic(n, x)
-		l.intExpr(n, x.X, params)
-		l.intExpr(n, x.Y, params)
-	case *syntax.Call:
-		if name := l.measure(n, x); name != nil {
-			l.measured = append(l.measured, measured{n, name, params})
-		}
+		l.integers(n, x.X, leaf)
+		l.integers(n, x.Y, leaf)
 	default:
-		l.bad(n, e.Offset(), "rule/attr", "%s is not an integer", e)
+		if !leaf(e) {
+			l.bad(n, e.Offset(), "rule/attr", "%s is not an integer", e)
+		}
 	}
 }
 

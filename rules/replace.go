@@ -15,36 +15,28 @@ import (
 // builtInt checks an integer expression that is evaluated where a rule applies: numbers,
 // bound $variables, symbols, the dimensions of values that are known, + - *.
 func (l *linker) builtInt(n *diag.Node, e syntax.Expr, known func(name string) bool) {
-	switch x := e.(type) {
-	case *syntax.Var:
-		l.builtVar(n, x, guard.Int)
-	case *syntax.Name:
-		if !slices.Contains(symbols, x.Name) {
-			i := l.bad(n, x.At, "rule/attr", "%s is no symbol; %s are", x.Name, strings.Join(symbols, ", "))
-			if known(x.Name) {
-				i.WithHint("dim(%s, axis), rows(%s) and size(%s) are integers", x.Name, x.Name, x.Name)
-			} else if _, ok := l.rule.Vars[x.Name]; ok {
-				i.WithHint("did you mean $%s?", x.Name)
+	l.integers(n, e, func(e syntax.Expr) bool {
+		switch x := e.(type) {
+		case *syntax.Var:
+			l.builtVar(n, x, guard.Int)
+		case *syntax.Name:
+			if !slices.Contains(symbols, x.Name) {
+				i := l.bad(n, x.At, "rule/attr", "%s is no symbol; %s are", x.Name, strings.Join(symbols, ", "))
+				if known(x.Name) {
+					i.WithHint("dim(%s, axis), rows(%s) and size(%s) are integers", x.Name, x.Name, x.Name)
+				} else if _, ok := l.rule.Vars[x.Name]; ok {
+					i.WithHint("did you mean $%s?", x.Name)
+				}
 			}
+		case *syntax.Call:
+			if name := l.measure(n, x); name != nil && !known(name.Name) {
+				l.bad(n, name.At, "rule/name", "%s is not known here", name.Name)
+			}
+		default:
+			return false
 		}
-	case *syntax.Unary:
-		if x.Op != "-" {
-			l.bad(n, x.At, "rule/attr", "operator %s is not allowed in an attribute", x.Op)
-		}
-		l.builtInt(n, x.X, known)
-	case *syntax.Binary:
-		l.arithmetic(n, x)
-		l.builtInt(n, x.X, known)
-		l.builtInt(n, x.Y, known)
-	case *syntax.Call:
-		if name := l.measure(n, x); name != nil && !known(name.Name) {
-			l.bad(n, name.At, "rule/name", "%s is not known here", name.Name)
-		}
-	case *syntax.Number:
-		l.integer(n, x)
-	default:
-		l.bad(n, e.Offset(), "rule/attr", "%s is not an integer", e)
-	}
+		return true
+	})
 }
 
 // symbols may stand in attributes of replacements.

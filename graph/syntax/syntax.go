@@ -226,21 +226,18 @@ const (
 
 // Parse reads one expression that is the whole text. The error, if any, is an *Error.
 func Parse(text string) (Expr, error) {
-	p := NewParser(text)
-	e, err := p.Expr()
-	if err != nil {
-		return nil, err
-	}
-	if err := p.End(); err != nil {
-		return nil, err
-	}
-	return e, nil
+	return NewParser(text).whole()
 }
 
 // ParseArithmetic is Parse with the operators "/" and "**".
 func ParseArithmetic(text string) (Expr, error) {
 	p := &Parser{lex: lexer{src: text, arith: true}}
 	p.advance()
+	return p.whole()
+}
+
+// whole reads one expression and the end of the text.
+func (p *Parser) whole() (Expr, error) {
 	e, err := p.Expr()
 	if err != nil {
 		return nil, err

@@ -336,13 +336,18 @@ func (c *chain) reduce(op string, x *node) *node {
 }
 func (c *chain) count() *node { return c.do(c.b.count) }
 
-// reachable returns the nodes that make root, operands first.
+// reachable returns the nodes that make roots, operands first.
 func reachable(roots ...*node) []*node {
+	return reachableWhere(func(*node) bool { return true }, roots)
+}
+
+// reachableWhere is reachable that goes no further than nodes that hold.
+func reachableWhere(holds func(*node) bool, roots []*node) []*node {
 	seen := map[*node]bool{}
 	var list []*node
 	var visit func(n *node)
 	visit = func(n *node) {
-		if seen[n] {
+		if seen[n] || !holds(n) {
 			return
 		}
 		seen[n] = true

@@ -150,22 +150,5 @@ func (c *coder) row(want []*node, last *node) {
 
 // perElement returns the nodes that vary along the row, operands first.
 func perElement(want []*node) []*node {
-	seen := map[*node]bool{}
-	var list []*node
-	var visit func(x *node)
-	visit = func(x *node) {
-		if seen[x] || x.shape&vector == 0 {
-			return
-		}
-		seen[x] = true
-		for _, y := range x.in {
-			visit(y)
-		}
-		list = append(list, x)
-	}
-	for _, x := range want {
-		visit(x)
-	}
-	slices.SortFunc(list, func(a, b *node) int { return a.id - b.id })
-	return list
+	return reachableWhere(func(x *node) bool { return x.shape&vector != 0 }, want)
 }
