@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"text/tabwriter"
 
@@ -98,6 +99,10 @@ func (a *app) kernelsBench(ctx context.Context, o *options, names []string, roun
 		}
 		for _, b := range s.Benches {
 			t, err := kernelcheck.Time(ctx, e, s, b, footprint, bench.Options{Rounds: rounds})
+			if refused := (*kernelcheck.StockRefused)(nil); errors.As(err, &refused) {
+				fmt.Fprintf(a.progress, "%s, %s: not timed, %v\n", s.Name, b.Name, refused)
+				continue
+			}
 			if err != nil {
 				return err
 			}

@@ -183,5 +183,8 @@ func (l *launch) text(target kernels.Target, numbers []int, grows []bool) (*gpuK
 		return nil, err
 	}
 	text.Minify(target)
+	if target == kernels.CUDA {
+		shorten(text)
+	}
 	return newGPUKernel(target, text, slices.Clone(numbers))
 }

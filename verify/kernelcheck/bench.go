@@ -19,6 +19,13 @@ type Timing struct {
 	*bench.Result         // of whole runs; A is the reference, B the kernel
 }
 
+// StockRefused says that MLX's own ops cannot compute what a kernel computes: there is
+// nothing to time it against.
+type StockRefused struct{ Err error }
+
+func (e *StockRefused) Error() string { return "MLX's ops refuse: " + e.Err.Error() }
+func (e *StockRefused) Unwrap() error { return e.Err }
+
 // Seconds returns the time of one call of the reference and of the kernel.
 func (t *Timing) Seconds() (reference, kernel float64) {
 	n := float64(t.Calls)
@@ -26,7 +33,8 @@ func (t *Timing) Seconds() (reference, kernel float64) {
 }
 
 // Time times a kernel as its spec's bench says, against the ops that it replaces.
-// footprint is how many bytes of operands are cycled through.
+// footprint is how many bytes of operands are cycled through. The error is a
+// *StockRefused where those ops do not run on this device.
 func Time(ctx context.Context, e engine.Engine, s *kernels.Spec, b kernels.Bench, footprint float64, o bench.Options) (*Timing, error) {
 	t, err := s.Trial(b.Choice)
 	if err != nil {
@@ -131,6 +139,9 @@ func Time(ctx context.Context, e engine.Engine, s *kernels.Spec, b kernels.Bench
 		return nil, err
 	}
 	defer closeB()
+	if err := a(); err != nil {
+		return nil, &StockRefused{err}
+	}
 	out.Result, err = bench.Compare(ctx, o, a, kernel)
 	return out, err
 }
