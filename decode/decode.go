@@ -8,18 +8,15 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"strings"
 	"time"
 
+	"zmlx-rewrite/decode/cache"
 	"zmlx-rewrite/engine"
 	"zmlx-rewrite/graph"
 )
 
-// Defaults of mlx-lm.
-const (
-	PrefillStep = 2048 // tokens of one chunk of a prompt
-	cacheStep   = 256  // rows by which a cache grows
-)
+// mlx-lm's default.
+const PrefillStep = 2048 // tokens of one chunk of a prompt
 
 // Options of one generation.
 type Options struct {
@@ -67,42 +64,21 @@ type Generator struct {
 	engine  engine.Engine
 	session engine.Session
 	head    engine.Session
-	caches  []cache
+	caches  *cache.Caches
 	vocab   int
-	offset  int // rows that the caches hold
 	calls   []int
-}
-
-// cache is one key or value cache: [batch, heads, capacity, head_dim].
-type cache struct {
-	name   string
-	typ    graph.Type
-	tensor engine.Tensor // nil when empty
-	rows   int           // capacity
 }
 
 // New returns a generator for a program that a session has loaded. The program has
 // the signature that package models gives: tokens, offset and caches in, logits and
 // caches out. Close it before the session.
 func New(ctx context.Context, e engine.Engine, s engine.Session, p *graph.Program) (*Generator, error) {
-	if len(p.Cases) == 0 {
-		return nil, fmt.Errorf("program %s has no cases", p.Name)
+	caches, err := cache.New(e, p, 1)
+	if err != nil {
+		return nil, err
 	}
-	g := &Generator{engine: e, session: s}
+	g := &Generator{engine: e, session: s, caches: caches}
 	gr := p.Cases[0].Graph
-	for _, id := range gr.Inputs() {
-		switch name := gr.InputName(id); {
-		case name == "tokens", name == "offset":
-		case strings.HasPrefix(name, "cache."):
-			t := gr.Type(id)
-			if t.Rank() != 4 {
-				return nil, fmt.Errorf("program %s: input %s must have 4 dimensions, has type %s", p.Name, name, t)
-			}
-			g.caches = append(g.caches, cache{name: name, typ: t})
-		default:
-			return nil, fmt.Errorf("program %s has an input %s, which is neither tokens, offset nor a cache", p.Name, name)
-		}
-	}
 	for _, o := range gr.Outputs() {
 		if o.Name == "logits" {
 			t := gr.Type(o.Value)
@@ -157,15 +133,7 @@ func headProgram(t graph.DType, vocab graph.Dim) (*graph.Program, error) {
 }
 
 // Reset forgets what was generated, so that the next prompt starts anew.
-func (g *Generator) Reset() {
-	for i := range g.caches {
-		if c := &g.caches[i]; c.tensor != nil {
-			c.tensor.Release()
-			c.tensor, c.rows = nil, 0
-		}
-	}
-	g.offset = 0
-}
+func (g *Generator) Reset() { g.caches.Reset() }
 
 // Close releases the caches.
 func (g *Generator) Close() error {
@@ -173,106 +141,14 @@ func (g *Generator) Close() error {
 	return g.head.Close()
 }
 
-// reserve makes room for n more rows in every cache, growing as mlx-lm's KVCache
-// does: by whole steps of 256 rows behind the rows that are used.
-func (g *Generator) reserve(ctx context.Context, n int) error {
-	for i := range g.caches {
-		c := &g.caches[i]
-		if g.offset+n <= c.rows {
-			continue
-		}
-		more := (n + cacheStep - 1) / cacheStep * cacheStep
-		shape := make([]int, 4)
-		for k, d := range c.typ.Shape {
-			v, err := d.Eval(map[string]int64{graph.SymBatch: 1, "kv_cap": int64(more)})
-			if err != nil {
-				return fmt.Errorf("cache %s: %w", c.name, err)
-			}
-			shape[k] = int(v)
-		}
-		if c.tensor == nil {
-			size := c.typ.DType.Size()
-			for _, d := range shape {
-				size *= d
-			}
-			t, err := g.engine.NewTensor(c.typ.DType, shape, make([]byte, size))
-			if err != nil {
-				return err
-			}
-			c.tensor, c.rows = t, more
-			continue
-		}
-		t, err := g.grow(ctx, c, shape)
-		if err != nil {
-			return err
-		}
-		c.tensor, c.rows = t, g.offset+more
-	}
-	return nil
-}
-
-// grow returns the used rows of a cache with zeros behind them, and gives the old
-// tensor up.
-func (g *Generator) grow(ctx context.Context, c *cache, more []int) (engine.Tensor, error) {
-	gr := graph.New()
-	old := c.tensor.Shape()
-	dims := make([]graph.Dim, len(old))
-	shape := make(graph.Dims, len(more))
-	for i := range old {
-		dims[i], shape[i] = graph.N(int64(old[i])), graph.N(int64(more[i]))
-	}
-	b := &graph.Bindings{
-		Values: map[string]graph.ValueID{"cache": gr.Input("cache", graph.T(c.typ.DType, dims...)), "zero": gr.Scalar(c.typ.DType, 0)},
-		Vars:   map[string]graph.Attr{"used": graph.N(int64(g.offset)), "shape": shape},
-	}
-	lines, err := defines(
-		"rows", "slice(cache, axis=-2, stop=$used)",
-		"empty", "broadcast_to(zero, shape=$shape)",
-		"grown", "concatenate(rows, empty, axis=-2)",
-	)
-	if err != nil {
-		return nil, err
-	}
-	if err := gr.BuildAll(lines, b); err != nil {
-		return nil, err
-	}
-	gr.Output("grown", b.Values["grown"])
-	out, err := engine.Run(ctx, g.engine, gr, nil, map[string]engine.Tensor{"cache": engine.Take(c.tensor)}, nil)
-	c.tensor = nil
-	if err != nil {
-		return nil, err
-	}
-	return out["grown"], nil
-}
-
 // step feeds tokens [1, n] to the model, and returns its logits, not computed yet.
 // tokens is borrowed, or handed over with engine.Take.
 func (g *Generator) step(ctx context.Context, tokens engine.Tensor, n int) (engine.Tensor, error) {
-	in := map[string]engine.Tensor{"tokens": tokens}
-	if err := g.reserve(ctx, n); err != nil {
-		engine.ReleaseTaken(in)
-		return nil, err
-	}
-	offset, err := g.engine.NewTensor(graph.Int32, []int{}, binary.LittleEndian.AppendUint32(nil, uint32(g.offset)))
+	out, err := g.caches.Step(ctx, g.session, tokens, n)
 	if err != nil {
-		engine.ReleaseTaken(in)
 		return nil, err
 	}
-	in["offset"] = engine.Take(offset)
-	for i := range g.caches {
-		in[g.caches[i].name] = engine.Take(g.caches[i].tensor)
-		g.caches[i].tensor = nil
-	}
-	out, err := g.session.Step(ctx, in, map[string]int64{graph.SymKVLen: int64(g.offset + n)})
-	if err != nil {
-		g.Reset()
-		return nil, err
-	}
-	g.offset += n
 	g.calls = append(g.calls, n)
-	for i := range g.caches {
-		g.caches[i].tensor = out[g.caches[i].name]
-	}
 	return out["logits"], nil
 }
 
@@ -300,11 +176,7 @@ func (g *Generator) prefill(ctx context.Context, prompt []int, chunk int) error 
 			return err
 		}
 		logits.Release() // never computed: nobody asks for it
-		states := make([]engine.Tensor, len(g.caches))
-		for i := range g.caches {
-			states[i] = g.caches[i].tensor
-		}
-		if err := g.engine.Eval(ctx, states...); err != nil {
+		if err := g.engine.Eval(ctx, g.caches.Tensors()...); err != nil {
 			return err
 		}
 		prompt = prompt[n:]

@@ -200,5 +200,9 @@ func (p *Program) Hash() Hash {
 		h := p.Cases[i].Graph.Hash()
 		e = append(e, h[:]...)
 	}
+	if p.Window != 0 {
+		e.text("window")
+		e.int(p.Window)
+	}
 	return sha256.Sum256(e)
 }

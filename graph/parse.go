@@ -19,6 +19,7 @@ const (
 	maxTextNodes  = 1 << 20
 	maxTextIssues = 100
 	maxTextDims   = 4096 // different symbolic dimensions; models use a few dozen
+	maxTextWindow = 1 << 30
 )
 
 // ParseText reads a program from the text form that Program.Text prints. Blank
@@ -170,6 +171,8 @@ func (r *textReader) statement(code string) error {
 		}
 		r.prog.Name = name
 		return p.End()
+	case p.Accept("window"):
+		return r.window(p, at)
 	case p.Accept("param"):
 		if r.g != nil {
 			return r.issue(at, "zg/syntax", "parameters come before the first case")
@@ -179,7 +182,7 @@ func (r *textReader) statement(code string) error {
 		return r.startCase(p)
 	}
 	if r.g == nil {
-		return r.issue(at, "zg/syntax", "expected program, param or case").WithHint("inputs, values and outputs belong to a case: write a line such as `case all` first")
+		return r.issue(at, "zg/syntax", "expected program, window, param or case").WithHint("inputs, values and outputs belong to a case: write a line such as `case all` first")
 	}
 	switch {
 	case p.Accept("input"):
@@ -213,6 +216,24 @@ func (r *textReader) version(p *syntax.Parser) error {
 	}
 	r.started, r.stop = true, false
 	return nil
+}
+
+// window reads the rows of a sliding window, a line of its own behind the program's.
+func (r *textReader) window(p *syntax.Parser, at int) error {
+	if r.prog.Window != 0 || r.g != nil || len(r.params) > 0 {
+		return r.issue(at, "zg/duplicate", "the window's line comes once, right after the program's")
+	}
+	at = p.Offset()
+	e, err := p.Expr()
+	if err != nil {
+		return err
+	}
+	n, ok := e.(*syntax.Number)
+	if !ok || !n.IsInt || n.Int < 1 || n.Int > maxTextWindow {
+		return r.issue(at, "zg/syntax", "a window is a whole number from 1 to %d", maxTextWindow)
+	}
+	r.prog.Window = int(n.Int)
+	return p.End()
 }
 
 // name reads a name that can be written again.

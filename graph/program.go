@@ -13,12 +13,24 @@ const (
 	SymBatch  = "batch"   // sequences decoded together
 	SymSeqLen = "seq_len" // tokens of each sequence in this call
 	SymKVLen  = "kv_len"  // rows that attention sees: offset + seq_len
+	// The same where attention sees a window of the last rows (Program.Window): its
+	// cache is a ring, or holds what the window needs and the new rows.
+	SymWindowLen = "window_len"
+	// Rows that the caches have room for, of both kinds.
+	SymKVCap     = "kv_cap"
+	SymWindowCap = "window_cap"
 )
+
+// callSymbols are bound by a call, whatever the shapes of its inputs.
+var callSymbols = []string{SymBatch, SymSeqLen, SymKVLen, SymWindowLen}
 
 // Program is a model as a function: an ordered list of cases over one signature
 // and one table of parameters.
 type Program struct {
-	Name   string // Hugging Face model_type, or where the program came from
+	Name string // Hugging Face model_type, or where the program came from
+	// Window is the number of rows that layers with a sliding window see, 0 if there
+	// are none. Their caches are kept accordingly, between calls.
+	Window int
 	Params []*Param
 	Cases  []Case
 }

@@ -20,6 +20,7 @@ const TextVersion = 1
 //
 //	zmlx 1
 //	program llama
+//	window 128                  (only where layers have a sliding window)
 //	param model.norm.weight : float32[576]
 //	case decode when seq_len == 1
 //	  input tokens : int32[batch, 1]
@@ -36,6 +37,9 @@ func (p *Program) Text() []byte {
 		b = append(append(b, ' '), syntax.QuoteName(p.Name)...)
 	}
 	b = append(b, '\n')
+	if p.Window != 0 {
+		b = append(strconv.AppendInt(append(b, "window "...), int64(p.Window), 10), '\n')
+	}
 	taken := map[string]bool{}
 	for _, q := range p.Params {
 		b = q.appendText(b)

@@ -1,6 +1,9 @@
 package graph
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 // splitHalf is a kernel with two results, for tests of what the op table lacks.
 var splitHalf = &Op{Name: "kernel.split_half", Operands: operands("x", "shift?", "scale?"), Results: 2, Launches: 1,
@@ -65,6 +68,10 @@ func TestTextRoundTrip(t *testing.T) {
 	}
 	if q := mustParse(t, got); q.Hash() != p.Hash() {
 		t.Error("the hash changes with a round trip")
+	}
+	q := mustParse(t, strings.Replace(sample, "program llama\n", "program llama\nwindow 128\n", 1))
+	if q.Window != 128 || q.Hash() == p.Hash() || mustParse(t, string(q.Text())).Window != 128 {
+		t.Errorf("a window of 128 was read as %d, with the same hash: %v", q.Window, q.Hash() == p.Hash())
 	}
 	if err := p.Verify(); err != nil {
 		t.Error(err)

@@ -48,7 +48,7 @@ func (g *Graph) Verify() error {
 // verifySymbols checks that the symbols of shapes and attributes are those that a call
 // binds: of the inputs' shapes, and the common ones.
 func (g *Graph) verifySymbols() error {
-	bound := []string{SymBatch, SymSeqLen, SymKVLen}
+	bound := slices.Clone(callSymbols)
 	for _, v := range g.inputs {
 		for _, d := range g.values[v].Type.Shape {
 			bound = d.Symbols(bound)
@@ -287,13 +287,16 @@ func (p *Program) Verify() error {
 	if p.Name != "" && !validName(p.Name) {
 		return fmt.Errorf("program: the name %q cannot be written", p.Name)
 	}
+	if p.Window < 0 {
+		return fmt.Errorf("program %s: the window is %d", p.Name, p.Window)
+	}
 	if err := p.verifyParams(); err != nil {
 		return err
 	}
 	if len(p.Cases) == 0 {
 		return fmt.Errorf("program %s: has no cases", p.Name)
 	}
-	symbols := []string{SymBatch, SymSeqLen, SymKVLen}
+	symbols := slices.Clone(callSymbols)
 	for i := range p.Cases {
 		g := p.Cases[i].Graph
 		for _, v := range g.inputs {

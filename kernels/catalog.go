@@ -112,7 +112,7 @@ func (c *Catalog) All() []*Spec {
 // of kernels that keep, which may be nil, asks for. It is how a program with kernels
 // runs on an engine that has none of them, or only some.
 func (c *Catalog) Expand(p *graph.Program, keep func(*Spec) bool) (*graph.Program, error) {
-	out := &graph.Program{Name: p.Name, Params: p.Params}
+	out := &graph.Program{Name: p.Name, Window: p.Window, Params: p.Params}
 	for _, cs := range p.Cases {
 		g := cs.Graph.Clone()
 		for id := range graph.NodeID(cs.Graph.NumNodes()) {

@@ -9,9 +9,6 @@ import (
 	"zmlx-rewrite/graph"
 )
 
-// SymKVCap is the capacity of the caches that a call brings, in rows.
-const SymKVCap = "kv_cap"
-
 // sortedFrom is the number of chosen experts from which mlx-lm sorts tokens by
 // expert (switch_layers.py: indices.size >= 64).
 const sortedFrom = 64
@@ -22,19 +19,27 @@ const sortedFrom = 64
 //
 // Inputs are tokens int32[batch, seq_len], offset int32[] (the number of rows that
 // the caches hold), and for layer N of those that attend, cache.N.keys and
-// cache.N.values [batch, n_kv_heads, kv_cap, head_dim]. Outputs are logits
-// [batch, seq_len, vocab] and the caches with seq_len rows more.
+// cache.N.values [batch, n_kv_heads, kv_cap, head_dim]. Of a layer with a sliding
+// window the caches have window_cap rows, and the first of the new rows goes to
+// window_offset int32[]. What else a layer keeps is cache.N.NAME, of one size. Outputs
+// are logits [batch, seq_len, vocab] and the caches with seq_len rows more.
 //
 // src gives the weights' types; it is nil for a configuration alone. The error is
 // a diag.List of all that does not fit.
 func Build(c *Config, src TypeSource) (*graph.Program, error) {
 	p := newParams(c, src)
 	prog := &graph.Program{Name: c.ModelType}
+	if n, ok := c.net.(slider); ok {
+		prog.Window = n.window()
+	}
 	for _, s := range caseShapes(c.net.expertsPerToken()) {
 		b := &builder{config: c, params: p, g: graph.New(), caseShape: s, shared: map[*graph.Literal]value{}}
 		m := module{b: b}
 		tokens := b.g.Input("tokens", graph.T(graph.Int32, s.batch, s.seqLen))
 		b.offset = b.g.Input("offset", graph.T(graph.Int32))
+		if prog.Window > 0 {
+			b.windowOffset = b.g.Input("window_offset", graph.T(graph.Int32))
+		}
 		logits := c.net.forward(m, tokens)
 		if b.err != nil {
 			p.issues.Add(b.err)
@@ -104,9 +109,11 @@ type builder struct {
 	params *params
 	g      *graph.Graph
 	offset value
-	state  []graph.Output // caches, in the order of the layers
-	shared map[*graph.Literal]value
-	err    *diag.Issue
+	// windowOffset is there if the program has a window.
+	windowOffset value
+	state        []graph.Output // caches, in the order of the layers
+	shared       map[*graph.Literal]value
+	err          *diag.Issue
 }
 
 // module is the place in the model where operations are added: self in mlx-lm's
@@ -269,18 +276,43 @@ func (m module) asLinear(x value, vocab int) value {
 // cached appends new rows to a cache of layer number layer, "keys" or "values",
 // and returns the whole of it. The cache becomes an input and a result.
 func (m module) cached(layer int, kind string, rows value) value {
+	return m.appended(layer, kind, rows, graph.SymKVCap, m.b.offset)
+}
+
+// slid is cached for a layer with a sliding window, of which attention sees
+// graph.SymWindowLen rows.
+func (m module) slid(layer int, kind string, rows value) value {
+	return m.appended(layer, kind, rows, graph.SymWindowCap, m.b.windowOffset)
+}
+
+func (m module) appended(layer int, kind string, rows value, capacity string, at value) value {
 	if m.b.err != nil {
 		return 0
 	}
 	t := m.typeOf(rows)
 	shape := slices.Clone(t.Shape)
-	shape[2] = graph.Sym(SymKVCap)
-	name := fmt.Sprintf("cache.%d.%s", layer, kind)
-	cache := m.b.g.Input(name, graph.T(t.DType, shape...))
-	out := m.add(opKVAppend, []value{cache, rows, m.b.offset})
-	m.b.state = append(m.b.state, graph.Output{Name: name, Value: out})
+	shape[2] = graph.Sym(capacity)
+	old := m.state(layer, kind, t.DType, shape...)
+	out := m.add(opKVAppend, []value{old, rows, at})
+	m.keep(layer, kind, out)
 	return out
 }
+
+// state is what layer number layer was told to keep under that name: an input, zeros in
+// the first call. The layer keeps it again, or something in its place.
+func (m module) state(layer int, name string, t graph.DType, shape ...graph.Dim) value {
+	if m.b.err != nil {
+		return 0
+	}
+	return m.b.g.Input(stateName(layer, name), graph.T(t, shape...))
+}
+
+// keep gives the next call what it will get as state.
+func (m module) keep(layer int, name string, x value) {
+	m.b.state = append(m.b.state, graph.Output{Name: stateName(layer, name), Value: x})
+}
+
+func stateName(layer int, name string) string { return fmt.Sprintf("cache.%d.%s", layer, name) }
 
 // parent returns the path without its last name.
 func parent(path string) string { return path[:strings.LastIndexByte(path, '.')] }

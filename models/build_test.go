@@ -114,7 +114,7 @@ func TestReferencePrograms(t *testing.T) {
 
 // TestProgramText pins every operation, operand and attribute of one small model
 // of each architecture. What they compute is held against mlx-lm bit for bit
-// where engines are (testdata/tiny_models.json).
+// where engines are (testdata/tiny).
 func TestProgramText(t *testing.T) {
 	for name, config := range map[string][]byte{
 		"llama-biases": tinyConfig(t, "llama", map[string]any{"num_hidden_layers": 1, "attention_bias": true, "mlp_bias": true, "tie_word_embeddings": false,

@@ -42,6 +42,12 @@ type network interface {
 	drops(name string) bool
 }
 
+// slider is a network with layers that see a window of the last rows only.
+type slider interface {
+	// window returns the number of rows, 0 if no layer has one.
+	window() int
+}
+
 // architectures is the registry: model_type to the reader of its configuration.
 var architectures = map[string]func(*fields) network{
 	"llama":     newLlama,

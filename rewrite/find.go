@@ -204,6 +204,9 @@ func Symbols(g *graph.Graph) map[string]graph.Dim {
 		if !ok { // all rows of k [batch, heads, rows, head_dim]
 			d = g.Type(n.In[1]).Shape[2]
 		}
+		if d == graph.Sym(graph.SymWindowLen) {
+			continue // kv_len is what the layers see that see everything
+		}
 		if seen && d != kvLen {
 			return env
 		}

@@ -43,7 +43,7 @@ func Run(p *graph.Program, cfg *Config) (*Result, error) {
 		wg.Go(func() { errs[i] = workers[i].round(start, 1) })
 	}
 	wg.Wait()
-	out, table := &graph.Program{Name: p.Name}, newParams(&known)
+	out, table := &graph.Program{Name: p.Name, Window: p.Window}, newParams(&known)
 	res := &Result{Before: p, Program: out, Stop: StopDone}
 	for i := range workers {
 		w := &workers[i]

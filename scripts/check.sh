@@ -57,7 +57,7 @@ step_fuzz() { scripts/fuzz.sh "${FUZZTIME:-3s}"; }
 step_soak() { go test -tags mlx -timeout 6h ./...; }
 
 case "${1:-}" in
-test) steps="gofmt vet staticcheck plain race goldens fuzz mlx" ;;
+test) steps="gofmt vet staticcheck goldens plain race fuzz mlx" ;;
 soak) steps="soak goldens fuzz" FUZZTIME=${FUZZTIME:-5m} && export ZMLX_SOAK=1 ;;
 *) fail "usage: scripts/check.sh test|soak [STEP...]" ;;
 esac

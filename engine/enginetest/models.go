@@ -16,6 +16,7 @@ import (
 	"strings"
 	"testing"
 
+	"zmlx-rewrite/decode/cache"
 	"zmlx-rewrite/engine"
 	"zmlx-rewrite/graph"
 	"zmlx-rewrite/models"
@@ -23,7 +24,7 @@ import (
 	"zmlx-rewrite/models/weights"
 )
 
-// tinyRun is a run in testdata/tiny_models.json: see scripts/oracle/tiny_models.py.
+// tinyRun is a run in testdata/tiny/FAMILY.json: see scripts/oracle/tiny_models.py.
 type tinyRun struct {
 	Batch  int
 	Chunks []int
@@ -52,48 +53,54 @@ func logitBound(t graph.DType, quantized bool) float64 {
 
 // RunModels runs the tiny models on an engine, prefill and decode with caches, and
 // compares the logits of every call with what mlx-lm computed: by their hash if the
-// engine is to be exact, else by number. Each call is given mlx-lm's tokens, so that
-// one near-tie does not decide the rest. root is
-// the path of the repository.
-func RunModels(t *testing.T, e engine.Engine, root string, exact bool) {
-	text, err := os.ReadFile(filepath.Join(root, "testdata/tiny_models.json"))
+// engine is to be exact with these goldens, else by number. Each call is given mlx-lm's
+// tokens, so that one near-tie does not decide the rest. root is the path of the
+// repository.
+func RunModels(t *testing.T, e engine.Engine, root string, exact func(goldens string) bool) {
+	families, err := filepath.Glob(filepath.Join(root, "testdata/tiny/*.json"))
+	if err != nil || len(families) == 0 {
+		t.Fatalf("no goldens in testdata/tiny: %v", err)
+	}
+	for _, file := range families {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var goldens struct {
+			Models map[string]struct{ Runs []tinyRun }
+		}
+		if err := json.Unmarshal(text, &goldens); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		same := exact(file)
+		for _, name := range slices.Sorted(maps.Keys(goldens.Models)) {
+			t.Run(name, func(t *testing.T) { runModel(t, e, root, name, goldens.Models[name].Runs, same) })
+		}
+	}
+}
+
+func runModel(t *testing.T, e engine.Engine, root, name string, runs []tinyRun, exact bool) {
+	dir := filepath.Join(root, ".cache/oracle/tiny", name)
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		t.Skip("the tiny models are not in .cache/oracle/tiny: scripts/oracle/tiny_models.py makes them")
+	}
+	m, err := models.Load(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var goldens struct {
-		Models map[string]struct {
-			DType string
-			Runs  []tinyRun
-		}
-	}
-	if err := json.Unmarshal(text, &goldens); err != nil {
+	defer m.Close()
+	logits, _, err := safetensors.Open(filepath.Join(dir, "logits.safetensors"))
+	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range slices.Sorted(maps.Keys(goldens.Models)) {
-		t.Run(name, func(t *testing.T) {
-			dir := filepath.Join(root, ".cache/oracle/tiny", name)
-			if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-				t.Skip("the tiny models are not in .cache/oracle/tiny: scripts/oracle/tiny_models.py makes them")
-			}
-			m, err := models.Load(dir)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer m.Close()
-			logits, _, err := safetensors.Open(filepath.Join(dir, "logits.safetensors"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer logits.Close()
-			s, err := e.Load(context.Background(), m.Program, m.Weights)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer s.Close()
-			for i, r := range goldens.Models[name].Runs {
-				(&replay{t: t, e: e, s: s, p: m.Program, run: i, r: r, want: logits, exact: exact}).all()
-			}
-		})
+	defer logits.Close()
+	s, err := e.Load(context.Background(), m.Program, m.Weights)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for i, r := range runs {
+		(&replay{t: t, e: e, s: s, p: m.Program, run: i, r: r, want: logits, exact: exact}).all()
 	}
 }
 
@@ -107,13 +114,16 @@ type replay struct {
 	r      tinyRun
 	want   *weights.Store
 	exact  bool
-	caches map[string]engine.Tensor
-	rows   int // that the caches hold
+	caches *cache.Caches
 	calls  int
 }
 
 func (r *replay) all() {
-	r.caches = EmptyCaches(r.t, r.e, r.p, r.r.Batch, 40)
+	var err error
+	if r.caches, err = cache.New(r.e, r.p, r.r.Batch); err != nil {
+		r.t.Fatal(err)
+	}
+	defer r.caches.Reset()
 	at := 0
 	for i, n := range r.r.Chunks {
 		ids := make([][]int, r.r.Batch)
@@ -130,9 +140,6 @@ func (r *replay) all() {
 		}
 		r.call("decode", step, ids)
 	}
-	for _, c := range r.caches {
-		c.Release()
-	}
 }
 
 // call makes one call and compares its logits.
@@ -145,20 +152,9 @@ func (r *replay) call(kind string, index int, ids [][]int) {
 			tokens.Data = graph.AppendElem(tokens.Data, graph.Int32, float64(id))
 		}
 	}
-	in := map[string]engine.Tensor{
-		"tokens": engine.Take(newTensor(t, r.e, tokens)),
-		"offset": engine.Take(newTensor(t, r.e, graph.ScalarLiteral(graph.Int32, float64(r.rows)))),
-	}
-	for name, c := range r.caches {
-		in[name] = engine.Take(c)
-	}
-	r.rows += n
-	out, err := r.s.Step(context.Background(), in, map[string]int64{graph.SymKVLen: int64(r.rows)})
+	out, err := r.caches.Step(context.Background(), r.s, engine.Take(newTensor(t, r.e, tokens)), n)
 	if err != nil {
 		t.Fatalf("%s: %v", name, err)
-	}
-	for name := range r.caches {
-		r.caches[name] = out[name]
 	}
 	got, err := out["logits"].Read()
 	if err != nil {
@@ -200,7 +196,7 @@ func EmptyCaches(t testing.TB, e engine.Engine, p *graph.Program, batch, capacit
 	t.Helper()
 	caches := map[string]engine.Tensor{}
 	g := p.Cases[0].Graph
-	env := map[string]int64{graph.SymBatch: int64(batch), models.SymKVCap: int64(capacity)}
+	env := map[string]int64{graph.SymBatch: int64(batch), graph.SymKVCap: int64(capacity)}
 	for _, id := range g.Inputs() {
 		name := g.InputName(id)
 		if !strings.HasPrefix(name, "cache.") {

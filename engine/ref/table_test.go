@@ -8,4 +8,6 @@ import (
 
 func TestTable(t *testing.T) { enginetest.Run(t, New()) }
 
-func TestModels(t *testing.T) { enginetest.RunModels(t, New(), "../..", false) }
+func TestModels(t *testing.T) {
+	enginetest.RunModels(t, New(), "../..", func(string) bool { return false })
+}

@@ -43,7 +43,7 @@ func TestBuiltMeetsCaptured(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			env[models.SymKVCap] = int64(c.Graph.Type(c.Graph.Inputs()[2]).Shape[2].Int())
+			env[graph.SymKVCap] = int64(c.Graph.Type(c.Graph.Inputs()[2]).Shape[2].Int())
 			g, err := normal.Specialize(b.Graph, env)
 			if err != nil {
 				t.Fatal(err)
@@ -59,7 +59,7 @@ func TestBuiltMeetsCaptured(t *testing.T) {
 		var specs []convert.Spec
 		for _, fn := range f.Functions {
 			tokens, cache := fn.Inputs[0].Type.Shape, fn.Inputs[2].Type.Shape
-			env := map[string]int64{"batch": int64(tokens[0]), "seq_len": int64(tokens[1]), models.SymKVCap: int64(cache[2])}
+			env := map[string]int64{"batch": int64(tokens[0]), "seq_len": int64(tokens[1]), graph.SymKVCap: int64(cache[2])}
 			s := convert.Spec{Env: env}
 			for i := range built.Cases {
 				if ok, err := built.Cases[i].When.Eval(env); ok && err == nil {

@@ -1,0 +1,321 @@
+// Package cache keeps the state of a program between calls, as mlx_lm/models/cache.py
+// does: caches of keys and values that grow, rings behind a sliding window, and state of
+// one size. It knows nothing of tokens or text.
+package cache
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"strings"
+
+	"zmlx-rewrite/engine"
+	"zmlx-rewrite/graph"
+)
+
+// The inputs that say where a call writes.
+const (
+	Offset       = "offset"        // int32[]: tokens before this call; rows that a KVCache holds
+	WindowOffset = "window_offset" // int32[]: the row of a RotatingKVCache that is written first
+)
+
+// step is the number of rows by which a cache grows.
+const step = 256
+
+// Caches are the state of one batch of sequences. They follow mlx-lm to the row, so that
+// attention adds up in the same order.
+type Caches struct {
+	engine engine.Engine
+	batch  int
+	window int // rows; 0 if no layer has one
+	list   []*state
+	offset int // tokens seen
+	next   int // the row of a ring that is written next
+}
+
+// state is one input that a call gives back.
+type state struct {
+	name string
+	typ  graph.Type
+	// kind is the symbol of its type that says how it is kept: graph.SymKVCap grows
+	// (KVCache), graph.SymWindowCap slides (RotatingKVCache), "" is of one size, zeros
+	// at first (ArraysCache).
+	kind   string
+	axis   int           // of the rows; -1 if of one size
+	tensor engine.Tensor // nil before the first call
+}
+
+// New describes the empty state of a program: its inputs called cache.*.
+func New(e engine.Engine, p *graph.Program, batch int) (*Caches, error) {
+	if len(p.Cases) == 0 {
+		return nil, fmt.Errorf("program %s has no cases", p.Name)
+	}
+	c := &Caches{engine: e, batch: batch, window: p.Window}
+	g := p.Cases[0].Graph
+	for _, id := range g.Inputs() {
+		name := g.InputName(id)
+		if name == "tokens" || name == Offset || name == WindowOffset {
+			continue
+		}
+		if !strings.HasPrefix(name, "cache.") {
+			return nil, fmt.Errorf("program %s has an input %s, which is neither tokens, an offset nor a cache", p.Name, name)
+		}
+		s := &state{name: name, typ: g.Type(id), axis: -1}
+		for i, d := range s.typ.Shape {
+			sym, ok := d.Symbol()
+			switch {
+			case !ok || sym == graph.SymBatch:
+			case sym != graph.SymKVCap && sym != graph.SymWindowCap || s.axis >= 0:
+				return nil, fmt.Errorf("program %s: input %s has type %s, which is no cache's", p.Name, name, s.typ)
+			default:
+				s.axis, s.kind = i, sym
+			}
+		}
+		if s.kind == graph.SymWindowCap && c.window == 0 {
+			return nil, fmt.Errorf("program %s: input %s has a sliding window, and the program none", p.Name, name)
+		}
+		c.list = append(c.list, s)
+	}
+	return c, nil
+}
+
+// Offset returns how many tokens the caches have seen.
+func (c *Caches) Offset() int { return c.offset }
+
+// Tensors returns the state, not computed yet where a call is under way.
+func (c *Caches) Tensors() []engine.Tensor {
+	var all []engine.Tensor
+	for _, s := range c.list {
+		if s.tensor != nil {
+			all = append(all, s.tensor)
+		}
+	}
+	return all
+}
+
+// Reset forgets everything.
+func (c *Caches) Reset() {
+	for _, s := range c.list {
+		if s.tensor != nil {
+			s.tensor.Release()
+			s.tensor = nil
+		}
+	}
+	c.offset, c.next = 0, 0
+}
+
+// Step makes a call of n tokens of each sequence: it makes room, hands the state to the
+// session, and keeps what comes back. tokens is borrowed, or handed over with
+// engine.Take. The other results of the program are returned.
+func (c *Caches) Step(ctx context.Context, session engine.Session, tokens engine.Tensor, n int) (map[string]engine.Tensor, error) {
+	in := map[string]engine.Tensor{"tokens": tokens}
+	at, rows, err := c.reserve(ctx, n)
+	if err == nil {
+		err = c.position(in, Offset, c.offset)
+	}
+	if err == nil && c.window > 0 {
+		err = c.position(in, WindowOffset, at)
+	}
+	if err != nil {
+		engine.ReleaseTaken(in)
+		return nil, err
+	}
+	for _, s := range c.list {
+		in[s.name] = engine.Take(s.tensor)
+		s.tensor = nil
+	}
+	dims := map[string]int64{graph.SymKVLen: int64(c.offset + n)}
+	if c.window > 0 {
+		dims[graph.SymWindowLen] = int64(rows)
+	}
+	out, err := session.Step(ctx, in, dims)
+	if err != nil {
+		c.Reset()
+		return nil, err
+	}
+	c.offset += n
+	c.next = at + n
+	for _, s := range c.list {
+		s.tensor = out[s.name]
+		delete(out, s.name)
+	}
+	return out, nil
+}
+
+func (c *Caches) position(in map[string]engine.Tensor, name string, n int) error {
+	t, err := c.engine.NewTensor(graph.Int32, []int{}, binary.LittleEndian.AppendUint32(nil, uint32(n)))
+	if err == nil {
+		in[name] = engine.Take(t)
+	}
+	return err
+}
+
+// reserve makes room for n more tokens. at is the row of the rings where they go, rows
+// how many rows of a ring attention sees then.
+func (c *Caches) reserve(ctx context.Context, n int) (at, rows int, err error) {
+	at, rows = c.next, 0
+	for _, s := range c.list {
+		switch s.kind {
+		case graph.SymKVCap:
+			err = c.grow(ctx, s, n)
+		case graph.SymWindowCap:
+			at, rows, err = c.slide(ctx, s, n)
+		default:
+			if s.tensor == nil {
+				s.tensor, err = c.zeros(s, 0)
+			}
+		}
+		if err != nil {
+			return 0, 0, fmt.Errorf("%s: %w", s.name, err)
+		}
+	}
+	return at, rows, nil
+}
+
+// grow is KVCache.update_and_fetch up to the new rows: whole steps of 256 behind the
+// rows that are used.
+func (c *Caches) grow(ctx context.Context, s *state, n int) error {
+	if s.tensor != nil && c.offset+n <= s.rows() {
+		return nil
+	}
+	more := (n + step - 1) / step * step
+	return c.arrange(ctx, s, [][2]int{{0, c.offset}}, more)
+}
+
+// slide is RotatingKVCache.update_and_fetch up to the new rows. One token goes into a
+// ring; several go behind the rows of the window, in order.
+func (c *Caches) slide(ctx context.Context, s *state, n int) (at, rows int, err error) {
+	held, at := s.rows(), c.next
+	if n == 1 { // _update_in_place
+		keep, more := [][2]int{{0, held}}, 0
+		if s.tensor == nil || c.offset >= held && held < c.window {
+			more = min(step, c.window-c.offset)
+			at = c.offset
+		}
+		if surplus := held + more - c.window; surplus > 0 {
+			keep, at = [][2]int{{surplus, held}}, c.window
+			held -= surplus
+		}
+		if at == c.window {
+			at = 0
+		}
+		if more > 0 || keep[0][0] > 0 {
+			err = c.arrange(ctx, s, keep, more)
+		}
+		return at, min(c.offset+1, held+more), err
+	}
+	// _update_concat: in temporal order, without what no query of this call sees.
+	order := [][2]int{{0, at}}
+	switch {
+	case at == held:
+	case at < c.offset:
+		order = [][2]int{{at, held}, {0, at}}
+	}
+	count := 0
+	for _, r := range order {
+		count += r[1] - r[0]
+	}
+	for surplus := count - c.window + 1; surplus > 0; {
+		first := &order[0]
+		if drop := min(surplus, first[1]-first[0]); drop > 0 {
+			first[0] += drop
+			surplus -= drop
+			count -= drop
+		}
+		if first[0] == first[1] {
+			order = order[1:]
+		}
+	}
+	return count, count + n, c.arrange(ctx, s, order, n)
+}
+
+func (s *state) rows() int {
+	if s.tensor == nil || s.axis < 0 {
+		return 0
+	}
+	return s.tensor.Shape()[s.axis]
+}
+
+func (c *Caches) shape(s *state, rows int) (graph.Dims, []int, error) {
+	dims, shape := make(graph.Dims, s.typ.Rank()), make([]int, s.typ.Rank())
+	for i, d := range s.typ.Shape {
+		n, err := d.Eval(map[string]int64{graph.SymBatch: int64(c.batch), graph.SymKVCap: int64(rows), graph.SymWindowCap: int64(rows)})
+		if err != nil {
+			return nil, nil, err
+		}
+		dims[i], shape[i] = graph.N(n), int(n)
+	}
+	return dims, shape, nil
+}
+
+func (c *Caches) zeros(s *state, rows int) (engine.Tensor, error) {
+	_, shape, err := c.shape(s, rows)
+	if err != nil {
+		return nil, err
+	}
+	size := s.typ.DType.Size()
+	for _, d := range shape {
+		size *= d
+	}
+	return c.engine.NewTensor(s.typ.DType, shape, make([]byte, size))
+}
+
+// arrange makes the cache anew: the listed ranges of its rows one after the other, and
+// more rows of zeros behind them.
+func (c *Caches) arrange(ctx context.Context, s *state, keep [][2]int, more int) error {
+	keep = slices.DeleteFunc(keep, func(r [2]int) bool { return r[0] == r[1] })
+	if s.tensor == nil || len(keep) == 0 {
+		if s.tensor != nil {
+			s.tensor.Release()
+		}
+		var err error
+		s.tensor, err = c.zeros(s, more)
+		return err
+	}
+	g := graph.New()
+	old := make([]graph.Dim, len(s.tensor.Shape()))
+	for i, n := range s.tensor.Shape() {
+		old[i] = graph.N(int64(n))
+	}
+	in := g.Input("cache", graph.T(s.typ.DType, old...))
+	axis := graph.N(int64(s.axis - s.typ.Rank()))
+	add := func(op string, operands []graph.ValueID, attrs ...graph.Attr) (graph.ValueID, error) {
+		out, err := g.Add(graph.LookupOp(op), "", operands, attrs...)
+		if err != nil {
+			return 0, err
+		}
+		return out[0], nil
+	}
+	var parts []graph.ValueID
+	for _, r := range keep {
+		v, err := add("slice", []graph.ValueID{in}, graph.Dims{axis}, graph.Dims{graph.N(int64(r[0]))}, graph.Dims{graph.N(int64(r[1]))})
+		if err != nil {
+			return err
+		}
+		parts = append(parts, v)
+	}
+	if more > 0 {
+		dims, _, err := c.shape(s, more)
+		if err != nil {
+			return err
+		}
+		v, err := add("broadcast_to", []graph.ValueID{g.Scalar(s.typ.DType, 0)}, dims)
+		if err != nil {
+			return err
+		}
+		parts = append(parts, v)
+	}
+	whole, err := add("concatenate", parts, axis)
+	if err != nil {
+		return err
+	}
+	g.Output("cache", whole)
+	out, err := engine.Run(ctx, c.engine, g, nil, map[string]engine.Tensor{"cache": engine.Take(s.tensor)}, nil)
+	s.tensor = nil
+	if err != nil {
+		return err
+	}
+	s.tensor = out["cache"]
+	return nil
+}
