@@ -46,11 +46,32 @@ type Use struct {
 // Expectation is a fire contract: how often rules match on a reference model, in
 // the case that the given dimensions select.
 type Expectation struct {
-	Model string // name of a reference configuration
-	Dims  map[string]int64
-	Rules map[string]int // full name -> matches
-	Pos   diag.Pos
+	Model   string   // name of a reference configuration
+	Targets []string // where it holds; all if there are none
+	Dims    map[string]int64
+	Rules   map[string]int // full name -> matches
+	Pos     diag.Pos
 }
+
+// Expected returns the fire contracts on a target. A model of which others only are
+// known has one without rules.
+func (p *Profile) Expected(target string) []Expectation {
+	holds := func(e Expectation) bool { return len(e.Targets) == 0 || slices.Contains(e.Targets, target) }
+	var all []Expectation
+	for i, e := range p.Expect {
+		same := func(o Expectation) bool { return o.Model == e.Model }
+		switch {
+		case holds(e):
+			all = append(all, e)
+		case !slices.ContainsFunc(p.Expect, func(o Expectation) bool { return same(o) && holds(o) }) && !slices.ContainsFunc(p.Expect[:i], same):
+			all = append(all, Expectation{Model: e.Model, Dims: e.Dims, Pos: e.Pos})
+		}
+	}
+	return all
+}
+
+// Targets are where a rewritten model can run.
+var Targets = []string{"cpu", "cuda", "metal"}
 
 // Presets are the ways of choosing among a profile's rules.
 var Presets = []string{"inference", "training", "minimal", "all"}
@@ -243,7 +264,7 @@ func (p *Profile) use(n *diag.Node, issues *diag.List) {
 			issues.Add(n.Errorf("profile/missing-key", "key \"rule\" is missing"))
 		}
 		if off := n.Get("off"); off != nil {
-			issues.Add(off.Known("profile/unknown-target", "all", "cpu", "cuda", "metal")...)
+			issues.Add(off.Known("profile/unknown-target", append([]string{"all"}, Targets...)...)...)
 			for i, k := range off.Keys {
 				u.Off[k.Text] = off.Vals[i].Text
 			}
@@ -260,7 +281,7 @@ func (p *Profile) use(n *diag.Node, issues *diag.List) {
 }
 
 func (p *Profile) expectation(n *diag.Node, issues *diag.List) {
-	issues.Add(n.Known("profile/unknown-key", "model", "dims", "rules")...)
+	issues.Add(n.Known("profile/unknown-key", "model", "targets", "dims", "rules")...)
 	if n.Kind != diag.Map {
 		return
 	}
@@ -269,6 +290,17 @@ func (p *Profile) expectation(n *diag.Node, issues *diag.List) {
 		e.Model = m.Text
 	} else {
 		issues.Add(n.Errorf("profile/missing-key", "key \"model\" is missing"))
+	}
+	if m := n.Get("targets"); m != nil {
+		if m.Kind != diag.Seq {
+			issues.Add(m.Errorf("profile/unknown-target", "targets is a list").WithHint("targets: %s", strings.Join(Targets, ", ")))
+		}
+		for _, item := range m.Items {
+			if !slices.Contains(Targets, item.Text) {
+				issues.Add(item.Errorf("profile/unknown-target", "no target %q", item.Text).WithHint("targets: %s", strings.Join(Targets, ", ")))
+			}
+			e.Targets = append(e.Targets, item.Text)
+		}
 	}
 	ints := func(key string, add func(string, int64)) {
 		m := n.Get(key)

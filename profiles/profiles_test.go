@@ -1,6 +1,7 @@
 package profiles
 
 import (
+	"fmt"
 	"io/fs"
 	"runtime"
 	"slices"
@@ -108,4 +109,38 @@ func FuzzProfile(f *testing.F) {
 			t.Errorf("%d bytes of memory for a file of %d", got, len(data))
 		}
 	})
+}
+
+// A contract holds on its own targets; elsewhere the model is there without one.
+func TestExpected(t *testing.T) {
+	p, issues := Parse("p.yaml", []byte(`zmlx: 1
+profile: p
+doc: d
+rules: [a.b]
+expect:
+  - {model: m, targets: [cpu, metal], dims: {batch: 1}, rules: {a.b: 1}}
+  - {model: m, targets: [cuda], dims: {batch: 1}, rules: {a.b: 2}}
+  - {model: n, targets: [cuda], dims: {batch: 1}, rules: {a.b: 3}}
+  - {model: o, dims: {batch: 1}, rules: {a.b: 4}}
+`))
+	if issues.HasErrors() {
+		t.Fatal(issues)
+	}
+	for target, want := range map[string]string{"cpu": "m=1 n=- o=4", "cuda": "m=2 n=3 o=4", "metal": "m=1 n=- o=4"} {
+		var got []string
+		for _, e := range p.Expected(target) {
+			n := "-"
+			if e.Rules != nil {
+				n = fmt.Sprint(e.Rules["a.b"])
+			}
+			got = append(got, e.Model+"="+n)
+		}
+		slices.Sort(got)
+		if s := strings.Join(got, " "); s != want {
+			t.Errorf("on %s: %s, want %s", target, s, want)
+		}
+	}
+	if _, issues := Parse("p.yaml", []byte("zmlx: 1\nprofile: p\ndoc: d\nrules: [a.b]\nexpect:\n  - {model: m, targets: [gpu], dims: {}, rules: {}}\n")); !strings.Contains(issues.Error(), "profile/unknown-target") {
+		t.Errorf("a target that is none: %v", issues)
+	}
 }

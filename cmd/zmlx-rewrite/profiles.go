@@ -37,7 +37,7 @@ func (a *app) listProfiles(o *options) error {
 			fmt.Fprintf(a.stdout, "  %-28s %s\n", u.Rule, state)
 		}
 		for _, e := range p.Expect {
-			fmt.Fprintf(a.stdout, "  expected on %s for %s\n", e.Model, joined(e.Dims))
+			fmt.Fprintf(a.stdout, "  expected on %s for %s%s\n", e.Model, joined(e.Dims), onTargets(e.Targets))
 			for _, u := range p.Rules {
 				if n, ok := e.Rules[u.Rule]; ok {
 					fmt.Fprintf(a.stdout, "    %-28s %d\n", u.Rule, n)
@@ -46,6 +46,13 @@ func (a *app) listProfiles(o *options) error {
 		}
 	}
 	return nil
+}
+
+func onTargets(list []string) string {
+	if len(list) == 0 {
+		return ""
+	}
+	return ", " + strings.Join(list, " and ")
 }
 
 // joined prints the numbers of symbols as --dims takes them.

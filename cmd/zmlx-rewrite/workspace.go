@@ -184,10 +184,10 @@ func (a *app) subjects(w *workspace, o *options) (*profiles.Profile, []*subject,
 			return nil, nil, err
 		}
 		var list []*subject
-		expect := prof.Expect
+		expect := prof.Expected(o.target)
 		if prof.Name == "all" {
 			for _, p := range w.profiles {
-				expect = append(expect, p.Expect...)
+				expect = append(expect, p.Expected(o.target)...)
 			}
 		}
 		for i := range expect {
@@ -215,9 +215,9 @@ func (a *app) subjects(w *workspace, o *options) (*profiles.Profile, []*subject,
 		s.close()
 		return nil, nil, err
 	}
-	for i := range prof.Expect {
-		if p, err := reference(prof.Expect[i].Model); err == nil && sameShapes(p, s.program) {
-			s.expect = &prof.Expect[i]
+	for _, e := range prof.Expected(o.target) {
+		if p, err := reference(e.Model); err == nil && sameShapes(p, s.program) {
+			s.expect = &e
 		}
 	}
 	return prof, []*subject{s}, nil

@@ -118,9 +118,10 @@ func Profile() *jsonschema.Schema {
 		"rules": list("in order of preference", either("", text("full name of a rule"),
 			object("", []string{"rule"}, map[string]*jsonschema.Schema{"rule": text("full name of a rule"), "off": off}))),
 		"expect": list("how often rules must match", object("", []string{"model", "dims", "rules"}, map[string]*jsonschema.Schema{
-			"model": text("name of a reference configuration"),
-			"dims":  mapping("symbols of the call", &jsonschema.Schema{Type: "integer"}),
-			"rules": mapping("full name of a rule: matches", &jsonschema.Schema{Type: "integer"}),
+			"model":   text("name of a reference configuration"),
+			"targets": list("where it holds; everywhere without it", words("", "cpu", "cuda", "metal")),
+			"dims":    mapping("symbols of the call", &jsonschema.Schema{Type: "integer"}),
+			"rules":   mapping("full name of a rule: matches", &jsonschema.Schema{Type: "integer"}),
 		})),
 	})
 	s.Schema = draft
