@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"zmlx-rewrite/diag"
 )
 
 // Published config.json files, without weights: what `apply` looks at when no
@@ -28,16 +30,19 @@ var references = sync.OnceValue(func() map[string]reference {
 		if err != nil {
 			panic(err)
 		}
-		_, err = ParseConfig(file, text)
-		all[strings.TrimSuffix(e.Name(), ".json")] = reference{file, text, err}
+		r := reference{file: file, text: text}
+		_, r.err = ParseConfig(file, text)
+		var issues diag.List
+		r.modelType = readJSON(file, text, &issues).textOr("model_type", "")
+		all[strings.TrimSuffix(e.Name(), ".json")] = r
 	}
 	return all
 })
 
 type reference struct {
-	file string
-	text []byte
-	err  error
+	file, modelType string
+	text            []byte
+	err             error // of ParseConfig
 }
 
 // ReferenceNames returns the names of the embedded configurations that can be
@@ -77,3 +82,7 @@ func ReferenceConfig(name string) (c *Config, ok bool) {
 // ReferenceError returns what keeps an embedded configuration from being built; nil
 // if nothing does, or if there is none of that name.
 func ReferenceError(name string) error { return references()[name].err }
+
+// ReferenceType returns the model_type of an embedded configuration, whether it can
+// be built or not; "" if there is none of that name.
+func ReferenceType(name string) string { return references()[name].modelType }
