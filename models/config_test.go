@@ -206,12 +206,8 @@ func TestRopeParameters(t *testing.T) {
 // FuzzConfig: no text makes reading or building panic, hang or allocate without
 // bound, and what builds also verifies.
 func FuzzConfig(f *testing.F) {
-	for _, name := range ReferenceNames() {
-		text, err := referenceFiles.ReadFile("reference/" + name + ".json")
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(text)
+	for _, r := range references() {
+		f.Add(r.text)
 	}
 	for _, modelType := range ModelTypes() {
 		f.Add(tinyConfig(f, modelType, nil))

@@ -44,14 +44,18 @@ type Use struct {
 }
 
 // Expectation is a fire contract: how often rules match on a reference model, in
-// the case that the given dimensions select.
+// the case that the given dimensions select, and what becomes of its launches.
 type Expectation struct {
-	Model   string   // name of a reference configuration
-	Targets []string // where it holds; all if there are none
-	Dims    map[string]int64
-	Rules   map[string]int // full name -> matches
-	Pos     diag.Pos
+	Model    string   // name of a reference configuration
+	Targets  []string // where it holds; all if there are none
+	Dims     map[string]int64
+	Rules    map[string]int // full name -> matches
+	Launches *Launches      // nil if not stated
+	Pos      diag.Pos
 }
+
+// Launches are kernel launches of one call.
+type Launches struct{ Before, After int }
 
 // Expected returns the fire contracts on a target. A model of which others only are
 // known has one without rules.
@@ -281,7 +285,7 @@ func (p *Profile) use(n *diag.Node, issues *diag.List) {
 }
 
 func (p *Profile) expectation(n *diag.Node, issues *diag.List) {
-	issues.Add(n.Known("profile/unknown-key", "model", "targets", "dims", "rules")...)
+	issues.Add(n.Known("profile/unknown-key", "model", "targets", "dims", "rules", "launches")...)
 	if n.Kind != diag.Map {
 		return
 	}
@@ -316,5 +320,23 @@ func (p *Profile) expectation(n *diag.Node, issues *diag.List) {
 	}
 	ints("dims", func(k string, v int64) { e.Dims[k] = v })
 	ints("rules", func(k string, v int64) { e.Rules[k] = int(v) })
+	if m := n.Get("launches"); m != nil {
+		e.Launches = readLaunches(m, issues)
+	}
 	p.Expect = append(p.Expect, e)
+}
+
+func readLaunches(n *diag.Node, issues *diag.List) *Launches {
+	issues.Add(n.Known("profile/unknown-key", "before", "after")...)
+	number := func(key string) int {
+		m := n.Get(key)
+		if m == nil {
+			issues.Add(n.Errorf("profile/missing-key", "key %q is missing", key))
+			return 0
+		}
+		v, issue := m.Int()
+		issues.Add(issue)
+		return int(v)
+	}
+	return &Launches{Before: number("before"), After: number("after")}
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"zmlx-rewrite/profiles"
 	"zmlx-rewrite/rewrite"
 	"zmlx-rewrite/rules"
 )
@@ -26,6 +27,7 @@ type Plan struct {
 	Graph     GraphInfo `json:"graph"`
 	Rewritten GraphInfo `json:"rewritten"`
 	Launches  Launches  `json:"launches"`
+	Stated    *Launches `json:"expected_launches,omitempty"`
 	Numerics  string    `json:"numerics"`
 	Stop      string    `json:"stop"`
 	Rules     []Rule    `json:"rules"`
@@ -80,14 +82,21 @@ type Miss struct {
 
 // NewPlan makes the account of one case of a result. expect is nil where nothing
 // is known of the model.
-func NewPlan(res *rewrite.Result, c *rewrite.CaseResult, cfg *rewrite.Config, model, profile, preset string, expect map[string]int) *Plan {
+func NewPlan(res *rewrite.Result, c *rewrite.CaseResult, cfg *rewrite.Config, model, profile, preset string, expect *profiles.Expectation) *Plan {
 	p := &Plan{Version: 1, Profile: profile, Preset: preset, Model: model, Target: cfg.Setting.Target, Case: c.Name, When: c.When.String(),
 		Graph:     GraphInfo{c.Before.NumNodes(), c.Before.Hash().String()},
 		Rewritten: GraphInfo{c.After.NumNodes(), c.After.Hash().String()},
 		Launches:  Launches{c.Before.Launches(), c.After.Launches()},
 		Numerics:  string(c.Numerics()), Stop: res.Stop, Rules: []Rule{}}
+	var counts map[string]int
+	if expect != nil {
+		counts = expect.Rules
+		if e := expect.Launches; e != nil {
+			p.Stated = &Launches{e.Before, e.After}
+		}
+	}
 	for _, r := range cfg.Rules {
-		p.Rules = append(p.Rules, newRule(r, c, cfg, expect))
+		p.Rules = append(p.Rules, newRule(r, c, cfg, counts))
 	}
 	return p
 }
@@ -143,7 +152,7 @@ func (p *Plan) JSON(w io.Writer) error {
 	return enc.Encode(p)
 }
 
-// Unmet returns what a rule was expected to do and did not: an empty text if all
+// Unmet returns what rules were expected to do and did not; nothing if all
 // expectations hold.
 func (p *Plan) Unmet() []string {
 	var list []string
@@ -157,8 +166,14 @@ func (p *Plan) Unmet() []string {
 		}
 		list = append(list, text)
 	}
+	if s := p.Stated; s != nil && *s != p.Launches {
+		list = append(list, fmt.Sprintf("%s: launches %s, %s expected", p.Model, p.Launches, *s))
+	}
 	return list
 }
+
+// String prints what becomes of the launches.
+func (l Launches) String() string { return fmt.Sprintf("%d → %d", l.Before, l.After) }
 
 // Matches returns how often rules were applied in all.
 func (p *Plan) Matches() int {
@@ -213,5 +228,5 @@ func (p *Plan) Text(w io.Writer) {
 			fmt.Fprintf(w, "  %*s  nearest: %s\n", width, "", r.NearMisses[0].String())
 		}
 	}
-	fmt.Fprintf(w, "  launches %d → %d, nodes %d → %d, numerics %s\n", p.Launches.Before, p.Launches.After, p.Graph.Nodes, p.Rewritten.Nodes, p.Numerics)
+	fmt.Fprintf(w, "  launches %s, nodes %d → %d, numerics %s\n", p.Launches, p.Graph.Nodes, p.Rewritten.Nodes, p.Numerics)
 }

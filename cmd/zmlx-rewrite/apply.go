@@ -98,9 +98,9 @@ func rewriteOne(w *workspace, prof *profiles.Profile, o *options, s *subject, en
 		}
 	}
 	for _, i := range chosen {
-		var expect map[string]int
+		var expect *profiles.Expectation
 		if i == contract {
-			expect = s.expect.Rules
+			expect = s.expect
 		}
 		r.plans = append(r.plans, report.NewPlan(res, &res.Cases[i], cfg, s.name, prof.Name, o.preset, expect))
 	}

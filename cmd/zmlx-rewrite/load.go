@@ -4,7 +4,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -59,7 +58,7 @@ func (a *app) loadAs(path, dtype string, w *workspace) (*subject, error) {
 		s.program = p
 	default:
 		// The name of a reference configuration will do where no such file is.
-		if _, err := os.Stat(path); err != nil && slices.Contains(models.ReferenceNames(), path) {
+		if _, err := os.Stat(path); err != nil && models.ReferenceType(path) != "" {
 			s.program, err = reference(path)
 			return s, err
 		}

@@ -148,7 +148,7 @@ func (a *app) root() *cobra.Command {
 		return diag.Errorf("usage/flag", diag.Pos{}, "%v", err).WithHint("%s --help lists the flags", c.CommandPath())
 	})
 	root.AddCommand(
-		a.applyCmd(), a.explainCmd(), a.diffCmd(), a.lintCmd(), a.graphCmd(), a.rulesCmd(), a.profilesCmd(),
+		a.applyCmd(), a.explainCmd(), a.diffCmd(), a.lintCmd(), a.graphCmd(), a.rulesCmd(), a.profilesCmd(), a.modelsCmd(),
 		a.kernelsCmd(), a.importCmd(), a.exportCmd(), a.generateCmd(), a.validateCmd(), a.testCmd(), a.doctorCmd(), a.versionCmd(),
 	)
 	return root

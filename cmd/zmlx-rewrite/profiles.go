@@ -43,6 +43,9 @@ func (a *app) listProfiles(o *options) error {
 					fmt.Fprintf(a.stdout, "    %-28s %d\n", u.Rule, n)
 				}
 			}
+			if l := e.Launches; l != nil {
+				fmt.Fprintf(a.stdout, "    %-28s %d → %d\n", "launches", l.Before, l.After)
+			}
 		}
 	}
 	return nil

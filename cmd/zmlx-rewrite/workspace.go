@@ -191,13 +191,12 @@ func (a *app) subjects(w *workspace, o *options) (*profiles.Profile, []*subject,
 			}
 		}
 		for i := range expect {
-			p, err := reference(expect[i].Model)
+			s, err := referenceSubject(expect[i].Model, &expect[i])
 			if err != nil {
 				return nil, nil, err
 			}
-			s := &subject{name: expect[i].Model, program: p}
-			if prof.Name != "all" {
-				s.expect = &expect[i]
+			if prof.Name == "all" {
+				s.expect = nil
 			}
 			list = append(list, s)
 		}
@@ -229,12 +228,32 @@ func (s *subject) close() {
 	}
 }
 
+// referenceSubject is a reference configuration as a subject.
+func referenceSubject(name string, expect *profiles.Expectation) (*subject, error) {
+	p, err := reference(name)
+	if err != nil {
+		return nil, err
+	}
+	return &subject{name: name, program: p, expect: expect}, nil
+}
+
 func reference(name string) (*graph.Program, error) {
+	if err := models.ReferenceError(name); err != nil {
+		return nil, err
+	}
 	cfg, ok := models.ReferenceConfig(name)
 	if !ok {
-		return nil, diag.Errorf("profile/unknown-model", diag.Pos{}, "no reference model %q", name).WithHint("reference models: %s", strings.Join(models.ReferenceNames(), ", "))
+		return nil, noReference(name, models.ReferenceNames())
 	}
 	return models.Build(cfg, nil)
+}
+
+func noReference(name string, known []string) error {
+	issue := diag.Errorf("profile/unknown-model", diag.Pos{}, "no reference model %q", name)
+	if near := diag.Nearest(name, known); near != "" {
+		return issue.WithHint("did you mean %s?", near)
+	}
+	return issue.WithHint("reference models: %s", strings.Join(known, ", "))
 }
 
 // sameShapes reports whether two programs are the same model up to element types:

@@ -122,6 +122,8 @@ func Profile() *jsonschema.Schema {
 			"targets": list("where it holds; everywhere without it", words("", "cpu", "cuda", "metal")),
 			"dims":    mapping("symbols of the call", &jsonschema.Schema{Type: "integer"}),
 			"rules":   mapping("full name of a rule: matches", &jsonschema.Schema{Type: "integer"}),
+			"launches": object("kernel launches of the call", []string{"before", "after"},
+				map[string]*jsonschema.Schema{"before": {Type: "integer"}, "after": {Type: "integer"}}),
 		})),
 	})
 	s.Schema = draft

@@ -1,0 +1,82 @@
+package models
+
+import (
+	"errors"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"zmlx-rewrite/diag"
+)
+
+// unbuilt are the published configurations that cannot be built yet, with the codes
+// of the reasons. The list may only become shorter: whoever adds a builder takes its
+// models off here, and they are then held to what every other reference is held to
+// (TestReferencePrograms, TestReferences in rewrite, `zmlx-rewrite models`).
+var unbuilt = map[string][]string{
+	"DeepSeek-V3":           {"config/unknown-model", "config/unsupported"},
+	"DeepSeek-V3-4bit":      {"config/unknown-model"},
+	"DeepSeek-V3.2":         {"config/unknown-model", "config/unsupported"},
+	"DeepSeek-V3.2-4bit":    {"config/unknown-model"},
+	"GLM-4.7-Flash":         {"config/unknown-model"},
+	"GLM-4.7-Flash-4bit":    {"config/unknown-model"},
+	"Kimi-K2.5":             {"config/unknown-model"},
+	"Kimi-K2.5-4bit":        {"config/unknown-model"},
+	"LFM2-8B-A1B":           {"config/unknown-model"},
+	"LFM2-8B-A1B-4bit":      {"config/unknown-model"},
+	"Qwen3-Coder-Next":      {"config/unknown-model"},
+	"Qwen3-Coder-Next-4bit": {"config/unknown-model"},
+	"gemma-2-9b":            {"config/unknown-model"},
+	"gemma-2-9b-it":         {"config/unknown-model"},
+	"gemma-2-9b-it-4bit":    {"config/unknown-model"},
+	"gemma-3-1b-it":         {"config/unknown-model"},
+	"gemma-3-1b-it-4bit":    {"config/unknown-model"},
+	"gemma-3-4b-it":         {"config/unknown-model"},
+	"gemma-3-4b-it-4bit":    {"config/unknown-model"},
+	"gemma-7b":              {"config/unknown-model"},
+	"gemma-7b-4bit":         {"config/unknown-model"},
+	"gpt-oss-20b":           {"config/unknown-model"},
+	"gpt-oss-20b-MXFP4-Q4":  {"config/unknown-model"},
+}
+
+// TestUnbuiltReferences holds that list against what really cannot be built.
+func TestUnbuiltReferences(t *testing.T) {
+	if got, want := UnbuiltReferences(), slices.Sorted(maps.Keys(unbuilt)); !slices.Equal(got, want) {
+		t.Errorf("%v cannot be built, %v are on the list", got, want)
+	}
+	for name, want := range unbuilt {
+		var list diag.List
+		if !errors.As(ReferenceError(name), &list) {
+			t.Errorf("%s: can be built; take it off the list", name)
+			continue
+		}
+		var got []string
+		for _, i := range list {
+			got = append(got, i.Code)
+		}
+		if slices.Sort(got); !slices.Equal(got, want) {
+			t.Errorf("%s: %v, %v on the list", name, list, want)
+		}
+		if c, ok := ReferenceConfig(name); ok {
+			t.Errorf("%s: has a configuration of type %s, and cannot be built", name, c.ModelType)
+		}
+	}
+}
+
+// TestReferencesHaveSources: a configuration that somebody published was found
+// somewhere, and the documentation says where.
+func TestReferencesHaveSources(t *testing.T) {
+	text, err := os.ReadFile("../docs/MODELS.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(text), "\n## Reference configurations\n")
+	table, _, _ = strings.Cut(table, "\n## ")
+	for name := range references() {
+		if !strings.Contains(table, "`"+name+"`") {
+			t.Errorf("docs/MODELS.md does not say where %s.json is from", name)
+		}
+	}
+}
