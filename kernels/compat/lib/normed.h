@@ -1,11 +1,27 @@
-// A row as rms_norm gives it, made while it is read: kernels that multiply a normalised row
-// with a matrix need no launch before them. Every group makes the row anew, so it pays where
-// a row is short beside what a group reads of the matrix, and rows are few. It needs quantized.h
-// and reduce.h before it.
+// Products of a row that rms_norm has gone over, without a launch for the norm.
+//
+// A scaled_row is the row times the norm's weight: what its products come to is divided by
+// the row's root mean square afterwards, so that nothing waits for that, and nothing is
+// rounded in between. A normed_row has MLX's rounding steps, for what a small difference
+// decides.
+//
+// It needs quantized.h before it.
 #pragma once
 
-// P is a pointer to T. Reads give MLX's rounding steps: the row times 1 / rms in T, then times
-// the weight in T.
+// P is a pointer to T.
+template <typename T, typename P> struct scaled_row {
+  P x, w;
+  float operator[](int i) const { return float(x[i]) * float(w[i]); }
+};
+
+template <typename T, typename P> inline scaled_row<T, P> scaled(P x, P w) {
+  scaled_row<T, P> r = {x, w};
+  return r;
+}
+
+template <typename T, typename P> inline scaled_row<T, P> operator+(scaled_row<T, P> r, int n) { return scaled<T>(r.x + n, r.w + n); }
+
+// norm is 1 / rms.
 template <typename T, typename P> struct normed_row {
   P x, w;
   float norm;
@@ -17,52 +33,55 @@ template <typename T, typename P> inline normed_row<T, P> normed(P x, P w, float
   return r;
 }
 
-template <typename T, typename P> inline normed_row<T, P> operator+(normed_row<T, P> r, int n) {
-  r.x = r.x + n;
-  r.w = r.w + n;
-  return r;
+template <typename T, typename P> inline normed_row<T, P> operator+(normed_row<T, P> r, int n) { return normed<T>(r.x + n, r.w + n, r.norm); }
+
+// Columns of both, as quantized.h asks for them.
+template <typename T> struct scaled_element {};
+template <typename T> struct quant_columns<scaled_element<T>> {
+  quant_columns<T> x, w;
+};
+template <typename T, typename P> inline quant_columns<scaled_element<T>> quant_read(scaled_row<T, P> r) {
+  quant_columns<scaled_element<T>> c = {quant_read(r.x), quant_read(r.w)};
+  return c;
+}
+template <typename T> inline void quant_eight(quant_columns<scaled_element<T>> c, int j, thread float *v) {
+  float w[8];
+  quant_eight(c.x, j, v);
+  quant_eight(c.w, j, w);
+  QUANT_UNROLL
+  for (int i = 0; i < 8; i++) v[i] *= w[i];
 }
 
-// Eight columns in place of those that are there: quant_eight's other way.
-#if ZMLX_CUDA
-template <typename T> inline quant_columns<T> quant_with(quant_columns<T> c, int j, const float *v) {
-  QUANT_UNROLL
-  for (int i = 0; i < 4; i++) c.u[4 * j + i] = uint(as_type<ushort>(T(v[2 * i]))) | uint(as_type<ushort>(T(v[2 * i + 1]))) << 16;
+template <typename T> struct normed_element {};
+template <typename T> struct quant_columns<normed_element<T>> {
+  quant_columns<T> x, w;
+  float norm;
+};
+template <typename T, typename P> inline quant_columns<normed_element<T>> quant_read(normed_row<T, P> r) {
+  quant_columns<normed_element<T>> c = {quant_read(r.x), quant_read(r.w), r.norm};
   return c;
 }
-inline quant_columns<float> quant_with(quant_columns<float> c, int j, const float *v) {
+template <typename T> inline void quant_eight(quant_columns<normed_element<T>> c, int j, thread float *v) {
+  float w[8];
+  quant_eight(c.x, j, v);
+  quant_eight(c.w, j, w);
   QUANT_UNROLL
-  for (int i = 0; i < 8; i++) c.u[8 * j + i] = as_type<uint>(v[i]);
-  return c;
+  for (int i = 0; i < 8; i++) v[i] = float(T(float(T(v[i] * c.norm)) * w[i]));
 }
-#else
-template <typename T> inline quant_columns<T> quant_with(quant_columns<T> c, int j, const thread float *v) {
-  QUANT_UNROLL
-  for (int i = 0; i < 8; i++) c.v[8 * j + i] = T(v[i]);
-  return c;
-}
-#endif
 
-// 32 columns of a row, as quantized.h asks for them.
-template <typename T, typename P> inline quant_columns<T> quant_read(normed_row<T, P> r) {
-  quant_columns<T> c = quant_read(r.x);
-  const quant_columns<T> w = quant_read(r.w);
-  QUANT_UNROLL
-  for (int j = 0; j < 4; j++) {
-    float a[8], b[8];
-    quant_eight(c, j, a);
-    quant_eight(w, j, b);
+// A lane's part of the sum of squares of a row of k; first and step are in slices, as in
+// quant_four.
+template <typename P> inline float row_squares(P x, int k, int first, int step) {
+  float sum = 0.0f;
+  for (int at = 32 * first; at < k; at += 32 * step) {
+    const auto c = quant_read(x + at);
     QUANT_UNROLL
-    for (int i = 0; i < 8; i++) a[i] = float(T(a[i] * r.norm)) * b[i];
-    c = quant_with(c, j, a);
+    for (int j = 0; j < 4; j++) {
+      float v[8];
+      quant_eight(c, j, v);
+      QUANT_UNROLL
+      for (int i = 0; i < 8; i++) sum += v[i] * v[i];
+    }
   }
-  return c;
-}
-
-// 1 / rms of a row of k, by the whole group. part is threadgroup memory for a float a
-// simdgroup, as in reduce.h.
-template <typename P, typename M> inline float row_norm(P x, int k, float eps, M part, uint t, uint threads, uint lane, uint simdgroup, uint simdgroups) {
-  float squares = 0.0f;
-  for (uint i = t; i < uint(k); i += threads) squares += float(x[i]) * float(x[i]);
-  return metal::precise::rsqrt(group_sum(squares, part, lane, simdgroup, simdgroups) / float(k) + eps);
+  return sum;
 }
