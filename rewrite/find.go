@@ -97,6 +97,10 @@ func (f *finder) rule(i int) {
 // match makes a match a candidate, or notes why it is none. shapes are those of its
 // pattern so far.
 func (f *finder) match(i int, r *rules.Rule, m *matcher.Match, shapes map[string]*shape) {
+	if reason, off := f.rw.cfg.Off[r.Name]; off { // what it would ask for splits no case
+		f.refuse(r, &candidate{rule: i, match: m, scope: f.g.Def(m.Result(f.g, 0)).Scope}, &objection{CodeOff, "", func() (string, string) { return "the rule to be on", reason }})
+		return
+	}
 	key := m.AppendShape(f.g, f.rw.scratch.key[:0])
 	f.rw.scratch.key = key
 	s := shapes[string(key)]

@@ -78,10 +78,6 @@ func (rw *rewriter) choose(c *CaseResult, f *finder) []*candidate {
 			refuseCase(c, cand, r)
 			continue
 		}
-		if reason, off := rw.cfg.Off[r.Name]; off {
-			refuse(&c.Refusals, r, cand, &objection{CodeOff, "", func() (string, string) { return "the rule to be on", reason }})
-			continue
-		}
 		if k := overlap(f.g, owner, cand); k > 0 {
 			w := taken[k-1]
 			if w.rule != cand.rule {

@@ -23,7 +23,7 @@ print(json.dumps(dict(what=sys.argv[1], model=sys.argv[2], max_ops=os.environ.ge
 PY
 	tail -1 "$out/decode.jsonl"
 }
-for ops in "" 500; do
+for ops in ${OPS-"" 500}; do
 	export MLX_MAX_OPS_PER_BUFFER=$ops
 	[ -n "$ops" ] || unset MLX_MAX_OPS_PER_BUFFER
 	for _ in $(seq "$rounds"); do

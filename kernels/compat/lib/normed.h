@@ -2,8 +2,8 @@
 //
 // A scaled_row is the row times the norm's weight: what its products come to is divided by
 // the row's root mean square afterwards, so that nothing waits for that, and nothing is
-// rounded in between. A normed_row has MLX's rounding steps, for what a small difference
-// decides.
+// rounded in between. A normed_row has MLX's rounding steps, an element at a time, for rows
+// that come out as no number.
 //
 // It needs quantized.h before it.
 #pragma once
@@ -33,9 +33,7 @@ template <typename T, typename P> inline normed_row<T, P> normed(P x, P w, float
   return r;
 }
 
-template <typename T, typename P> inline normed_row<T, P> operator+(normed_row<T, P> r, int n) { return normed<T>(r.x + n, r.w + n, r.norm); }
-
-// Columns of both, as quantized.h asks for them.
+// Columns of a scaled_row, as quantized.h asks for them.
 template <typename T> struct scaled_element {};
 template <typename T> struct quant_columns<scaled_element<T>> {
   quant_columns<T> x, w;
@@ -50,23 +48,6 @@ template <typename T> inline void quant_eight(quant_columns<scaled_element<T>> c
   quant_eight(c.w, j, w);
   QUANT_UNROLL
   for (int i = 0; i < 8; i++) v[i] *= w[i];
-}
-
-template <typename T> struct normed_element {};
-template <typename T> struct quant_columns<normed_element<T>> {
-  quant_columns<T> x, w;
-  float norm;
-};
-template <typename T, typename P> inline quant_columns<normed_element<T>> quant_read(normed_row<T, P> r) {
-  quant_columns<normed_element<T>> c = {quant_read(r.x), quant_read(r.w), r.norm};
-  return c;
-}
-template <typename T> inline void quant_eight(quant_columns<normed_element<T>> c, int j, thread float *v) {
-  float w[8];
-  quant_eight(c.x, j, v);
-  quant_eight(c.w, j, w);
-  QUANT_UNROLL
-  for (int i = 0; i < 8; i++) v[i] = float(T(float(T(v[i] * c.norm)) * w[i]));
 }
 
 // A lane's part of the sum of squares of a row of k; first and step are in slices, as in
