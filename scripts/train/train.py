@@ -244,31 +244,38 @@ class Balance:
     """Loads of experts, evened out through the bias that takes part in the choice only, as
     the models that have it were trained. The others add a loss instead."""
 
+    # Biases are asked of their modules each time: moving a model may put others there.
     def __init__(self, model):
-        self.routers = []  # bias, tokens that chose each expert
+        self.routers = []  # the module with the bias, the bias's name, tokens that chose each expert
         for m in model.modules():
             router = getattr(m, "gate", None)
             for owner in (m, router):
-                bias = getattr(owner, "expert_bias", getattr(owner, "e_score_correction_bias", None))
-                if bias is not None and hasattr(router, "top_k"):
-                    load = bias.clone().zero_()
-                    router.register_forward_hook(functools.partial(self.count, load))
-                    self.routers.append((bias, load))
+                for name in ("expert_bias", "e_score_correction_bias"):
+                    if getattr(owner, name, None) is not None and hasattr(router, "top_k"):
+                        router.register_forward_hook(functools.partial(self.count, len(self.routers)))
+                        self.routers.append((owner, name, 0))
 
-    @staticmethod
-    def count(load, router, _, out):
+    def count(self, at, router, _, out):
         if router.training:
-            load += (out[2].reshape(-1, 1) == torch.arange(load.numel(), device=load.device)).sum(0)
+            owner, name, load = self.routers[at]
+            chosen = out[2].reshape(-1, 1)
+            experts = torch.arange(getattr(owner, name).numel(), device=chosen.device)
+            self.routers[at] = (owner, name, load + (chosen == experts).sum(0).float())
+
+    def biases(self):
+        return [getattr(owner, name) for owner, name, _ in self.routers]
 
     def step(self, rate):
-        for bias, load in self.routers:
-            bias += rate * (load.mean() - load).sign()
-            load.zero_()
+        for at, (owner, name, load) in enumerate(self.routers):
+            if torch.is_tensor(load):
+                bias = getattr(owner, name)
+                bias += (rate * (load.mean() - load).sign()).to(bias)
+            self.routers[at] = (owner, name, 0)
 
     def finish(self):
         """Moves all biases of a layer so that no sum of score and bias is negative: the same
         choice, but not in mlx-lm, to which experts of other groups have a score of 0."""
-        for bias, _ in self.routers:
+        for bias in self.biases():
             bias += (0.1 - bias.min()).clamp(min=0)
 
 
@@ -321,7 +328,7 @@ def train(family, args):
     result = dict(parameters=size, steps=step, batch=args.batch, context=CONTEXT, rate=args.rate, seconds=round(time.monotonic() - start), validation=validate())
     if device == "cuda":
         result["gigabytes"] = round(torch.cuda.max_memory_allocated() / 2**30, 1)
-    result["expert_bias"] = [[round(x, 4) for x in b.tolist()] for b, _ in balance.routers]
+    result["expert_bias"] = [[round(x, 4) for x in b.tolist()] for b in balance.biases()]
     print(f"{family}: {json.dumps(result)}", flush=True)
     folder = args.out / "work" / family
     save(model, FAMILIES[family], folder, args.data, held[:320].cpu())
