@@ -190,7 +190,7 @@ var (
 	opFlatten, opUnflatten       = mustOp("flatten"), mustOp("unflatten")
 	opExpandDims, opSqueeze      = mustOp("expand_dims"), mustOp("squeeze")
 	opRMSNorm, opRope, opSDPA    = mustOp("rms_norm"), mustOp("rope"), mustOp("sdpa")
-	opKVAppend                   = mustOp("kv_append")
+	opKVAppend, opSliceUpdate    = mustOp("kv_append"), mustOp("slice_update")
 )
 
 func dims(list ...int) graph.Dims {
