@@ -9,11 +9,26 @@ import (
 // This file is mlx_lm/models/switch_layers.py: experts as one three-dimensional
 // weight, of which each token takes the matrices that its router chose.
 
-// switchGLU is class SwitchGLU: x [batch, seq_len, width] through the chosen
-// experts, indices [batch, seq_len, k], gives [batch, seq_len, k, width]. m is the
-// module switch_mlp; expert names a projection of one expert in checkpoints that have
-// one matrix an expert.
+// glu is what SwitchGLU.__init__ is given.
+type glu struct {
+	experts, hidden int
+	bias            bool // of all three projections, a row an expert
+	// activation is SwitchGLU.activation; nil is SwiGLU.
+	activation func(m module, gate, up value) value
+	// expert names a projection of one expert in checkpoints that have one matrix an
+	// expert; nil if there are none.
+	expert expertPath
+}
+
+// switchGLU is class SwitchGLU without biases, and with its usual activation.
 func switchGLU(m module, x, indices value, experts, hidden int, expert expertPath) value {
+	return glu{experts: experts, hidden: hidden, expert: expert}.call(m, x, indices)
+}
+
+// call is SwitchGLU.__call__: x [batch, seq_len, width] through the chosen experts,
+// indices [batch, seq_len, k], gives [batch, seq_len, k, width]. m is the module
+// switch_mlp.
+func (g glu) call(m module, x, indices value) value {
 	width := m.width(x)
 	x = m.expandDims(x, -2, -3)
 
@@ -22,14 +37,28 @@ func switchGLU(m module, x, indices value, experts, hidden int, expert expertPat
 	if m.b.sorted {
 		x, idx, invOrder = m.gatherSort(x, indices)
 	}
-	up := m.switchLinear("up_proj", x, idx, experts, hidden, expert)
-	gate := m.switchLinear("gate_proj", x, idx, experts, hidden, expert)
-	x = m.switchLinear("down_proj", m.swiglu(gate, up), idx, experts, width, expert)
+	up := g.linear(m, "up_proj", x, idx, g.hidden)
+	gate := g.linear(m, "gate_proj", x, idx, g.hidden)
+	activation := module.swiglu
+	if g.activation != nil {
+		activation = g.activation
+	}
+	x = g.linear(m, "down_proj", activation(m, gate, up), idx, width)
 	if m.b.sorted {
 		x = m.take(x, invOrder, 0) // _scatter_unsort
 		x = m.add(opUnflatten, []value{x}, graph.N(0), graph.Dims(m.typeOf(indices).Shape))
 	}
 	return m.add(opSqueeze, []value{x}, graph.Dims{graph.N(-2)})
+}
+
+// linear is class SwitchLinear or QuantizedSwitchLinear, the module of that name in m.
+func (g glu) linear(m module, name string, x, indices value, outputs int) value {
+	x = m.switchLinear(name, x, indices, g.experts, outputs, g.expert)
+	if g.bias {
+		bias := m.take(m.sub(name).param("bias", g.experts, outputs), indices, 0)
+		x = m.plus(x, m.expandDims(bias, -2))
+	}
+	return x
 }
 
 // gatherSort is _gather_sort.
@@ -56,8 +85,10 @@ func qwenExpert(block, name string, i int) string {
 func (m module) switchLinear(name string, x, indices value, experts, outputs int, expert expertPath) value {
 	at := m.sub(name)
 	inputs := m.width(x)
-	// m is model.layers.N.mlp.switch_mlp, the experts' modules are beside it.
-	at.stack([]int{experts, outputs, inputs}, func(i int) string { return expert(parent(m.path), name, i) })
+	if expert != nil {
+		// m is model.layers.N.mlp.switch_mlp, the experts' modules are beside it.
+		at.stack([]int{experts, outputs, inputs}, func(i int) string { return expert(parent(m.path), name, i) })
+	}
 	w := at.matrix(experts, outputs, inputs)
 	sorted := graph.Flag(m.b.sorted)
 	if w.quant == nil {
