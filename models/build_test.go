@@ -125,6 +125,8 @@ func TestProgramText(t *testing.T) {
 		"mixtral-4bit": tinyConfig(t, "mixtral", map[string]any{"num_hidden_layers": 1, "tie_word_embeddings": false,
 			"quantization": map[string]any{"group_size": 32, "bits": 4, "model.layers.0.block_sparse_moe.gate": false}}),
 		"qwen3_moe": tinyConfig(t, "qwen3_moe", map[string]any{"num_hidden_layers": 1, "norm_topk_prob": false}),
+		"gpt_oss-mxfp4": tinyConfig(t, "gpt_oss", map[string]any{"rope_scaling": map[string]any{"rope_type": "yarn", "factor": 32.0},
+			"quantization_config": map[string]any{"quant_method": "mxfp4", "modules_to_not_convert": []string{"model.layers.*.self_attn", "model.layers.*.mlp.router", "model.embed_tokens", "lm_head"}}}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, err := Build(mustParse(t, config), nil)

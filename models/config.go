@@ -7,6 +7,7 @@ import (
 
 	"zmlx-rewrite/diag"
 	"zmlx-rewrite/graph"
+	"zmlx-rewrite/models/weights"
 )
 
 // maxConfigBytes bounds config.json. Published ones reach 100 KB where hundreds
@@ -48,8 +49,16 @@ type slider interface {
 	window() int
 }
 
+// sanitizer is a network whose published files have other tensors than its modules.
+type sanitizer interface {
+	// sanitize returns w with the tensors that the modules have, w itself if it has them.
+	// Closing what is returned closes w.
+	sanitize(w *weights.Store) (*weights.Store, error)
+}
+
 // architectures is the registry: model_type to the reader of its configuration.
 var architectures = map[string]func(*fields) network{
+	"gpt_oss":   newGPTOSS,
 	"llama":     newLlama,
 	"mixtral":   newMixtral,
 	"qwen3":     newQwen3,

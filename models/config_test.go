@@ -106,6 +106,7 @@ func TestConfigIssues(t *testing.T) {
 		{"yarn of nothing", "qwen3", map[string]any{"rope_theta": 1, "rope_scaling": map[string]any{"rope_type": "yarn", "factor": 4.0}}, `config/invalid rope_scaling: rotary embedding of type yarn needs a rope_theta other than 1`},
 		{"yarn turned around", "qwen3", map[string]any{"rope_scaling": map[string]any{"rope_type": "yarn", "factor": 4.0, "mscale": -100}}, `config/invalid rope_scaling.mscale: mscale and mscale_all_dim scale queries and keys by -12.862943611198906`},
 		{"yarn's beta", "qwen3", map[string]any{"rope_scaling": map[string]any{"rope_type": "yarn", "factor": 4.0, "beta_fast": 0}}, `config/invalid rope_scaling.beta_fast: must be a number above 0, not 0`},
+		{"yarn of another scale", "llama", map[string]any{"rope_scaling": map[string]any{"rope_type": "yarn", "factor": 4.0, "attention_factor": 1.5}}, `config/unsupported rope_scaling.attention_factor: mlx-lm takes 1.138629436111989, which it computes from factor and mscale`},
 		{"type before rope_type", "llama", map[string]any{"rope_scaling": map[string]any{"type": "dynamic", "rope_type": "default"}}, `config/unsupported rope_scaling.type: rotary embedding of type "dynamic" is not supported`},
 		{"linear without factor", "llama", map[string]any{"rope_scaling": map[string]any{"type": "linear"}}, `config/missing rope_scaling.factor: the key is missing`},
 		{"ignored by mlx-lm", "qwen3_moe", map[string]any{"rope_scaling": map[string]any{"type": "linear", "factor": 2}}, `config/unsupported rope_scaling: scaled rotary embedding is not supported for qwen3_moe`},
@@ -118,6 +119,15 @@ func TestConfigIssues(t *testing.T) {
 		{"layer types", "llama", map[string]any{"layer_types": []string{"full_attention"}}, `config/invalid layer_types: has 1 entries for 2 layers`},
 		{"sliding", "qwen3", map[string]any{"use_sliding_window": true}, `config/unsupported use_sliding_window: sliding-window attention is not supported`},
 		{"bias", "qwen3", map[string]any{"attention_bias": true}, `config/unsupported attention_bias: mlx-lm has no biases in the attention of this model`},
+		{"another limit", "gpt_oss", map[string]any{"swiglu_limit": 10}, `config/unsupported swiglu_limit: only 7 is supported for gpt_oss`},
+		{"no biases", "gpt_oss", map[string]any{"attention_bias": false}, `config/unsupported attention_bias: mlx-lm has biases in the attention of this model`},
+		{"tied", "gpt_oss", map[string]any{"tie_word_embeddings": true}, `config/unsupported tie_word_embeddings: mlx-lm has a head of its own in this model`},
+		{"odd layers", "gpt_oss", map[string]any{"num_hidden_layers": 3}, `config/invalid layer_types: has 2 entries for 3 layers`},
+		{"one kind of layers", "gpt_oss", map[string]any{"layer_types": []string{"full_attention", "full_attention"}}, `config/unsupported layer_types: has no layer with sliding_attention; mlx-lm needs one`},
+		{"chunked", "gpt_oss", map[string]any{"layer_types": []string{"full_attention", "chunked_attention"}}, `config/unsupported layer_types: layer 1 has "chunked_attention"; only sliding_attention and full_attention are supported`},
+		{"no window", "gpt_oss", map[string]any{"sliding_window": 0}, `config/invalid sliding_window: must be a whole number from 1 to 1073741824, not 0`},
+		{"gpt heads", "gpt_oss", map[string]any{"num_key_value_heads": 3, "num_experts_per_tok": 5}, "config/invalid num_experts_per_tok: must be a whole number from 1 to 4, not 5\nconfig/invalid num_key_value_heads: 3 does not divide num_attention_heads, 4"},
+		{"skipped modules", "gpt_oss", map[string]any{"quantization_config": map[string]any{"quant_method": "mxfp4", "modules_to_not_convert": 7}}, `config/invalid quantization_config.modules_to_not_convert: must be a list of text, not 7`},
 		{"dtype", "llama", map[string]any{"torch_dtype": "float8_e4m3fn"}, `config/unsupported torch_dtype: element type "float8_e4m3fn" is not supported`},
 		{"bool", "qwen3", map[string]any{"tie_word_embeddings": "yes"}, `config/invalid tie_word_embeddings: must be true or false, not "yes"`},
 		{"bits", "llama", map[string]any{"quantization": map[string]any{"group_size": 64, "bits": 7}}, `config/invalid quantization.bits: must be 2, 3, 4, 5, 6 or 8, not 7`},
@@ -279,6 +289,8 @@ func layers(c *Config) int {
 	case *qwen3MoE:
 		return n.numHiddenLayers
 	case *mixtral:
+		return n.numHiddenLayers
+	case *gptOSS:
 		return n.numHiddenLayers
 	}
 	panic("an architecture that this test does not know")

@@ -145,6 +145,13 @@ func (m *Model) finish(file string, config []byte) (*Model, error) {
 			return err
 		}
 		m.EOS = m.Config.EOS
+		if n, ok := m.Config.net.(sanitizer); ok && m.Weights != nil {
+			w, err := n.sanitize(m.Weights)
+			if err != nil {
+				return err
+			}
+			m.Weights = w
+		}
 		if err := m.convert(); err != nil {
 			return err
 		}

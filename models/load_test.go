@@ -115,6 +115,9 @@ func tinyConfig(t testing.TB, modelType string, edit map[string]any) []byte {
 	if modelType == "mixtral" {
 		maps.Copy(c, map[string]any{"num_local_experts": 4, "num_experts_per_tok": 2, "head_dim": 16})
 	}
+	if modelType == "gpt_oss" {
+		maps.Copy(c, map[string]any{"num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": 16, "tie_word_embeddings": false})
+	}
 	for k, v := range edit {
 		if c[k] = v; v == nil {
 			delete(c, k)

@@ -168,8 +168,8 @@ func (p *params) quantOf(path string, shape []int, at string) *QuantSpec {
 	columns := shape[len(shape)-1]
 	spec, named := (*QuantSpec)(nil), false
 	if q := p.config.Quantization; q != nil {
-		if spec, named = q.Modules[path]; !named && p.src == nil && columns%q.Default.GroupSize == 0 {
-			spec = &q.Default
+		if spec, named = q.of(path); !named && (p.src != nil || columns%q.Default.GroupSize != 0) {
+			spec = nil
 		}
 	}
 	if !named && p.src != nil {

@@ -3,6 +3,7 @@ package models
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	"zmlx-rewrite/graph"
 )
@@ -13,6 +14,29 @@ type Quantization struct {
 	// Modules says what differs by module path. A nil entry is a module that is
 	// not quantized.
 	Modules map[string]*QuantSpec
+	// Skip are modules that are not quantized, with all below them, in files that were not
+	// made by MLX. A * stands for one name. mlx-lm looks at the weights instead.
+	Skip []string
+}
+
+// of returns how a module is quantized as far as the configuration says; named is false
+// where that is the default.
+func (q *Quantization) of(module string) (spec *QuantSpec, named bool) {
+	if spec, named = q.Modules[module]; named {
+		return spec, true
+	}
+	names := strings.Split(module, ".")
+	for _, s := range q.Skip {
+		pattern := strings.Split(s, ".")
+		same := len(pattern) <= len(names)
+		for i := 0; same && i < len(pattern); i++ {
+			same = pattern[i] == "*" || pattern[i] == names[i]
+		}
+		if same {
+			return nil, false
+		}
+	}
+	return &q.Default, false
 }
 
 // QuantSpec is how one matrix is quantized.
@@ -46,7 +70,7 @@ func readQuantization(f *fields) *Quantization {
 	}
 	switch method := q.textOr("quant_method", ""); method {
 	case "mxfp4", "mxfp8":
-		return &Quantization{Default: quantDefaults[method]}
+		return &Quantization{Default: quantDefaults[method], Skip: q.texts("modules_to_not_convert")}
 	default:
 		q.fail("quant_method", "unsupported", "%q is not supported", method).
 			WithHint("supported: mxfp4, mxfp8; convert the original model with mlx_lm.convert -q")

@@ -319,6 +319,9 @@ func sdpaOf(n *node) emit {
 		} else if length < rows {
 			k, v = f.firstRows(k, kShape, length), f.firstRows(v, vShape, length)
 		}
+		if mask == "window" && kvLen.in(f) <= window { // create_attention_mask: no row is outside
+			return f.sdpa(in[0], k, v, scale, "causal", array{}, in[4])
+		}
 		switch mask {
 		case "causal":
 			return f.sdpa(in[0], k, v, scale, "causal", array{}, in[4])

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"zmlx-rewrite/diag"
+	"zmlx-rewrite/graph"
 )
 
 // origin is how a tensor was made of others. Own follows it back to find which
@@ -113,6 +114,24 @@ func Slice(name string, t *Tensor, axis, start, stop int) (*Tensor, error) {
 	return derived(name, shape, newStrided(t, start*st[axis], shape, st), origin{kind: scattered, parts: []*Tensor{t}})
 }
 
+// Every returns the part of t with index start, start+step, ... along axis, which may
+// count from the end.
+func Every(name string, t *Tensor, axis, start, step int) (*Tensor, error) {
+	axis, err := axisOf("every", axis, len(t.Shape))
+	if err != nil {
+		return nil, err
+	}
+	if start < 0 || step < 1 {
+		return nil, invalid("every", "%d::%d of axis %d of %q", start, step, axis, t.Name)
+	}
+	st := rowMajor(t.Shape)
+	shape := slices.Clone(t.Shape)
+	shape[axis] = max(0, (t.Shape[axis]-start+step-1)/step)
+	at := start * st[axis]
+	st[axis] *= step
+	return derived(name, shape, newStrided(t, at, shape, st), origin{kind: scattered, parts: []*Tensor{t}})
+}
+
 // Split cuts t along axis into parts of the given sizes, which must add up to
 // the whole dimension. The parts carry t's name.
 func Split(t *Tensor, axis int, sizes ...int) ([]*Tensor, error) {
@@ -194,6 +213,28 @@ func Reshape(name string, t *Tensor, shape ...int) (*Tensor, error) {
 		return nil, bad()
 	}
 	return derived(name, shape, t.src, origin{kind: reshaped, parts: []*Tensor{t}})
+}
+
+// ViewAs gives t another element type with the same bytes: its last axis becomes longer or
+// shorter, as mx.array.view does it.
+func ViewAs(name string, t *Tensor, dtype graph.DType) (*Tensor, error) {
+	bad := func() error { return invalid("view", "%q of %v%v as %v", t.Name, t.DType, t.Shape, dtype) }
+	if len(t.Shape) == 0 || !dtype.Valid() {
+		return nil, bad()
+	}
+	shape := slices.Clone(t.Shape)
+	last := &shape[len(shape)-1]
+	n := *last * t.DType.Size()
+	if n%dtype.Size() != 0 {
+		return nil, bad()
+	}
+	*last = n / dtype.Size()
+	v, err := derived(name, shape, t.src, origin{kind: scattered, parts: []*Tensor{t}})
+	if err != nil {
+		return nil, err
+	}
+	v.DType = dtype
+	return v, nil
 }
 
 // derived makes the tensor that the functions above have checked. It inherits

@@ -79,6 +79,10 @@ func TestDerive(t *testing.T) {
 			{"slice 1", func() (*Tensor, error) { return Slice("x", d, 1, 1, 3) }, []int{2, 2, 4}, []int{4, 5, 6, 7, 8, 9, 10, 11, 16, 17, 18, 19, 20, 21, 22, 23}},
 			{"slice -1", func() (*Tensor, error) { return Slice("x", d, -1, 2, 3) }, []int{2, 3, 1}, []int{2, 6, 10, 14, 18, 22}},
 			{"slice nothing", func() (*Tensor, error) { return Slice("x", d, 1, 3, 3) }, []int{2, 0, 4}, []int{}},
+			{"every", func() (*Tensor, error) { return Every("x", d, -2, 1, 2) }, []int{2, 1, 4}, []int{4, 5, 6, 7, 16, 17, 18, 19}},
+			{"every from 0", func() (*Tensor, error) { return Every("x", d, 1, 0, 2) }, []int{2, 2, 4}, []int{0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 20, 21, 22, 23}},
+			{"every element", func() (*Tensor, error) { return Every("x", d, -1, 1, 3) }, []int{2, 3, 1}, []int{1, 5, 9, 13, 17, 21}},
+			{"every beyond", func() (*Tensor, error) { return Every("x", d, 0, 3, 2) }, []int{0, 3, 4}, []int{}},
 			{"transpose", func() (*Tensor, error) { return Transpose("x", a, -1, -2) }, []int{3, 2}, []int{0, 3, 1, 4, 2, 5}},
 			{"permute", func() (*Tensor, error) { return Permute("x", d, 2, 0, 1) }, []int{4, 2, 3},
 				[]int{0, 4, 8, 12, 16, 20, 1, 5, 9, 13, 17, 21, 2, 6, 10, 14, 18, 22, 3, 7, 11, 15, 19, 23}},
@@ -116,6 +120,33 @@ func TestSplit(t *testing.T) {
 	}
 }
 
+// What NumPy prints for arange(8, dtype=uint16).reshape(2,4).view(uint32), and as bytes.
+func TestViewAs(t *testing.T) {
+	for _, isLazy := range []bool{false, true} {
+		a := iota16(t, "a", 0, isLazy, 2, 4)
+		for dtype, want := range map[graph.DType]string{
+			graph.Uint32: "[2 2] [65536 196610 327684 458758]",
+			graph.Uint8:  "[2 8] [0 0 1 0 2 0 3 0 4 0 5 0 6 0 7 0]",
+		} {
+			x, err := ViewAs("x", a, dtype)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := make([]byte, x.NumBytes())
+			if err := x.ReadInto(b); err != nil {
+				t.Fatal(err)
+			}
+			var list []float64
+			for i := 0; i < len(b); i += dtype.Size() {
+				list = append(list, graph.DecodeElem(dtype, b[i:]))
+			}
+			if got := fmt.Sprint(x.Shape, list); x.DType != dtype || got != want {
+				t.Errorf("%v %s, want %s", x.DType, got, want)
+			}
+		}
+	}
+}
+
 func TestDeriveErrors(t *testing.T) {
 	a, b := iota16(t, "a", 0, false, 2, 3), iota16(t, "b", 0, false, 2, 4)
 	f, err := New("f", graph.Float16, []int{2, 3}, Raw(make([]byte, 12)))
@@ -134,6 +165,12 @@ func TestDeriveErrors(t *testing.T) {
 		"stack nothing":          func() (*Tensor, error) { return Stack("x", 0) },
 		"slice over":             func() (*Tensor, error) { return Slice("x", a, 1, 0, 4) },
 		"slice backwards":        func() (*Tensor, error) { return Slice("x", a, 1, 2, 1) },
+		"every of nothing":       func() (*Tensor, error) { return Every("x", a, 0, 0, 0) },
+		"every before":           func() (*Tensor, error) { return Every("x", a, 0, -1, 2) },
+		"every axis":             func() (*Tensor, error) { return Every("x", a, 2, 0, 2) },
+		"view of half":           func() (*Tensor, error) { return ViewAs("x", a, graph.Uint32) },
+		"view of a scalar":       func() (*Tensor, error) { return ViewAs("x", iota16(t, "s", 0, false), graph.Uint8) },
+		"view as nothing":        func() (*Tensor, error) { return ViewAs("x", a, graph.NoDType) },
 		"split too little":       func() (*Tensor, error) { return first(Split(a, 1, 1, 1)) },
 		"split too much":         func() (*Tensor, error) { return first(Split(a, 1, 1, 1<<62, 1<<62)) },
 		"permute twice":          func() (*Tensor, error) { return Permute("x", a, 0, 0) },

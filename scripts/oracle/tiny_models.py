@@ -86,7 +86,9 @@ def make(family, name, config, dtype, quant):
     config = dict(config, torch_dtype=dtype)
     if quant:
         bits, group_size, mode = quant
-        model, config = quantize_model(model, config, group_size, bits, mode)
+        choose = getattr(family, "quantize", None)
+        predicate = choose and (lambda path, _: choose(name, path))
+        model, config = quantize_model(model, config, group_size, bits, mode, predicate)
     (OUT / name).mkdir(parents=True, exist_ok=True)
     save_model(OUT / name, model)
     save_config(config, OUT / name / "config.json")

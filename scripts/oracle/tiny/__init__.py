@@ -6,6 +6,7 @@ size, mode) or None. The name begins with its model_type. It may have
     RUNS                             batch and lengths of the prompt's chunks, for each run;
                                      or a function of the model's name that returns them
     weight(path, shape, rng)         a numpy array for a parameter, or None for the usual
+    quantize(name, path)             in place of the model's quant_predicate
     finish(name, folder)             what is still done to the folder
 """
 
