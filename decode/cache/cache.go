@@ -174,13 +174,16 @@ func (c *Caches) reserve(ctx context.Context, n int) (at, rows int, err error) {
 }
 
 // grow is KVCache.update_and_fetch up to the new rows: whole steps of 256 behind the
-// rows that are used.
+// rows that are used, or behind all if those are whole steps, too.
 func (c *Caches) grow(ctx context.Context, s *state, n int) error {
 	if s.tensor != nil && c.offset+n <= s.rows() {
 		return nil
 	}
-	more := (n + step - 1) / step * step
-	return c.arrange(ctx, s, [][2]int{{0, c.offset}}, more)
+	keep, more := c.offset, (n+step-1)/step*step
+	if keep%step == 0 {
+		keep = s.rows()
+	}
+	return c.arrange(ctx, s, [][2]int{{0, keep}}, more)
 }
 
 // slide is RotatingKVCache.update_and_fetch up to the new rows. One token goes into a
