@@ -43,17 +43,19 @@ type network interface {
 	drops(name string) bool
 }
 
+// sanitizer is a network whose checkpoints may have tensors under other names, or in
+// another layout, than mlx-lm's classes: the part of Model.sanitize that looks at one
+// tensor.
+type sanitizer interface {
+	// sanitize returns what mlx-lm makes of the tensor: the one that it is given if there
+	// is nothing to do.
+	sanitize(t *weights.Tensor) ([]*weights.Tensor, error)
+}
+
 // slider is a network with layers that see a window of the last rows only.
 type slider interface {
 	// window returns the number of rows, 0 if no layer has one.
 	window() int
-}
-
-// sanitizer is a network whose published files have other tensors than its modules.
-type sanitizer interface {
-	// sanitize returns w with the tensors that the modules have, w itself if it has them.
-	// Closing what is returned closes w.
-	sanitize(w *weights.Store) (*weights.Store, error)
 }
 
 // architectures is the registry: model_type to the reader of its configuration.

@@ -160,29 +160,9 @@ func (n *gptOSS) expertsPerToken() int { return n.numExpertsPerTok }
 func (n *gptOSS) drops(string) bool    { return false }
 func (n *gptOSS) window() int          { return n.slidingWindow }
 
-// sanitize is Model.sanitize: the published files have blocks of 16 bytes, and gate and
-// up projections row by row in turns.
-func (n *gptOSS) sanitize(w *weights.Store) (*weights.Store, error) {
-	out := weights.NewStore(w) // which closing out closes
-	for t := range w.All() {
-		if strings.Contains(t.Name, "gate_proj.weight") {
-			return w, nil // as mlx-lm saves it
-		}
-		parts, err := sanitizeExperts(t)
-		if err != nil {
-			return nil, err
-		}
-		for _, p := range parts {
-			if err := out.Add(p); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return out, nil
-}
-
-// sanitizeExperts returns what mlx-lm makes of one published tensor.
-func sanitizeExperts(t *weights.Tensor) ([]*weights.Tensor, error) {
+// sanitize is Model.sanitize: the published files have packed weights as blocks of 16
+// bytes, and gate and up projections row by row in turns.
+func (n *gptOSS) sanitize(t *weights.Tensor) ([]*weights.Tensor, error) {
 	stem, name, ok := strings.Cut(t.Name, ".mlp.experts.")
 	if !ok {
 		return []*weights.Tensor{t}, nil
