@@ -19,6 +19,8 @@ var tinyIdentities = []struct {
 	{"gpt_oss-f32", "inference", []string{"add_rms_norm", "router_topk_softmax"}},
 	{"gpt_oss-plain-f32", "inference", []string{"add_rms_norm", "qk_rope", "router_topk_softmax"}},
 	{"gpt_oss-f32-4bit", "inference", []string{"add_rms_norm", "gather_qmm_combine_add", "gather_qmm_swiglu_oai", "moe_combine", "qmv", "qmv_add", "router_topk_softmax"}},
+	{"gpt_oss-f32-4bit", "all", []string{"gather_qmm_combine_add", "gather_qmm_swiglu_oai", "qmv_add", "sdpa_decode"}},
+	{"gpt_oss-plain-f32", "all", []string{"qk_rope", "sdpa_decode"}},
 	{"gpt_oss-blocks-f32", "inference", []string{"add_rms_norm", "gather_qmm_combine_add", "gather_qmm_swiglu_oai", "moe_combine", "router_topk_softmax"}},
 }
 
