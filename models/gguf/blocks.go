@@ -21,8 +21,9 @@ const (
 //	P.scales  float16  [..., n/32]
 //	P.biases  float16  [..., n/32]
 //
-// where an element is scale·code + bias. Its blocks are converted when they are
-// read. Closing the store closes the file.
+// where an element is scale·code + bias. MXFP4 is MLX's mode of that name: scales are
+// uint8, there are no biases. Its blocks are converted when they are read. Closing the
+// store closes the file.
 func (f *File) Store() (*weights.Store, error) {
 	s := weights.NewStore(f.file)
 	for i := range f.Tensors {
@@ -44,7 +45,7 @@ func (f *File) Store() (*weights.Store, error) {
 	return s, nil
 }
 
-// arrays returns the one or three arrays of a tensor.
+// arrays returns the arrays of a tensor: one, or those of a quantized matrix.
 func (f *File) arrays(t *Tensor) ([]*weights.Tensor, error) {
 	data := f.file.Data()[t.Offset : t.Offset+t.Size]
 	l := layouts[t.Type]
@@ -59,18 +60,24 @@ func (f *File) arrays(t *Tensor) ([]*weights.Tensor, error) {
 	last := len(t.Shape) - 1
 	sized := func(n int) []int { return append(append([]int{}, t.Shape[:last]...), n) }
 	n := t.Shape[last]
+	d := decoders[t.Type]
+	type part struct {
+		name   string
+		dtype  graph.DType
+		shape  []int
+		width  int
+		decode decoder
+	}
+	parts := []part{{t.Name, graph.Uint32, sized(n * l.bits / 32), groupSize * l.bits / 8, d.codes}}
+	if t.Type == MXFP4 {
+		parts = append(parts, part{path + ".scales", graph.Uint8, sized(n / groupSize), 1, d.scales})
+	} else {
+		parts = append(parts, part{path + ".scales", graph.Float16, sized(n / groupSize), 2, d.scales}, part{path + ".biases", graph.Float16, sized(n / groupSize), 2, d.biases})
+	}
 	var out []*weights.Tensor
-	for _, p := range []struct {
-		name  string
-		dtype graph.DType
-		shape []int
-		src   weights.Source
-	}{
-		{t.Name, graph.Uint32, sized(n * l.bits / 32), &blockSource{data: data, block: l.bytes, width: groupSize * l.bits / 8, decode: decoders[t.Type].codes}},
-		{path + ".scales", graph.Float16, sized(n / groupSize), &blockSource{data: data, block: l.bytes, width: 2, decode: decoders[t.Type].scales}},
-		{path + ".biases", graph.Float16, sized(n / groupSize), &blockSource{data: data, block: l.bytes, width: 2, decode: decoders[t.Type].biases}},
-	} {
-		w, err := weights.New(p.name, p.dtype, p.shape, p.src, f.file)
+	for _, p := range parts {
+		src := &blockSource{data: data, block: l.bytes, width: p.width, decode: p.decode}
+		w, err := weights.New(p.name, p.dtype, p.shape, src, f.file)
 		if err != nil {
 			return nil, err
 		}
@@ -123,6 +130,16 @@ var decoders = map[Type]struct{ codes, scales, biases decoder }{
 	Q4_0: {nibbles(2), halves(0, 18), timesScale(3, 18)},
 	Q4_1: {nibbles(4), halves(0, 20), halves(2, 20)},
 	Q8_0: {signed, halves(0, 34), timesScale(7, 34)},
+	// The same numbers: ggml has them doubled, under half the scale. (But for the exponent
+	// 255, which the format defines as NaN and no converter writes.)
+	MXFP4: {codes: nibbles(1), scales: exponents},
+}
+
+// exponents copies the first byte of each block of MXFP4.
+func exponents(dst, src []byte, n int) {
+	for i := range n {
+		dst[i] = src[i*17]
+	}
 }
 
 // nibbles repacks blocks of head bytes and 32 4-bit codes. ggml has code j in the

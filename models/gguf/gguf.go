@@ -4,8 +4,8 @@
 // Quantized blocks of types Q4_0, Q4_1 and Q8_0 are MLX's affine quantization in
 // another byte order (4 or 8 bits, groups of 32, float16 scales and biases), so
 // they become packed weights, scales and biases without loss and without being
-// quantized again. F32, F16 and BF16 stay what they are. All other tensor types
-// are refused by name.
+// quantized again; those of MXFP4 are MLX's mode of that name. F32, F16 and BF16 stay
+// what they are. All other tensor types are refused by name.
 //
 // Files are taken as hostile: every count, length, offset, dimension and overlap
 // is checked before it is used, and no more is allocated than the file has bytes

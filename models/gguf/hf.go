@@ -54,7 +54,7 @@ var archs = func() map[string]arch {
 		}
 		return all
 	}
-	return map[string]arch{
+	all := map[string]arch{
 		"llama":    {modelType: "llama", class: "LlamaForCausalLM", modules: join(attention, dense), rope: true},
 		"qwen2":    {modelType: "qwen2", class: "Qwen2ForCausalLM", modules: join(attention, dense)},
 		"qwen3":    {modelType: "qwen3", class: "Qwen3ForCausalLM", modules: join(attention, dense, qkNorm)},
@@ -62,6 +62,8 @@ var archs = func() map[string]arch {
 		// A file of it says llama.
 		mixtral: {modelType: "mixtral", class: "MixtralForCausalLM", modules: join(attention, experts("block_sparse_moe")), rope: true, moe: true},
 	}
+	maps.Copy(all, gptOSSArchs(join(attention)))
+	return all
 }()
 
 // mixtral is the key of a llama that has experts, which is no name in a file.
@@ -73,6 +75,7 @@ var neutral = map[string]float64{
 	"attention.scale": 0, "attention.sliding_window": 0, "attention.clamp_kqv": 0, "attention.max_alibi_bias": 0,
 	"logit_scale": 0, "embedding_scale": 0, "residual_scale": 0,
 	"expert_shared_count": 0, "leading_dense_block_count": 0, "rope.scaling.attn_factor": 1,
+	"rope.scaling.yarn_ext_factor": 1, "rope.scaling.yarn_attn_factor": 1, "rope.scaling.yarn_log_multiplier": 0,
 }
 
 // hf collects what HF needs; the first error sticks.
@@ -198,6 +201,8 @@ func (h *hf) config(a arch) map[string]any {
 		c["attention_bias"] = h.tensor("blk.0.attn_q.bias") != nil
 	}
 	switch {
+	case a.modelType == gptOSS:
+		h.gptOSS(c)
 	case a.modelType == "mixtral":
 		// llama.cpp weighs all experts, takes the best and lets their weights add up to
 		// 1: the softmax over the best.
@@ -216,6 +221,9 @@ func (h *hf) config(a arch) map[string]any {
 		h.fail(v.At, "metadata", "a %s with experts is not supported", a.modelType)
 	}
 	for _, key := range slices.Sorted(maps.Keys(neutral)) {
+		if key == "attention.sliding_window" && c["sliding_window"] != nil {
+			continue
+		}
 		if v, ok := h.f.Get(h.prefix + key); ok {
 			x, isFloat := v.Float()
 			if n, isInt := v.Int(); isInt {
@@ -286,8 +294,14 @@ func (h *hf) ropeScaling(c map[string]any) {
 	case "linear":
 		c["rope_scaling"] = map[string]any{"type": kind, "factor": h.float("rope.scaling.factor")}
 	case "yarn":
-		c["rope_scaling"] = map[string]any{"type": kind, "factor": h.float("rope.scaling.factor"),
+		scaling := map[string]any{"type": kind, "factor": h.float("rope.scaling.factor"),
 			"original_max_position_embeddings": h.integer("rope.scaling.original_context_length")}
+		for _, key := range []string{"beta_fast", "beta_slow"} {
+			if h.has("rope.scaling.yarn_" + key) {
+				scaling[key] = h.float("rope.scaling.yarn_" + key)
+			}
+		}
+		c["rope_scaling"] = scaling
 	default:
 		h.fail(v.At, "metadata", "%srope.scaling.type %v is not supported", h.prefix, v)
 	}
@@ -343,6 +357,9 @@ func (h *hf) store(a arch, config map[string]any) (*weights.Store, error) {
 			if len(parts) > 1 {
 				name = path + p.Name[strings.LastIndexByte(p.Name, '.'):]
 			}
+			if a.modelType == gptOSS && module == sinks && suffix == "weight" && len(parts) == 1 {
+				name = path // no module in mlx-lm
+			}
 			if err := out.Add(p.Renamed(name)); err != nil {
 				return nil, err
 			}
@@ -352,26 +369,33 @@ func (h *hf) store(a arch, config map[string]any) (*weights.Store, error) {
 }
 
 // quantization returns MLX's "quantization" mapping: the most common width as the
-// default, and by module path the ones that differ. It is nil for a model without
-// quantized weights.
+// default, and by module path the ones that differ, in mode mxfp4 too. It is nil for a
+// model without quantized weights.
 func (a arch) quantization(f *File) map[string]any {
 	bits := map[string]int{}
 	count := map[int]int{}
+	q := map[string]any{}
+	mxfp4 := map[string]any{"group_size": int64(groupSize), "bits": int64(4), "mode": "mxfp4"}
 	for _, t := range f.Tensors {
-		if b := layouts[t.Type].bits; b > 0 {
-			path, _, _, _, _ := a.hfPath(t.Name)
+		path, _, _, _, _ := a.hfPath(t.Name)
+		if t.Type == MXFP4 {
+			q[path] = mxfp4
+		} else if b := layouts[t.Type].bits; b > 0 {
 			bits[path] = b
 			count[b]++
 		}
 	}
 	if len(bits) == 0 {
+		if len(q) > 0 {
+			return mxfp4
+		}
 		return nil
 	}
 	common := 4
 	if count[8] > count[4] {
 		common = 8
 	}
-	q := map[string]any{"group_size": int64(groupSize), "bits": int64(common)}
+	q["group_size"], q["bits"] = int64(groupSize), int64(common)
 	for path, b := range bits {
 		if b != common {
 			q[path] = map[string]any{"group_size": int64(groupSize), "bits": int64(b)}

@@ -352,7 +352,7 @@ func (r *reader) tensor(t *Tensor) {
 	l, ok := layouts[t.Type]
 	if r.err == nil && !ok {
 		r.fail(at, "tensor-type", "tensor %q is of type %v, which is not supported", t.Name, t.Type).
-			WithHint("use a file quantized as Q4_0, Q4_1 or Q8_0, or in F16 or BF16, or convert the Hugging Face model with mlx_lm.convert")
+			WithHint("use a file quantized as Q4_0, Q4_1, Q8_0 or MXFP4, or in F16 or BF16, or convert the Hugging Face model with mlx_lm.convert")
 	}
 	at = r.pos
 	offset := r.u64("the offset of " + t.Name)

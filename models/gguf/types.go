@@ -11,12 +11,13 @@ import (
 type Type uint32
 
 const (
-	F32  Type = 0
-	F16  Type = 1
-	Q4_0 Type = 2
-	Q4_1 Type = 3
-	Q8_0 Type = 8
-	BF16 Type = 30
+	F32   Type = 0
+	F16   Type = 1
+	Q4_0  Type = 2
+	Q4_1  Type = 3
+	Q8_0  Type = 8
+	BF16  Type = 30
+	MXFP4 Type = 39
 )
 
 // typeNames has the names that ggml gives its tensor types, so that one that is
@@ -26,7 +27,7 @@ var typeNames = map[Type]string{
 	10: "Q2_K", 11: "Q3_K", 12: "Q4_K", 13: "Q5_K", 14: "Q6_K", 15: "Q8_K",
 	16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS", 19: "IQ1_S", 20: "IQ4_NL", 21: "IQ3_S", 22: "IQ2_S", 23: "IQ4_XS",
 	24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64", 29: "IQ1_M", BF16: "BF16",
-	31: "Q4_0_4_4", 32: "Q4_0_4_8", 33: "Q4_0_8_8", 34: "TQ1_0", 35: "TQ2_0", 36: "IQ4_NL_4_4", 37: "IQ4_NL_4_8", 38: "IQ4_NL_8_8", 39: "MXFP4",
+	31: "Q4_0_4_4", 32: "Q4_0_4_8", 33: "Q4_0_8_8", 34: "TQ1_0", 35: "TQ2_0", 36: "IQ4_NL_4_4", 37: "IQ4_NL_4_8", 38: "IQ4_NL_8_8", MXFP4: "MXFP4",
 }
 
 func (t Type) String() string {
@@ -45,14 +46,15 @@ type layout struct {
 }
 
 // Blocks of quantized types, from ggml-common.h: a float16 scale d, for Q4_1 a
-// float16 minimum m, then 32 codes.
+// float16 minimum m, then 32 codes. MXFP4 has an exponent of 8 bits, and 4-bit floats.
 var layouts = map[Type]layout{
-	F32:  {1, 4, 0, graph.Float32},
-	F16:  {1, 2, 0, graph.Float16},
-	BF16: {1, 2, 0, graph.BFloat16},
-	Q4_0: {32, 2 + 16, 4, graph.NoDType},
-	Q4_1: {32, 2 + 2 + 16, 4, graph.NoDType},
-	Q8_0: {32, 2 + 32, 8, graph.NoDType},
+	F32:   {1, 4, 0, graph.Float32},
+	F16:   {1, 2, 0, graph.Float16},
+	BF16:  {1, 2, 0, graph.BFloat16},
+	Q4_0:  {32, 2 + 16, 4, graph.NoDType},
+	Q4_1:  {32, 2 + 2 + 16, 4, graph.NoDType},
+	Q8_0:  {32, 2 + 32, 8, graph.NoDType},
+	MXFP4: {32, 1 + 16, 4, graph.NoDType},
 }
 
 // ValueType is the type of a metadata value.
