@@ -21,7 +21,7 @@ import (
 )
 
 // natives are the kernels with a body in kernels/cpu.
-var natives = []string{"qmv", "qmv_add", "qmv_swiglu", "gather_qmm_swiglu", "gather_qmm_combine"}
+var natives = []string{"qmv", "qmv_add", "qmv_swiglu", "gather_qmm_swiglu", "gather_qmm_swiglu_oai", "gather_qmm_combine", "gather_qmm_combine_add"}
 
 func shipped(t testing.TB) *kernels.Catalog {
 	t.Helper()
