@@ -113,6 +113,7 @@ func (t ggufText) tokenizer() (*tokenizer.Tokenizer, error) {
 	}
 	return tokenizer.FromGGUF(t.f.Name(), tokenizer.GGUF{
 		Model: m.Model, Pre: m.Pre, Tokens: m.Tokens, Types: m.Types, Merges: m.Merges,
+		Scores: m.Scores, AddSpacePrefix: m.AddSpacePrefix,
 		BOS: m.BOS, EOS: m.EOS, Stops: []int{m.EOT, m.EOM}, AddBOS: m.AddBOS, AddEOS: m.AddEOS,
 	})
 }

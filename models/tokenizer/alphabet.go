@@ -33,3 +33,17 @@ func alphabetByte(r rune) (byte, bool) {
 	}
 	return byte(alphabetBack[r]), true
 }
+
+// alphabetBytes are the bytes that a token stands for. One whose characters are not
+// all in the alphabet stands for itself: an added token with a space, for example.
+func alphabetBytes(token string) []byte {
+	out := make([]byte, 0, len(token))
+	for _, r := range token {
+		b, ok := alphabetByte(r)
+		if !ok {
+			return []byte(token)
+		}
+		out = append(out, b)
+	}
+	return out
+}

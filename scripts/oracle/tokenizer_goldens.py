@@ -27,6 +27,20 @@ OUT = ROOT / "models/tokenizer/testdata"
 LLAMA3 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 QWEN2 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 
+O200K = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+KIMI = "|".join([
+    r"[\p{Han}]+",
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+    r"\p{N}{1,3}", r" ?[^\s\p{L}\p{N}]+[\r\n]*", r"\s*[\r\n]+", r"\s+(?!\S)", r"\s+",
+])
+TEKKEN = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+DEEPSEEK = [
+    r"\p{N}{1,3}",
+    "[一-龥\u3040-ゟ゠-ヿ]+",
+    r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+""",
+]
+
 SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<tool_call>", "</tool_call>", "<|im", "<mask>", "<left>", "<right>", "word", "  ", "é!"]
 
 
@@ -46,7 +60,9 @@ def corpus():
         "\U0002ebf0\U0002ee5d", "\u1c89", "\U00010d40", "\U0001ccf0", "\U00011de0", "\U0001e5f1x", "x\U00010d40y",
         "<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n", "<|im_start|><|im_end|>", "<|im_start|", "<|im_start", "<|im", "|im_start|>", "<<|im_start|>>", " <|im_start|> ", "a<|im_end|>b", "a <|im_end|> b", "<|endoftext|>", "<|endoftext|><|endoftext|>", "<|ENDOFTEXT|>", "< |im_start|>", "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n", "<tool_call>\n{\"name\": \"f\", \"arguments\": {\"x\": 1}}\n</tool_call>", "<think>\n\n</think>\n\n", "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|>",
         "<mask>", "a<mask>b", "a <mask> b", " <mask>", "<mask> ", "   <mask>   ", "<left>", "a  <left>  b", "\n\t<left>\n", "<right>", "a  <right>  b", "<right> \n\t <right>", "<left> <right> <left>", "<mask> <left> <mask>", "<right>  <left>", "word", "a word b", "swordfish", "word.", "word_", "word1", "wordé", "éword", " word", "word word", "wordword", "word\u0301", "-word-", "é!", "e\u0301!", "aé!b",
-        "a" * 100, "a" * 1000, "ab" * 300, "aA" * 200, "A" * 257, " " * 100, " " * 1000, " " * 99 + "x", "\n" * 100, "\t" * 65, "\r\n" * 50, " \n" * 40, "." * 200, "-" * 500, "=" * 333, "0" * 200, "1234567890" * 30, "é" * 100, "你" * 200, "😀" * 100, "\u0301" * 64, "a\u0301" * 64, "'" * 77, "'s" * 50, "<" * 50, "<|im_start|>" * 20, "hahaha" * 40, "\x00" * 40, "\u200d" * 30,
+        "▁", "▁▁", "a▁b", "▁a ▁ b", " ▁", "▁ ", "<0x0A>", "<0x41>", "a<0xE2>b", "<0xe2>", "<0x+1>", "<unk>", "<s>", "</s>", "<s>a", "<s> a", " <s>", "a</s>b", "<s></s> x", "<s>  x", "x <s>\n<s> y", "<bos>a<eos>", "\n\n\n\n", "<h1>x</h1>", "[INST] a [/INST]", " [INST]a", "[INST]  b", "a\u0000<s>\u0000", "\n<s>\n", "  <s>  </s>  ",
+        "HelloWORLD helloWorld HELLOworld", "ABCs ABC's aB'S Ǆabc ǅABC ʰabc Aʰb", "ÀÉÎ'LL ñandú'S", "a/b//c/\n/ /\r\n", "!abc @DEF #日本 $ab1 -x- \u0301abc", "漢字かなカナ混じりtext中文ABC", "中文english中文", "日本語。カタカナー、ひらがな", "㐀㐁 𠀀𠀁 々〇〆", "1234567中文89", "+1-2=3 ≠ ∑x √y ©2024 ™", "«a» „b“ ‚c‘ ¿d? ¡e!", "x²y³ ½z", "  日本", "\t中", "a\u0301B\u0301 C\u0301\u0301d", "ªºaª", "中\u0301文", "ABC\u0301DEF", "ſ'ſ Kelvin K'd", "ΑΒΓ'Σ αβγ'ς",
+        "a" * 100, "a" * 1000, "ab" * 300, "aA" * 200, "A" * 257, " " * 100, " " * 1000, " " * 99 + "x", "\n" * 100, "\t" * 65, "\r\n" * 50, " \n" * 40, "." * 200, "-" * 500, "=" * 333, "0" * 200, "1234567890" * 30, "é" * 100, "你" * 200, "😀" * 100, "\u0301" * 64, "a\u0301" * 64, "'" * 77, "'s" * 50, "aB" * 150, "Ab" * 150, "中" * 300, "中a" * 100, "/" * 80, "/\n" * 40, "▁" * 70, "A" * 300 + "1", "\u0301" * 200 + "!", "<" * 50, "<|im_start|>" * 20, "hahaha" * 40, "\x00" * 40, "\u200d" * 30,
     ]
     pieces = [
         " ", "  ", "\n", "\n\n", "\t", "\r\n", "\u00a0", "\u3000", "a", "the", " the", "Hello", " world", "ing", "'s", "'LL", "’t", "don't", "1", "42", "2024", " 7", "½", "٣", ".", ",", "!", "?", "...", "-", "_", "(", ")", "\"", "'", "/", "\\", "{", "}", "<", ">", "|", "#", "$", "@", "€", "é", "e\u0301", "ß", "ñ", "中", "文字", "日本", "かな", "한글", "Привет", "עברית", "العربية", "हिन्दी", "ไทย", "😀", "👩‍💻", "\u200d", "\ufe0f", "\u0301", "\u0323", "\x00", "\x1b", "\u202e", "\ufeff", "\ufffd",
@@ -141,6 +157,99 @@ def small(texts):
 
     t = train(byte_level(False, False), size=400, alphabet=some)
     out["no_regex"] = t
+
+    t = train(split(O200K), ignore_merges=True)
+    t.add_special_tokens(["<|endoftext|>", "<|start|>", "<|im_start|>", "<|im_end|>"])
+    out["gptoss"] = t
+
+    t = train(pre_tokenizers.Sequence([*(pre_tokenizers.Split(Regex(x), "isolated", invert=False) for x in DEEPSEEK), byte_level(False, False)]), norm=normalizers.Sequence([]))
+    t.add_special_tokens(["<|endoftext|>"])
+    t.add_tokens([AddedToken("<|im_start|>", normalized=True), AddedToken("word", normalized=True)])
+    out["deepseek"] = t
+
+    t = train(split(KIMI), ignore_merges=True)
+    t.add_special_tokens(["<|im_start|>", "<|im_end|>"])
+    out["kimi"] = t
+    return out | pieces_bpe(words)
+
+
+BYTES = [f"<0x{i:02X}>" for i in range(256)]
+
+
+def pieces_bpe(words):
+    """Tokenizers as Hugging Face converts SentencePiece's: characters, and bytes for the others."""
+    def train(specials, pre=None, norm=None, size=900, characters=220, byte_tokens=BYTES, **model):
+        t = Tokenizer(models.BPE(unk_token="<unk>" if "<unk>" in specials else None, **model))
+        # As SentencePiece's trainer: tokens begin with a space, or are spaces.
+        t.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+        t.pre_tokenizer = pre_tokenizers.Split(Regex("▁+[^▁]*"), "isolated")
+        t.train_from_iterator(words, trainers.BpeTrainer(vocab_size=size, limit_alphabet=characters, special_tokens=specials + byte_tokens, show_progress=False))
+        state = json.loads(t.to_str())
+        state["added_tokens"] = [a for a in state["added_tokens"] if a["content"] in specials]
+        state["model"].update(model)
+        t = Tokenizer.from_str(json.dumps(state))
+        t.normalizer = norm or normalizers.Sequence([])
+        t.pre_tokenizer = pre or pre_tokenizers.Sequence([])
+        return t
+
+    def decoder(*more):
+        return decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), *more])
+
+    def bos(t, token):
+        return processors.TemplateProcessing(single=token + " $A", special_tokens=[(token, t.token_to_id(token))])
+
+    spaces = normalizers.Replace(" ", "▁")
+    legacy = normalizers.Sequence([normalizers.Prepend("▁"), spaces])
+    strip = decoders.Strip(content=" ", left=1)
+    out = {}
+
+    # Llama 2, Mixtral. Added tokens that are normalized get a ▁ like the text.
+    t = train(["<unk>", "<s>", "</s>"], norm=legacy, byte_fallback=True, fuse_unk=True)
+    t.decoder = decoder(strip)
+    t.add_tokens([AddedToken("word", normalized=True), AddedToken("[INST]", normalized=False, rstrip=True), AddedToken("é!", normalized=True, single_word=True)])
+    t.post_processor = bos(t, "<s>")
+    out["llama2"] = t
+
+    # Mistral since v0.3, Llama 2 as transformers sets it up since 2024.
+    t = train(["<unk>", "<s>", "</s>"], pre=pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="first", split=False), byte_fallback=True, fuse_unk=True)
+    t.decoder = decoder(strip)
+    t.add_special_tokens(["[INST]", "[/INST]"])
+    t.add_tokens([AddedToken("word", normalized=True, lstrip=True)])
+    t.post_processor = bos(t, "<s>")
+    out["mistral"] = t
+
+    t = train(["<unk>", "<s>"], pre=pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always", split=True)]), byte_fallback=True, fuse_unk=False)
+    t.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace(replacement="▁", prepend_scheme="always", split=True)])
+    out["metaspace"] = t
+
+    # Gemma 1 to 3: runs of spaces and newlines are added tokens.
+    t = train(["<pad>", "<eos>", "<bos>", "<unk>"], norm=spaces, pre=pre_tokenizers.Split(" ", "merged_with_previous"), byte_fallback=True, fuse_unk=True)
+    t.decoder = decoder()
+    t.add_tokens([AddedToken(x, normalized=False) for x in ["\n\n", "\n\n\n", "▁▁", "▁▁▁", "<h1>", "</h1>"]])
+    t.add_special_tokens(["<|im_start|>", "<|im_end|>"])
+    t.post_processor = bos(t, "<bos>")
+    out["gemma"] = t
+
+    # Some bytes only: what has neither token nor bytes is unk, and bytes overtake it.
+    few = BYTES[:0xE4]
+    t = train(["<unk>", "<s>"], norm=legacy, characters=60, byte_tokens=few, size=500, byte_fallback=True, fuse_unk=True)
+    t.decoder = decoders.Sequence([decoders.Strip(content="▁", left=2), decoders.ByteFallback(), decoders.Replace("▁", " ")])
+    out["pieces_unk"] = t
+    state = json.loads(t.to_str())
+    state["model"]["fuse_unk"] = False
+    state["decoder"] = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "never", "split": False}
+    out["pieces_unk_each"] = Tokenizer.from_str(json.dumps(state))
+
+    t = train([], norm=normalizers.Sequence([normalizers.NFC(), spaces]), byte_tokens=[], characters=80, size=400, ignore_merges=True)
+    t.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse(), decoders.Strip(content=" ", left=3)])
+    state = json.loads(t.to_str())
+    state["model"]["merges"] = [m for i, m in enumerate(state["model"]["merges"]) if i % 5]
+    out["no_bytes"] = Tokenizer.from_str(json.dumps(state))
+
+    # No spaces at all: splitters that drop and join.
+    t = train(["<unk>"], pre=pre_tokenizers.Sequence([pre_tokenizers.Split(" ", "removed"), pre_tokenizers.Split(Regex(r"\p{Lu}"), "merged_with_next"), pre_tokenizers.Metaspace(replacement="_", prepend_scheme="first", split=False)]), byte_fallback=True)
+    t.decoder = decoders.Metaspace(replacement="_", prepend_scheme="first")
+    out["plain"] = t
     return out
 
 
@@ -189,12 +298,9 @@ def classes():
         return {ord(c) for i in range(0, len(every), 4096) for piece, _ in s.pre_tokenize_str("".join(map(chr, every[i : i + 4096]))) for c in piece}
 
     digits = pre_tokenizers.Digits(individual_digits=True)
-    sets = {
-        "letter": by_regex(r"\p{L}"),
-        "number": by_regex(r"\p{N}"),
-        "space": by_regex(r"\s"),
-        "digit": {c for c in points() if len(digits.pre_tokenize_str("a" + chr(c) + "a")) == 3},
-    }
+    sets = {name: by_regex(r"\p{%s}" % name) for name in ["L", "Lu", "Ll", "Lt", "Lm", "Lo", "M", "N", "P", "S", "Han"]}
+    sets["space"] = by_regex(r"\s")
+    sets["digit"] = {c for c in points() if len(digits.pre_tokenize_str("a" + chr(c) + "a")) == 3}
     return {name: ranges(s) for name, s in sets.items()}
 
 
@@ -212,11 +318,25 @@ GPT2 = r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S
 
 
 def pieces(texts):
-    """Where the patterns split each text: the lengths of the pieces, in characters."""
-    out = {}
-    for name, pattern in {"gpt-2": GPT2, "llama-bpe": LLAMA3, "qwen2": QWEN2}.items():
-        split = pre_tokenizers.Split(Regex(pattern), "isolated", invert=False)
-        out[name] = [" ".join(str(b - a) for _, (a, b) in split.pre_tokenize_str(x)) for x in texts]
+    """Where splitters cut each text: the lengths of the pieces, in characters."""
+    def split(pattern, behavior="Isolated", invert=False, kind="Regex"):
+        return {"type": "Split", "pattern": {kind: pattern}, "behavior": behavior, "invert": invert}
+
+    list_ = [split(x) for x in [GPT2, LLAMA3, QWEN2, O200K, KIMI, TEKKEN, *DEEPSEEK]]
+    list_.append({"type": "Sequence", "pretokenizers": [split(x) for x in DEEPSEEK]})
+    for behavior in ["Isolated", "Removed", "MergedWithPrevious", "MergedWithNext", "Contiguous"]:
+        for invert in [False, True]:
+            list_ += [split(r"[\p{L}\p{M}]+", behavior, invert), split(r"\s", behavior, invert), split(" ", behavior, invert, "String")]
+    list_.append({"type": "Sequence", "pretokenizers": [split(r"\s", "MergedWithNext"), split("a", "Contiguous", kind="String"), {"type": "Digits", "individual_digits": False}]})
+    # Loops that step back, alternatives that are tried again, sets in sets.
+    list_ += [split(x) for x in [
+        r"a*b|[a-z]*A|\p{Lu}{2,}\p{Ll}", r"(?:a|ab)(?:c|bcd)*[^\S\n]", r"(?:ab|a)+b?c?|1{2}|2{1,}", r"[^\p{^L}a-m&&[^x-z]]+", r"(?i:abc|x[yz])\P{L}?", r"(?:(?:a|bb)+(?=b))|\p{Lo}+(?!\p{N})", r"[\-\]\[\\^.a]+|[!-/:-@]{1,2}", r"(\s|\p{P})+\p{L}", r"[[a-c][x-z]\r\n\t]+", r"\P{N}{3,5}\p{N}",
+    ]]
+    out = []
+    for state in list_:
+        t = Tokenizer(models.BPE())
+        t = Tokenizer.from_str(json.dumps(json.loads(t.to_str()) | {"pre_tokenizer": state}))
+        out.append({"split": state, "want": [" ".join(str(len(piece)) for piece, _ in t.pre_tokenizer.pre_tokenize_str(x)) for x in texts]})
     return out
 
 
@@ -241,7 +361,7 @@ def files():
     yield "smollm2.golden.json", dump(answers(smollm2(), texts))
     yield "classes.txt", "".join(f"{name} {r}\n" for name, r in classes().items())
     yield "nfc.golden.json", dump(nfc())
-    yield "pieces.golden.json", dump(pieces(texts))
+    yield "pieces.golden.json", "[\n" + ",\n".join(dump(x)[:-1] for x in pieces(texts)) + "\n]\n"
 
 
 def main():
