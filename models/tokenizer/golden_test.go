@@ -87,14 +87,23 @@ func compare(t *testing.T, tok *Tokenizer, name string) {
 			t.Errorf("text %d %q with special tokens:\n got %v\nwant %v", i, texts[i], got, ids)
 		}
 	}
-	for _, d := range want.Decode {
+	want.decode(t, tok, name)
+}
+
+// decode compares the texts of ids.
+func (g *golden) decode(t *testing.T, tok *Tokenizer, name string) {
+	t.Helper()
+	if len(g.Decode) < 300 {
+		t.Fatalf("%s: only %d texts of ids", name, len(g.Decode))
+	}
+	for _, d := range g.Decode {
 		var ids []int
 		for _, id := range d[0].([]any) {
 			ids = append(ids, int(id.(float64)))
 		}
 		for k, skip := range []bool{false, true} {
 			if got, want := tok.Decode(ids, skip), d[1+k].(string); got != want {
-				t.Errorf("decode %v, skip special %t:\n got %q\nwant %q", ids, skip, got, want)
+				t.Errorf("%s: decode %v, skip special %t:\n got %q\nwant %q", name, ids, skip, got, want)
 			}
 		}
 	}

@@ -195,7 +195,7 @@ func TestPatternRefuses(t *testing.T) {
 // TestPatternLinear: no pattern takes more time than in proportion to the text, and
 // noting places does not change a match.
 func TestPatternLinear(t *testing.T) {
-	n := 1 << 18
+	n := 1 << 16
 	if testing.Short() {
 		n = 1 << 14
 	}
@@ -339,7 +339,7 @@ func TestSplitters(t *testing.T) {
 // TestLinear: long words, long runs and texts full of added tokens take time and
 // memory in proportion to their length.
 func TestLinear(t *testing.T) {
-	n := 1 << 18
+	n := 1 << 16
 	if testing.Short() {
 		n = 1 << 14
 	}

