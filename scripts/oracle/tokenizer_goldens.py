@@ -387,6 +387,23 @@ def fetch():
             for name, sha256 in SPM.items():
                 put(name, z.read(f"mistral_common/data/{name}"), sha256)
                 (REAL / f"{name}.json").write_text(dump(spm_pieces((REAL / name).read_bytes())))
+        fetch_gguf(d)
+
+
+# Vocabularies that llama.cpp tests with, and what it says to its test texts.
+LLAMA_CPP = "llama-cpp-python==0.3.36 --hash=sha256:832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e\n"
+GGUF = ["llama-spm", "phi-3", "llama-bpe", "qwen2", "gpt-2", "starcoder"]
+
+
+def fetch_gguf(d):
+    pins = pathlib.Path(d, "requirements.txt")
+    pins.write_text(LLAMA_CPP)
+    subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", "llama-cpp-python", "--require-hashes", "-r", pins, "-d", d], check=True)
+    wanted = {f"ggml-vocab-{name}.gguf{end}" for name in GGUF for end in ("", ".inp", ".out")}
+    with tarfile.open(next(pathlib.Path(d).glob("llama_cpp_python*.tar.gz"))) as t:
+        for m in t:
+            if m.isfile() and (name := m.name.rsplit("/", 1)[1]) in wanted:
+                (REAL / name).write_bytes(t.extractfile(m).read())
 
 
 def real(texts):
