@@ -20,6 +20,9 @@ func (r *reader) normalizer(t *Tokenizer, c *component) error {
 	case "NFC":
 		t.rewrite = append(t.rewrite, nfc)
 	case "Prepend":
+		if len(c.Prepend) > maxPrepend {
+			return r.unsupported("correct it", "Prepend with %d bytes, more than %d", len(c.Prepend), maxPrepend)
+		}
 		t.rewrite = append(t.rewrite, prepend(c.Prepend))
 	case "Replace":
 		old, err := r.literal(c)
@@ -36,15 +39,24 @@ func (r *reader) normalizer(t *Tokenizer, c *component) error {
 	return nil
 }
 
-// maxSteps limits how often a file can make us go over a text.
-const maxSteps = 32
+// Limits of what a file can make of a text.
+const (
+	maxSteps   = 16 // how often it is gone over
+	maxGrowth  = 64 // how many times longer Replace steps make it
+	maxPrepend = 64 // bytes
+)
 
 // literal is the text that a Replace looks for.
 func (r *reader) literal(c *component) (string, error) {
 	if c.Pattern.String == nil || *c.Pattern.String == "" {
 		return "", r.unsupported("only Replace with a String pattern that is not empty is read", "%s without a text to look for", clip(c.Type))
 	}
-	return *c.Pattern.String, nil
+	old := *c.Pattern.String
+	r.growth = max(r.growth, 1) * max(1, (len(c.Content)+len(old)-1)/len(old))
+	if r.growth > maxGrowth {
+		return "", r.unsupported("correct content", "Replace steps that make a text more than %d times longer", maxGrowth)
+	}
+	return old, nil
 }
 
 // preTokenizer puts the splitters of c behind those in list. ByteLevel must be the

@@ -45,7 +45,10 @@ func jsonError(file string, err error) error {
 }
 
 // reader makes a Tokenizer from the parts of a file.
-type reader struct{ file string }
+type reader struct {
+	file   string
+	growth int // how many times longer Replace steps may make a text; 0: as it is
+}
 
 func (r *reader) unsupported(hint, format string, args ...any) error {
 	return diag.Errorf("tokenizer/unsupported", diag.Pos{File: r.file}, format, args...).WithHint("%s", hint)

@@ -41,8 +41,8 @@ const (
 )
 
 const (
-	maxPattern = 16 << 10 // bytes of an expression; the longest real one has 500
-	maxCode    = 4096     // instructions: {m,n} copies what it repeats
+	maxPattern = 2048 // bytes of an expression; the longest real one has 500
+	maxCode    = 1024 // instructions: {m,n} copies what it repeats
 	maxNesting = 100
 )
 
