@@ -7,7 +7,9 @@ import "unicode/utf8"
 // quadratic time or worse; so once a text has taken more steps than it should, the
 // matcher notes the places (instruction and position) that it has been at. Whether
 // a place leads to a match does not depend on how it was reached, so none is tried
-// twice: the time is linear in the text, and the result is the same.
+// twice: the time is linear in the text, and the result is the same. That holds from
+// one match to the next: a place that both ends one and begins the next would be one
+// of a pattern that matches the empty text, and compile refuses those.
 type matcher struct {
 	*pattern
 	text  string
@@ -63,7 +65,6 @@ func (m *matcher) match(start int) int {
 		ok := true
 		switch in.op {
 		case opAccepted:
-			m.forget(at)
 			return at
 		case opJump:
 			pc = in.x
@@ -113,15 +114,4 @@ func (m *matcher) enter(split int32, at int) bool {
 	}
 	m.been[bit/64] |= 1 << (bit % 64)
 	return true
-}
-
-// forget clears what was noted where a match ends, since the next one begins there:
-// the places on the way to this match did not fail.
-func (m *matcher) forget(at int) {
-	if m.been == nil {
-		return
-	}
-	for bit := at * m.splits; bit < (at+1)*m.splits; bit++ {
-		m.been[bit/64] &^= 1 << (bit % 64)
-	}
 }

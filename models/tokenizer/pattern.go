@@ -489,7 +489,7 @@ func spans(code []instr) {
 		case opJump:
 			sure[i] = int(in.x) > i && sure[in.x]
 		case opSplit:
-			sure[i] = sure[in.y] || sure[in.x]
+			sure[i] = sure[in.y]
 			loop := int(in.x) == i+1 && int(in.y) == i+3 && code[i+1].op == opSet && code[i+2].op == opJump && int(code[i+2].x) == i
 			if loop && sure[in.y] {
 				code[i] = instr{op: opSpan, set: code[i+1].set, x: in.y, z: in.z}

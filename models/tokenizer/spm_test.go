@@ -28,7 +28,7 @@ func (p *pieces) tokenizer(t testing.TB, name string) *Tokenizer {
 func TestSentencePiece(t *testing.T) {
 	var texts []string
 	readJSON(t, "corpus.json", &texts)
-	for _, name := range []string{"spm", "spm_added"} {
+	for _, name := range []string{"spm", "spm_added", "spm_unk"} {
 		var p pieces
 		var want golden
 		readJSON(t, name+".golden.json", &p)

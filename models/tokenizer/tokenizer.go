@@ -47,7 +47,6 @@ func (t *Tokenizer) Encode(text string, addSpecial bool) []int {
 			}
 			first = false
 		})
-		first = false
 	})
 	if addSpecial {
 		w.ids = append(w.ids, t.suffix...)

@@ -6,7 +6,7 @@
 It writes the corpus, small tokenizers trained on it for every part that the
 package knows, the ids of every text under each of them, texts decoded from random
 ids, the pieces of splitters, the classes of all code points, the ids under the whole
-vocabulary of SmolLM2, from its GGUF, and two small SentencePiece models with the
+vocabulary of SmolLM2, from its GGUF, and three small SentencePiece models with the
 ids that SentencePiece itself gives. Same versions, same bytes: --check writes
 nothing and fails if a file would change.
 
@@ -310,18 +310,23 @@ def spm_train(texts, size, controls, **options):
     out = io.BytesIO()
     sentences = [x for x in texts if x.strip("\0\r\n")] * 2
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(sentences), model_writer=out, model_type="bpe", vocab_size=size, byte_fallback=True, character_coverage=0.98,
+        sentence_iterator=iter(sentences), model_writer=out, model_type="bpe", vocab_size=size, character_coverage=0.98,
         normalization_rule_name="identity", remove_extra_whitespaces=False, allow_whitespace_only_pieces=True, num_threads=1, minloglevel=2,
         unk_piece="<|unk|>", bos_piece="<|bos|>", eos_piece="<|eos|>", control_symbols=controls, **options)
     return out.getvalue()
 
 
-def spm_pieces(model):
-    """What convert_hf_to_gguf.py of llama.cpp writes into a GGUF file."""
+def spm_proto(model):
     from transformers.convert_slow_tokenizer import import_protobuf
 
     proto = import_protobuf().ModelProto()
     proto.ParseFromString(model)
+    return proto
+
+
+def spm_pieces(model):
+    """What convert_hf_to_gguf.py of llama.cpp writes into a GGUF file."""
+    proto = spm_proto(model)
     # User-defined pieces are found in the text, which has spaces.
     tokens = [p.piece.replace("▁", " ") if p.type == 4 else p.piece for p in proto.pieces]
     return {"tokens": tokens, "types": [p.type for p in proto.pieces], "scores": [p.score for p in proto.pieces], "add_space_prefix": proto.normalizer_spec.add_dummy_prefix}
@@ -344,10 +349,20 @@ def spm_answers(model, texts):
 
 
 def spm(texts):
-    llama = spm_train(texts, 1100, ["<|im_start|>"])
+    llama = spm_train(texts, 1100, ["<|im_start|>"], byte_fallback=True)
+    # Text may spell out the names of pieces that are no text: with all but the last
+    # character of a name a piece, only the type of the name keeps the two apart.
+    proto = spm_proto(llama)
+    for name in ["<0x41>", "<|unk|>"]:
+        for k in range(2, len(name)):
+            same = [p for p in proto.pieces if p.piece == name[:k]] or [proto.pieces.add(piece=name[:k])]
+            same[0].score = 1 - k / 100
+    llama = proto.SerializeToString()
     yield "spm.golden.json", dump(spm_pieces(llama) | spm_answers(llama, texts))
-    gemma = spm_train(texts, 1000, [], add_dummy_prefix=False, user_defined_symbols=["\n\n", "\n\n\n", "▁▁", "▁▁▁", "<h1>"])
+    gemma = spm_train(texts, 1000, [], byte_fallback=True, add_dummy_prefix=False, user_defined_symbols=["\n\n", "\n\n\n", "▁▁", "▁▁▁", "<h1>"])
     yield "spm_added.golden.json", dump(spm_pieces(gemma) | spm_answers(gemma, texts))
+    unk = spm_train(texts, 700, [])
+    yield "spm_unk.golden.json", dump(spm_pieces(unk) | spm_answers(unk, texts))
 
 
 # Packages that carry vocabularies, and the sha256 of the file in it.
@@ -476,7 +491,7 @@ def pieces(texts):
     list_.append({"type": "Sequence", "pretokenizers": [split(r"\s", "MergedWithNext"), split("a", "Contiguous", kind="String"), {"type": "Digits", "individual_digits": False}]})
     # Loops that step back, alternatives that are tried again, sets in sets.
     list_ += [split(x) for x in [
-        r"a*b|[a-z]*A|\p{Lu}{2,}\p{Ll}", r"(?:a|ab)(?:c|bcd)*[^\S\n]", r"(?:ab|a)+b?c?|1{2}|2{1,}", r"[^\p{^L}a-m&&[^x-z]]+", r"(?i:abc|x[yz])\P{L}?", r"(?:(?:a|bb)+(?=b))|\p{Lo}+(?!\p{N})", r"[\-\]\[\\^.a]+|[!-/:-@]{1,2}", r"(\s|\p{P})+\p{L}", r"[[a-c][x-z]\r\n\t]+", r"\P{N}{3,5}\p{N}",
+        r"a*b|[a-z]*A|\p{Lu}{2,}\p{Ll}", r"(?:a|ab)(?:c|bcd)*[^\S\n]", r"(?:ab|a)+b?c?|1{2}|2{1,}", r"[^\p{^L}a-m&&[^x-z]]+", r"(?i:abc|x[yz])\P{L}?", r"(?:(?:a|bb)+(?=b))|\p{Lo}+(?!\p{N})", r"[\-\]\[\\^.a]+|[!-/:-@]{1,2}", r"(\s|\p{P})+\p{L}", r"[[a-c][x-z]\r\n\t]+", r"\p{L}*(?:ld|ng|(?:ab)+)|\s*(?:\n|  )", r"\P{N}{3,5}\p{N}",
     ]]
     out = []
     for state in list_:
