@@ -18,7 +18,10 @@ const maxTextBytes = 128 << 20
 type folderText struct{ dir string }
 
 func (t folderText) tokenizer() (*tokenizer.Tokenizer, error) {
-	path := filepath.Join(t.dir, "tokenizer.json")
+	path, ranks := filepath.Join(t.dir, "tokenizer.json"), filepath.Join(t.dir, "tiktoken.model")
+	if !exists(path) && exists(ranks) {
+		return t.tiktoken(ranks)
+	}
 	text, err := readFile(path, maxTextBytes)
 	if err != nil {
 		return nil, err
@@ -38,6 +41,25 @@ func (t folderText) tokenizer() (*tokenizer.Tokenizer, error) {
 		return nil, err
 	}
 	return tok, nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// tiktoken reads the tokenizer of folders that have no tokenizer.json: Kimi's.
+func (t folderText) tiktoken(path string) (*tokenizer.Tokenizer, error) {
+	ranks, err := readFile(path, maxTextBytes)
+	if err != nil {
+		return nil, err
+	}
+	configPath := filepath.Join(t.dir, "tokenizer_config.json")
+	config, err := readFile(configPath, maxTextBytes)
+	if err != nil {
+		return nil, err
+	}
+	return tokenizer.ParseTiktoken(path, ranks, configPath, config)
 }
 
 // chatTemplate looks where transformers does: chat_template.jinja, else the key

@@ -47,3 +47,12 @@ func alphabetBytes(token string) []byte {
 	}
 	return out
 }
+
+// alphabetText writes bytes in the alphabet.
+func alphabetText(b []byte) string {
+	out := make([]byte, 0, 2*len(b))
+	for _, c := range b {
+		out = append(out, alphabet[c]...)
+	}
+	return string(out)
+}

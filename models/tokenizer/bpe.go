@@ -16,14 +16,15 @@ import (
 // and bytes only where a character has no token.
 type bpe struct {
 	ids    map[string]int32
-	level  bool           // byte-level: ids are in the byte alphabet
-	single [256]int32     // the token of one byte, or of an ASCII character; -1: none
-	bytes  [256]int32     // byte fallback: the tokens "<0x00>" to "<0xFF>"; -1: none
-	merges map[pair]merge // what tokenizer.json lists
-	ranks  []int32        // SentencePiece lists no merges: a pair whose text is a token has that token's rank. -1: is no result
-	unk    int32          // stands for what has no token; -1: it is left out
-	fuse   bool           // one unk for several such characters in a row
-	whole  bool           // a word that is a token needs no merges (Llama 3: "ignore_merges")
+	level  bool             // byte-level: ids are in the byte alphabet
+	single [256]int32       // the token of one byte, or of an ASCII character; -1: none
+	bytes  [256]int32       // byte fallback: the tokens "<0x00>" to "<0xFF>"; -1: none
+	merges map[pair]merge   // what tokenizer.json lists
+	ranks  []int32          // SentencePiece lists no merges: a pair whose text is a token has that token's rank. -1: is no result
+	raw    map[string]int32 // with ranks, byte-level: the vocabulary as bytes
+	unk    int32            // stands for what has no token; -1: it is left out
+	fuse   bool             // one unk for several such characters in a row
+	whole  bool             // a word that is a token needs no merges (Llama 3: "ignore_merges")
 }
 
 type pair struct{ left, right int32 }
@@ -156,6 +157,10 @@ func (w *worker) wholeWord() (int32, bool) {
 		id, ok := w.bpe.ids[w.word]
 		return id, ok
 	}
+	if w.raw != nil {
+		id, ok := w.raw[w.word]
+		return id, ok
+	}
 	w.text = w.text[:0]
 	for i := range len(w.word) {
 		w.text = append(w.text, alphabet[w.word[i]]...)
@@ -261,7 +266,11 @@ func (w *worker) mergeOf(left, right *symbol) (merge, bool) {
 		m, ok := w.merges[pair{left.id, right.id}]
 		return m, ok
 	}
-	id, ok := w.bpe.ids[w.word[left.start:right.end]]
+	known := w.bpe.ids
+	if w.level {
+		known = w.raw
+	}
+	id, ok := known[w.word[left.start:right.end]]
 	if !ok || w.ranks[id] < 0 {
 		return merge{}, false
 	}

