@@ -77,6 +77,11 @@ func (t folderText) chatTemplate() (ChatTemplate, error) {
 			c.Extra[name] = s
 		}
 	}
+	if kind, ok := tokenText(config["chat_template_type"]); ok && kind != "" {
+		// mlx-lm's own key: a template that is Python, which counts before any other.
+		return c, diag.Errorf("model/text", diag.Pos{File: c.File}, "chat_template_type %q: the template is Python code of mlx-lm", kind).
+			WithHint("give the prompt as it is (--ignore-chat-template), or put the template as Jinja into chat_template and remove the key")
+	}
 	jinja := filepath.Join(t.dir, "chat_template.jinja")
 	if _, err := os.Stat(jinja); err == nil {
 		text, err := readFile(jinja, maxTextBytes)
