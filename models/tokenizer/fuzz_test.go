@@ -2,6 +2,7 @@ package tokenizer
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -38,16 +39,70 @@ func FuzzParseJSON(f *testing.F) {
 		if err != nil {
 			return
 		}
-		ids := tok.Encode(text, true)
-		for _, id := range ids {
-			if _, ok := tok.Token(id); !ok {
-				t.Fatalf("id %d of %d is not in the vocabulary", id, tok.Size())
-			}
-		}
-		if s := tok.Decode(ids, false); !utf8.ValidString(s) {
-			t.Fatalf("decoded %q", s)
-		}
+		known(t, tok, tok.Encode(text, true))
 	})
+}
+
+// FuzzParseTiktoken: as FuzzParseJSON.
+func FuzzParseTiktoken(f *testing.F) {
+	config := readFile(f, "tiktoken.config.json")
+	f.Add(readFile(f, "tiktoken.model"), config, "Don't [BOS]日本 1234\xff")
+	f.Add([]byte("AA== 0\nQUI= 7\n"), []byte(`{"tokenizer_class":"TikTokenTokenizer","added_tokens_decoder":{"256":{"content":"a","special":false}}}`), "a")
+	f.Fuzz(func(t *testing.T, data, config []byte, text string) {
+		tok, err := ParseTiktoken("tiktoken.model", data, "tokenizer_config.json", config)
+		if err != nil {
+			return
+		}
+		known(t, tok, tok.Encode(text, true))
+	})
+}
+
+// FuzzPieces: a SentencePiece vocabulary of any tokens, types and scores, as GGUF
+// files have it, gives ids that it has. Each line of the tokens is one.
+func FuzzPieces(f *testing.F) {
+	f.Add("<unk>\n<s>\n</s>\n▁\na\nb\nab\n▁ab\n<0x0A>\n<0xC3>", []byte{2, 3, 3, 1, 1, 1, 1, 1, 6, 6}, []byte("\x80\x80\x80\x10\x11\x12\x13\x14\x80\x80"), true, " ab<s>a\né")
+	f.Add("a\nb\nab\n  \naba", []byte{1, 1, 5, 4, 1}, []byte{3, 3, 3, 3, 3}, false, "abab  a")
+	f.Fuzz(func(t *testing.T, tokens string, types, scores []byte, prefix bool, text string) {
+		m := GGUF{Model: "llama", Tokens: strings.Split(tokens, "\n"), AddSpacePrefix: &prefix, BOS: 0, EOS: -1}
+		for i := range m.Tokens {
+			kind, score := int32(1), float32(i)
+			if i < len(types) {
+				kind = int32(types[i])
+			}
+			if i < len(scores) {
+				score = float32(int8(scores[i]))
+			}
+			m.Types, m.Scores = append(m.Types, kind), append(m.Scores, score)
+		}
+		if len(scores) > len(m.Scores) {
+			m.Scores[0] = float32(math.NaN())
+		}
+		tok, err := FromGGUF("m.gguf", m)
+		if err != nil {
+			return
+		}
+		known(t, tok, tok.Encode(text, true))
+	})
+}
+
+// known fails on ids that the vocabulary does not have, and on what they decode to if
+// that is not UTF-8 though all tokens are.
+func known(t *testing.T, tok *Tokenizer, ids []int) {
+	t.Helper()
+	for _, id := range ids {
+		if _, ok := tok.Token(id); !ok {
+			t.Fatalf("id %d of %d is not in the vocabulary", id, tok.Size())
+		}
+	}
+	text := tok.Decode(ids, false)
+	for _, token := range tok.vocab.tokens {
+		if !utf8.ValidString(token.text) {
+			return
+		}
+	}
+	if !utf8.ValidString(text) {
+		t.Fatalf("decoded %q", text)
+	}
 }
 
 // FuzzPattern: whatever the pattern, its pieces are the text, in order.
