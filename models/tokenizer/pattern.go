@@ -221,9 +221,18 @@ func (p *patternParser) atom(depth int) (*patternNode, error) {
 	case strings.IndexByte("(.^$*+?{", c) >= 0:
 		return nil, p.errorf("%q is not known here", p.src[p.at:min(len(p.src), p.at+4)])
 	}
+	s, _, err := p.literal()
+	return &patternNode{kind: oneOf, set: s}, err
+}
+
+// literal reads one character that stands for itself.
+func (p *patternParser) literal() (*set, rune, error) {
 	r, n := utf8.DecodeRuneInString(p.src[p.at:])
+	if p.fold && n > 1 {
+		return nil, 0, p.errorf("%q in (?i:...): only ASCII is known there", p.src[p.at:p.at+n])
+	}
 	p.at += n
-	return &patternNode{kind: oneOf, set: p.char(r)}, nil
+	return p.char(r), r, nil
 }
 
 func (p *patternParser) char(r rune) *set { return p.between(r, r) }
@@ -395,9 +404,7 @@ func (p *patternParser) member() (*set, rune, error) {
 	if p.src[p.at] == '\\' {
 		return p.escape()
 	}
-	r, n := utf8.DecodeRuneInString(p.src[p.at:])
-	p.at += n
-	return p.char(r), r, nil
+	return p.literal()
 }
 
 type patternCompiler struct {

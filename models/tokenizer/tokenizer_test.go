@@ -182,6 +182,8 @@ func TestPatternRefuses(t *testing.T) {
 		"[&&a]":                   "&& after nothing",
 		"[[:alpha:]]":             "[: :]",
 		"[z-a]":                   "range",
+		"(?i:ß)":                  "only ASCII",
+		"(?i:[é])":                "only ASCII",
 		"(?i:ss)":                 `"ss"`,
 		"(?i:of[fg])":             `"ff"`,
 		"(?:a{1000}){1000}":       "1024 steps",
