@@ -498,7 +498,7 @@ func TestFolderText(t *testing.T) {
 		}
 		write(name, string(text))
 	}
-	stops(t, dir, 7, 901)
+	stops(t, dir, 7, 904)
 
 	m, err := Load(filepath.Join(dir, "config.json"))
 	if err != nil {

@@ -381,6 +381,9 @@ def tiktoken(texts, t):
     vocab = {x: i for x, i in t.get_vocab(with_added_tokens=False).items()}
     ranks = {bytes(byte_of[c] for c in x): i for x, i in sorted(vocab.items(), key=lambda x: x[1])}
     assert sorted(ranks.values()) == list(range(len(ranks)))
+    for word in [b"swordfish", b"kebab", b" brown"]:  # tokens that merges do not lead to
+        assert word not in ranks
+        ranks[word] = len(ranks)
     base = len(ranks)
     named = {base: "[BOS]", base + 1: "[EOS]", base + 2: "<|im_start|>", base + 3: "<|im_end|>", base + 9: "<tool_call>"}
     special = {named.get(i, f"<|reserved_token_{i}|>"): i for i in range(base, base + 256)}
