@@ -455,6 +455,15 @@ func TestFolderText(t *testing.T) {
 	check("two", "</s>", 3, 4)
 	write("chat_template.jinja", "three")
 	check("three", "</s>", 3, 4)
+	write("tokenizer_config.json", `{"chat_template_type": "deepseek_v32"}`)
+	if m, err := Load(dir); err != nil {
+		t.Error(err)
+	} else {
+		if _, err := m.ChatTemplate(); !strings.Contains(codes(err), "model/text") {
+			t.Errorf("a template in Python: %v", err)
+		}
+		m.Close()
+	}
 
 	// The tokenizer's own end token counts besides.
 	write("tokenizer_config.json", `{"eos_token": "<|im_end|>"}`)
@@ -479,6 +488,17 @@ func TestFolderText(t *testing.T) {
 		}
 		m.Close()
 	}
+
+	// Kimi's folders have no tokenizer.json.
+	os.Remove(filepath.Join(dir, "tokenizer.json"))
+	for name, from := range map[string]string{"tiktoken.model": "tiktoken.model", "tokenizer_config.json": "tiktoken.config.json"} {
+		text, err := os.ReadFile(filepath.Join("tokenizer/testdata", from))
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(name, string(text))
+	}
+	stops(t, dir, 7, 904)
 
 	m, err := Load(filepath.Join(dir, "config.json"))
 	if err != nil {
