@@ -1,85 +1,64 @@
 """Capture tiny models and single fast operations as .mlxfn, for graph/mlxfn/convert.
 
-    python captures.py DIR
+    python captures.py DIR [NAME...]
 
 writes, gzipped, with the pinned mlx and mlx-lm on the CPU, where MLX records the
-fallbacks of its fast operations:
+fallbacks of its fast operations, all of these or those that are named:
 
-    qwen3, qwen3_moe, llama   a model step with caches as inputs and outputs and
-                              weights by keyword; one trace for each call shape
-    fast                      one trace for each variant of rms_norm, layer_norm,
-                              rope, scaled_dot_product_attention and dequantize;
-                              the metadata lists them
+    the models of MODELS   a step of each as python/zmlx_capture.py records it, which
+                           compares it with the model first; several call shapes
+    fast                   one trace for each variant of rms_norm, layer_norm,
+                           rope, scaled_dot_product_attention and dequantize;
+                           the metadata lists them
 
 Ids are addresses, so the bytes differ from run to run; what Go's Dump prints does not.
 """
 import gzip
+import importlib
 import json
 import os
+import pathlib
 import sys
 import tempfile
 
 import mlx.core as mx
 import mlx.nn as nn
-from mlx.utils import tree_flatten, tree_unflatten
-from mlx_lm.models import llama, qwen3, qwen3_moe
 
-CAPACITY = 32  # rows of the caches
-
-
-class FixedCache:
-    """A KV cache that is part of the trace: state in, state out."""
-
-    def __init__(self, keys, values, offset):
-        self.keys, self.values, self.offset = keys, values, offset
-
-    def update_and_fetch(self, keys, values):
-        start = mx.reshape(self.offset, (1,))
-        self.keys = mx.slice_update(self.keys, keys, start, axes=(2,))
-        self.values = mx.slice_update(self.values, values, start, axes=(2,))
-        return self.keys, self.values
-
-    def make_mask(self, n, window_size=None, return_array=False):
-        rows = mx.reshape(self.offset, (1,)) + mx.arange(n)
-        return rows[:, None] >= mx.arange(self.keys.shape[2])[None]
-
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "python"))
+import zmlx_capture
 
 COMMON = dict(hidden_size=64, num_hidden_layers=2, intermediate_size=128, rms_norm_eps=1e-6, vocab_size=64, head_dim=32)
+GROUPED = dict(num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=128)
 
+# Batch, tokens and rows of the caches: one token, several, and so many that the
+# experts of their tokens are sorted (64 and more are chosen).
+ONE, SEVERAL, MANY = [(1, 1, 32), (2, 1, 40), (3, 1, 48)], [(1, 5, 40), (2, 3, 32), (3, 5, 48)], [(2, 17, 40), (3, 18, 48)]
+
+# A row is a family: its config.json, and the shapes. The file in mlx_lm/models has the
+# name of the model_type; torch_dtype and quantization are what a converted model says.
 MODELS = {
-    "qwen3": (qwen3, dict(COMMON, model_type="qwen3", num_attention_heads=4, num_key_value_heads=2,
-                          max_position_embeddings=128, rope_theta=1e6, tie_word_embeddings=True), mx.bfloat16, 32, [(1, 1), (1, 5)]),
-    "qwen3_moe": (qwen3_moe, dict(COMMON, model_type="qwen3_moe", num_attention_heads=4, num_key_value_heads=2, num_experts=8,
-                                  num_experts_per_tok=4, decoder_sparse_step=1, mlp_only_layers=[], moe_intermediate_size=64,
-                                  rope_theta=1e6, tie_word_embeddings=False, max_position_embeddings=128,
-                                  norm_topk_prob=True), mx.bfloat16, 64, [(1, 1), (2, 3), (1, 16)]),
-    "llama": (llama, dict(COMMON, model_type="llama", num_attention_heads=2, num_key_value_heads=2, rope_theta=10000.0,
-                          tie_word_embeddings=False, rope_traditional=True), mx.float32, 0, [(1, 1), (2, 3)]),
+    "llama": (dict(COMMON, model_type="llama", num_attention_heads=2, num_key_value_heads=2, rope_theta=10000.0,
+                   tie_word_embeddings=False, rope_traditional=True, torch_dtype="float32"), ONE + SEVERAL),
+    "mixtral": (dict(COMMON, model_type="mixtral", num_attention_heads=4, num_key_value_heads=2, head_dim=16, num_local_experts=8,
+                     num_experts_per_tok=2, rope_theta=1e6, tie_word_embeddings=False, torch_dtype="float16",
+                     quantization=dict(group_size=64, bits=4)), ONE + SEVERAL + MANY),
+    "qwen3": (dict(COMMON, **GROUPED, model_type="qwen3", rope_theta=1e6, tie_word_embeddings=True, torch_dtype="bfloat16",
+                   quantization=dict(group_size=32, bits=4)), ONE + SEVERAL),
+    "qwen3_moe": (dict(COMMON, **GROUPED, model_type="qwen3_moe", num_experts=8, num_experts_per_tok=4, decoder_sparse_step=1,
+                       mlp_only_layers=[], moe_intermediate_size=64, rope_theta=1e6, tie_word_embeddings=False, norm_topk_prob=True,
+                       torch_dtype="bfloat16", quantization=dict(group_size=64, bits=4)), ONE + SEVERAL + MANY),
 }
 
 
 def model_step(name, path):
-    arch, config, dtype, group_size, shapes = MODELS[name]
+    config, shapes = MODELS[name]
+    arch = importlib.import_module("mlx_lm.models." + config["model_type"])
     mx.random.seed(0)
-    model = arch.Model(arch.ModelArgs(**config))
-    model.set_dtype(dtype)
-    if group_size:
-        nn.quantize(model, group_size=group_size, bits=4, class_predicate=lambda p, m: hasattr(m, "to_quantized"))
-    model.eval()
-    mx.eval(model.parameters())
-    weights = dict(tree_flatten(model.parameters()))
-
-    def step(tokens, offset, *state, **weights):
-        model.update(tree_unflatten(list(weights.items())))
-        caches = [FixedCache(*state[i:i + 2], offset) for i in range(0, len(state), 2)]
-        logits = model(tokens, cache=caches)
-        return [logits] + [x for c in caches for x in (c.keys, c.values)]
-
-    with mx.exporter(path, step, metadata=json.dumps(config, sort_keys=True)) as e:
-        for batch, length in shapes:
-            state = [mx.zeros((batch, config["num_key_value_heads"], CAPACITY, config["head_dim"]), dtype)
-                     for _ in range(2 * config["num_hidden_layers"])]
-            e(mx.zeros((batch, length), mx.int32), mx.array(3, mx.int32), *state, **weights)
+    model = arch.Model(arch.ModelArgs.from_dict(config))
+    model.set_dtype(getattr(mx, config["torch_dtype"]))
+    if "quantization" in config:
+        nn.quantize(model, **config["quantization"], class_predicate=lambda p, m: hasattr(m, "to_quantized"))
+    zmlx_capture.capture_model(model, path, shapes, config)
 
 
 def arrays(*types):
@@ -151,10 +130,10 @@ def fast(path):
                 sys.exit(f"{name}: {problem}")
 
 
-def main(folder):
+def main(folder, *names):
     os.makedirs(folder, exist_ok=True)
     with tempfile.TemporaryDirectory() as tmp:
-        for name in [*MODELS, "fast"]:
+        for name in names or [*MODELS, "fast"]:
             path = os.path.join(tmp, name)
             if name == "fast":
                 fast(path)

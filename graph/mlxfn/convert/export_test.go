@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"zmlx-rewrite/graph"
@@ -13,7 +14,13 @@ import (
 	"zmlx-rewrite/graph/normal"
 )
 
-var captures = []string{"fast", "qwen3", "qwen3_moe", "llama"}
+var captures = func() []string {
+	files, _ := filepath.Glob(filepath.Join("testdata", "*.mlxfn.gz"))
+	for i, f := range files {
+		files[i] = strings.TrimSuffix(filepath.Base(f), ".mlxfn.gz")
+	}
+	return files
+}()
 
 // roundTrip imports a file, raises what MLX took apart, lowers it and exports it.
 func roundTrip(t testing.TB, f *mlxfn.File) *mlxfn.File {

@@ -11,6 +11,7 @@
 package convert
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -30,32 +31,40 @@ type ImportOptions struct {
 	// Dims names dimensions of positional inputs: Dims["in0"] = ["batch", "seq_len"].
 	// The numbers of the trace become the condition of its case (batch == 1). "" and
 	// plain numbers name nothing. If Dims is empty, a 2-D integer input, the tokens,
-	// says batch and seq_len.
+	// says batch and seq_len. The capacity of caches is kv_cap in any case.
 	Dims map[string][]string
 }
 
 // Import makes a program of a file: a case for each trace, keyword inputs as
 // parameters, positional ones as inputs. The file's constants are shared, not copied.
 func Import(name string, f *mlxfn.File, opts ImportOptions) (*graph.Program, error) {
+	p, _, err := importTraces(name, f, opts)
+	return p, err
+}
+
+// importTraces is Import that also says, for each case, what its symbols are.
+func importTraces(name string, f *mlxfn.File, opts ImportOptions) (*graph.Program, []binding, error) {
 	if f.Shapeless {
-		return nil, diag.Errorf("mlxfn/shapeless", diag.Pos{File: name}, "the function was exported with shapeless=True").
+		return nil, nil, diag.Errorf("mlxfn/shapeless", diag.Pos{File: name}, "the function was exported with shapeless=True").
 			WithHint("export one trace per shape instead: shapes that MLX leaves open are not in the file")
 	}
-	p := &graph.Program{Name: opts.Name}
-	if p.Name == "" {
-		p.Name = name
+	own, err := readCapture(name, f)
+	if err != nil {
+		return nil, nil, err
 	}
+	p := &graph.Program{Name: cmp.Or(own.Config.ModelType, opts.Name, name)}
+	var bindings []binding
 	for k := range f.Functions {
 		im := &importer{file: name, fn: &f.Functions[k], program: p, g: graph.New()}
-		c, err := im.run(opts)
+		b, err := im.run(opts, own)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		c.Name = fmt.Sprintf("trace%d", k)
-		p.Cases = append(p.Cases, *c)
+		p.Cases = append(p.Cases, graph.Case{Name: fmt.Sprintf("trace%d", k), When: b.when(), Graph: im.g})
+		bindings = append(bindings, b)
 	}
 	NameQuants(p)
-	return p, nil
+	return p, bindings, nil
 }
 
 type importer struct {
@@ -83,20 +92,23 @@ func (im *importer) errorf(code string, format string, args ...any) *diag.Issue 
 	return diag.Errorf("mlxfn/"+code, pos, format, args...).WithScope(im.scope)
 }
 
-func (im *importer) run(opts ImportOptions) (*graph.Case, error) {
+func (im *importer) run(opts ImportOptions, own *captureInfo) (binding, error) {
 	fn, g := im.fn, im.g
 	im.values = make(map[uint64]graph.ValueID, len(fn.Inputs)+len(fn.Tape))
 	im.scopes, im.modules = map[graph.ValueID]string{}, map[graph.ValueID]string{}
-	names := inputNames(fn)
+	names, err := own.names(im)
+	if err != nil {
+		return binding{}, err
+	}
 	for i, v := range fn.Inputs {
 		t := typeOf(v.Type)
 		if n := i - fn.Positional(); n >= 0 {
 			name := fn.Kwargs[n]
 			if !writable(name) {
-				return nil, im.errorf("name", "keyword %q is no name that can be written", name).WithHint("export it with printable names")
+				return binding{}, im.errorf("name", "keyword %q is no name that can be written", name).WithHint("export it with printable names")
 			}
 			if _, err := im.program.AddParam(&graph.Param{Name: name, Type: t}); err != nil {
-				return nil, im.errorf("param", "%v", err).WithHint("traces of one file must agree on their weights")
+				return binding{}, im.errorf("param", "%v", err).WithHint("traces of one file must agree on their weights")
 			}
 			im.values[v.ID] = g.Param(name, t)
 			if module, _, ok := cutLast(name); ok {
@@ -106,19 +118,19 @@ func (im *importer) run(opts ImportOptions) (*graph.Case, error) {
 		}
 		im.values[v.ID] = g.Input(names.inputs[i], t)
 	}
-	when, err := im.bind(opts)
+	b, err := im.bind(opts)
 	if err != nil {
-		return nil, err
+		return b, err
 	}
 	for k := range fn.Tape {
 		if err := im.entry(&fn.Tape[k]); err != nil {
-			return nil, err
+			return b, err
 		}
 	}
 	for k, id := range fn.Outputs {
 		g.Output(names.outputs[k], im.values[id])
 	}
-	return &graph.Case{When: when, Graph: g}, nil
+	return b, nil
 }
 
 // writable reports whether graph's text form can write a name.
@@ -138,8 +150,23 @@ func dimsOf(shape []int) []graph.Dim {
 	return dims
 }
 
-// bind makes the condition of the case.
-func (im *importer) bind(opts ImportOptions) (graph.Cond, error) {
+// binding is what the symbols of one trace are.
+type binding struct {
+	env   map[string]int64
+	named []string // those that its condition is about, in order
+}
+
+// when is the condition of a case that is this trace only.
+func (b binding) when() graph.Cond {
+	var conds []graph.Cond
+	for _, name := range b.named {
+		conds = append(conds, graph.Compare(graph.Sym(name), graph.EQ, graph.N(b.env[name])))
+	}
+	return graph.And(conds...)
+}
+
+// bind reads the symbols off the shapes of the inputs.
+func (im *importer) bind(opts ImportOptions) (binding, error) {
 	dims := opts.Dims
 	if len(dims) == 0 {
 		for _, v := range im.g.Inputs() {
@@ -148,8 +175,7 @@ func (im *importer) bind(opts ImportOptions) (graph.Cond, error) {
 			}
 		}
 	}
-	var conds []graph.Cond
-	bound := map[string]int{}
+	b := binding{env: map[string]int64{}}
 	found := 0
 	for i, v := range im.g.Inputs() {
 		name := im.g.InputName(v)
@@ -163,25 +189,43 @@ func (im *importer) bind(opts ImportOptions) (graph.Cond, error) {
 		found++
 		shape := im.fn.Inputs[i].Type.Shape
 		if len(list) > len(shape) {
-			return graph.False, im.errorf("dims", "input %s has %d dimensions, but %d are named", name, len(shape), len(list))
+			return b, im.errorf("dims", "input %s has %d dimensions, but %d are named", name, len(shape), len(list))
 		}
 		for d, sym := range list {
 			if sym == "" || sym[0] >= '0' && sym[0] <= '9' {
 				continue
 			}
-			if n, ok := bound[sym]; ok && n != shape[d] {
-				return graph.False, im.errorf("dims", "%s is %d and %d in this trace", sym, n, shape[d])
+			n := int64(shape[d])
+			if old, ok := b.env[sym]; ok && old != n {
+				return b, im.errorf("dims", "%s is %d and %d in this trace", sym, old, n)
 			} else if !ok {
-				bound[sym] = shape[d]
-				conds = append(conds, graph.Compare(graph.Sym(sym), graph.EQ, graph.N(int64(shape[d]))))
+				b.env[sym] = n
+				b.named = append(b.named, sym)
 			}
 		}
 	}
 	if found < len(dims) {
-		return graph.False, im.errorf("dims", "dimensions are named of an input that the trace does not have").
+		return b, im.errorf("dims", "dimensions are named of an input that the trace does not have").
 			WithHint("its inputs are %s", strings.Join(im.inputList(), ", "))
 	}
-	return graph.And(conds...), nil
+	if _, ok := b.env[graph.SymKVCap]; !ok {
+		im.bindCapacity(b.env)
+	}
+	return b, nil
+}
+
+// bindCapacity reads the capacity off the caches, if all have the same. No condition
+// of a case is about it, since a step takes caches of any capacity.
+func (im *importer) bindCapacity(env map[string]int64) {
+	var all []int64
+	for i, v := range im.g.Inputs() {
+		if shape := im.fn.Inputs[i].Type.Shape; len(shape) == 4 && isCache(im.g.InputName(v)) {
+			all = append(all, int64(shape[2]))
+		}
+	}
+	if len(all) > 0 && slices.Max(all) == slices.Min(all) {
+		env[graph.SymKVCap] = all[0]
+	}
 }
 
 func (im *importer) inputList() []string {
@@ -335,7 +379,7 @@ var imports = func() map[string]func(*importer) {
 			ops := map[string]string{"And": "all", "Or": "any", "Sum": "sum", "Prod": "prod", "Min": "min", "Max": "max"}
 			im.result(ops[im.str("type")], im.in, nums(im.ints("axes")), graph.Flag(true))
 		},
-		"Reshape": func(im *importer) { im.result("reshape", im.in, nums(im.e.Outputs[0].Type.Shape)) },
+		"Reshape": importReshape,
 		"RMSNorm": func(im *importer) { im.result("rms_norm", im.weights(1), im.float("eps")) },
 		"RoPE":    importRoPE,
 		"Scan": func(im *importer) {
@@ -386,6 +430,24 @@ var imports = func() map[string]func(*importer) {
 }()
 
 var bitOps = map[string]string{"And": "bitwise_and", "Or": "bitwise_or", "Xor": "bitwise_xor", "LeftShift": "left_shift", "RightShift": "right_shift"}
+
+// importReshape: the shape of the result is recorded, the state may leave one dimension
+// open.
+func importReshape(im *importer) {
+	want, shape, open := im.ints("shape"), im.e.Outputs[0].Type.Shape, 0
+	for i, n := range want {
+		if n == -1 {
+			open++
+		} else if len(want) == len(shape) && n != shape[i] {
+			open = 2
+		}
+	}
+	if len(want) != len(shape) || open > 1 {
+		im.refuse("to %v, but the file says %v", want, shape)
+		return
+	}
+	im.result("reshape", im.in, nums(shape))
+}
 
 func (im *importer) float(name string) graph.Float {
 	return graph.Float(mlxfn.Get[float32](im.e, name))
@@ -616,9 +678,9 @@ func importSplit(im *importer) {
 // counted and cut as in Python. part is the shape of the slice: MLX forgets the stride
 // of an axis of which one element is taken, and leaves the end where it was.
 func (im *importer) sliced(op string, in []graph.ValueID, part []int) {
-	starts, strides := im.ints("start"), im.ints("strides")
+	starts, ends, strides := im.ints("start"), im.ints("end"), im.ints("strides")
 	a := im.shape(0)
-	if len(starts) != len(a) || len(strides) != len(a) || len(part) != len(a) {
+	if len(starts) != len(a) || len(ends) != len(a) || len(strides) != len(a) || len(part) != len(a) {
 		im.refuse("with %d positions for %d dimensions", len(starts), len(a))
 		return
 	}
@@ -628,11 +690,18 @@ func (im *importer) sliced(op string, in []graph.ValueID, part []int) {
 			im.refuse("with stride %d", strides[i])
 			return
 		}
-		start := starts[i]
-		if start < 0 {
-			start += n
+		at := func(k int) int {
+			if k < 0 {
+				k += n
+			}
+			return min(max(k, 0), n)
 		}
-		start = min(max(start, 0), n)
+		start, end := at(starts[i]), at(ends[i])
+		count := (max(end-start, 0) + strides[i] - 1) / strides[i]
+		if count != part[i] && (part[i] != 1 || strides[i] != 1 || count == 0) {
+			im.refuse("takes %d of axis %d, but the file says %d", count, i, part[i])
+			return
+		}
 		stop := start
 		if part[i] > 0 {
 			stop += (part[i]-1)*strides[i] + 1

@@ -209,8 +209,9 @@ func TestImportShortSlice(t *testing.T) {
 
 func TestImportConditions(t *testing.T) {
 	f, _ := capture(t, "qwen3_moe")
+	f.Metadata = "" // whose names would be taken
 	p := mustImport(t, f)
-	for i, want := range []string{"batch == 1 && seq_len == 1", "batch == 2 && seq_len == 3", "batch == 1 && seq_len == 16"} {
+	for i, want := range []string{"batch == 1 && seq_len == 1", "batch == 2 && seq_len == 1", "batch == 3 && seq_len == 1", "batch == 1 && seq_len == 5"} {
 		if got := p.Cases[i].When.String(); got != want {
 			t.Errorf("case %d: %s, want %s", i, got, want)
 		}
