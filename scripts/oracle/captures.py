@@ -7,6 +7,7 @@ fallbacks of its fast operations, all of these or those that are named:
 
     the models of MODELS   a step of each as python/zmlx_capture.py records it, which
                            compares it with the model first; several call shapes
+    block_*                one block of a model by itself, see BLOCKS
     fast                   one trace for each variant of rms_norm, layer_norm,
                            rope, scaled_dot_product_attention and dequantize;
                            the metadata lists them
@@ -23,6 +24,8 @@ import tempfile
 
 import mlx.core as mx
 import mlx.nn as nn
+from mlx_lm.models import lfm2_moe
+from mlx_lm.models.switch_layers import SwitchGLU
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "python"))
 import zmlx_capture
@@ -59,6 +62,57 @@ def model_step(name, path):
     if "quantization" in config:
         nn.quantize(model, **config["quantization"], class_predicate=lambda p, m: hasattr(m, "to_quantized"))
     zmlx_capture.capture_model(model, path, shapes, config)
+
+
+class SoftmaxRouting(nn.Module):
+    """The experts of LFM2 as mlx-lm up to 0.31 had them: the router's weights are a
+    softmax over all experts, and the bias that helps to choose them stays in the
+    weights. mlx-lm 0.32 has the sigmoid of the reference, without the bias and scaled."""
+
+    def __init__(self, args):
+        super().__init__()
+        self.chosen = args.num_experts_per_tok
+        self.gate = nn.Linear(args.hidden_size, args.num_experts, bias=False)
+        self.switch_mlp = SwitchGLU(args.hidden_size, args.moe_intermediate_size, args.num_experts)
+        self.expert_bias = mx.zeros((args.num_experts,))
+
+    def __call__(self, x):
+        weights = mx.softmax(self.gate(x).astype(mx.float32), axis=-1) + self.expert_bias
+        experts = mx.argpartition(weights, kth=-self.chosen, axis=-1)[..., -self.chosen :]
+        weights = mx.take_along_axis(weights, experts, axis=-1)
+        weights = weights / (mx.sum(weights, axis=-1, keepdims=True) + 1e-20)
+        y = self.switch_mlp(x, experts)
+        return (y * weights.astype(x.dtype)[..., None]).sum(axis=-2)
+
+
+class Holder(nn.Module):
+    """A model of one block, so that its parameters have a path."""
+
+    def __init__(self, block):
+        super().__init__()
+        self.feed_forward = block
+
+    def __call__(self, x):
+        return self.feed_forward(x)
+
+
+LFM2_MOE = dict(model_type="lfm2_moe", vocab_size=64, hidden_size=64, intermediate_size=128, moe_intermediate_size=64, num_hidden_layers=1,
+                num_experts=8, num_experts_per_tok=4, norm_topk_prob=True, num_attention_heads=2, num_key_value_heads=1,
+                max_position_embeddings=128, use_expert_bias=True, num_dense_layers=0, norm_eps=1e-5, conv_bias=False, conv_L_cache=3,
+                routed_scaling_factor=1.0, rope_theta=1e6, layer_types=["full_attention"])
+
+# Two definitions of one block, of one name and with the same parameters.
+BLOCKS = {"block_lfm2_moe_softmax": SoftmaxRouting, "block_lfm2_moe_sigmoid": lfm2_moe.Lfm2MoeSparseMoeBlock}
+
+
+def block(name, path):
+    mx.random.seed(0)
+    model = Holder(BLOCKS[name](lfm2_moe.ModelArgs.from_dict(LFM2_MOE)))
+    model.set_dtype(mx.bfloat16)
+    model.feed_forward.expert_bias = mx.random.normal((LFM2_MOE["num_experts"],))  # float32, as in the published models
+    nn.quantize(model, group_size=64, bits=4, class_predicate=lambda p, m: hasattr(m, "to_quantized"))
+    calls = [(mx.random.normal((batch, length, LFM2_MOE["hidden_size"])).astype(mx.bfloat16),) for batch, length in [(1, 1), (2, 1), (3, 1)]]
+    zmlx_capture.capture_module(model, path, calls, ["x"])
 
 
 def arrays(*types):
@@ -133,10 +187,12 @@ def fast(path):
 def main(folder, *names):
     os.makedirs(folder, exist_ok=True)
     with tempfile.TemporaryDirectory() as tmp:
-        for name in names or [*MODELS, "fast"]:
+        for name in names or [*MODELS, *BLOCKS, "fast"]:
             path = os.path.join(tmp, name)
             if name == "fast":
                 fast(path)
+            elif name in BLOCKS:
+                block(name, path)
             else:
                 model_step(name, path)
             with open(path, "rb") as f, open(os.path.join(folder, f"{name}.mlxfn.gz"), "wb") as out:
