@@ -24,43 +24,40 @@ import tempfile
 
 import mlx.core as mx
 import mlx.nn as nn
+from mlx.utils import tree_map
 from mlx_lm.models import lfm2_moe
 from mlx_lm.models.switch_layers import SwitchGLU
+from mlx_lm.utils import _get_classes, quantize_model
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "python"))
 import zmlx_capture
 
-COMMON = dict(hidden_size=64, num_hidden_layers=2, intermediate_size=128, rms_norm_eps=1e-6, vocab_size=64, head_dim=32)
-GROUPED = dict(num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=128)
-
 # Batch, tokens and rows of the caches: one token, several, and so many that the
 # experts of their tokens are sorted (64 and more are chosen).
 ONE, SEVERAL, MANY = [(1, 1, 32), (2, 1, 40), (3, 1, 48)], [(1, 5, 40), (2, 3, 32), (3, 5, 48)], [(2, 17, 40), (3, 18, 48)]
+DENSE, EXPERTS = ONE + SEVERAL, ONE + SEVERAL + MANY
 
-# A row is a family: its config.json, and the shapes. The file in mlx_lm/models has the
-# name of the model_type; torch_dtype and quantization are what a converted model says.
+# A row is a family: which of its models in scripts/oracle/tiny is captured, and the shapes.
 MODELS = {
-    "llama": (dict(COMMON, model_type="llama", num_attention_heads=2, num_key_value_heads=2, rope_theta=10000.0,
-                   tie_word_embeddings=False, rope_traditional=True, torch_dtype="float32"), ONE + SEVERAL),
-    "mixtral": (dict(COMMON, model_type="mixtral", num_attention_heads=4, num_key_value_heads=2, head_dim=16, num_local_experts=8,
-                     num_experts_per_tok=2, rope_theta=1e6, tie_word_embeddings=False, torch_dtype="float16",
-                     quantization=dict(group_size=64, bits=4)), ONE + SEVERAL + MANY),
-    "qwen3": (dict(COMMON, **GROUPED, model_type="qwen3", rope_theta=1e6, tie_word_embeddings=True, torch_dtype="bfloat16",
-                   quantization=dict(group_size=32, bits=4)), ONE + SEVERAL),
-    "qwen3_moe": (dict(COMMON, **GROUPED, model_type="qwen3_moe", num_experts=8, num_experts_per_tok=4, decoder_sparse_step=1,
-                       mlp_only_layers=[], moe_intermediate_size=64, rope_theta=1e6, tie_word_embeddings=False, norm_topk_prob=True,
-                       torch_dtype="bfloat16", quantization=dict(group_size=64, bits=4)), ONE + SEVERAL + MANY),
+    "llama": ("llama-f32", DENSE),
+    "mixtral": ("mixtral-bf16-4bit", EXPERTS),
+    "qwen3": ("qwen3-bf16-4bit", DENSE),
+    "qwen3_moe": ("qwen3_moe-bf16-4bit", EXPERTS),
 }
 
 
 def model_step(name, path):
-    config, shapes = MODELS[name]
-    arch = importlib.import_module("mlx_lm.models." + config["model_type"])
+    tiny, shapes = MODELS[name]
+    config, dtype, quant = importlib.import_module("tiny." + tiny.split("-")[0]).MODELS[tiny]
     mx.random.seed(0)
-    model = arch.Model(arch.ModelArgs.from_dict(config))
-    model.set_dtype(getattr(mx, config["torch_dtype"]))
-    if "quantization" in config:
-        nn.quantize(model, **config["quantization"], class_predicate=lambda p, m: hasattr(m, "to_quantized"))
+    model_class, args_class = _get_classes(config)
+    model = model_class(args_class.from_dict(config))
+    model.set_dtype(getattr(mx, dtype))
+    config = dict(config, torch_dtype=dtype)
+    # What begins as zeros or ones would hide how it is used when values are compared.
+    model.update(tree_map(lambda w: w if w.ndim > 1 else w + (mx.random.normal(w.shape) / 8).astype(w.dtype), model.parameters()))
+    if quant:
+        model, config = quantize_model(model, config, quant[1], quant[0], quant[2])
     zmlx_capture.capture_model(model, path, shapes, config)
 
 
