@@ -73,6 +73,7 @@ class Rows:
     which of them are there."""
 
     window = None
+    rings = []  # names of those behind a window
 
     def __init__(self, names):
         self.names = names
@@ -120,7 +121,7 @@ class Ring(Rows):
 
     def __init__(self, names, window):
         super().__init__(names)
-        self.window = window
+        self.window, self.rings = window, names
 
     def rows(self, length, capacity):
         if length == 1:
@@ -156,6 +157,7 @@ class Arrays:
     lengths = None
     left_padding = None
     window = None
+    rings = []
 
     def __init__(self, names):
         self.names = names
@@ -199,6 +201,7 @@ class Several:
         self.parts = parts
         self.names = [name for p in parts for name in p.names]
         self.window = next((p.window for p in parts if p.window is not None), None)
+        self.rings = [name for p in parts for name in p.rings]
 
     def shapes(self, stock, batch, length, capacity):
         return [s for p, c in zip(self.parts, stock.caches) for s in p.shapes(c, batch, length, capacity)]
@@ -425,7 +428,8 @@ def capture_model(model, out, shapes, config=None):
         def make(path):
             # Recorded at another place than it is compared at.
             traced = [(what, arguments(tokens, state, At(0, 0))) for what, _, tokens, state in calls]
-            more = {"config": config or {}, "mlx_lm": importlib.metadata.version("mlx-lm"), "window": window or 0}
+            rings = [name for t in twins for name in t.rings]
+            more = {"config": config or {}, "mlx_lm": importlib.metadata.version("mlx-lm"), "window": window or 0, "rings": rings}
             record(path, step, traced, weights, ["tokens", *places, *names], results, more)
             imported = mx.import_function(path)
             for what, at, tokens, state in calls:

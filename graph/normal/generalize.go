@@ -22,11 +22,14 @@ type Sample struct {
 // is the simplest of s, n*s, s+n and n*s+m that gives all of its numbers, s being a symbol
 // or a product of two. If two of the same kind do, the samples do not tell, and the
 // error says which number it is. What lies between the samples is not known from them.
-func Generalize(samples []Sample) (*graph.Graph, error) {
+//
+// dims names dimensions of inputs that are symbols for sure: dims["tokens"] is ["batch",
+// "seq_len"], "" where nothing is known.
+func Generalize(samples []Sample, dims map[string][]string) (*graph.Graph, error) {
 	if len(samples) < 2 {
 		return nil, fmt.Errorf("one sample does not tell what is a symbol")
 	}
-	z := &generalizer{samples: samples, out: graph.New(), terms: terms(samples)}
+	z := &generalizer{samples: samples, dims: dims, out: graph.New(), terms: terms(samples)}
 	g, err := z.run()
 	if err != nil {
 		return nil, err
@@ -97,6 +100,7 @@ func sameButDims(p, q graph.Attr) bool {
 
 type generalizer struct {
 	samples []Sample
+	dims    map[string][]string
 	out     *graph.Graph
 	terms   []term
 }
@@ -142,7 +146,7 @@ func (z *generalizer) run() (*graph.Graph, error) {
 	}
 	to := make([]graph.ValueID, first.NumValues())
 	for _, v := range first.Inputs() { // in the order of the signature
-		t, err := z.typ(v)
+		t, err := z.input(v)
 		if err != nil {
 			return nil, fmt.Errorf("input %s: %w", first.InputName(v), err)
 		}
@@ -186,17 +190,34 @@ func (z *generalizer) run() (*graph.Graph, error) {
 	return z.out, z.out.Compact()
 }
 
-// typ is the type of value v of all samples.
-func (z *generalizer) typ(v graph.ValueID) (graph.Type, error) {
-	t := z.samples[0].Graph.Type(v)
+// input is the type of an input of all samples.
+func (z *generalizer) input(v graph.ValueID) (graph.Type, error) {
+	first := z.samples[0].Graph
+	t, named := first.Type(v), z.dims[first.InputName(v)]
 	shape := make([]graph.Dim, t.Rank())
 	for i := range shape {
-		var err error
-		if shape[i], err = z.dim(func(g *graph.Graph) graph.Dim { return g.Type(v).Shape[i] }); err != nil {
+		d, err := z.dim(func(g *graph.Graph) graph.Dim { return g.Type(v).Shape[i] })
+		if k := z.term(named, i); k != nil {
+			d, err = k.dim, nil
+		}
+		if err != nil {
 			return t, fmt.Errorf("dimension %d: %w", i, err)
 		}
+		shape[i] = d
 	}
 	return graph.T(t.DType, shape...), nil
+}
+
+// term returns the symbol that dimension i is named by, if it changes.
+func (z *generalizer) term(named []string, i int) *term {
+	if i >= len(named) || named[i] == "" {
+		return nil
+	}
+	k := slices.IndexFunc(z.terms, func(t term) bool { return t.dim == graph.Sym(named[i]) })
+	if k < 0 {
+		return nil
+	}
+	return &z.terms[k]
 }
 
 // attrs are the attributes of a node of all samples.

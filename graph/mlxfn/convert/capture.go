@@ -18,7 +18,11 @@ type captureInfo struct {
 	Format  int      `json:"zmlx_capture"`
 	Inputs  []string `json:"inputs"` // names of the positional inputs
 	Outputs []string `json:"outputs"`
-	Config  struct {
+	// Window is the number of rows that layers with a sliding window see, 0 if none has
+	// one; Rings are the inputs that are their caches.
+	Window int      `json:"window"`
+	Rings  []string `json:"rings"`
+	Config struct {
 		ModelType string `json:"model_type"`
 	} `json:"config"`
 }
@@ -38,6 +42,10 @@ func readCapture(name string, f *mlxfn.File) (*captureInfo, error) {
 	own := &captureInfo{}
 	if err := json.Unmarshal([]byte(f.Metadata), own); err != nil {
 		return nil, diag.Errorf("mlxfn/capture", diag.Pos{File: name}, "the metadata of the capture: %v", err).WithHint("capture the model again")
+	}
+	if own.Window < 0 || own.Window > 1<<30 || own.Config.ModelType != "" && !writable(own.Config.ModelType) {
+		return nil, diag.Errorf("mlxfn/capture", diag.Pos{File: name}, "the metadata of the capture says a window of %d rows and model_type %q", own.Window, own.Config.ModelType).
+			WithHint("capture the model again")
 	}
 	return own, nil
 }

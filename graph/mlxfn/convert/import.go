@@ -52,7 +52,7 @@ func importTraces(name string, f *mlxfn.File, opts ImportOptions) (*graph.Progra
 	if err != nil {
 		return nil, nil, err
 	}
-	p := &graph.Program{Name: cmp.Or(own.Config.ModelType, opts.Name, name)}
+	p := &graph.Program{Name: cmp.Or(own.Config.ModelType, opts.Name, name), Window: own.Window}
 	var bindings []binding
 	for k := range f.Functions {
 		im := &importer{file: name, fn: &f.Functions[k], program: p, g: graph.New()}
@@ -118,7 +118,7 @@ func (im *importer) run(opts ImportOptions, own *captureInfo) (binding, error) {
 		}
 		im.values[v.ID] = g.Input(names.inputs[i], t)
 	}
-	b, err := im.bind(opts)
+	b, err := im.bind(opts, own)
 	if err != nil {
 		return b, err
 	}
@@ -153,7 +153,8 @@ func dimsOf(shape []int) []graph.Dim {
 // binding is what the symbols of one trace are.
 type binding struct {
 	env   map[string]int64
-	named []string // those that its condition is about, in order
+	named []string            // those that its condition is about, in order
+	dims  map[string][]string // of inputs, by name: the symbol of each dimension
 }
 
 // when is the condition of a case that is this trace only.
@@ -166,7 +167,7 @@ func (b binding) when() graph.Cond {
 }
 
 // bind reads the symbols off the shapes of the inputs.
-func (im *importer) bind(opts ImportOptions) (binding, error) {
+func (im *importer) bind(opts ImportOptions, own *captureInfo) (binding, error) {
 	dims := opts.Dims
 	if len(dims) == 0 {
 		for _, v := range im.g.Inputs() {
@@ -175,7 +176,7 @@ func (im *importer) bind(opts ImportOptions) (binding, error) {
 			}
 		}
 	}
-	b := binding{env: map[string]int64{}}
+	b := binding{env: map[string]int64{}, dims: map[string][]string{}}
 	found := 0
 	for i, v := range im.g.Inputs() {
 		name := im.g.InputName(v)
@@ -195,6 +196,7 @@ func (im *importer) bind(opts ImportOptions) (binding, error) {
 			if sym == "" || sym[0] >= '0' && sym[0] <= '9' {
 				continue
 			}
+			b.name(name, d, sym)
 			n := int64(shape[d])
 			if old, ok := b.env[sym]; ok && old != n {
 				return b, im.errorf("dims", "%s is %d and %d in this trace", sym, old, n)
@@ -208,23 +210,39 @@ func (im *importer) bind(opts ImportOptions) (binding, error) {
 		return b, im.errorf("dims", "dimensions are named of an input that the trace does not have").
 			WithHint("its inputs are %s", strings.Join(im.inputList(), ", "))
 	}
-	if _, ok := b.env[graph.SymKVCap]; !ok {
-		im.bindCapacity(b.env)
-	}
+	im.bindCapacity(&b, graph.SymKVCap, func(name string) bool { return isCache(name) && !slices.Contains(own.Rings, name) })
+	im.bindCapacity(&b, graph.SymWindowCap, func(name string) bool { return slices.Contains(own.Rings, name) })
 	return b, nil
 }
 
-// bindCapacity reads the capacity off the caches, if all have the same. No condition
-// of a case is about it, since a step takes caches of any capacity.
-func (im *importer) bindCapacity(env map[string]int64) {
+// name says which symbol a dimension of an input is.
+func (b *binding) name(input string, dim int, sym string) {
+	for len(b.dims[input]) <= dim {
+		b.dims[input] = append(b.dims[input], "")
+	}
+	b.dims[input][dim] = sym
+}
+
+// bindCapacity reads a capacity off the caches of a kind, if all have the same. No
+// condition of a case is about it, since a step takes caches of any capacity.
+func (im *importer) bindCapacity(b *binding, sym string, of func(name string) bool) {
+	const rows = 2 // of [batch, heads, rows, head_dim]
+	if _, ok := b.env[sym]; ok {
+		return // --dims says it
+	}
+	var caches []string
 	var all []int64
 	for i, v := range im.g.Inputs() {
-		if shape := im.fn.Inputs[i].Type.Shape; len(shape) == 4 && isCache(im.g.InputName(v)) {
-			all = append(all, int64(shape[2]))
+		if shape, name := im.fn.Inputs[i].Type.Shape, im.g.InputName(v); len(shape) == 4 && of(name) {
+			caches, all = append(caches, name), append(all, int64(shape[rows]))
 		}
 	}
-	if len(all) > 0 && slices.Max(all) == slices.Min(all) {
-		env[graph.SymKVCap] = all[0]
+	if len(all) == 0 || slices.Max(all) != slices.Min(all) {
+		return
+	}
+	b.env[sym] = all[0]
+	for _, name := range caches {
+		b.name(name, rows, sym)
 	}
 }
 

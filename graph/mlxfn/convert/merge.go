@@ -39,7 +39,7 @@ func merge(cases []graph.Case, bindings []binding) ([]graph.Case, []normal.Note)
 			for k, i := range a.traces {
 				samples[k] = sample(i)
 			}
-			g, err := normal.Generalize(samples)
+			g, err := normal.Generalize(samples, bindings[a.traces[0]].dims)
 			if err == nil {
 				classes = append(classes, class{g, a.traces, true})
 				continue
@@ -122,8 +122,10 @@ func traceNames(cases []graph.Case, traces []int) string {
 func conditions(classes []class, bindings []binding, capacity bool) []graph.Cond {
 	point := func(i int) ([]string, []int64) {
 		names := bindings[i].named
-		if _, ok := bindings[i].env[graph.SymKVCap]; ok && capacity && !slices.Contains(names, graph.SymKVCap) {
-			names = append(slices.Clone(names), graph.SymKVCap)
+		for _, sym := range []string{graph.SymKVCap, graph.SymWindowCap} {
+			if _, ok := bindings[i].env[sym]; ok && capacity && !slices.Contains(names, sym) {
+				names = append(slices.Clone(names), sym)
+			}
 		}
 		at := make([]int64, len(names))
 		for k, name := range names {
