@@ -286,13 +286,34 @@ def same_bits(a, b):
     return bool(mx.array_equal(a, b))
 
 
-def compare(what, names, got, want, than):
-    """Raises an error that names the results that differ."""
+def compare(what, names, got, run, than):
+    """Raises an error that names the results that differ from those of run.
+
+    A trace holds what is written in functions under mx.compile, and MLX fuses these when
+    the model runs: it prints their constants with 7 digits, which are others in float32
+    now and then. Where this alone tells the two apart, it is said and not an error."""
+    want = run()
     if len(got) != len(want):
         raise CaptureError(f"{what}: {len(got)} results were recorded, {than} has {len(want)}")
     bad = [name for name, a, b in zip(names, got, want) if not same_bits(a, b)]
-    if bad:
-        raise CaptureError(f"{what}: the recorded step differs from {than} in {', '.join(bad[:4])}{' ...' if len(bad) > 4 else ''}")
+    if not bad:
+        return
+    mx.disable_compile()
+    try:
+        want = run()
+        mx.eval(want)
+    finally:
+        mx.enable_compile()
+    if all(same_bits(a, b) for a, b in zip(got, want)):
+        note = f"note: {than} rounds otherwise inside mx.compile; the trace equals what it computes with MLX_DISABLE_COMPILE"
+        if note not in said:
+            said.add(note)
+            print(f"zmlx_capture: {note}", file=sys.stderr)
+        return
+    raise CaptureError(f"{what}: the recorded step differs from {than} in {', '.join(bad[:4])}{' ...' if len(bad) > 4 else ''}")
+
+
+said = set()  # notes, once each
 
 
 def write(out, make):
@@ -346,15 +367,13 @@ def capture_module(fn, out, calls, names=None, metadata=None):
     if any(len(args) != len(names) for _, args in calls):
         raise CaptureError(f"not all calls have {len(names)} arguments: {', '.join(names)}")
     try:
-        want = [step(*args, **weights) for _, args in calls]
-        mx.eval(want)
-        outputs = [f"out{i}" for i in range(len(want[0]))]
+        outputs = [f"out{i}" for i in range(len(step(*calls[0][1], **weights)))]
 
         def make(path):
             record(path, step, calls, weights, names, outputs, metadata or {})
             imported = mx.import_function(path)
-            for (what, args), live in zip(calls, want):
-                compare(what, outputs, imported(*args, **weights), live, "the module")
+            for what, args in calls:
+                compare(what, outputs, imported(*args, **weights), lambda: step(*args, **weights), "the module")
 
         write(out, make)
     finally:
@@ -434,12 +453,17 @@ def capture_model(model, out, shapes, config=None):
             imported = mx.import_function(path)
             for what, at, tokens, state in calls:
                 args = arguments(tokens, state, At(at.offset // 2, (at.window_offset or 0) // 2))
-                compare(what, results, imported(*args, **weights), step(*args, **weights), "the model on functional caches")
-                stock = make_prompt_cache(model)
-                for (t, some), c in zip(split(twins, state), stock):
-                    t.fill(c, some, at)
-                want = [model(tokens, cache=stock)] + [x for t, c in zip(twins, stock) for x in t.held(c)]
-                compare(what, results, imported(*arguments(tokens, state, at), **weights), want, "the model on mlx-lm's caches")
+                compare(what, results, imported(*args, **weights), lambda: step(*args, **weights), "the model on functional caches")
+                args = arguments(tokens, state, at)
+                compare(what, results, imported(*args, **weights), lambda: live(tokens, state, at), "the model on mlx-lm's caches")
+
+        def live(tokens, state, at):
+            model.update(tree_unflatten(list(weights.items())))
+            stock = make_prompt_cache(model)
+            for (t, some), c in zip(split(twins, state), stock):
+                t.fill(c, some, at)
+            logits = model(tokens, cache=stock)
+            return [logits] + [x for t, c in zip(twins, stock) for x in t.held(c)]
 
         write(out, make)
     finally:

@@ -24,7 +24,7 @@ import tempfile
 
 import mlx.core as mx
 import mlx.nn as nn
-from mlx.utils import tree_map
+from mlx.utils import tree_map_with_path
 from mlx_lm.models import lfm2_moe
 from mlx_lm.models.switch_layers import SwitchGLU
 from mlx_lm.utils import _get_classes, quantize_model
@@ -36,6 +36,8 @@ import zmlx_capture
 # experts of their tokens are sorted (64 and more are chosen).
 ONE, SEVERAL, MANY = [(1, 1, 32), (2, 1, 40), (3, 1, 48)], [(1, 5, 40), (2, 3, 32), (3, 5, 48)], [(2, 17, 40), (3, 18, 48)]
 DENSE, EXPERTS = ONE + SEVERAL, ONE + SEVERAL + MANY
+# Behind a window of 16 rows: rings that are full, and that are not yet.
+RINGS = [(1, 1, 12), (2, 1, 40), (3, 1, 14), (2, 3, 8), *SEVERAL]
 
 # A row is a family: which of its models in scripts/oracle/tiny is captured, and the shapes.
 MODELS = {
@@ -52,10 +54,15 @@ def model_step(name, path):
     mx.random.seed(0)
     model_class, args_class = _get_classes(config)
     model = model_class(args_class.from_dict(config))
-    model.set_dtype(getattr(mx, dtype))
     config = dict(config, torch_dtype=dtype)
-    # What begins as zeros or ones would hide how it is used when values are compared.
-    model.update(tree_map(lambda w: w if w.ndim > 1 else w + (mx.random.normal(w.shape) / 8).astype(w.dtype), model.parameters()))
+    cast = getattr(model, "cast_predicate", lambda path: True)
+
+    def weight(path, w):
+        if w.ndim == 1:  # zeros or ones would hide how it is used when values are compared
+            w = w + mx.random.normal(w.shape) / 8
+        return w.astype(getattr(mx, dtype)) if cast(path) else w
+
+    model.update(tree_map_with_path(weight, model.parameters()))
     if quant:
         model, config = quantize_model(model, config, quant[1], quant[0], quant[2])
     zmlx_capture.capture_model(model, path, shapes, config)
