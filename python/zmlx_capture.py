@@ -147,8 +147,6 @@ class Ring(Rows):
         stock.keys, stock.values = [x[:, :, :held] if held else None for x in arrays]
         stock.offset, stock._idx = at.offset, at.window_offset
 
-    def held(self, stock):
-        return [stock.keys, stock.values]
 
 
 class Arrays:

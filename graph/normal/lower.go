@@ -421,7 +421,8 @@ const (
 // isRing reports whether a cache that is written to at offset is a ring behind a
 // sliding window.
 func (b *builder) isRing(offset graph.ValueID) bool {
-	return b.g.InputName(offset) == inputWindowOffset
+	offset = b.unviewed(offset) // which is a vector where the write is lowered already
+	return offset != graph.None && b.g.InputName(offset) == inputWindowOffset
 }
 
 // input returns the input of that name, or None.

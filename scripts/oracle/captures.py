@@ -24,12 +24,12 @@ import tempfile
 
 import mlx.core as mx
 import mlx.nn as nn
-from mlx.utils import tree_map_with_path
 from mlx_lm.models import lfm2_moe
 from mlx_lm.models.switch_layers import SwitchGLU
-from mlx_lm.utils import _get_classes, quantize_model
+from mlx_lm.utils import load_model
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "python"))
+import tiny_models
 import zmlx_capture
 
 # Batch, tokens and rows of the caches: one token, several, and so many that the
@@ -50,21 +50,11 @@ MODELS = {
 
 def model_step(name, path):
     tiny, shapes = MODELS[name]
-    config, dtype, quant = importlib.import_module("tiny." + tiny.split("-")[0]).MODELS[tiny]
-    mx.random.seed(0)
-    model_class, args_class = _get_classes(config)
-    model = model_class(args_class.from_dict(config))
-    config = dict(config, torch_dtype=dtype)
-    cast = getattr(model, "cast_predicate", lambda path: True)
-
-    def weight(path, w):
-        if w.ndim == 1:  # zeros or ones would hide how it is used when values are compared
-            w = w + mx.random.normal(w.shape) / 8
-        return w.astype(getattr(mx, dtype)) if cast(path) else w
-
-    model.update(tree_map_with_path(weight, model.parameters()))
-    if quant:
-        model, config = quantize_model(model, config, quant[1], quant[0], quant[2])
+    family = importlib.import_module("tiny." + tiny.split("-")[0])
+    with tempfile.TemporaryDirectory() as folder:
+        tiny_models.OUT = pathlib.Path(folder)
+        tiny_models.make(family, tiny, *family.MODELS[tiny])
+        model, config = load_model(tiny_models.OUT / tiny)
     zmlx_capture.capture_model(model, path, shapes, config)
 
 
