@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -141,7 +142,16 @@ func (p parity) hashes(t *testing.T) []*graph.Graph {
 // that is another one, with those before it.
 func difference(captured, built *graph.Graph) string {
 	a, b := strings.Split(captured.String(), "\n"), strings.Split(built.String(), "\n")
-	scope := regexp.MustCompile(` @ .*`)
+	scope, float := regexp.MustCompile(` @ .*`), regexp.MustCompile(`[0-9]+\.[0-9]+(e[-+][0-9]+)?`)
+	plain := func(line string) string { // as hashes compare
+		return float.ReplaceAllStringFunc(scope.ReplaceAllString(line, ""), func(s string) string {
+			x, err := strconv.ParseFloat(s, 32)
+			if err != nil {
+				return s
+			}
+			return fmt.Sprint(float32(x))
+		})
+	}
 	for i := range max(len(a), len(b)) {
 		x, y := "nothing", "nothing"
 		if i < len(a) {
@@ -150,7 +160,7 @@ func difference(captured, built *graph.Graph) string {
 		if i < len(b) {
 			y = b[i]
 		}
-		if scope.ReplaceAllString(x, "") != scope.ReplaceAllString(y, "") {
+		if plain(x) != plain(y) {
 			return fmt.Sprintf("behind\n%s\ncaptured is\n%s\nbuilt is\n%s", strings.Join(a[max(0, i-6):min(i, len(a))], "\n"), x, y)
 		}
 	}
