@@ -20,9 +20,9 @@ file, and the message names what differs. Caches behind a sliding window are rin
 mlx-lm keeps them; where the next row goes, window_offset, is one more input.
 
 One shape gives a program for that shape only. `zmlx-rewrite import` makes
-dimensions of what changes from shape to shape: two shapes of each kind (one token, several
-tokens) that differ in batch, length and capacity are what it needs, and what lies
-between two shapes of one kind is what the program is for.
+dimensions of what changes from shape to shape: it needs two shapes of each kind (one
+token, several, many where experts sort them) that differ in batch, length and
+capacity, and the program is for what lies between two shapes of one kind.
 
 From Python, for any module or function of MLX arrays:
 
@@ -46,8 +46,10 @@ from mlx.utils import tree_flatten, tree_unflatten
 
 FORMAT = 1  # of the metadata, which zmlx-rewrite reads
 
-# What --shapes is if left out: each kind of step at two batches and lengths at least.
-SHAPES = "1x1x32,2x1x48,3x1x64,1x5x32,2x7x48,3x9x64"
+# What --shapes is if left out: each kind of step at two batches and lengths at least; one
+# token, several, and so many that mlx-lm sorts them by the experts that they go to (from
+# 64 chosen experts on).
+SHAPES = "1x1x32,2x1x48,3x1x64,1x2x32,2x3x48,2x16x48,3x17x64"
 
 class CaptureError(Exception):
     """The model cannot be captured, or what was captured is not the model."""

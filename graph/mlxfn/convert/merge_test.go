@@ -103,7 +103,7 @@ func TestCaptureScript(t *testing.T) {
 	script := filepath.Join(root, "python", "zmlx_capture.py")
 	os.ReadFile(script) // so that go test knows that it is read
 	out := filepath.Join(t.TempDir(), "m.mlxfn")
-	if text, err := exec.Command(python, script, folder, "--out", out).CombinedOutput(); err != nil || !strings.Contains(string(text), "6 traces, each equal to the model in every bit") {
+	if text, err := exec.Command(python, script, folder, "--out", out).CombinedOutput(); err != nil || !strings.Contains(string(text), "7 traces, each equal to the model in every bit") {
 		t.Fatalf("%v\n%s", err, text)
 	}
 	if info, err := os.Stat(out); err != nil || info.Size() > 1<<19 {
@@ -118,7 +118,7 @@ func TestCaptureScript(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	for _, call := range []map[string]int64{{"batch": 2, "seq_len": 1}, {"batch": 1, "seq_len": 6}} {
+	for _, call := range []map[string]int64{{"batch": 2, "seq_len": 1}, {"batch": 2, "seq_len": 3}, {"batch": 3, "seq_len": 16}} {
 		a, err := p.Select(call)
 		if err != nil {
 			t.Fatal(err)
