@@ -76,6 +76,7 @@ class Rows:
 
     window = None
     rings = []  # names of those behind a window
+    one_of_several = False
 
     def __init__(self, names):
         self.names = names
@@ -106,6 +107,8 @@ class Rows:
         mask = rows >= columns
         if window_size is not None:
             mask = mx.logical_and(mask, rows < columns + window_size)
+        if self.one_of_several and N == 1:  # DeepSeek-V3.2 takes rows of it, by batch and head
+            mask = mask[None, None]
         return mask
 
     def fill(self, stock, arrays, at):
@@ -199,6 +202,8 @@ class Several:
 
     def __init__(self, parts):
         self.parts = parts
+        for p in parts:
+            p.one_of_several = True
         self.names = [name for p in parts for name in p.names]
         self.window = next((p.window for p in parts if p.window is not None), None)
         self.rings = [name for p in parts for name in p.rings]
@@ -269,12 +274,17 @@ def parameters(model):
 def record(path, step, calls, weights, inputs, outputs, more):
     """Writes the traces of step to a file."""
     metadata = {"zmlx_capture": FORMAT, "inputs": inputs, "outputs": outputs, **more}
+    contiguous = mx.contiguous
     with mx.exporter(str(path), step, metadata=json.dumps(metadata, sort_keys=True)) as exporter:
         for what, args in calls:
             try:
+                # MLX cannot write this primitive, which gives the values that it is given.
+                mx.contiguous = lambda x, *args, **more: x
                 exporter(*args, **weights)
             except Exception as e:
                 raise CaptureError(f"{what}: MLX cannot record it: {e}") from e
+            finally:
+                mx.contiguous = contiguous
 
 
 def same_bits(a, b):

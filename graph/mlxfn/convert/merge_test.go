@@ -233,3 +233,75 @@ print("as it should be")
 		t.Errorf("%v\n%s", err, out)
 	}
 }
+
+// Models that have no builder here come in as well: captured, each bit compared with
+// mlx-lm's, imported, with attention raised in every layer and symbols recovered.
+func TestCaptureOthers(t *testing.T) {
+	python, root := filepath.Join("..", "..", "..", ".cache", "oracle", "venv", "bin", "python"), filepath.Join("..", "..", "..")
+	if _, err := os.Stat(python); err != nil {
+		t.Skip("missing capability: Python with mlx 0.32.2 and mlx-lm 0.32.0 in .cache/oracle/venv")
+	}
+	os.ReadFile(filepath.Join(root, "python", "zmlx_capture.py"))
+	const text = `
+import sys
+import mlx.core as mx
+from mlx.utils import tree_map
+from mlx_lm.utils import _get_classes
+import zmlx_capture
+
+common = dict(hidden_size=64, num_hidden_layers=2, intermediate_size=128, num_attention_heads=4, num_key_value_heads=2, head_dim=32,
+              rms_norm_eps=1e-6, vocab_size=64, rope_theta=10000.0, max_position_embeddings=512, tie_word_embeddings=False)
+experts = dict(num_experts=8, num_experts_per_tok=4, moe_intermediate_size=64, norm_topk_prob=True)
+for name, more in {
+    "qwen2": {},
+    "phi3": {},
+    "olmoe": experts,
+    # State of two kinds, and an op that MLX cannot write.
+    "qwen3_next": dict(experts, linear_num_value_heads=4, linear_num_key_heads=2, linear_key_head_dim=32, linear_value_head_dim=32,
+                       linear_conv_kernel_dim=4, decoder_sparse_step=1, shared_expert_intermediate_size=64, mlp_only_layers=[],
+                       partial_rotary_factor=0.25, full_attention_interval=2),
+    # Two caches a layer, of one of which rows are chosen.
+    "deepseek_v32": dict(index_head_dim=32, index_n_heads=4, index_topk=16, moe_intermediate_size=64, n_shared_experts=1, n_routed_experts=8,
+                         routed_scaling_factor=2.5, kv_lora_rank=32, q_lora_rank=48, qk_rope_head_dim=16, v_head_dim=32, qk_nope_head_dim=32,
+                         topk_method="noaux_tc", scoring_func="sigmoid", norm_topk_prob=True, n_group=2, topk_group=1, num_experts_per_tok=4,
+                         moe_layer_freq=1, first_k_dense_replace=1, num_key_value_heads=4),
+}.items():
+    config = dict(common, **more, model_type=name)
+    mx.random.seed(1)
+    model_class, args_class = _get_classes(config)
+    model = model_class(args_class.from_dict(config))
+    model.update(tree_map(lambda w: w if w.ndim > 1 else w + mx.random.normal(w.shape) / 8, model.parameters()))
+    zmlx_capture.capture_model(model, f"{sys.argv[1]}/{name}.mlxfn", zmlx_capture.parse_shapes(zmlx_capture.SHAPES), config)
+`
+	dir := t.TempDir()
+	absolute, err := filepath.Abs(filepath.Join(root, "python"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(python, "-", dir)
+	cmd.Stdin = strings.NewReader(text)
+	cmd.Env = append(os.Environ(), "PYTHONPATH="+absolute, "PYTHONDONTWRITEBYTECODE=1")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for name, cases := range map[string]string{"qwen2": "decode prefill", "phi3": "decode prefill", "olmoe": "decode prefill prefill2", "deepseek_v32": "decode prefill prefill2"} {
+		p, notes, err := convert.Load(filepath.Join(dir, name+".mlxfn"), convert.ImportOptions{})
+		if err != nil || len(notes) > 0 {
+			t.Errorf("%s: %v %v", name, err, notes)
+			continue
+		}
+		var got []string
+		for _, c := range p.Cases {
+			got = append(got, c.Name)
+			if err := c.Graph.Verify(); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			if n := strings.Count(c.Graph.String(), "= sdpa("); n != 2 {
+				t.Errorf("%s: case %s has %d sdpa", name, c.Name, n)
+			}
+		}
+		if strings.Join(got, " ") != cases {
+			t.Errorf("%s: cases %s, want %s", name, strings.Join(got, " "), cases)
+		}
+	}
+}
