@@ -152,8 +152,8 @@ func (b *builder) check(c candidate, root graph.ValueID) (bool, string) {
 	if err != nil {
 		return false, err.Error()
 	}
-	if !results[0].Equal(b.g.Type(root)) {
-		return false, "" // not even alike
+	if want := b.g.Type(root); !results[0].Equal(want) {
+		return false, fmt.Sprintf("it would give %s, not %s", results[0], want)
 	}
 	b.find, b.missing, b.seen = true, "", b.seen[:0]
 	counts := b.counts
@@ -311,6 +311,19 @@ func guessRope(b *builder, root graph.ValueID, n *graph.Node) []candidate {
 	width, ok := b.shape(x1)[len(b.shape(x1))-1].Const()
 	if !ok {
 		return nil
+	}
+	if out := b.shape(root); len(out) == len(b.shape(x)) && len(out) > 0 && out[len(out)-1] != b.shape(x)[len(out)-1] {
+		// A part of a value that has more: slices of slices are one.
+		spans, err := spansOf(b.g, b.node(x1))
+		if err != nil || len(spans) != 1 || spans[0].Axis != len(out)-1 {
+			return nil
+		}
+		start := spans[0].Start
+		stop := start.Add(out[len(out)-1])
+		if n, ok := b.shape(x)[len(out)-1].Sub(stop).Const(); !ok || n < 0 {
+			return nil
+		}
+		x = b.add("slice", []graph.ValueID{x}, toDims([]int{-1}), graph.Dims{start}, graph.Dims{stop})
 	}
 	half := int(width)
 	positions, rate := b.operand(theta, "multiply", 0), b.operand(theta, "multiply", 1)
