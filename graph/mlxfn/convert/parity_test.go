@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -92,29 +93,35 @@ func nameStates(t *testing.T, f *mlxfn.File, built *graph.Program) {
 
 var numbered = regexp.MustCompile(`^cache\.[0-9]+\.state[0-9]+$`)
 
-// specs are the cases of the built program that the traces are, with their symbols.
+// specs are the cases of the built program that the traces are, with their symbols, in
+// calls that fill the caches.
 func (p parity) specs(t *testing.T) []convert.Spec {
 	t.Helper()
 	var specs []convert.Spec
 	for _, fn := range p.file.Functions {
-		tokens := fn.Inputs[0].Type.Shape
-		env := map[string]int64{"batch": int64(tokens[0]), "seq_len": int64(tokens[1])}
-		s := convert.Spec{Case: -1, Env: env}
+		shapes := map[string][]int{}
+		g := p.built.Cases[0].Graph
+		for i, v := range g.Inputs() {
+			shapes[g.InputName(v)] = fn.Inputs[i].Type.Shape
+		}
+		tokens := shapes["tokens"]
+		s := convert.Spec{Case: -1, Env: map[string]int64{graph.SymBatch: int64(tokens[0]), graph.SymSeqLen: int64(tokens[1])}}
+		for _, v := range g.Inputs() { // the capacities, off the inputs that have them
+			for d, dim := range g.Type(v).Shape {
+				if sym, ok := dim.Symbol(); ok && (sym == graph.SymKVCap || sym == graph.SymWindowCap) {
+					s.Env[sym] = int64(shapes[g.InputName(v)][d])
+				}
+			}
+		}
+		filled := maps.Clone(s.Env)
+		filled[graph.SymKVLen] = s.Env[graph.SymKVCap]
 		for i := range p.built.Cases {
-			if ok, err := p.built.Cases[i].When.Eval(env); ok && err == nil {
+			if ok, err := p.built.Cases[i].When.Eval(filled); ok && err == nil {
 				s.Case = i
 			}
 		}
 		if s.Case < 0 {
-			t.Fatalf("no case for %v", env)
-		}
-		g := p.built.Cases[s.Case].Graph
-		for i, v := range g.Inputs() { // the capacities, off the inputs that have them
-			for d, dim := range g.Type(v).Shape {
-				if sym, ok := dim.Symbol(); ok {
-					env[sym] = int64(fn.Inputs[i].Type.Shape[d])
-				}
-			}
+			t.Fatalf("%s: no case for %v", p.built.Name, filled)
 		}
 		specs = append(specs, s)
 	}
