@@ -120,6 +120,26 @@ class Rows:
         return [x[:, :, : stock.offset] for x in (stock.keys, stock.values)]
 
 
+class Keys(Rows):
+    """A KVCache of keys that are only compared with: the model puts zeros in the values'
+    place, which are no state."""
+
+    def shapes(self, stock, batch, length, capacity):
+        return super().shapes(stock, batch, length, capacity)[:1]
+
+    def begin(self, arrays, at):
+        return super().begin([arrays[0], mx.zeros_like(arrays[0])], at)
+
+    def arrays(self):
+        return [self.keys]
+
+    def fill(self, stock, arrays, at):
+        super().fill(stock, [arrays[0], mx.zeros_like(arrays[0])], at)
+
+    def held(self, stock):
+        return super().held(stock)[:1]
+
+
 class Ring(Rows):
     """RotatingKVCache: one token replaces the oldest row; several are written behind the
     rows, in order, that the first of them still sees."""
@@ -238,9 +258,11 @@ def split(twins, arrays):
         first += len(t.names)
 
 
-def twin(stock, name):
+def twin(stock, name, one_of_several=False):
     """The cache of ours for one of mlx-lm's, which has been used once."""
     kind = type(stock).__name__
+    if kind == "KVCache" and one_of_several and stock.values.shape == stock.keys.shape and not mx.any(stock.values).item():
+        return Keys([f"{name}.keys"])
     if kind == "KVCache":
         return Rows([f"{name}.keys", f"{name}.values"])
     if kind == "RotatingKVCache":
@@ -252,7 +274,7 @@ def twin(stock, name):
             raise CaptureError(f"{name}: an ArraysCache with padding or entries that the model leaves empty has no functional form here")
         return Arrays([f"{name}.state{i}" for i in range(len(stock.cache))])
     if kind == "CacheList":
-        return Several([twin(c, f"{name}.{i}") for i, c in enumerate(stock.caches)])
+        return Several([twin(c, f"{name}.{i}", True) for i, c in enumerate(stock.caches)])
     raise CaptureError(f"{name} is a {kind}; KVCache, RotatingKVCache, ArraysCache and CacheList can be made functional, others cannot")
 
 

@@ -61,8 +61,8 @@ func newParity(t *testing.T, name string) parity {
 	return parity{f, built}
 }
 
-// nameStates gives the states of a capture, other than keys and values, the names that
-// they have where the model is built: a capture knows them by number only.
+// nameStates gives the states of a capture that it knows by number only the names that
+// they have where the model is built.
 func nameStates(t *testing.T, f *mlxfn.File, built *graph.Program) {
 	t.Helper()
 	var metadata map[string]any
@@ -91,7 +91,7 @@ func nameStates(t *testing.T, f *mlxfn.File, built *graph.Program) {
 	f.Metadata = string(text)
 }
 
-var numbered = regexp.MustCompile(`^cache\.[0-9]+\.state[0-9]+$`)
+var numbered = regexp.MustCompile(`^cache\.[0-9]+\.(state[0-9]+|[0-9]+\.(keys|values))$`)
 
 // specs are the cases of the built program that the traces are, with their symbols, in
 // calls that fill the caches.
