@@ -64,7 +64,7 @@ func filled(t *testing.T, e engine.Engine, g *graph.Graph, env map[string]int64)
 				attrs[k] = nil
 			}
 		}
-		if n.Op.Name == "where" && allTrue(out.Literal(in[0])) && out.Type(in[1]).Equal(g.Type(v)) {
+		if n.Op.Name == "where" && allTrue(out, in[0]) && out.Type(in[1]).Equal(g.Type(v)) {
 			to[v] = in[1]
 			continue
 		}
@@ -86,7 +86,12 @@ func filled(t *testing.T, e engine.Engine, g *graph.Graph, env map[string]int64)
 	return out
 }
 
-func allTrue(l *graph.Literal) bool {
+// allTrue reports whether v is a constant that is true everywhere, or elements of one.
+func allTrue(g *graph.Graph, v graph.ValueID) bool {
+	for g.Def(v).Op.IsView() || g.Def(v).Op.Name == "take_along_axis" {
+		v = g.Def(v).In[0]
+	}
+	l := g.Literal(v)
 	return l != nil && l.DType == graph.Bool && !slices.Contains(l.Data, 0)
 }
 
