@@ -40,17 +40,37 @@ DENSE, EXPERTS = ONE + SEVERAL, ONE + SEVERAL + MANY
 RINGS = [(1, 1, 12), (2, 1, 40), (3, 1, 14), (2, 3, 8), *SEVERAL]
 
 # A row is a family: which of its models in scripts/oracle/tiny is captured, and the shapes.
-MODELS = {
+# (In half types MLX records the scale of attention rounded, which import takes back only if it
+# is that of the head's size: where it is not, a model in float32.)
+FAMILIES = {
+    "deepseek_v3": ("deepseek_v3-f32-4bit", EXPERTS),
+    "deepseek_v32": ("deepseek_v32-f32-4bit", EXPERTS),
+    "gemma": ("gemma-bf16-4bit", DENSE),
+    "gemma2": ("gemma2-bf16-4bit", DENSE),
+    "gemma3": ("gemma3-f32", RINGS),
+    "gemma3_text": ("gemma3_text-f32-4bit", RINGS),
+    "glm4_moe_lite": ("glm4_moe_lite-f32-4bit", EXPERTS),
+    "gpt_oss": ("gpt_oss-bf16-4bit", RINGS + MANY),
+    "kimi_k2": ("kimi_k2-f32-4bit", EXPERTS),
+    "kimi_k25": ("kimi_k25-f32-4bit", EXPERTS),
+    "lfm2": ("lfm2-bf16-4bit", DENSE),
+    "lfm2_moe": ("lfm2_moe-bf16-4bit", EXPERTS),
     "llama": ("llama-f32", DENSE),
     "mixtral": ("mixtral-bf16-4bit", EXPERTS),
     "qwen3": ("qwen3-bf16-4bit", DENSE),
     "qwen3_moe": ("qwen3_moe-bf16-4bit", EXPERTS),
 }
 
+# The files that tiny models are in, by their names: a file may have those of two types.
+TINY = {name: family for family in map(importlib.import_module, (f"tiny.{f}" for f in tiny_models.FAMILIES)) for name in getattr(family, "MODELS", {})}
+
+# A family whose tiny models are not there yet has no capture.
+MODELS = {name: row for name, row in FAMILIES.items() if row[0] in TINY}
+
 
 def model_step(name, path):
     tiny, shapes = MODELS[name]
-    family = importlib.import_module("tiny." + tiny.split("-")[0])
+    family = TINY[tiny]
     with tempfile.TemporaryDirectory() as folder:
         tiny_models.OUT = pathlib.Path(folder)
         tiny_models.make(family, tiny, *family.MODELS[tiny])

@@ -44,6 +44,16 @@ func families(t *testing.T) []string {
 	return names
 }
 
+// Every type of model that can be built has been held against mlx-lm's graph.
+func TestEveryFamilyIsCaptured(t *testing.T) {
+	captured := families(t)
+	for _, name := range models.ModelTypes() {
+		if !slices.Contains(captured, name) {
+			t.Errorf("no capture of %s: add a row to scripts/oracle/captures.py, and run it", name)
+		}
+	}
+}
+
 // parity is a family: what MLX recorded, and what is built from the same config.json.
 type parity struct {
 	file  *mlxfn.File
