@@ -237,6 +237,10 @@ func layers(c *Config) int {
 	switch n := c.net.(type) {
 	case *llama:
 		return n.numHiddenLayers
+	case *lfm2:
+		return n.numHiddenLayers
+	case *lfm2MoE:
+		return n.numHiddenLayers
 	case *qwen3:
 		return n.numHiddenLayers
 	case *qwen3MoE:

@@ -115,6 +115,12 @@ func tinyConfig(t testing.TB, modelType string, edit map[string]any) []byte {
 	if modelType == "mixtral" {
 		maps.Copy(c, map[string]any{"num_local_experts": 4, "num_experts_per_tok": 2, "head_dim": 16})
 	}
+	if strings.HasPrefix(modelType, "lfm2") {
+		maps.Copy(c, map[string]any{"num_hidden_layers": 3, "layer_types": []string{"conv", "full_attention", "full_attention"}, "head_dim": 16,
+			"norm_eps": 1e-6, "conv_bias": false, "conv_L_cache": 3, "block_dim": 64, "block_multiple_of": 32, "block_ffn_dim_multiplier": 1.0,
+			"block_auto_adjust_ff_dim": true, "moe_intermediate_size": 64, "num_experts": 4, "num_experts_per_tok": 2, "norm_topk_prob": true,
+			"use_expert_bias": true, "num_dense_layers": 1})
+	}
 	for k, v := range edit {
 		if c[k] = v; v == nil {
 			delete(c, k)

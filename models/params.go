@@ -84,12 +84,23 @@ func (m module) matrix(shape ...int) matrix {
 	return w
 }
 
+// paramFloat32 is param for one that mlx_lm.convert leaves in float32.
+func (m module) paramFloat32(name string, shape ...int) value {
+	q := m.b.params.floatsAs(m.path+"."+name, graph.Float32, dims(shape...))
+	return m.b.g.Param(q.Name, q.Type)
+}
+
 // floats returns a parameter that is not quantized, adding it to the table first.
 func (p *params) floats(name string, shape graph.Dims) *graph.Param {
+	return p.floatsAs(name, p.config.DType, shape)
+}
+
+// floatsAs is floats with the element type that it has where there are no weights to ask.
+func (p *params) floatsAs(name string, dtype graph.DType, shape graph.Dims) *graph.Param {
 	if q := p.table[name]; q != nil {
 		return q
 	}
-	q := &graph.Param{Name: name, Type: p.typeOf(name, p.config.DType, shape)}
+	q := &graph.Param{Name: name, Type: p.typeOf(name, dtype, shape)}
 	p.table[name] = q
 	return q
 }
