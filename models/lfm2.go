@@ -27,24 +27,22 @@ type lfm2Layers struct {
 
 func newLFM2(f *fields) network {
 	m := &lfm2{lfm2Layers: newLFM2Layers(f)}
-	ff := 1
+	key := "intermediate_size"
 	if f.has("block_ff_dim") {
-		ff = f.int("block_ff_dim", 1, maxSize)
-	} else {
-		ff = f.int("intermediate_size", 1, maxSize)
+		key = "block_ff_dim"
 	}
+	m.feedForward = f.int(key, 1, maxSize)
 	multiple := f.int("block_multiple_of", 1, maxSize)
-	m.feedForward = ff
-	if f.bool("block_auto_adjust_ff_dim") {
-		ff = int(float64(2*ff) / 3)
+	if f.bool("block_auto_adjust_ff_dim") && f.has(key) {
+		ff := int(float64(2*m.feedForward) / 3)
 		if f.has("block_ffn_dim_multiplier") {
 			ff = int(math.Min(f.positive("block_ffn_dim_multiplier")*float64(ff), maxSize))
 		}
 		m.feedForward = multiple * ((ff + multiple - 1) / multiple)
-	}
-	if m.feedForward < 1 || m.feedForward > maxSize {
-		f.fail("block_ff_dim", "invalid", "its adjusted size, %d, is not from 1 to %d", m.feedForward, maxSize)
-		m.feedForward = 1
+		if m.feedForward < 1 || m.feedForward > maxSize {
+			f.fail(key, "invalid", "its adjusted size, %d, is not from 1 to %d", m.feedForward, maxSize)
+			m.feedForward = 1
+		}
 	}
 	if d := f.int("block_dim", 1, maxSize); d != m.hiddenSize {
 		f.fail("block_dim", "invalid", "is %d, and hidden_size %d; they must be the same", d, m.hiddenSize)
