@@ -602,3 +602,20 @@ func BenchmarkLoadSmolLM2(b *testing.B) {
 		m.Close()
 	}
 }
+
+// TestLFM2FromGGUF: the names and the configuration that a GGUF file gives make a model.
+func TestLFM2FromGGUF(t *testing.T) {
+	for _, name := range []string{"tiny-lfm2", "tiny-lfm2moe"} {
+		m, err := Load("gguf/testdata/" + name + ".gguf")
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		defer m.Close()
+		if err := m.Program.Verify(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if q := m.Program.Param("model.layers.2.conv.conv.weight"); q == nil || q.Type.String() != "float32[64, 3, 1]" {
+			t.Errorf("%s: the filter is %+v", name, q)
+		}
+	}
+}
