@@ -47,9 +47,9 @@ type network interface {
 // another layout, than mlx-lm's classes: the part of Model.sanitize that looks at one
 // tensor.
 type sanitizer interface {
-	// sanitize returns the tensor as mlx-lm loads it: the one that it is given if there
+	// sanitize returns what mlx-lm makes of the tensor: the one that it is given if there
 	// is nothing to do.
-	sanitize(t *weights.Tensor) (*weights.Tensor, error)
+	sanitize(t *weights.Tensor) ([]*weights.Tensor, error)
 }
 
 // slider is a network with layers that see a window of the last rows only.

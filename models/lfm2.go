@@ -197,9 +197,10 @@ func (n *lfm2) expertsPerToken() int { return 0 }
 func (n *lfm2Layers) drops(string) bool { return false }
 
 // sanitize turns the filters of a Hugging Face checkpoint, [channels, 1, taps], over.
-func (n *lfm2Layers) sanitize(t *weights.Tensor) (*weights.Tensor, error) {
+func (n *lfm2Layers) sanitize(t *weights.Tensor) ([]*weights.Tensor, error) {
 	if !strings.Contains(t.Name, "conv.weight") || len(t.Shape) != 3 || t.Shape[2] <= t.Shape[1] {
-		return t, nil
+		return []*weights.Tensor{t}, nil
 	}
-	return weights.Permute(t.Name, t, 0, 2, 1)
+	t, err := weights.Permute(t.Name, t, 0, 2, 1)
+	return []*weights.Tensor{t}, err
 }

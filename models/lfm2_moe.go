@@ -48,7 +48,7 @@ func (n *lfm2MoE) experts(m module, x value) value {
 
 	best := routing
 	if n.useExpertBias {
-		bias := m.paramFloat32("expert_bias", n.numExperts)
+		bias := m.paramOf(graph.Float32, "expert_bias", n.numExperts)
 		if t != graph.Float32 && m.typeOf(bias).DType != graph.Float32 { // else add converts it
 			best = m.add(opAstype, []value{best}, graph.Float32)
 		}
@@ -82,15 +82,11 @@ func (n *lfm2MoE) expertsPerToken() int {
 }
 
 // sanitize gives the projections mlx-lm's names too, experts' and dense ones.
-func (n *lfm2MoE) sanitize(t *weights.Tensor) (*weights.Tensor, error) {
-	t, err := n.lfm2Layers.sanitize(t)
-	if err != nil {
-		return nil, err
-	}
+func (n *lfm2MoE) sanitize(t *weights.Tensor) ([]*weights.Tensor, error) {
 	if name := lfm2Names.Replace(t.Name); name != t.Name {
 		t = t.Renamed(name)
 	}
-	return t, nil
+	return n.lfm2Layers.sanitize(t)
 }
 
 var lfm2Names = strings.NewReplacer("w1.weight", "gate_proj.weight", "w2.weight", "down_proj.weight", "w3.weight", "up_proj.weight")

@@ -175,12 +175,14 @@ func (m *Model) sanitize() error {
 	}
 	w := weights.NewStore(m.Weights) // which closing w closes
 	for t := range m.Weights.All() {
-		t, err := n.sanitize(t)
+		parts, err := n.sanitize(t)
 		if err != nil {
 			return err
 		}
-		if err := w.Add(t); err != nil {
-			return err
+		for _, t := range parts {
+			if err := w.Add(t); err != nil {
+				return err
+			}
 		}
 	}
 	m.Weights = w
