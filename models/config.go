@@ -7,6 +7,7 @@ import (
 
 	"zmlx-rewrite/diag"
 	"zmlx-rewrite/graph"
+	"zmlx-rewrite/models/weights"
 )
 
 // maxConfigBytes bounds config.json. Published ones reach 100 KB where hundreds
@@ -42,6 +43,15 @@ type network interface {
 	drops(name string) bool
 }
 
+// sanitizer is a network whose checkpoints may have tensors under other names, or in
+// another layout, than mlx-lm's classes: the part of Model.sanitize that looks at one
+// tensor.
+type sanitizer interface {
+	// sanitize returns what mlx-lm makes of the tensor: the one that it is given if there
+	// is nothing to do.
+	sanitize(t *weights.Tensor) ([]*weights.Tensor, error)
+}
+
 // slider is a network with layers that see a window of the last rows only.
 type slider interface {
 	// window returns the number of rows, 0 if no layer has one.
@@ -50,6 +60,8 @@ type slider interface {
 
 // architectures is the registry: model_type to the reader of its configuration.
 var architectures = map[string]func(*fields) network{
+	"lfm2":      newLFM2,
+	"lfm2_moe":  newLFM2MoE,
 	"llama":     newLlama,
 	"mixtral":   newMixtral,
 	"qwen3":     newQwen3,

@@ -145,6 +145,9 @@ func (m *Model) finish(file string, config []byte) (*Model, error) {
 			return err
 		}
 		m.EOS = m.Config.EOS
+		if err := m.sanitize(); err != nil {
+			return err
+		}
 		if err := m.convert(); err != nil {
 			return err
 		}
@@ -162,6 +165,28 @@ func (m *Model) finish(file string, config []byte) (*Model, error) {
 		return nil, err
 	}
 	return m, nil
+}
+
+// sanitize gives the weights the names and layouts of mlx-lm's classes.
+func (m *Model) sanitize() error {
+	n, ok := m.Config.net.(sanitizer)
+	if !ok || m.Weights == nil {
+		return nil
+	}
+	w := weights.NewStore(m.Weights) // which closing w closes
+	for t := range m.Weights.All() {
+		parts, err := n.sanitize(t)
+		if err != nil {
+			return err
+		}
+		for _, t := range parts {
+			if err := w.Add(t); err != nil {
+				return err
+			}
+		}
+	}
+	m.Weights = w
+	return nil
 }
 
 // convert gives all parameters of floating-point types the type that was asked for.

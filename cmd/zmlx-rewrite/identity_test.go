@@ -62,7 +62,7 @@ func TestTokenIdentity(t *testing.T) {
 		{"mixture", mixtureFolder, []string{"add_rms_norm", "gather_qmm_combine", "gather_qmm_swiglu", "qk_rope", "qmv", "router_topk_softmax_first"}},
 	} {
 		t.Run(m.name, func(t *testing.T) {
-			p := newIdentity(t, m.path)
+			p := newIdentity(t, m.path, "inference")
 			perStep := kernelCalls(p.rewritten, []int{1})
 			for _, k := range m.kernels {
 				if perStep[k] == 0 {
@@ -90,11 +90,11 @@ type identity struct {
 	before, after *decode.Generator
 }
 
-func newIdentity(t *testing.T, path string) *identity {
+func newIdentity(t *testing.T, path, preset string) *identity {
 	t.Helper()
 	ctx := context.Background()
 	a := &app{stdout: io.Discard, progress: io.Discard, log: slog.New(slog.DiscardHandler)}
-	o := &options{model: path, dtype: "float32", preset: "inference", target: "cpu"}
+	o := &options{model: path, dtype: "float32", preset: preset, target: "cpu"}
 	w, _, all, err := a.rewriteAll(o)
 	if err != nil {
 		t.Fatal(err)

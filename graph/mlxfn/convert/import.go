@@ -368,6 +368,7 @@ var imports = func() map[string]func(*importer) {
 		"BitwiseBinary":      func(im *importer) { im.result(bitOps[im.str("op")], im.in) },
 		"Broadcast":          importBroadcast,
 		"Concatenate":        func(im *importer) { im.result("concatenate", im.in, num(im.int("axis"))) },
+		"Convolution":        importConvolution,
 		"Copy":               importSame,
 		"Depends":            importSame,
 		"Divide":             importDivide,
@@ -548,6 +549,23 @@ func importGather(im *importer) {
 		v = im.add("transpose", []graph.ValueID{v}, nums(perm))
 	}
 	im.out = append(im.out, v)
+}
+
+// importConvolution makes conv1d of a Convolution over one axis with as many zeros at
+// its end as at its beginning.
+func importConvolution(im *importer) {
+	stride, lo, hi := im.ints("stride"), im.ints("padding_lo"), im.ints("padding_hi")
+	dilation, input := im.ints("kernel_dilation"), im.ints("input_dilation")
+	switch {
+	case len(stride) != 1 || len(lo) != 1 || len(hi) != 1 || len(dilation) != 1 || len(input) != 1:
+		im.refuse("over %d axes", im.rank(0)-2)
+	case lo[0] != hi[0]:
+		im.refuse("with padding of %d and %d", lo[0], hi[0])
+	case input[0] != 1 || im.flag("flip"):
+		im.refuse("with input_dilation %d and flip %t", input[0], im.flag("flip"))
+	default:
+		im.result("conv1d", im.in, num(stride[0]), num(lo[0]), num(dilation[0]), num(im.int("groups")))
+	}
 }
 
 func (im *importer) quantAttrs() []graph.Attr {

@@ -1,0 +1,74 @@
+//go:build mlx
+
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// tinyIdentities are tiny models in float32 whose tokens a rewrite must not change, and
+// the kernels of their decode step. Preset all has the rules that are for a GPU, too.
+var tinyIdentities = []struct {
+	name, preset string
+	kernels      []string
+}{
+	{"lfm2-f32", "inference", []string{"add_rms_norm", "qk_norm_rope", "short_conv", "swiglu"}},
+	{"lfm2-f32-4bit", "inference", []string{"add_rms_norm", "qk_norm_rope", "qmv", "qmv_swiglu", "short_conv"}},
+	{"lfm2_moe-f32", "inference", []string{"add_rms_norm", "moe_combine", "qk_norm_rope", "router_sigmoid_topk", "short_conv", "swiglu"}},
+	{"lfm2_moe-hf-f32", "inference", []string{"router_sigmoid_topk", "short_conv"}},
+	{"lfm2_moe-f32-4bit", "inference", []string{"add_rms_norm", "gather_qmm_combine", "gather_qmm_swiglu", "qk_norm_rope", "qmv", "qmv_swiglu", "router_sigmoid_topk", "short_conv"}},
+	{"lfm2-f32-4bit", "all", []string{"qmv_add", "rms_norm_qmv", "rms_norm_qmv_swiglu", "short_conv"}},
+	{"lfm2_moe-f32-4bit", "all", []string{"gather_qmm_combine_add", "qmv_add", "rms_norm_gather_qmm_swiglu", "rms_norm_qmv", "router_sigmoid_topk", "short_conv"}},
+}
+
+// TestTinyIdentity is TestTokenIdentity for families of which there are tiny models only:
+// the tokens of the prompts in testdata/tiny, which mlx-lm continued.
+func TestTinyIdentity(t *testing.T) {
+	for _, m := range tinyIdentities {
+		t.Run(m.name+"/"+m.preset, func(t *testing.T) {
+			dir := filepath.Join("../../.cache/oracle/tiny", m.name)
+			if _, err := os.Stat(dir); err != nil {
+				t.Skip("the tiny models are not in .cache/oracle/tiny: scripts/oracle/tiny_models.py makes them")
+			}
+			family, _, _ := strings.Cut(m.name, "-")
+			text, err := os.ReadFile(filepath.Join("../../testdata/tiny", family+".json"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var goldens struct {
+				Models map[string]struct {
+					Runs []struct {
+						Prompt, Tokens [][]int
+						Margins        [][]float64
+					}
+				}
+			}
+			if err := json.Unmarshal(text, &goldens); err != nil {
+				t.Fatal(err)
+			}
+			p := newIdentity(t, dir, m.preset)
+			perStep := kernelCalls(p.rewritten, []int{1})
+			for _, k := range m.kernels {
+				if perStep[k] == 0 {
+					t.Errorf("no %s in a decode step: %v", k, perStep)
+				}
+			}
+			runs := 0
+			for _, r := range goldens.Models[m.name].Runs {
+				// Of each run the first sequence; run counts a call for the prompt, too.
+				if len(r.Prompt[0]) < 2 {
+					continue
+				}
+				runs++
+				p.run(t, &identityRun{m.name, r.Prompt[0], r.Tokens[0], r.Margins[0]}, len(r.Tokens[0]), perStep)
+			}
+			if runs == 0 {
+				t.Error("no prompts")
+			}
+		})
+	}
+}
