@@ -398,6 +398,49 @@ func inferDequantize(c *Call) ([]Type, error) {
 	return one(Type{t, append(slices.Clone(w[:len(w)-1]), n)})
 }
 
+func inferConv1D(c *Call) ([]Type, error) {
+	x, w := c.In[0], c.In[1]
+	if x.Rank() != 3 || w.Rank() != 3 {
+		return c.errorf("x %s and w %s must have 3 dimensions", dimsText(x.Shape), dimsText(w.Shape))
+	}
+	var n [4]int64
+	for i, name := range []string{"stride", "padding", "dilation", "groups"} {
+		v, ok := c.Dim(name).Const()
+		least := int64(1)
+		if name == "padding" {
+			least = 0
+		}
+		if !ok || v < least || v > 1<<31-1 {
+			return c.errorf("%s must be a number from %d on, got %s", name, least, c.Dim(name))
+		}
+		n[i] = v
+	}
+	stride, padding, dilation, groups := n[0], n[1], n[2], n[3]
+	if x.Shape[2] != w.Shape[2].Mul(N(groups)) {
+		return c.errorf("%s channels of x are not %d groups of the %s that w has", x.Shape[2], groups, w.Shape[2])
+	}
+	if _, ok := w.Shape[0].Div(N(groups)); !ok {
+		return c.errorf("%s filters are not a multiple of %d groups", w.Shape[0], groups)
+	}
+	// One less than the windows at stride 1.
+	more := x.Shape[1].Add(N(2 * padding)).Sub(w.Shape[1].Sub(N(1)).Mul(N(dilation))).Sub(N(1))
+	if k, ok := more.Const(); ok && k < 0 {
+		return c.errorf("a filter of %s with dilation %d is longer than x %s with padding", w.Shape[1], dilation, dimsText(x.Shape))
+	} else if ok {
+		more = N(k / stride)
+	} else if stride != 1 {
+		return c.errorf("how many windows there are in %s with stride %d is not known", dimsText(x.Shape), stride)
+	}
+	t := c.promoted()
+	if !x.DType.IsFloat() || !t.IsFloat() {
+		return c.errorf("needs floating point, got %s and %s", x.DType, w.DType)
+	}
+	if t == Float64 {
+		return c.errorf("float64 is not supported") // MLX adds up in float32, or fails
+	}
+	return one(Type{t, []Dim{x.Shape[0], more.Add(N(1)), w.Shape[0]}})
+}
+
 // reduced returns the shape of operand 0 after a reduction over attribute "axis".
 func (c *Call) reduced() []Dim {
 	in := c.In[0].Shape

@@ -38,6 +38,10 @@ func stricter(s *signature, t0, t1 DType) string {
 		if t0 == Bool && slices.Equal(s.Attrs["axis"].([]any), []any{0.0}) {
 			return "along another axis than the last, MLX subtracts the largest bool as bool"
 		}
+	case "conv1d":
+		if t := Promote(t0, t1); t0.IsFloat() && (t == Float64 || t == Complex64) {
+			return "MLX computes these in float32, or fails when it computes"
+		}
 	case "take_along_axis":
 		if !t1.IsInteger() {
 			return "MLX accepts any type of index and fails when it computes"

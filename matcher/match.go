@@ -13,39 +13,74 @@ const maxSteps = 20000
 
 const unbound graph.ValueID = -2
 
+// maxStarts bounds the ops at which a search begins.
+const maxStarts = 3
+
 // Find calls emit for each place where the pattern fits and miss for each anchor
 // where it does not, with the attempt that got furthest. Both are called in the
 // order of the graph's nodes. A Miss is valid during the call; Clone keeps it.
+//
+// The anchors are the nodes of the pattern's rarest op. If an op does not occur at all,
+// or no anchor gets half of the way, its next ops are tried as well, and then the attempts
+// that got furthest of all are misses, too: code that has changed is near in all but the
+// op that has become another one.
 func (p *Pattern) Find(ix *Index, emit func(*Match), miss func(*Miss)) {
-	anchor := p.anchor(ix)
-	if anchor < 0 {
-		return
-	}
+	starts, complete := p.starts(ix)
 	s := &search{p: p, ix: ix, g: ix.Graph}
-	for _, id := range ix.ofOp(p.nodes[anchor].op) {
-		s.reset(anchor, id)
-		if s.node(anchor, id, noGoal) {
-			emit(s.match())
-		} else if s.miss.Code != "" {
-			miss(&s.miss)
+	furthest := 0
+	if complete {
+		anchor, matched := starts[0], false
+		starts = starts[1:]
+		for _, id := range ix.ofOp(p.nodes[anchor].op) {
+			s.reset(anchor, id)
+			if s.node(anchor, id, noGoal) {
+				matched = true
+				emit(s.match())
+			} else if s.miss.Code != "" {
+				furthest = max(furthest, s.miss.Matched)
+				miss(&s.miss)
+			}
 		}
+		if matched || 2*furthest >= len(p.nodes) {
+			return
+		}
+	}
+	furthest = max(furthest, 1) // one op alone is like many
+	var near []*Miss
+	for _, anchor := range starts {
+		for _, id := range ix.ofOp(p.nodes[anchor].op) {
+			s.reset(anchor, id)
+			s.node(anchor, id, noGoal)
+			if s.miss.Code == "" || s.miss.Matched < furthest || s.miss.Matched == furthest && near == nil {
+				continue
+			}
+			if s.miss.Matched > furthest {
+				furthest, near = s.miss.Matched, nil
+			}
+			if !slices.ContainsFunc(near, func(m *Miss) bool { return m.Node == s.miss.Node && m.at == s.miss.at }) {
+				near = append(near, s.miss.Clone())
+			}
+		}
+	}
+	for _, m := range near {
+		miss(m)
 	}
 }
 
-// anchor returns the node of the pattern whose op is rarest in the graph, or -1
-// if one of the ops does not occur at all.
-func (p *Pattern) anchor(ix *Index) int {
-	best, least := -1, math.MaxInt
+// starts returns nodes of the pattern of different ops, those first whose op is rarest in
+// the graph, and whether all ops of the pattern occur.
+func (p *Pattern) starts(ix *Index) (starts []int, complete bool) {
+	complete = true
 	for i := range p.nodes {
-		n := len(ix.ofOp(p.nodes[i].op))
-		if n == 0 {
-			return -1
-		}
-		if n < least {
-			best, least = i, n
+		op := p.nodes[i].op
+		if len(ix.ofOp(op)) == 0 {
+			complete = false
+		} else if !slices.ContainsFunc(starts, func(k int) bool { return p.nodes[k].op == op }) {
+			starts = append(starts, i)
 		}
 	}
-	return best
+	slices.SortStableFunc(starts, func(a, b int) int { return len(ix.ofOp(p.nodes[a].op)) - len(ix.ofOp(p.nodes[b].op)) })
+	return starts[:min(len(starts), maxStarts)], complete
 }
 
 // search is one attempt at one anchor.

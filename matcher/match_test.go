@@ -103,12 +103,39 @@ func TestFind(t *testing.T) {
 			want: []string{"match a=A x=x y=B", "match a=C x=B y=D"},
 		},
 		{
-			name: "an op that does not occur costs no try",
+			name: "an op that does not occur, where nothing else is near",
 			rule: "match: {a: exp(x), y: sigmoid(a)}" + replaceX,
 			graph: `
   input x : float32[4]
   a = exp(x) : float32[4] @ A
   output a = a`,
+		},
+		{
+			name: "an op that has become another one",
+			rule: `match: {a: sigmoid(x), b: "add(a, u)", s: argsort(b), t: "take_along_axis(a, s, axis=-1)"}` + "\n    results: [t]\n    replace: {t: exp(x)}",
+			graph: `
+  input x : float32[4]
+  input u : float32[4]
+  a = tanh(x) : float32[4] @ A
+  b = add(a, u) : float32[4] @ B
+  s = argsort(b) : uint32[4] @ S
+  t = take_along_axis(a, s, axis=-1) : float32[4] @ T
+  output t = t`,
+			want: []string{"miss at S: 2 nodes, match/op: a: sigmoid; tanh"},
+		},
+		{
+			name: "the rarest op somewhere else, and not where it was",
+			rule: `match: {a: sigmoid(x), b: "add(a, u)", s: argsort(b), t: "take_along_axis(a, s, axis=-1)"}` + "\n    results: [t]\n    replace: {t: exp(x)}",
+			graph: `
+  input x : float32[4]
+  input u : float32[4]
+  a = tanh(x) : float32[4] @ A
+  b = add(a, u) : float32[4] @ B
+  s = argsort(b) : uint32[4] @ S
+  t = take_along_axis(a, s, axis=-1) : float32[4] @ T
+  y = sigmoid(t) : float32[4] @ Y
+  output y = y`,
+			want: []string{"miss at Y: 1 nodes, match/no-reader: b: add that reads sigmoid; no such reader", "miss at S: 2 nodes, match/op: a: sigmoid; tanh"},
 		},
 		{
 			name: "operands of a commutative op in either order, of another in one",

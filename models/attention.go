@@ -14,10 +14,14 @@ type attention struct {
 	qkNorm                  bool    // q_norm and k_norm over each head
 	eps                     float64 // of these
 	rope                    rope
+	names                   attentionNames
 }
 
+// attentionNames are the modules that not all models call the same.
+type attentionNames struct{ qNorm, kNorm, oProj string }
+
 func newAttention(f *fields) attention {
-	a := attention{heads: f.int("num_attention_heads", 1, maxHeads)}
+	a := attention{heads: f.int("num_attention_heads", 1, maxHeads), names: attentionNames{"q_norm", "k_norm", "o_proj"}}
 	a.kvHeads = f.intOr("num_key_value_heads", a.heads, 1, maxHeads)
 	if a.heads%a.kvHeads != 0 {
 		f.fail("num_key_value_heads", "invalid", "%d does not divide num_attention_heads, %d", a.kvHeads, a.heads)
@@ -45,8 +49,8 @@ func (a attention) call(m module, layer int, x value) value {
 	queries = m.reshape(queries, B, L, heads, headDim)
 	keys = m.reshape(keys, B, L, kvHeads, headDim)
 	if a.qkNorm {
-		queries = m.rmsNorm("q_norm", queries, a.eps)
-		keys = m.rmsNorm("k_norm", keys, a.eps)
+		queries = m.rmsNorm(a.names.qNorm, queries, a.eps)
+		keys = m.rmsNorm(a.names.kNorm, keys, a.eps)
 	}
 	queries = m.transpose(queries, 0, 2, 1, 3)
 	keys = m.transpose(keys, 0, 2, 1, 3)
@@ -65,5 +69,5 @@ func (a attention) call(m module, layer int, x value) value {
 	output := m.add(opSDPA, []value{queries, keys, values},
 		graph.Float(math.Pow(float64(a.headDim), -0.5)), mask, nil, graph.Sym(graph.SymKVLen))
 	output = m.reshape(m.transpose(output, 0, 2, 1, 3), B, L, heads.Mul(headDim))
-	return m.linear("o_proj", output, m.width(x), a.bias)
+	return m.linear(a.names.oProj, output, m.width(x), a.bias)
 }

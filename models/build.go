@@ -191,6 +191,7 @@ var (
 	opExpandDims, opSqueeze      = mustOp("expand_dims"), mustOp("squeeze")
 	opRMSNorm, opRope, opSDPA    = mustOp("rms_norm"), mustOp("rope"), mustOp("sdpa")
 	opKVAppend, opSliceUpdate    = mustOp("kv_append"), mustOp("slice_update")
+	opConcatenate, opConv1D      = mustOp("concatenate"), mustOp("conv1d")
 )
 
 func dims(list ...int) graph.Dims {

@@ -119,6 +119,11 @@ func TestProgramText(t *testing.T) {
 	for name, config := range map[string][]byte{
 		"llama-biases": tinyConfig(t, "llama", map[string]any{"num_hidden_layers": 1, "attention_bias": true, "mlp_bias": true, "tie_word_embeddings": false,
 			"quantization": map[string]any{"group_size": 32, "bits": 8, "lm_head": false, "model.layers.0.mlp.up_proj": false}}),
+		"lfm2": tinyConfig(t, "lfm2", map[string]any{"num_hidden_layers": 2, "layer_types": nil, "full_attn_idxs": []int{1}, "conv_bias": true}),
+		"lfm2_moe-4bit": tinyConfig(t, "lfm2_moe", map[string]any{"num_hidden_layers": 2, "layer_types": []string{"full_attention", "conv"}, "torch_dtype": "bfloat16",
+			"quantization": map[string]any{"group_size": 64, "bits": 4, "model.layers.1.feed_forward.gate": map[string]any{"bits": 8, "group_size": 64}}}),
+		"lfm2_moe": tinyConfig(t, "lfm2_moe", map[string]any{"num_hidden_layers": 2, "layer_types": []string{"conv", "full_attention"}, "num_dense_layers": 0,
+			"use_expert_bias": false, "norm_topk_prob": false, "routed_scaling_factor": 2.5}),
 		"qwen3": tinyConfig(t, "qwen3", map[string]any{"num_hidden_layers": 1}),
 		"qwen3_moe-4bit": tinyConfig(t, "qwen3_moe", map[string]any{"num_hidden_layers": 1, "torch_dtype": "bfloat16",
 			"quantization": map[string]any{"group_size": 64, "bits": 4, "model.layers.0.mlp.gate": map[string]any{"bits": 8, "group_size": 64}}}),

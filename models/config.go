@@ -61,6 +61,8 @@ type slider interface {
 // architectures is the registry: model_type to the reader of its configuration.
 var architectures = map[string]func(*fields) network{
 	"gpt_oss":   newGPTOSS,
+	"lfm2":      newLFM2,
+	"lfm2_moe":  newLFM2MoE,
 	"llama":     newLlama,
 	"mixtral":   newMixtral,
 	"qwen3":     newQwen3,

@@ -115,6 +115,26 @@ func TestConfigIssues(t *testing.T) {
 		{"ignored window", "mixtral", map[string]any{"sliding_window": 4096}, `config/unsupported sliding_window: sliding-window attention is not supported`},
 		{"no kv heads", "mixtral", map[string]any{"num_key_value_heads": nil}, `config/missing num_key_value_heads: the key is missing`},
 		{"more than experts", "mixtral", map[string]any{"num_experts_per_tok": 5}, `config/invalid num_experts_per_tok: must be a whole number from 1 to 4, not 5`},
+		{"no attention", "lfm2", map[string]any{"layer_types": []string{"conv", "conv", "conv"}}, `config/unsupported layer_types: 0 of 3 layers have attention; there must be some with it and some without`},
+		{"attention only", "lfm2_moe", map[string]any{"full_attn_idxs": []int{2, 1, 0, 1}, "layer_types": nil}, `config/unsupported full_attn_idxs: 3 of 3 layers have attention; there must be some with it and some without`},
+		{"layer by number", "lfm2", map[string]any{"full_attn_idxs": []int{3}, "layer_types": nil}, "config/invalid full_attn_idxs: names a layer that is none of the 3\nconfig/unsupported full_attn_idxs: 0 of 3 layers have attention; there must be some with it and some without"},
+		{"layers twice", "lfm2", map[string]any{"full_attn_idxs": []int{1}}, `config/invalid full_attn_idxs: names other layers than layer_types does`},
+		{"no layer types", "lfm2_moe", map[string]any{"layer_types": nil}, `config/missing layer_types: the key is missing`},
+		{"other layers", "lfm2", map[string]any{"layer_types": []string{"conv", "full_attention", "sliding_attention"}}, `config/unsupported layer_types: layer 2 has "sliding_attention"; only full_attention and conv are supported`},
+		{"few layer types", "lfm2_moe", map[string]any{"layer_types": []string{"conv"}}, "config/invalid layer_types: has 1 entries for 3 layers\nconfig/unsupported layer_types: 0 of 3 layers have attention; there must be some with it and some without"},
+		{"one tap", "lfm2", map[string]any{"conv_L_cache": 1}, `config/invalid conv_L_cache: must be a whole number from 2 to 1024, not 1`},
+		{"feed-forward input", "lfm2", map[string]any{"block_dim": 96}, `config/invalid block_dim: is 96, and hidden_size 64; they must be the same`},
+		{"no feed-forward", "lfm2", map[string]any{"intermediate_size": nil}, `config/missing intermediate_size: the key is missing`},
+		{"adjusted away", "lfm2", map[string]any{"block_ff_dim": 1}, `config/invalid block_ff_dim: its adjusted size, 0, is not from 1 to 1048576`},
+		{"adjusted beyond", "lfm2", map[string]any{"block_ffn_dim_multiplier": 1e30, "block_multiple_of": 1000000}, `config/invalid intermediate_size: its adjusted size, 2000000, is not from 1 to 1048576`},
+		{"own head", "lfm2_moe", map[string]any{"tie_word_embeddings": false, "tie_embedding": false}, "config/unsupported tie_word_embeddings: a head of its own is not supported for this model\nconfig/unsupported tie_embedding: a head of its own is not supported for this model"},
+		{"other theta", "lfm2", map[string]any{"theta": 5}, `config/unsupported theta: is not rope_theta, 10000, which mlx-lm goes by`},
+		{"ignored scaling", "lfm2", map[string]any{"rope_parameters": map[string]any{"rope_type": "linear", "factor": 2}}, `config/unsupported rope_scaling: scaled rotary embedding is not supported for lfm2`},
+		{"no parameters", "lfm2", map[string]any{"rope_parameters": []int{}}, `config/invalid rope_parameters: must be an object, not []`},
+		{"ignored head", "lfm2_moe", map[string]any{"head_dim": 32}, `config/unsupported head_dim: only hidden_size / num_attention_heads, 16, is supported`},
+		{"gelu", "lfm2", map[string]any{"block_use_swiglu": false}, `config/unsupported block_use_swiglu: only blocks with swiglu are supported`},
+		{"more than experts", "lfm2_moe", map[string]any{"num_experts_per_tok": 5}, `config/invalid num_experts_per_tok: must be a whole number from 1 to 4, not 5`},
+		{"no scale", "lfm2_moe", map[string]any{"routed_scaling_factor": 0}, `config/invalid routed_scaling_factor: must be a number above 0, not 0`},
 		{"window", "llama", map[string]any{"layer_types": []string{"full_attention", "sliding_attention"}}, `config/unsupported layer_types: layer 1 has "sliding_attention"; only full_attention is supported`},
 		{"layer types", "llama", map[string]any{"layer_types": []string{"full_attention"}}, `config/invalid layer_types: has 1 entries for 2 layers`},
 		{"sliding", "qwen3", map[string]any{"use_sliding_window": true}, `config/unsupported use_sliding_window: sliding-window attention is not supported`},
@@ -283,6 +303,10 @@ func FuzzConfig(f *testing.F) {
 func layers(c *Config) int {
 	switch n := c.net.(type) {
 	case *llama:
+		return n.numHiddenLayers
+	case *lfm2:
+		return n.numHiddenLayers
+	case *lfm2MoE:
 		return n.numHiddenLayers
 	case *qwen3:
 		return n.numHiddenLayers

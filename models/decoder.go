@@ -5,6 +5,7 @@ type decoder struct {
 	hiddenSize, numHiddenLayers, vocabSize int
 	rmsNormEps                             float64
 	tieWordEmbeddings                      bool
+	finalNorm                              string // the module's name where it is not "norm"
 }
 
 // around is Model.__call__ of mlx-lm with the inner model's __call__ inlined; block is
@@ -16,7 +17,11 @@ func (d *decoder) around(m module, tokens value, block func(m module, layer int,
 	for i := range d.numHiddenLayers {
 		h = block(model.layer(i), i, h)
 	}
-	out := model.rmsNorm("norm", h, d.rmsNormEps)
+	norm := "norm"
+	if d.finalNorm != "" {
+		norm = d.finalNorm
+	}
+	out := model.rmsNorm(norm, h, d.rmsNormEps)
 	if d.tieWordEmbeddings {
 		return embed.asLinear(out, d.vocabSize)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"iter"
 	"maps"
 	"os"
@@ -117,6 +118,12 @@ func tinyConfig(t testing.TB, modelType string, edit map[string]any) []byte {
 	}
 	if modelType == "gpt_oss" {
 		maps.Copy(c, map[string]any{"num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": 16, "tie_word_embeddings": false})
+	}
+	if strings.HasPrefix(modelType, "lfm2") {
+		maps.Copy(c, map[string]any{"num_hidden_layers": 3, "layer_types": []string{"conv", "full_attention", "full_attention"}, "head_dim": 16,
+			"norm_eps": 1e-6, "conv_bias": false, "conv_L_cache": 3, "block_dim": 64, "block_multiple_of": 32, "block_ffn_dim_multiplier": 1.0,
+			"block_auto_adjust_ff_dim": true, "moe_intermediate_size": 64, "num_experts": 4, "num_experts_per_tok": 2, "norm_topk_prob": true,
+			"use_expert_bias": true, "num_dense_layers": 1})
 	}
 	for k, v := range edit {
 		if c[k] = v; v == nil {
@@ -281,6 +288,75 @@ func TestExpertsAreStacked(t *testing.T) {
 	delete(w, "model.layers.0.mlp.experts.3.down_proj.weight")
 	_, err = Load(writeFolder(t, config, w))
 	if got, want := codes(err), "weights/missing model.layers.0.mlp.experts.3.down_proj.weight: the weight is missing, and that of expert 0 is there\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// TestPublishedLFM2 gives an lfm2_moe checkpoint the names and layouts of Hugging Face:
+// w1, w2 and w3, one matrix an expert, filters with their taps last.
+func TestPublishedLFM2(t *testing.T) {
+	config := tinyConfig(t, "lfm2_moe", nil)
+	p, err := Build(mustParse(t, config), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := zeros(t, p)
+	names := strings.NewReplacer("gate_proj", "w1", "down_proj", "w2", "up_proj", "w3")
+	for name, x := range w {
+		before, after, expert := strings.Cut(name, ".switch_mlp.")
+		switch {
+		case strings.HasSuffix(name, "conv.conv.weight"):
+			data := make([]byte, x.NumBytes())
+			for i := range data {
+				data[i] = byte(i)
+			}
+			// The 3 taps of a channel stand together either way: the bytes stay.
+			if w[name], err = weights.New("", x.DType, []int{64, 1, 3}, weights.Raw(data)); err != nil {
+				t.Fatal(err)
+			}
+		case expert:
+			delete(w, name)
+			for e := range x.Shape[0] {
+				n := x.NumBytes() / x.Shape[0]
+				if w[fmt.Sprintf("%s.experts.%d.%s", before, e, names.Replace(after))], err = weights.New("", x.DType, x.Shape[1:], weights.Raw(make([]byte, n))); err != nil {
+					t.Fatal(err)
+				}
+			}
+		case strings.Contains(name, ".feed_forward."):
+			delete(w, name)
+			w[names.Replace(name)] = x
+		}
+	}
+	m, err := Load(writeFolder(t, config, w))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if err := m.Program.Verify(); err != nil {
+		t.Error(err)
+	}
+	conv := m.Weights.Get("model.layers.0.conv.conv.weight")
+	data := make([]byte, conv.NumBytes())
+	if err := conv.ReadInto(data); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(conv.Shape, []int{64, 3, 1}) || data[5] != 5 || data[100] != 100 {
+		t.Errorf("the filter is %v, %v", conv.Shape, data[:8])
+	}
+	if q := m.Program.Param("model.layers.1.feed_forward.switch_mlp.up_proj.weight"); q == nil || q.From == nil || len(q.From.Args) != 4 ||
+		q.From.Args[2] != "model.layers.1.feed_forward.experts.2.up_proj.weight" {
+		t.Errorf("experts are %+v", q)
+	}
+	if m.Weights.Get("model.layers.0.feed_forward.gate_proj.weight") == nil {
+		t.Error("w1 of the dense layer has kept its name")
+	}
+
+	// A filter of a shape that is neither is refused by its name.
+	if w["model.layers.0.conv.conv.weight"], err = weights.New("", graph.Float16, []int{3, 64, 1}, weights.Raw(make([]byte, 384))); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Load(writeFolder(t, config, w))
+	if got, want := codes(err), "weights/shape model.layers.0.conv.conv.weight: has type float16[3, 64, 1]; config.json asks for shape [64, 3, 1]\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
@@ -458,6 +534,15 @@ func TestFolderText(t *testing.T) {
 	check("two", "</s>", 3, 4)
 	write("chat_template.jinja", "three")
 	check("three", "</s>", 3, 4)
+	write("tokenizer_config.json", `{"chat_template_type": "deepseek_v32"}`)
+	if m, err := Load(dir); err != nil {
+		t.Error(err)
+	} else {
+		if _, err := m.ChatTemplate(); !strings.Contains(codes(err), "model/text") {
+			t.Errorf("a template in Python: %v", err)
+		}
+		m.Close()
+	}
 
 	// The tokenizer's own end token counts besides.
 	write("tokenizer_config.json", `{"eos_token": "<|im_end|>"}`)
@@ -483,6 +568,17 @@ func TestFolderText(t *testing.T) {
 		m.Close()
 	}
 
+	// Kimi's folders have no tokenizer.json.
+	os.Remove(filepath.Join(dir, "tokenizer.json"))
+	for name, from := range map[string]string{"tiktoken.model": "tiktoken.model", "tokenizer_config.json": "tiktoken.config.json"} {
+		text, err := os.ReadFile(filepath.Join("tokenizer/testdata", from))
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(name, string(text))
+	}
+	stops(t, dir, 7, 904)
+
 	m, err := Load(filepath.Join(dir, "config.json"))
 	if err != nil {
 		t.Fatal(err)
@@ -507,5 +603,22 @@ func BenchmarkLoadSmolLM2(b *testing.B) {
 			b.Fatal(err)
 		}
 		m.Close()
+	}
+}
+
+// TestLFM2FromGGUF: the names and the configuration that a GGUF file gives make a model.
+func TestLFM2FromGGUF(t *testing.T) {
+	for _, name := range []string{"tiny-lfm2", "tiny-lfm2moe"} {
+		m, err := Load("gguf/testdata/" + name + ".gguf")
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		defer m.Close()
+		if err := m.Program.Verify(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if q := m.Program.Param("model.layers.2.conv.conv.weight"); q == nil || q.Type.String() != "float32[64, 3, 1]" {
+			t.Errorf("%s: the filter is %+v", name, q)
+		}
 	}
 }

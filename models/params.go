@@ -67,7 +67,13 @@ func (p *params) fail(code, name, format string, args ...any) *diag.Issue {
 
 // param returns the value of m's parameter of that name: a floating-point array.
 func (m module) param(name string, shape ...int) value {
-	q := m.b.params.floats(m.path+"."+name, dims(shape...))
+	return m.paramOf(m.b.config.DType, name, shape...)
+}
+
+// paramOf is param for one that mlx_lm.convert leaves in the type that it was published
+// in, whatever the model's is.
+func (m module) paramOf(dtype graph.DType, name string, shape ...int) value {
+	q := m.b.params.floats(m.path+"."+name, dtype, dims(shape...))
 	return m.b.g.Param(q.Name, q.Type)
 }
 
@@ -84,12 +90,13 @@ func (m module) matrix(shape ...int) matrix {
 	return w
 }
 
-// floats returns a parameter that is not quantized, adding it to the table first.
-func (p *params) floats(name string, shape graph.Dims) *graph.Param {
+// floats returns a parameter that is not quantized, adding it to the table first. dtype
+// is its element type if there are no weights to ask.
+func (p *params) floats(name string, dtype graph.DType, shape graph.Dims) *graph.Param {
 	if q := p.table[name]; q != nil {
 		return q
 	}
-	q := &graph.Param{Name: name, Type: p.typeOf(name, p.config.DType, shape)}
+	q := &graph.Param{Name: name, Type: p.typeOf(name, dtype, shape)}
 	p.table[name] = q
 	return q
 }
@@ -134,7 +141,7 @@ func (p *params) matrix(path string, shape []int) *matrixRecord {
 // newMatrix adds a matrix to the table that is quantized as spec says, nil for not.
 func (p *params) newMatrix(path string, shape []int, spec *QuantSpec) *matrixRecord {
 	if spec == nil {
-		return &matrixRecord{weight: p.floats(path+".weight", dims(shape...))}
+		return &matrixRecord{weight: p.floats(path+".weight", p.config.DType, dims(shape...))}
 	}
 	r := &matrixRecord{quant: &graph.Quant{Module: path, Mode: spec.Mode, Bits: spec.Bits, GroupSize: spec.GroupSize}}
 	lead, columns := shape[:len(shape)-1], shape[len(shape)-1]

@@ -24,8 +24,6 @@ var unbuilt = map[string][]string{
 	"GLM-4.7-Flash-4bit":    {"config/unknown-model"},
 	"Kimi-K2.5":             {"config/unknown-model"},
 	"Kimi-K2.5-4bit":        {"config/unknown-model"},
-	"LFM2-8B-A1B":           {"config/unknown-model"},
-	"LFM2-8B-A1B-4bit":      {"config/unknown-model"},
 	"Qwen3-Coder-Next":      {"config/unknown-model"},
 	"Qwen3-Coder-Next-4bit": {"config/unknown-model"},
 	"gemma-2-9b":            {"config/unknown-model"},

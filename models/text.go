@@ -18,7 +18,10 @@ const maxTextBytes = 128 << 20
 type folderText struct{ dir string }
 
 func (t folderText) tokenizer() (*tokenizer.Tokenizer, error) {
-	path := filepath.Join(t.dir, "tokenizer.json")
+	path, ranks := filepath.Join(t.dir, "tokenizer.json"), filepath.Join(t.dir, "tiktoken.model")
+	if !exists(path) && exists(ranks) {
+		return t.tiktoken(ranks)
+	}
 	text, err := readFile(path, maxTextBytes)
 	if err != nil {
 		return nil, err
@@ -40,6 +43,25 @@ func (t folderText) tokenizer() (*tokenizer.Tokenizer, error) {
 	return tok, nil
 }
 
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// tiktoken reads the tokenizer of folders that have no tokenizer.json: Kimi's.
+func (t folderText) tiktoken(path string) (*tokenizer.Tokenizer, error) {
+	ranks, err := readFile(path, maxTextBytes)
+	if err != nil {
+		return nil, err
+	}
+	configPath := filepath.Join(t.dir, "tokenizer_config.json")
+	config, err := readFile(configPath, maxTextBytes)
+	if err != nil {
+		return nil, err
+	}
+	return tokenizer.ParseTiktoken(path, ranks, configPath, config)
+}
+
 // chatTemplate looks where transformers does: chat_template.jinja, else the key
 // chat_template of tokenizer_config.json.
 func (t folderText) chatTemplate() (ChatTemplate, error) {
@@ -54,6 +76,11 @@ func (t folderText) chatTemplate() (ChatTemplate, error) {
 		if s, ok := tokenText(config[name]); ok {
 			c.Extra[name] = s
 		}
+	}
+	if kind, ok := tokenText(config["chat_template_type"]); ok && kind != "" {
+		// mlx-lm's own key: a template that is Python, which counts before any other.
+		return c, diag.Errorf("model/text", diag.Pos{File: c.File}, "chat_template_type %q: the template is Python code of mlx-lm", kind).
+			WithHint("give the prompt as it is (--ignore-chat-template), or put the template as Jinja into chat_template and remove the key")
 	}
 	jinja := filepath.Join(t.dir, "chat_template.jinja")
 	if _, err := os.Stat(jinja); err == nil {
@@ -113,6 +140,7 @@ func (t ggufText) tokenizer() (*tokenizer.Tokenizer, error) {
 	}
 	return tokenizer.FromGGUF(t.f.Name(), tokenizer.GGUF{
 		Model: m.Model, Pre: m.Pre, Tokens: m.Tokens, Types: m.Types, Merges: m.Merges,
+		Scores: m.Scores, AddSpacePrefix: m.AddSpacePrefix,
 		BOS: m.BOS, EOS: m.EOS, Stops: []int{m.EOT, m.EOM}, AddBOS: m.AddBOS, AddEOS: m.AddEOS,
 	})
 }

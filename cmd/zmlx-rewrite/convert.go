@@ -27,11 +27,15 @@ func (a *app) importCmd() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "import FILE.mlxfn --out M.zg",
 		Short: "Turn a function that MLX exported into graph text",
-		Long: "Import reads what mlx.core.export_function wrote, one case for each trace, raises norms, rope,\n" +
+		Long: "Import reads what python/zmlx_capture.py or mlx.core.export_function wrote, raises norms, rope,\n" +
 			"attention and cache writes from the primitives that MLX recorded, and writes graph text.\n" +
-			"--dims names dimensions of an input; its first dimension comes first. Without it, a\n" +
-			"2-D integer input is taken for the tokens: in0=batch,seq_len.",
-		Example: "  zmlx-rewrite import step.mlxfn --out step.zg --dims in0=batch,seq_len",
+			"Traces that differ only in dimensions become one case over symbols, which holds between\n" +
+			"two of its traces; every other trace is a case. --dims names dimensions of an input; its\n" +
+			"first dimension comes first. Without it, a 2-D integer input is taken for the tokens:\n" +
+			"in0=batch,seq_len. The capacity of caches is kv_cap.",
+		Example: "  python python/zmlx_capture.py MODEL --out model.mlxfn\n" +
+			"  zmlx-rewrite import model.mlxfn --out model.zg\n" +
+			"  zmlx-rewrite import block.mlxfn --out block.zg --dims in0=batch,seq_len",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if outputKind(out) != ".zg" {

@@ -22,6 +22,13 @@ var tinyIdentities = []struct {
 	{"gpt_oss-f32-4bit", "all", []string{"gather_qmm_combine_add", "gather_qmm_swiglu_oai", "qmv_add", "sdpa_decode"}},
 	{"gpt_oss-plain-f32", "all", []string{"qk_rope", "sdpa_decode"}},
 	{"gpt_oss-blocks-f32", "inference", []string{"add_rms_norm", "gather_qmm_combine_add", "gather_qmm_swiglu_oai", "moe_combine", "router_topk_softmax"}},
+	{"lfm2-f32", "inference", []string{"add_rms_norm", "qk_norm_rope", "short_conv", "swiglu"}},
+	{"lfm2-f32-4bit", "inference", []string{"add_rms_norm", "qk_norm_rope", "qmv", "qmv_swiglu", "short_conv"}},
+	{"lfm2_moe-f32", "inference", []string{"add_rms_norm", "moe_combine", "qk_norm_rope", "router_sigmoid_topk", "short_conv", "swiglu"}},
+	{"lfm2_moe-hf-f32", "inference", []string{"router_sigmoid_topk", "short_conv"}},
+	{"lfm2_moe-f32-4bit", "inference", []string{"add_rms_norm", "gather_qmm_combine", "gather_qmm_swiglu", "qk_norm_rope", "qmv", "qmv_swiglu", "router_sigmoid_topk", "short_conv"}},
+	{"lfm2-f32-4bit", "all", []string{"qmv_add", "rms_norm_qmv", "rms_norm_qmv_swiglu", "short_conv"}},
+	{"lfm2_moe-f32-4bit", "all", []string{"gather_qmm_combine_add", "qmv_add", "rms_norm_gather_qmm_swiglu", "rms_norm_qmv", "router_sigmoid_topk", "short_conv"}},
 }
 
 // TestTinyIdentity is TestTokenIdentity for families of which there are tiny models only:

@@ -46,7 +46,7 @@ var emitters = map[string]emitter{
 	"matmul": binaryOp((*scope).matmul),
 	"where":  func(*node) emit { return func(f *frame, in []array) array { return f.where(in[0], in[1], in[2]) } },
 
-	"addmm": addmmOf, "gather_mm": gatherMMOf,
+	"addmm": addmmOf, "gather_mm": gatherMMOf, "conv1d": conv1dOf,
 	"quantized_matmul": quantizedMatmulOf, "gather_qmm": gatherQMMOf, "dequantize": dequantizeOf,
 
 	"sum": reduction((*scope).sum), "prod": reduction((*scope).prod), "max": reduction((*scope).max), "min": reduction((*scope).min),
@@ -152,6 +152,11 @@ func gatherQMMOf(n *node) emit {
 	return func(f *frame, in []array) array {
 		return f.gatherQMM(in[0], in[1], in[2], in[3], in[4], in[5], transpose, sorted, q)
 	}
+}
+
+func conv1dOf(n *node) emit {
+	stride, padding, dilation, groups := n.number("stride"), n.number("padding"), n.number("dilation"), n.number("groups")
+	return func(f *frame, in []array) array { return f.conv1d(in[0], in[1], stride, padding, dilation, groups) }
 }
 
 func dequantizeOf(n *node) emit {

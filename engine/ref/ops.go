@@ -12,7 +12,7 @@ var emitters = func() map[string]emitter {
 		"logical_and": logical(func(x, y int64) int64 { return x & y }),
 		"logical_or":  logical(func(x, y int64) int64 { return x | y }),
 
-		"matmul": matmul, "addmm": addmm, "gather_mm": gatherMM,
+		"matmul": matmul, "addmm": addmm, "gather_mm": gatherMM, "conv1d": conv1d,
 		"quantized_matmul": quantizedMatmul, "gather_qmm": gatherQMM, "dequantize": dequantize,
 
 		"sum": reduceSum, "prod": reduceProd, "max": reduceMax, "min": reduceMin, "all": reduceAll, "any": reduceAny,

@@ -368,6 +368,16 @@ func (b *builder) seenRows(l *lowering, k, v graph.ValueID) (mask graph.ValueID,
 	}
 	// Query i stands at row offset+i of the cache, which holds capacity rows.
 	length, capacity := l.In[0].Shape[2], l.In[1].Shape[2]
+	if b.isRing(offset) && word == "none" && length.Is(1) {
+		// A ring: the row may be anywhere, and all are seen that were written to.
+		tokens := b.input(inputOffset)
+		if tokens == graph.None {
+			b.fail("sdpa: how many rows of a ring are there says the input %s, which the graph does not have", inputOffset)
+			return
+		}
+		columns := b.expandDims(b.arange(graph.N(0), capacity, 1, graph.Int32), 0)
+		return b.op("greater_equal", b.reshape(tokens, graph.N(1), graph.N(1)), columns), "array", k, v, b.err == nil && b.missing == ""
+	}
 	at := b.op("add", b.vector(offset), b.arange(graph.N(0), length, 1, graph.Int32))
 	if word == "none" && !length.Is(1) { // all queries see what the last one does
 		at = b.op("add", b.vector(offset), b.constant(&graph.Literal{DType: graph.Int32, Shape: []int{1}, Data: graph.AppendElem(nil, graph.Int32, float64(length.Int()-1))}))
@@ -398,6 +408,29 @@ func (b *builder) offsetOf(v graph.ValueID) graph.ValueID {
 	}
 	if n := b.is(v, "slice_update_dynamic"); n != nil && isRowAxis(n.Attrs[0]) {
 		return n.In[2]
+	}
+	return graph.None
+}
+
+// The inputs that say where a step writes: tokens before it, and the first row of a ring.
+const (
+	inputOffset       = "offset"
+	inputWindowOffset = "window_offset"
+)
+
+// isRing reports whether a cache that is written to at offset is a ring behind a
+// sliding window.
+func (b *builder) isRing(offset graph.ValueID) bool {
+	offset = b.unviewed(offset) // which is a vector where the write is lowered already
+	return offset != graph.None && b.g.InputName(offset) == inputWindowOffset
+}
+
+// input returns the input of that name, or None.
+func (b *builder) input(name string) graph.ValueID {
+	for _, v := range b.g.Inputs() {
+		if b.g.InputName(v) == name {
+			return v
+		}
 	}
 	return graph.None
 }

@@ -83,7 +83,7 @@ var operandKinds = func() map[string]operandKind {
 			"rsqrt", "sigmoid", "sin", "sinh", "sqrt", "tan", "tanh",
 			"add", "arctan2", "bitwise_and", "bitwise_or", "bitwise_xor", "divide", "floor_divide", "left_shift", "right_shift", "logaddexp", "maximum", "minimum",
 			"multiply", "power", "remainder", "subtract",
-			"matmul", "addmm", "concatenate", "softmax", "logsumexp", "rms_norm", "layer_norm",
+			"matmul", "addmm", "conv1d", "concatenate", "softmax", "logsumexp", "rms_norm", "layer_norm",
 		},
 		toCommon: {"equal", "not_equal", "greater", "greater_equal", "less", "less_equal"},
 		toBool:   {"logical_and", "logical_or", "logical_not"},

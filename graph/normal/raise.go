@@ -312,6 +312,19 @@ func guessRope(b *builder, root graph.ValueID, n *graph.Node) []candidate {
 	if !ok {
 		return nil
 	}
+	if out := b.shape(root); len(out) == len(b.shape(x)) && len(out) > 0 && out[len(out)-1] != b.shape(x)[len(out)-1] {
+		// A part of a value that has more: slices of slices are one.
+		spans, err := spansOf(b.g, b.node(x1))
+		if err != nil || len(spans) != 1 || spans[0].Axis != len(out)-1 {
+			return nil
+		}
+		start := spans[0].Start
+		stop := start.Add(out[len(out)-1])
+		if n, ok := b.shape(x)[len(out)-1].Sub(stop).Const(); !ok || n < 0 {
+			return nil
+		}
+		x = b.add("slice", []graph.ValueID{x}, toDims([]int{-1}), graph.Dims{start}, graph.Dims{stop})
+	}
 	half := int(width)
 	positions, rate := b.operand(theta, "multiply", 0), b.operand(theta, "multiply", 1)
 	positions = b.operand(positions, "expand_dims", 0)
@@ -496,27 +509,41 @@ func guessSDPA(b *builder, root graph.ValueID, n *graph.Node) []candidate {
 			scale = usual
 		}
 	}
-	guess := func(word string, array graph.ValueID, kvLen graph.Attr) candidate {
-		return candidate{"sdpa", []graph.ValueID{q, k, v, array, sinks}, []graph.Attr{graph.Float(scale), graph.Str(word), nil, kvLen}}
+	guess := func(word string, array graph.ValueID, window, kvLen graph.Attr) candidate {
+		return candidate{"sdpa", []graph.ValueID{q, k, v, array, sinks}, []graph.Attr{graph.Float(scale), graph.Str(word), window, kvLen}}
 	}
 	if mask == graph.None {
-		return []candidate{guess("none", graph.None, nil)}
+		return []candidate{guess("none", graph.None, nil, nil)}
 	}
 	var all []candidate
-	if b.offsetOf(k) != graph.None {
-		word := "causal"
-		if b.shape(q)[2].Is(1) {
-			word = "none"
+	if offset := b.offsetOf(k); offset != graph.None {
+		seen := graph.Sym(graph.SymKVLen)
+		if b.isRing(offset) {
+			seen = graph.Sym(graph.SymWindowLen)
 		}
-		all = append(all, guess(word, graph.None, graph.Sym(graph.SymKVLen)))
+		if window, ok := b.windowOf(b.repeated(mask)); ok {
+			all = append(all, guess("window", graph.None, graph.N(window), seen))
+		} else if b.shape(q)[2].Is(1) {
+			all = append(all, guess("none", graph.None, nil, seen))
+		} else {
+			all = append(all, guess("causal", graph.None, nil, seen))
+		}
 	}
-	all = append(all, guess("causal", graph.None, nil))
+	all = append(all, guess("causal", graph.None, nil, nil))
 	for _, m := range []graph.ValueID{b.repeated(mask), mask} {
 		if len(b.shape(m)) <= 4 {
-			all = append(all, guess("array", m, nil))
+			all = append(all, guess("array", m, nil, nil))
 		}
 	}
 	return all
+}
+
+// windowOf returns the size of a window from its mask: rows >= columns and
+// rows < columns + size.
+func (b *builder) windowOf(mask graph.ValueID) (int64, bool) {
+	ends := b.operand(b.operand(mask, "logical_and", 1), "less", 1)
+	size, ok := b.scalar(b.operand(ends, "add", 1))
+	return int64(size), ok && size >= 1 && size == math.Trunc(size) && size <= 1<<30
 }
 
 // repeated returns what v repeats, if it is a view of a broadcast; else v without

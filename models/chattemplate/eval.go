@@ -58,10 +58,20 @@ func (m *machine) eval(e expr, sc *scope) any {
 		return m.call(e, sc)
 	case *filterExpr:
 		x := m.eval(e.x, sc)
-		return filters[e.name](m, e.at(), x, m.args(e.args, sc))
+		a := m.args(e.args, sc)
+		f, ok := filters[e.name]
+		if !ok {
+			m.unsupported(e.at(), "filter %q", e.name)
+		}
+		return f(m, e.at(), x, a)
 	case *testExpr:
 		x := m.eval(e.x, sc)
-		return tests[e.name](m, e.at(), x, m.args(e.args, sc))
+		a := m.args(e.args, sc)
+		f, ok := tests[e.name]
+		if !ok {
+			m.unsupported(e.at(), "test %q", e.name)
+		}
+		return f(m, e.at(), x, a)
 	}
 	panic("an expression of no known type")
 }

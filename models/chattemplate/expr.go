@@ -36,7 +36,7 @@ func (p *parser) tuple(cond bool) expr {
 // expr parses any expression.
 func (p *parser) expr() expr {
 	defer p.deeper()()
-	line := p.line()
+	line, unknown := p.line(), len(p.unknown)
 	e := p.orExpr()
 	for p.skipName("if") {
 		c := &condExpr{pos: line, then: e, cond: p.orExpr()}
@@ -44,6 +44,7 @@ func (p *parser) expr() expr {
 			c.els_ = p.expr()
 		}
 		e = c
+		p.unknown = p.unknown[:unknown] // all that is inside this if
 	}
 	return e
 }
@@ -329,19 +330,58 @@ func (p *parser) dotted() string {
 	return name
 }
 
-// checkFilter refuses unknown filters at once, with their line.
+// checkFilter refuses a filter that Jinja2 has and we do not at once, with its line.
+// One that Jinja2 does not have either is left to refuse: where it stands decides.
 func (p *parser) checkFilter(f *filterExpr) {
 	if _, ok := filters[f.name]; ok {
 		return
 	}
-	fail(p.name, f.at(), "template/unsupported", hintReport, "filter %q", f.name)
+	p.unknownName(f.pos, "filter", f.name, jinjaFilters)
 }
+
+func (p *parser) unknownName(at pos, kind, name, builtin string) {
+	if slices.Contains(strings.Fields(builtin), name) {
+		fail(p.name, int(at), "template/unsupported", hintReport, "%s %q", kind, name)
+	}
+	p.unknown = append(p.unknown, unknownName{at, kind, name})
+}
+
+type unknownName struct {
+	pos
+	kind, name string
+}
+
+// refuse ends the parsing at a filter or test that nobody knows, unless it is inside
+// an if: Jinja2 misses those only when it gets there, and templates rely on it.
+func (p *parser) refuse() {
+	if len(p.unknown) > 0 && !p.soft {
+		u := p.unknown[0]
+		fail(p.name, u.at(), "template/unsupported", hintReport, "%s %q", u.kind, u.name)
+	}
+	p.unknown = p.unknown[:0]
+}
+
+// hard parses what is not inside an if any more, though the tag around it may be.
+func (p *parser) hard(parse func()) {
+	p.refuse()
+	soft := p.soft
+	p.soft = false
+	parse()
+	p.refuse()
+	p.soft = soft
+}
+
+// The names that Jinja2 3.1 has.
+const (
+	jinjaFilters = "abs attr batch capitalize center count d default dictsort e escape filesizeformat first float forceescape format groupby indent int items join last length list lower map max min pprint random reject rejectattr replace reverse round safe select selectattr slice sort string striptags sum title tojson trim truncate unique upper urlencode urlize wordcount wordwrap xmlattr"
+	jinjaTests   = "boolean callable defined divisibleby eq equalto escaped even false filter float ge greaterthan gt in integer iterable le lessthan lower lt mapping ne none number odd sameas sequence string test true undefined upper"
+)
 
 func (p *parser) test(line pos, x expr) expr {
 	negate := p.skipName("not")
 	t := &testExpr{pos: line, x: x, name: p.dotted()}
 	if _, ok := tests[t.name]; !ok {
-		fail(p.name, int(line), "template/unsupported", hintReport, "test %q", t.name)
+		p.unknownName(line, "test", t.name, jinjaTests)
 	}
 	switch cur := p.cur(); {
 	case p.isOp("("):

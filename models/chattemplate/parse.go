@@ -12,6 +12,9 @@ type parser struct {
 	i      int
 	depth  int
 	loops  int // for-bodies around this place, up to the next macro
+
+	soft    bool          // inside an if: a filter that nobody knows fails when it is reached
+	unknown []unknownName // such filters and tests of the tag that is being read
 }
 
 func (p *parser) cur() token { return p.tokens[p.i] }
@@ -124,12 +127,14 @@ func (p *parser) stmts(ends ...string) []stmt {
 			p.i++
 			out = append(out, &printStmt{pos(t.line), p.tuple(true)})
 			p.expect(tokPrintEnd, `"}}"`)
+			p.refuse()
 		default: // tokBlock
 			if name := p.tokens[p.i+1]; name.kind == tokName && (slices.Contains(ends, name.text) || strings.HasPrefix(name.text, "end") && len(ends) == 0) {
 				return out
 			}
 			p.i++
 			out = append(out, p.tag())
+			p.refuse()
 		}
 	}
 }
@@ -147,11 +152,15 @@ func (p *parser) tag() stmt {
 		return p.macroTag(line)
 	case "filter":
 		s := &captureStmt{pos: line}
-		s.value = p.filters(&capturedExpr{line}, true)
-		s.body = p.block("endfilter")
+		p.hard(func() {
+			s.value = p.filters(&capturedExpr{line}, true)
+			s.body = p.block("endfilter")
+		})
 		return s
 	case "generation":
-		return &scopeStmt{line, p.block("endgeneration")}
+		s := &scopeStmt{pos: line}
+		p.hard(func() { s.body = p.block("endgeneration") })
+		return s
 	case "break", "continue":
 		if p.loops == 0 {
 			p.fail("%q outside a loop", name)
@@ -179,7 +188,11 @@ func (p *parser) block(end string) []stmt {
 
 func (p *parser) ifTag(line pos) stmt {
 	defer p.deeper()()
+	p.refuse()
+	defer func(soft bool) { p.soft = soft }(p.soft)
+	p.soft = true
 	s := &ifStmt{pos: line, cond: p.tuple(false)}
+	p.refuse()
 	p.expect(tokBlockEnd, `"%}"`)
 	s.then = p.stmts("elif", "else", "endif")
 	p.i++
@@ -202,22 +215,24 @@ func (p *parser) forTag(line pos) stmt {
 		p.fail("expected \"in\", found %s", p.cur())
 	}
 	s.iter = p.tuple(false)
-	if p.skipName("if") {
-		s.filter = p.expr()
-	}
-	if p.isName("recursive") {
-		p.unsupported("a recursive for loop")
-	}
-	p.expect(tokBlockEnd, `"%}"`)
-	p.loops++
-	s.body = p.stmts("else", "endfor")
-	p.loops--
-	p.i++
-	if p.next().text == "else" {
-		s.els_ = p.block("endfor")
-		return s
-	}
-	p.expect(tokBlockEnd, `"%}"`)
+	p.hard(func() {
+		if p.skipName("if") {
+			s.filter = p.expr()
+		}
+		if p.isName("recursive") {
+			p.unsupported("a recursive for loop")
+		}
+		p.expect(tokBlockEnd, `"%}"`)
+		p.loops++
+		s.body = p.stmts("else", "endfor")
+		p.loops--
+		p.i++
+		if p.next().text == "else" {
+			s.els_ = p.block("endfor")
+			return
+		}
+		p.expect(tokBlockEnd, `"%}"`)
+	})
 	return s
 }
 
@@ -229,13 +244,20 @@ func (p *parser) setTag(line pos) stmt {
 		return s
 	}
 	s := &captureStmt{pos: line, target: target}
-	s.value = p.filters(&capturedExpr{line}, false)
-	s.body = p.block("endset")
+	p.hard(func() {
+		s.value = p.filters(&capturedExpr{line}, false)
+		s.body = p.block("endset")
+	})
 	return s
 }
 
 func (p *parser) macroTag(line pos) stmt {
 	s := &macroStmt{pos: line, name: p.expectName()}
+	p.hard(func() { p.macro(s) })
+	return s
+}
+
+func (p *parser) macro(s *macroStmt) {
 	p.expectOp("(")
 	for !p.isOp(")") {
 		if len(s.params) > 0 {
@@ -253,7 +275,6 @@ func (p *parser) macroTag(line pos) stmt {
 	p.loops = 0
 	s.body = p.block("endmacro")
 	p.loops = loops
-	return s
 }
 
 // target parses what is assigned to: a name, ns.name, or names with commas.

@@ -50,7 +50,7 @@ func describe(x *weights.Tensor) string {
 
 // Every array, under both names, has the bytes that MLX 0.32.2 makes of it.
 func TestGoldens(t *testing.T) {
-	for _, path := range []string{"testdata/tiny-llama.gguf", "testdata/tiny-qwen3moe.gguf", "testdata/tiny-mixtral.gguf", real} {
+	for _, path := range []string{"testdata/tiny-llama.gguf", "testdata/tiny-qwen3moe.gguf", "testdata/tiny-mixtral.gguf", "testdata/tiny-lfm2.gguf", "testdata/tiny-lfm2moe.gguf", real} {
 		name := strings.TrimSuffix(filepath.Base(path), ".gguf")
 		t.Run(name, func(t *testing.T) {
 			golden, err := os.ReadFile(filepath.Join("testdata", name+".tsv"))
@@ -76,16 +76,20 @@ func TestGoldens(t *testing.T) {
 				if wantHF == "=" {
 					wantHF = want
 				}
+				shape, shapeHF, other := strings.Cut(c[3], ">")
+				if !other {
+					shapeHF = shape
+				}
 				for _, x := range []struct {
-					name, sha string
-					t         *weights.Tensor
-				}{{name, want, raw.Get(name)}, {hfName, wantHF, hf.Weights.Get(hfName)}} {
+					name, shape, sha string
+					t                *weights.Tensor
+				}{{name, shape, want, raw.Get(name)}, {hfName, shapeHF, wantHF, hf.Weights.Get(hfName)}} {
 					if x.t == nil {
 						t.Errorf("no tensor %s", x.name)
 						continue
 					}
-					if got := describe(x.t); got != c[2]+" "+c[3] {
-						t.Errorf("%s is %s, want %s %s", x.name, got, c[2], c[3])
+					if got := describe(x.t); got != c[2]+" "+x.shape {
+						t.Errorf("%s is %s, want %s %s", x.name, got, c[2], x.shape)
 					}
 					if got := sum(t, x.t); got != x.sha {
 						t.Errorf("%s: sha256 %s, want %s", x.name, got, x.sha)
@@ -103,7 +107,7 @@ func TestConfig(t *testing.T) {
 		"rope_theta":100000,"vocab_size":49152,"max_position_embeddings":8192,"tie_word_embeddings":true,
 		"attention_bias":false,"bos_token_id":1,"eos_token_id":2,
 		"quantization":{"group_size":32,"bits":4,"model.embed_tokens":{"group_size":32,"bits":8}}}`
-	for _, path := range []string{"testdata/tiny-llama.gguf", "testdata/tiny-qwen3moe.gguf", "testdata/tiny-mixtral.gguf", real} {
+	for _, path := range []string{"testdata/tiny-llama.gguf", "testdata/tiny-qwen3moe.gguf", "testdata/tiny-mixtral.gguf", "testdata/tiny-lfm2.gguf", "testdata/tiny-lfm2moe.gguf", real} {
 		name := strings.TrimSuffix(filepath.Base(path), ".gguf")
 		t.Run(name, func(t *testing.T) {
 			want := []byte(smol)

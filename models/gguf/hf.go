@@ -32,6 +32,9 @@ type arch struct {
 	// of pairs: llama.cpp's converter permutes them for this architecture only.
 	rope bool
 	moe  bool
+	// embeddingNorm says that the last norm is called embedding_norm, and in GGUF
+	// token_embd_norm: LFM2.
+	embeddingNorm bool
 }
 
 var archs = func() map[string]arch {
@@ -63,6 +66,7 @@ var archs = func() map[string]arch {
 		mixtral: {modelType: "mixtral", class: "MixtralForCausalLM", modules: join(attention, experts("block_sparse_moe")), rope: true, moe: true},
 	}
 	maps.Copy(all, gptOSSArchs(join(attention)))
+	maps.Copy(all, lfm2Archs())
 	return all
 }()
 
@@ -169,6 +173,12 @@ func (f *File) HF() (*HF, error) {
 func (h *hf) config(a arch) map[string]any {
 	hidden, heads := h.integer("embedding_length"), h.integer("attention.head_count")
 	headDim := h.integerOr("attention.key_length", hidden/heads)
+	kvHeads, layerTypes := int64(0), []any(nil)
+	if a.embeddingNorm {
+		kvHeads, layerTypes = h.lfm2Heads(h.integer("block_count"))
+	} else {
+		kvHeads = h.integerOr("attention.head_count_kv", heads)
+	}
 	c := map[string]any{
 		"model_type":              a.modelType,
 		"architectures":           []any{a.class},
@@ -176,7 +186,7 @@ func (h *hf) config(a arch) map[string]any {
 		"num_hidden_layers":       h.integer("block_count"),
 		"intermediate_size":       h.integer("feed_forward_length"),
 		"num_attention_heads":     heads,
-		"num_key_value_heads":     h.integerOr("attention.head_count_kv", heads),
+		"num_key_value_heads":     kvHeads,
 		"head_dim":                headDim,
 		"rms_norm_eps":            h.float("attention.layer_norm_rms_epsilon"),
 		"rope_theta":              10000.0, // llama.cpp's default
@@ -200,9 +210,14 @@ func (h *hf) config(a arch) map[string]any {
 	if a.modelType != "qwen2" { // which always has these
 		c["attention_bias"] = h.tensor("blk.0.attn_q.bias") != nil
 	}
+	if layerTypes != nil {
+		c["layer_types"] = layerTypes
+	}
 	switch {
 	case a.modelType == gptOSS:
 		h.gptOSS(c)
+	case a.embeddingNorm:
+		h.lfm2(c, a.moe)
 	case a.modelType == "mixtral":
 		// llama.cpp weighs all experts, takes the best and lets their weights add up to
 		// 1: the softmax over the best.
@@ -222,6 +237,9 @@ func (h *hf) config(a arch) map[string]any {
 	}
 	for _, key := range slices.Sorted(maps.Keys(neutral)) {
 		if key == "attention.sliding_window" && c["sliding_window"] != nil {
+			continue
+		}
+		if key == "leading_dense_block_count" && c["num_dense_layers"] != nil {
 			continue
 		}
 		if v, ok := h.f.Get(h.prefix + key); ok {
@@ -315,10 +333,15 @@ func (a arch) hfPath(name string) (path, suffix, module string, layer int, ok bo
 	base, rest, _ := strings.Cut(name, ".")
 	if base != "blk" {
 		path = map[string]string{"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}[base]
+		if a.embeddingNorm {
+			path = map[string]string{"token_embd": "model.embed_tokens", "token_embd_norm": "model.embedding_norm", "output": "lm_head"}[base]
+		}
 		return path, rest, base, -1, path != "" && (rest == "weight" || rest == "bias")
 	}
 	number, rest, _ := strings.Cut(rest, ".")
-	module, suffix, _ = strings.Cut(rest, ".")
+	if i := strings.LastIndexByte(rest, '.'); i >= 0 {
+		module, suffix = rest[:i], rest[i+1:]
+	}
 	layer, err := strconv.Atoi(number)
 	path = a.modules[module]
 	if err != nil || number != strconv.Itoa(layer) || layer < 0 || path == "" || suffix != "weight" && suffix != "bias" {
@@ -359,6 +382,12 @@ func (h *hf) store(a arch, config map[string]any) (*weights.Store, error) {
 			}
 			if a.modelType == gptOSS && module == sinks && suffix == "weight" && len(parts) == 1 {
 				name = path // no module in mlx-lm
+			}
+			if a.embeddingNorm {
+				if p, err = h.lfm2Tensor(t, module, name, p); err != nil {
+					return nil, err
+				}
+				name = p.Name
 			}
 			if err := out.Add(p.Renamed(name)); err != nil {
 				return nil, err

@@ -33,3 +33,26 @@ func alphabetByte(r rune) (byte, bool) {
 	}
 	return byte(alphabetBack[r]), true
 }
+
+// alphabetBytes are the bytes that a token stands for. One whose characters are not
+// all in the alphabet stands for itself: an added token with a space, for example.
+func alphabetBytes(token string) []byte {
+	out := make([]byte, 0, len(token))
+	for _, r := range token {
+		b, ok := alphabetByte(r)
+		if !ok {
+			return []byte(token)
+		}
+		out = append(out, b)
+	}
+	return out
+}
+
+// alphabetText writes bytes in the alphabet.
+func alphabetText(b []byte) string {
+	out := make([]byte, 0, 2*len(b))
+	for _, c := range b {
+		out = append(out, alphabet[c]...)
+	}
+	return string(out)
+}

@@ -7,64 +7,139 @@ import (
 )
 
 func (r *reader) normalizer(t *Tokenizer, c *component) error {
-	switch {
-	case c == nil:
-	case c.Type == "NFC":
-		t.nfc = true
-	case c.Type == "Sequence":
+	if c == nil {
+		return nil
+	}
+	switch c.Type {
+	case "Sequence":
 		for i := range c.Normalizers {
 			if err := r.normalizer(t, &c.Normalizers[i]); err != nil {
 				return err
 			}
 		}
+	case "NFC":
+		t.rewrite = append(t.rewrite, nfc)
+	case "Prepend":
+		if len(c.Prepend) > maxPrepend {
+			return r.unsupported("correct it", "Prepend with %d bytes, more than %d", len(c.Prepend), maxPrepend)
+		}
+		t.rewrite = append(t.rewrite, prepend(c.Prepend))
+	case "Replace":
+		old, err := r.literal(c)
+		if err != nil {
+			return err
+		}
+		t.rewrite = append(t.rewrite, replaceAll(old, c.Content))
 	default:
-		return r.unsupported("known normalizers: NFC, Sequence, null", "normalizer %q", clip(c.Type))
+		return r.unsupported("known normalizers: NFC, Prepend, Replace, Sequence, null", "normalizer %q", clip(c.Type))
+	}
+	if len(t.rewrite) > maxSteps {
+		return r.unsupported("remove some of them", "more than %d normalizers", maxSteps)
 	}
 	return nil
 }
 
-// preTokenizer puts the splitters of c after those that t has. bytes is set by
-// ByteLevel; what comes after that would see the byte alphabet instead of text.
-func (r *reader) preTokenizer(t *Tokenizer, c *component, bytes *bool) error {
-	if c == nil {
-		return nil
+// Limits of what a file can make of a text.
+const (
+	maxSteps   = 16 // how often it is gone over
+	maxGrowth  = 64 // how many times longer Replace steps make it
+	maxPrepend = 64 // bytes
+)
+
+// literal is the text that a Replace looks for.
+func (r *reader) literal(c *component) (string, error) {
+	if c.Pattern.String == nil || *c.Pattern.String == "" {
+		return "", r.unsupported("only Replace with a String pattern that is not empty is read", "%s without a text to look for", clip(c.Type))
 	}
-	if *bytes {
-		return r.unsupported("put ByteLevel last in pre_tokenizer", "pre-tokenizer %q after ByteLevel", clip(c.Type))
+	old := *c.Pattern.String
+	r.growth = max(r.growth, 1) * max(1, (len(c.Content)+len(old)-1)/len(old))
+	if r.growth > maxGrowth {
+		return "", r.unsupported("correct content", "Replace steps that make a text more than %d times longer", maxGrowth)
+	}
+	return old, nil
+}
+
+// preTokenizer puts the splitters of c behind those in list. ByteLevel must be the
+// last: what comes after it would see the byte alphabet instead of text.
+func (r *reader) preTokenizer(list []splitter, c *component, level *bool) ([]splitter, error) {
+	if c == nil {
+		return list, nil
+	}
+	if *level {
+		return nil, r.unsupported("put ByteLevel last in pre_tokenizer", "pre-tokenizer %q after ByteLevel", clip(c.Type))
 	}
 	switch c.Type {
 	case "Sequence":
+		var err error
 		for i := range c.PreTokenizers {
-			if err := r.preTokenizer(t, &c.PreTokenizers[i], bytes); err != nil {
-				return err
+			if list, err = r.preTokenizer(list, &c.PreTokenizers[i], level); err != nil {
+				return nil, err
 			}
 		}
 	case "ByteLevel":
-		*bytes = true
+		*level = true
 		if c.AddPrefixSpace == nil || *c.AddPrefixSpace {
-			t.split = chain(t.split, spaceFirst)
+			list = append(list, spaceFirst)
 		}
 		if c.UseRegex == nil || *c.UseRegex {
-			t.split = chain(t.split, byMatch(matchGPT2))
+			list = append(list, byPattern(gpt2, isolated, false))
 		}
 	case "Digits":
-		t.split = chain(t.split, byDigits(c.Individual))
+		list = append(list, byDigits(c.Individual))
+	case "Metaspace":
+		scheme, err := r.prependScheme(c)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, metaspace(c.Replacement, scheme, c.Split == nil || *c.Split))
 	case "Split":
-		if c.Pattern.Regex == nil {
-			return r.unsupported("only Split with a Regex pattern is read", "pre-tokenizer Split without a regular expression")
+		split, err := r.split(c)
+		if err != nil {
+			return nil, err
 		}
-		match, ok := patterns[*c.Pattern.Regex]
-		if !ok {
-			return r.unsupported("known patterns: those of GPT-2, Llama 3 and Qwen2; a new one is a function in models/tokenizer/split.go", "pre-tokenizer Split with the pattern %q", clipLong(*c.Pattern.Regex))
-		}
-		if c.Behavior != "Isolated" || c.Invert {
-			return r.unsupported(`only behavior "Isolated" with invert false is read`, "pre-tokenizer Split with behavior %q, invert %t", clip(c.Behavior), c.Invert)
-		}
-		t.split = chain(t.split, byMatch(match))
+		list = append(list, split)
 	default:
-		return r.unsupported("known pre-tokenizers: ByteLevel, Digits, Split, Sequence", "pre-tokenizer %q", clip(c.Type))
+		return nil, r.unsupported("known pre-tokenizers: ByteLevel, Digits, Metaspace, Split, Sequence", "pre-tokenizer %q", clip(c.Type))
 	}
-	return nil
+	if len(list) > maxSteps {
+		return nil, r.unsupported("remove some of them", "more than %d pre-tokenizers", maxSteps)
+	}
+	return list, nil
+}
+
+func (r *reader) split(c *component) (splitter, error) {
+	does, ok := behaviors[c.Behavior]
+	if !ok {
+		return nil, r.unsupported("known behaviors: Isolated, Removed, MergedWithPrevious, MergedWithNext, Contiguous", "pre-tokenizer Split with behavior %q", clip(c.Behavior))
+	}
+	switch {
+	case c.Pattern.Regex != nil:
+		p, err := compile(*c.Pattern.Regex)
+		if err != nil {
+			return nil, r.unsupported("models/tokenizer/pattern.go says what is read", "pre-tokenizer Split with the pattern %q: %v", clipLong(*c.Pattern.Regex), err)
+		}
+		return byPattern(p, does, c.Invert), nil
+	case c.Pattern.String != nil && *c.Pattern.String != "":
+		return byText(*c.Pattern.String, does, c.Invert), nil
+	}
+	return nil, r.unsupported("give it one", "pre-tokenizer Split without a pattern")
+}
+
+// prependScheme reads when a Metaspace begins a piece with its mark. Files from
+// before 2024 say add_prefix_space; the original refuses the two if they disagree.
+func (r *reader) prependScheme(c *component) (prependScheme, error) {
+	if len([]rune(c.Replacement)) != 1 {
+		return 0, r.unsupported("it is one character, mostly \"▁\"", "Metaspace with the replacement %q", clip(c.Replacement))
+	}
+	scheme := map[string]prependScheme{"always": prependAlways, "first": prependFirst, "never": prependNever, "": prependAlways}
+	s, ok := scheme[c.PrependScheme]
+	if !ok {
+		return 0, r.unsupported("known schemes: always, first, never", "Metaspace with the prepend_scheme %q", clip(c.PrependScheme))
+	}
+	if c.AddPrefixSpace != nil && !*c.AddPrefixSpace && s != prependNever {
+		return 0, r.unsupported("set prepend_scheme to never", "Metaspace with add_prefix_space false and another prepend_scheme than never")
+	}
+	return s, nil
 }
 
 // clipLong shortens a pattern for a message: a person must see all of a real one.
@@ -75,14 +150,57 @@ func clipLong(s string) string {
 	return s
 }
 
-func (r *reader) decoder(c *component) error {
-	switch {
-	case c == nil:
-		return r.unsupported(`set decoder to {"type": "ByteLevel"}`, "there is no decoder")
-	case c.Type == "Sequence" && len(c.Decoders) == 1:
-		return r.decoder(&c.Decoders[0])
-	case c.Type != "ByteLevel":
-		return r.unsupported("the known decoder is ByteLevel", "decoder %q", clip(c.Type))
+// decoder puts the steps of c behind those of t. fused is set where tokens have
+// become one text, which Stream hands on in parts.
+func (r *reader) decoder(t *Tokenizer, c *component, fused *bool) error {
+	if c == nil {
+		return r.unsupported("give it one: {\"type\": \"ByteLevel\"} for byte-level BPE", "there is no decoder")
+	}
+	if c.Type == "Sequence" {
+		for i := range c.Decoders {
+			if err := r.decoder(t, &c.Decoders[i], fused); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if *fused && c.Type != "Fuse" && c.Type != "Strip" {
+		return r.unsupported("only Strip may come after Fuse or ByteLevel", "decoder %q after the tokens are one text", clip(c.Type))
+	}
+	switch c.Type {
+	case "ByteLevel":
+		*fused = true
+		t.decoder = append(t.decoder, func() step { return &byteLevel{} })
+	case "ByteFallback":
+		t.decoder = append(t.decoder, func() step { return &byteFallback{} })
+	case "Fuse":
+		*fused = true
+	case "Metaspace":
+		scheme, err := r.prependScheme(c)
+		if err != nil {
+			return err
+		}
+		t.decoder = append(t.decoder, func() step { return &metaspaceStep{mark: c.Replacement, drop: scheme != prependNever} })
+	case "Replace":
+		old, err := r.literal(c)
+		if err != nil {
+			return err
+		}
+		t.decoder = append(t.decoder, replaceStep(old, c.Content))
+	case "Strip":
+		if len([]rune(c.Content)) != 1 || c.Start < 0 || c.Stop != 0 {
+			return r.unsupported("only one character at the beginning of tokens is stripped (content, start)", "decoder Strip of %q, %d and %d times", clip(c.Content), c.Start, c.Stop)
+		}
+		if *fused {
+			t.decoder = append(t.decoder, func() step { return &stripFirst{c: c.Content, left: c.Start} })
+		} else {
+			t.decoder = append(t.decoder, stripStep(c.Content, c.Start))
+		}
+	default:
+		return r.unsupported("known decoders: ByteLevel, ByteFallback, Fuse, Metaspace, Replace, Strip, Sequence", "decoder %q", clip(c.Type))
+	}
+	if len(t.decoder) > maxSteps {
+		return r.unsupported("remove some of them", "more than %d decoders", maxSteps)
 	}
 	return nil
 }

@@ -45,15 +45,24 @@ func jsonError(file string, err error) error {
 }
 
 // reader makes a Tokenizer from the parts of a file.
-type reader struct{ file string }
+type reader struct {
+	file   string
+	growth int // how many times longer Replace steps may make a text; 0: as it is
+}
 
 func (r *reader) unsupported(hint, format string, args ...any) error {
 	return diag.Errorf("tokenizer/unsupported", diag.Pos{File: r.file}, format, args...).WithHint("%s", hint)
 }
 
 func (r *reader) tokenizer(f *jsonFile) (*Tokenizer, error) {
-	t := &Tokenizer{bos: -1, eos: -1, split: whole}
-	if err := r.model(t, f.Model, len(f.Added)); err != nil {
+	t := &Tokenizer{bos: -1, eos: -1}
+	level := false
+	split, err := r.preTokenizer([]splitter{whole}, f.PreTokenizer, &level)
+	if err != nil {
+		return nil, err
+	}
+	t.split = chain(split...)
+	if err := r.model(t, f.Model, level, len(f.Added)); err != nil {
 		return nil, err
 	}
 	if err := r.normalizer(t, f.Normalizer); err != nil {
@@ -62,14 +71,8 @@ func (r *reader) tokenizer(f *jsonFile) (*Tokenizer, error) {
 	if err := r.addedTokens(t, f.Added); err != nil {
 		return nil, err
 	}
-	bytes := false
-	if err := r.preTokenizer(t, f.PreTokenizer, &bytes); err != nil {
-		return nil, err
-	}
-	if !bytes {
-		return nil, r.unsupported(hintBPE, "there is no ByteLevel pre-tokenizer: this is not a byte-level tokenizer")
-	}
-	if err := r.decoder(f.Decoder); err != nil {
+	fused := false
+	if err := r.decoder(t, f.Decoder, &fused); err != nil {
 		return nil, err
 	}
 	if err := r.postProcessor(t, f.PostProcessor, 0); err != nil {
@@ -78,9 +81,9 @@ func (r *reader) tokenizer(f *jsonFile) (*Tokenizer, error) {
 	return t, nil
 }
 
-const hintBPE = "only byte-level BPE is read (GPT-2, SmolLM2, Llama 3, Qwen2 and later); SentencePiece and WordPiece models are not"
+const hintBPE = "only BPE is read, byte-level and SentencePiece's; WordPiece and Unigram models are not"
 
-func (r *reader) model(t *Tokenizer, m *jsonModel, added int) error {
+func (r *reader) model(t *Tokenizer, m *jsonModel, level bool, added int) error {
 	if m == nil {
 		return diag.Errorf("tokenizer/json", diag.Pos{File: r.file}, "there is no model in the file").
 			WithHint("give the tokenizer.json of the model, not tokenizer_config.json")
@@ -95,8 +98,8 @@ func (r *reader) model(t *Tokenizer, m *jsonModel, added int) error {
 		return r.unsupported(hintBPE, "model.continuing_subword_prefix = %q", clip(*m.Prefix))
 	case set(m.Suffix):
 		return r.unsupported(hintBPE, "model.end_of_word_suffix = %q", clip(*m.Suffix))
-	case m.ByteFallback:
-		return r.unsupported(hintBPE, "model.byte_fallback = true")
+	case m.ByteFallback && level:
+		return r.unsupported("a byte-level vocabulary has all bytes: set it to false", "model.byte_fallback = true with a ByteLevel pre-tokenizer")
 	}
 	ids := map[string]int32{}
 	if err := json.Unmarshal(m.Vocab, &ids); err != nil {
@@ -106,7 +109,7 @@ func (r *reader) model(t *Tokenizer, m *jsonModel, added int) error {
 	if t.vocab, err = newVocab(r.file, ids, len(ids)+added); err != nil {
 		return err
 	}
-	t.bpe = newBPE(ids)
+	t.bpe = newBPE(ids, level, m.ByteFallback)
 	t.bpe.fuse, t.bpe.whole = m.FuseUnk, m.IgnoreMerges
 	if set(m.UnkToken) {
 		id, ok := ids[*m.UnkToken]
@@ -154,8 +157,8 @@ func (r *reader) addedTokens(t *Tokenizer, list []jsonAdded) error {
 		token := &t.vocab.tokens[a.ID]
 		token.special = token.special || a.Special
 		content := a.Content
-		if a.Normalized && t.nfc {
-			content = nfc(content)
+		if a.Normalized {
+			content = t.normalize(content)
 			token.text = content // it decodes to the form that was found
 		}
 		found := addedToken{id: int(a.ID), content: content, singleWord: a.SingleWord, lstrip: a.Lstrip, rstrip: a.Rstrip}

@@ -50,12 +50,19 @@ type component struct {
 	AddPrefixSpace *bool       `json:"add_prefix_space"`
 	UseRegex       *bool       `json:"use_regex"`         // of ByteLevel
 	Individual     bool        `json:"individual_digits"` // of Digits
+	Prepend        string      `json:"prepend"`           // of Prepend
+	Content        string      `json:"content"`           // of Replace: what is put there; of Strip
+	Start          int         `json:"start"`             // of Strip
+	Stop           int         `json:"stop"`              // of Strip
+	Replacement    string      `json:"replacement"`       // of Metaspace
+	PrependScheme  string      `json:"prepend_scheme"`    // of Metaspace
+	Split          *bool       `json:"split"`             // of Metaspace
 	Behavior       string      `json:"behavior"`          // of Split
 	Invert         bool        `json:"invert"`            // of Split
 	Pattern        struct {
 		Regex  *string
 		String *string
-	} `json:"pattern"` // of Split
+	} `json:"pattern"` // of Split, Replace
 	Single []struct {
 		SpecialToken *struct {
 			ID string `json:"id"`

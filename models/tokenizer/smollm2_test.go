@@ -3,8 +3,6 @@ package tokenizer
 import (
 	"os"
 	"testing"
-
-	"zmlx-rewrite/models/gguf"
 )
 
 const smolLM2 = "../../.cache/models/SmolLM2-135M-Instruct/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -15,23 +13,7 @@ func openSmolLM2(t testing.TB) *Tokenizer {
 	if _, err := os.Stat(smolLM2); err != nil {
 		t.Skip("SmolLM2-135M-Instruct.Q4_1.gguf is not in .cache/models: `make setup` gets it")
 	}
-	f, err := gguf.Open(smolLM2)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	m, err := f.Tokenizer()
-	if err != nil {
-		t.Fatal(err)
-	}
-	tok, err := FromGGUF(smolLM2, GGUF{
-		Model: m.Model, Pre: m.Pre, Tokens: m.Tokens, Types: m.Types, Merges: m.Merges,
-		BOS: m.BOS, EOS: m.EOS, AddBOS: m.AddBOS, AddEOS: m.AddEOS,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tok
+	return openGGUF(t, smolLM2)
 }
 
 // TestSmolLM2 compares the 49,152 tokens of the real model with Hugging Face

@@ -5,176 +5,179 @@ import (
 	"unicode/utf8"
 )
 
-// A splitter cuts text into pieces, in order, that together are the text. No
-// token goes over the border of a piece.
-type splitter func(text string, yield func(piece string))
-
-// The pre-tokenizers of byte-level models are regular expressions with
-// look-ahead, which package regexp refuses on purpose. There are few of them, so
-// each is written by hand, as a function that returns the length of the first
-// match: linear time, and each alternative can be read beside its code. Every one
-// matches at any character, so the matches are the whole text.
-//
-// patterns names them by the text that tokenizer.json holds.
-var patterns = map[string]func(string) int{
-	patternGPT2:   matchGPT2,
-	patternLlama3: func(s string) int { return matchCased(s, 3) },
-	patternQwen2:  func(s string) int { return matchCased(s, 1) },
+// A piece is a part of a text. No token goes over the border of a piece.
+type piece struct {
+	text  string
+	first bool // the text that was given begins with it
 }
 
+// A splitter cuts a piece into smaller ones, in order. None of them is empty.
+type splitter func(p piece, yield func(piece))
+
+// The expressions of tokenizers that are known by name: GGUF files name a set-up
+// instead of describing it, and ByteLevel has GPT-2's.
 const (
 	patternGPT2   = `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
 	patternLlama3 = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
 	patternQwen2  = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
+	patternO200k  = `[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+`
+	patternKimi   = `[\p{Han}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
+	patternTekken = `[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+`
+
+	// DeepSeek-V3 splits by three of them, one after the other.
+	patternNumbers  = `\p{N}{1,3}`
+	patternCJK      = "[一-龥\u3040-ゟ゠-ヿ]+"
+	patternDeepSeek = `[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_` + "`" + `{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
 )
 
+var gpt2 = mustCompile(patternGPT2)
+
+// behavior is what becomes of the matches of a pattern.
+type behavior uint8
+
+const (
+	isolated behavior = iota // a piece each
+	removed
+	mergedWithPrevious
+	mergedWithNext
+	contiguous // matches that touch are one piece
+)
+
+var behaviors = map[string]behavior{
+	"Isolated": isolated, "Removed": removed, "MergedWithPrevious": mergedWithPrevious, "MergedWithNext": mergedWithNext, "Contiguous": contiguous,
+}
+
 // whole is the splitter that does not split.
-func whole(text string, yield func(string)) {
-	if text != "" {
-		yield(text)
+func whole(p piece, yield func(piece)) {
+	if p.text != "" {
+		yield(p)
 	}
 }
 
-// chain splits the pieces of a by b. Look-ahead in b does not see over the
-// border of a piece.
-func chain(a, b splitter) splitter {
-	return func(text string, yield func(string)) {
-		a(text, func(piece string) { b(piece, yield) })
-	}
-}
-
-// byMatch splits text into the matches of a pattern.
-func byMatch(match func(string) int) splitter {
-	return func(text string, yield func(string)) {
-		for len(text) > 0 {
-			n := match(text)
-			yield(text[:n])
-			text = text[n:]
+// chain splits the pieces of each splitter by the next one. Look-ahead does not see
+// over the border of a piece.
+func chain(list ...splitter) splitter {
+	out := list[0]
+	for _, next := range list[1:] {
+		before := out
+		out = func(p piece, yield func(piece)) {
+			before(p, func(p piece) { next(p, yield) })
 		}
 	}
+	return out
+}
+
+// byPattern splits by the matches of a pattern; inverted, by what is between them.
+func byPattern(p *pattern, does behavior, invert bool) splitter {
+	return byStretches(does, func(text string, yield func(start, end int, match bool)) {
+		p.cuts(text, func(start, end int, match bool) { yield(start, end, match != invert) })
+	})
+}
+
+// byStretches makes pieces of stretches that match and stretches that do not.
+func byStretches(does behavior, cuts func(text string, yield func(start, end int, match bool))) splitter {
+	return func(p piece, yield func(piece)) {
+		from, to := 0, 0 // the piece that may still grow
+		last := false    // whether the stretch before was a match
+		flush := func() {
+			if from < to {
+				yield(piece{p.text[from:to], p.first && from == 0})
+			}
+		}
+		cuts(p.text, func(start, end int, match bool) {
+			grows := false
+			switch does {
+			case mergedWithPrevious:
+				grows = match && !last
+			case mergedWithNext:
+				grows = last && !match
+			case contiguous:
+				grows = match == last
+			}
+			if !grows {
+				flush()
+				from = start
+			}
+			to = end
+			if does == removed && match {
+				from = to
+			}
+			last = match
+		})
+		flush()
+	}
+}
+
+// byText splits by the occurrences of a text.
+func byText(sep string, does behavior, invert bool) splitter {
+	return byStretches(does, func(text string, yield func(start, end int, match bool)) {
+		at := 0
+		for at < len(text) {
+			n := strings.Index(text[at:], sep)
+			if n < 0 {
+				break
+			}
+			if n > 0 {
+				yield(at, at+n, invert)
+			}
+			yield(at+n, at+n+len(sep), !invert)
+			at += n + len(sep)
+		}
+		if at < len(text) {
+			yield(at, len(text), invert)
+		}
+	})
 }
 
 // byDigits puts every numeric character, or every run of them, into a piece of
 // its own.
 func byDigits(single bool) splitter {
-	return byMatch(func(s string) int {
-		r, n := utf8.DecodeRuneInString(s)
-		if isDigit(r) && single {
-			return n
+	return func(p piece, yield func(piece)) {
+		for at := 0; at < len(p.text); {
+			r, n := utf8.DecodeRuneInString(p.text[at:])
+			if !isDigit(r) || !single {
+				n += span(p.text[at+n:], func(c rune) bool { return isDigit(c) == isDigit(r) })
+			}
+			yield(piece{p.text[at : at+n], p.first && at == 0})
+			at += n
 		}
-		return n + span(s[n:], func(c rune) bool { return isDigit(c) == isDigit(r) })
-	})
+	}
 }
 
 // spaceFirst begins every piece with a space (GPT-2's add_prefix_space).
-func spaceFirst(text string, yield func(string)) {
-	if text != "" && text[0] != ' ' {
-		text = " " + text
+func spaceFirst(p piece, yield func(piece)) {
+	if p.text != "" && p.text[0] != ' ' {
+		p.text = " " + p.text
 	}
-	whole(text, yield)
+	whole(p, yield)
 }
 
-// matchGPT2 is patternGPT2.
-func matchGPT2(s string) int {
-	if n := contraction(s, false); n > 0 { // 's|'t|'re|'ve|'m|'ll|'d
-		return n
-	}
-	at := 0
-	if s[0] == ' ' {
-		at = 1
-	}
-	r, n := utf8.DecodeRuneInString(s[at:])
-	switch {
-	case n == 0 || isSpace(r):
-		return matchSpace(s) // \s+(?!\S)|\s+
-	case isLetter(r):
-		return at + span(s[at:], isLetter) // ` ?\p{L}+`
-	case isNumber(r):
-		return at + span(s[at:], isNumber) // ` ?\p{N}+`
-	}
-	return at + span(s[at:], isOther) // ` ?[^\s\p{L}\p{N}]+`
-}
+// prependScheme is which pieces Metaspace begins with its mark.
+type prependScheme uint8
 
-// matchCased is patternLlama3 with digits = 3 and patternQwen2 with digits = 1.
-func matchCased(s string, digits int) int {
-	if n := contraction(s, true); n > 0 { // (?i:'s|'t|'re|'ve|'m|'ll|'d)
-		return n
+const (
+	prependAlways prependScheme = iota
+	prependFirst
+	prependNever
+)
+
+// metaspace writes a mark for each space, as SentencePiece does, puts one before
+// pieces that have none, and begins a piece at each mark if split.
+func metaspace(mark string, scheme prependScheme, split bool) splitter {
+	cut := splitter(whole)
+	if split {
+		cut = byText(mark, mergedWithNext, false)
 	}
-	r, n := utf8.DecodeRuneInString(s)
-	if isLetter(r) { // \p{L}+
-		return span(s, isLetter)
-	}
-	next, _ := utf8.DecodeRuneInString(s[n:])
-	if isNumber(r) { // \p{N}{1,digits}
-		end := n
-		for range digits - 1 {
-			next, m := utf8.DecodeRuneInString(s[end:])
-			if m == 0 || !isNumber(next) {
-				break
-			}
-			end += m
+	return func(p piece, yield func(piece)) {
+		if p.text == "" {
+			return
 		}
-		return end
-	}
-	if r != '\r' && r != '\n' && n < len(s) && isLetter(next) { // [^\r\n\p{L}\p{N}]\p{L}+
-		return n + span(s[n:], isLetter)
-	}
-	if isOther(r) || r == ' ' && n < len(s) && isOther(next) {
-		end := n + span(s[n:], isOther) // ` ?[^\s\p{L}\p{N}]+[\r\n]*`
-		return end + span(s[end:], isNewline)
-	}
-	run := span(s, isSpace)
-	if i := strings.LastIndexAny(s[:run], "\r\n"); i >= 0 { // \s*[\r\n]+
-		return i + 1
-	}
-	return matchSpace(s) // \s+(?!\S)|\s+
-}
-
-// matchSpace is \s+(?!\S)|\s+ where s begins with a space: all of a run of spaces
-// but the last, if a word follows that the last could belong to.
-func matchSpace(s string) int {
-	run := span(s, isSpace)
-	if run == len(s) {
-		return run
-	}
-	_, last := utf8.DecodeLastRuneInString(s[:run])
-	if run > last {
-		return run - last
-	}
-	return run
-}
-
-// contraction is the length of 's 't 're 've 'm 'll 'd at the beginning of s, or 0.
-func contraction(s string, anyCase bool) int {
-	if len(s) < 2 || s[0] != '\'' {
-		return 0
-	}
-	tail := s[1:min(len(s), 3)]
-	if anyCase {
-		if strings.HasPrefix(tail, "ſ") { // folds to s
-			return 1 + len("ſ")
+		p.text = strings.ReplaceAll(p.text, " ", mark)
+		if (scheme == prependAlways || scheme == prependFirst && p.first) && !strings.HasPrefix(p.text, mark) {
+			p.text = mark + p.text
 		}
-		tail = asciiLower(tail)
+		cut(p, yield)
 	}
-	switch tail[0] {
-	case 's', 't', 'm', 'd':
-		return 2
-	}
-	switch tail {
-	case "re", "ve", "ll":
-		return 3
-	}
-	return 0
-}
-
-func asciiLower(s string) string {
-	b := []byte(s)
-	for i, c := range b {
-		if 'A' <= c && c <= 'Z' {
-			b[i] = c + 'a' - 'A'
-		}
-	}
-	return string(b)
 }
 
 // span is the length of the longest beginning of s made of such characters.

@@ -50,21 +50,6 @@ func (v *vocab) set(file, text string, id int32) error {
 	return nil
 }
 
-// bytes is the text of a token. A token whose characters are not all in the byte
-// alphabet stands for itself: an added token with a space, for example.
-func (v *vocab) bytes(id int) []byte {
-	text := v.tokens[id].text
-	out := make([]byte, 0, len(text))
-	for _, r := range text {
-		b, ok := alphabetByte(r)
-		if !ok {
-			return []byte(text)
-		}
-		out = append(out, b)
-	}
-	return out
-}
-
 // clip shortens a token for a message.
 func clip(s string) string {
 	if len(s) > 64 {

@@ -1,85 +1,132 @@
 """Capture tiny models and single fast operations as .mlxfn, for graph/mlxfn/convert.
 
-    python captures.py DIR
+    python captures.py DIR [NAME...]
 
 writes, gzipped, with the pinned mlx and mlx-lm on the CPU, where MLX records the
-fallbacks of its fast operations:
+fallbacks of its fast operations, all of these or those that are named:
 
-    qwen3, qwen3_moe, llama   a model step with caches as inputs and outputs and
-                              weights by keyword; one trace for each call shape
-    fast                      one trace for each variant of rms_norm, layer_norm,
-                              rope, scaled_dot_product_attention and dequantize;
-                              the metadata lists them
+    the models of MODELS   a step of each as python/zmlx_capture.py records it, which
+                           compares it with the model first; several call shapes
+    block_*                one block of a model by itself, see BLOCKS
+    fast                   one trace for each variant of rms_norm, layer_norm,
+                           rope, scaled_dot_product_attention and dequantize;
+                           the metadata lists them
 
 Ids are addresses, so the bytes differ from run to run; what Go's Dump prints does not.
 """
 import gzip
+import importlib
 import json
 import os
+import pathlib
 import sys
 import tempfile
 
 import mlx.core as mx
 import mlx.nn as nn
-from mlx.utils import tree_flatten, tree_unflatten
-from mlx_lm.models import llama, qwen3, qwen3_moe
+from mlx_lm.models import lfm2_moe
+from mlx_lm.models.switch_layers import SwitchGLU
+from mlx_lm.utils import load_model
 
-CAPACITY = 32  # rows of the caches
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "python"))
+import tiny_models
+import zmlx_capture
 
+# Batch, tokens and rows of the caches: one token, several, and so many that the
+# experts of their tokens are sorted (64 and more are chosen).
+ONE, SEVERAL, MANY = [(1, 1, 32), (2, 1, 40), (3, 1, 48)], [(1, 5, 40), (2, 3, 32), (3, 5, 48)], [(2, 17, 40), (3, 18, 48)]
+DENSE, EXPERTS = ONE + SEVERAL, ONE + SEVERAL + MANY
+# Behind a window of 16 rows: rings that are full, and that are not yet.
+RINGS = [(1, 1, 12), (2, 1, 40), (3, 1, 14), (2, 3, 8), *SEVERAL]
 
-class FixedCache:
-    """A KV cache that is part of the trace: state in, state out."""
-
-    def __init__(self, keys, values, offset):
-        self.keys, self.values, self.offset = keys, values, offset
-
-    def update_and_fetch(self, keys, values):
-        start = mx.reshape(self.offset, (1,))
-        self.keys = mx.slice_update(self.keys, keys, start, axes=(2,))
-        self.values = mx.slice_update(self.values, values, start, axes=(2,))
-        return self.keys, self.values
-
-    def make_mask(self, n, window_size=None, return_array=False):
-        rows = mx.reshape(self.offset, (1,)) + mx.arange(n)
-        return rows[:, None] >= mx.arange(self.keys.shape[2])[None]
-
-
-COMMON = dict(hidden_size=64, num_hidden_layers=2, intermediate_size=128, rms_norm_eps=1e-6, vocab_size=64, head_dim=32)
-
-MODELS = {
-    "qwen3": (qwen3, dict(COMMON, model_type="qwen3", num_attention_heads=4, num_key_value_heads=2,
-                          max_position_embeddings=128, rope_theta=1e6, tie_word_embeddings=True), mx.bfloat16, 32, [(1, 1), (1, 5)]),
-    "qwen3_moe": (qwen3_moe, dict(COMMON, model_type="qwen3_moe", num_attention_heads=4, num_key_value_heads=2, num_experts=8,
-                                  num_experts_per_tok=4, decoder_sparse_step=1, mlp_only_layers=[], moe_intermediate_size=64,
-                                  rope_theta=1e6, tie_word_embeddings=False, max_position_embeddings=128,
-                                  norm_topk_prob=True), mx.bfloat16, 64, [(1, 1), (2, 3), (1, 16)]),
-    "llama": (llama, dict(COMMON, model_type="llama", num_attention_heads=2, num_key_value_heads=2, rope_theta=10000.0,
-                          tie_word_embeddings=False, rope_traditional=True), mx.float32, 0, [(1, 1), (2, 3)]),
+# A row is a family: which of its models in scripts/oracle/tiny is captured, and the shapes.
+# (In half types MLX records the scale of attention rounded, which import takes back only if it
+# is that of the head's size: where it is not, a model in float32.)
+FAMILIES = {
+    "deepseek_v3": ("deepseek_v3-f32-4bit", EXPERTS),
+    "deepseek_v32": ("deepseek_v32-f32-4bit", EXPERTS),
+    "gemma": ("gemma-bf16-4bit", DENSE),
+    "gemma2": ("gemma2-bf16-4bit", DENSE),
+    "gemma3": ("gemma3-f32", RINGS),
+    "gemma3_text": ("gemma3_text-f32-4bit", RINGS),
+    "glm4_moe_lite": ("glm4_moe_lite-f32-4bit", EXPERTS),
+    "gpt_oss": ("gpt_oss-bf16-4bit", RINGS + MANY),
+    "kimi_k2": ("kimi_k2-f32-4bit", EXPERTS),
+    "kimi_k25": ("kimi_k25-f32-4bit", EXPERTS),
+    "lfm2": ("lfm2-bf16-4bit", DENSE),
+    "lfm2_moe": ("lfm2_moe-bf16-4bit", EXPERTS),
+    "llama": ("llama-f32", DENSE),
+    "mixtral": ("mixtral-bf16-4bit", EXPERTS),
+    "qwen3": ("qwen3-bf16-4bit", DENSE),
+    "qwen3_moe": ("qwen3_moe-bf16-4bit", EXPERTS),
 }
+
+# The files that tiny models are in, by their names: a file may have those of two types.
+TINY = {name: family for family in map(importlib.import_module, (f"tiny.{f}" for f in tiny_models.FAMILIES)) for name in getattr(family, "MODELS", {})}
+
+# A family whose tiny models are not there yet has no capture.
+MODELS = {name: row for name, row in FAMILIES.items() if row[0] in TINY}
 
 
 def model_step(name, path):
-    arch, config, dtype, group_size, shapes = MODELS[name]
+    tiny, shapes = MODELS[name]
+    family = TINY[tiny]
+    with tempfile.TemporaryDirectory() as folder:
+        tiny_models.OUT = pathlib.Path(folder)
+        tiny_models.make(family, tiny, *family.MODELS[tiny])
+        model, config = load_model(tiny_models.OUT / tiny)
+    zmlx_capture.capture_model(model, path, shapes, config)
+
+
+class SoftmaxRouting(nn.Module):
+    """The experts of LFM2 as mlx-lm up to 0.31 had them: the router's weights are a
+    softmax over all experts, and the bias that helps to choose them stays in the
+    weights. mlx-lm 0.32 has the sigmoid of the reference, without the bias and scaled."""
+
+    def __init__(self, args):
+        super().__init__()
+        self.chosen = args.num_experts_per_tok
+        self.gate = nn.Linear(args.hidden_size, args.num_experts, bias=False)
+        self.switch_mlp = SwitchGLU(args.hidden_size, args.moe_intermediate_size, args.num_experts)
+        self.expert_bias = mx.zeros((args.num_experts,))
+
+    def __call__(self, x):
+        weights = mx.softmax(self.gate(x).astype(mx.float32), axis=-1) + self.expert_bias
+        experts = mx.argpartition(weights, kth=-self.chosen, axis=-1)[..., -self.chosen :]
+        weights = mx.take_along_axis(weights, experts, axis=-1)
+        weights = weights / (mx.sum(weights, axis=-1, keepdims=True) + 1e-20)
+        y = self.switch_mlp(x, experts)
+        return (y * weights.astype(x.dtype)[..., None]).sum(axis=-2)
+
+
+class Holder(nn.Module):
+    """A model of one block, so that its parameters have a path."""
+
+    def __init__(self, block):
+        super().__init__()
+        self.feed_forward = block
+
+    def __call__(self, x):
+        return self.feed_forward(x)
+
+
+LFM2_MOE = dict(model_type="lfm2_moe", vocab_size=64, hidden_size=64, intermediate_size=128, moe_intermediate_size=64, num_hidden_layers=1,
+                num_experts=8, num_experts_per_tok=4, norm_topk_prob=True, num_attention_heads=2, num_key_value_heads=1,
+                max_position_embeddings=128, use_expert_bias=True, num_dense_layers=0, norm_eps=1e-5, conv_bias=False, conv_L_cache=3,
+                routed_scaling_factor=1.0, rope_theta=1e6, layer_types=["full_attention"])
+
+# Two definitions of one block, of one name and with the same parameters.
+BLOCKS = {"block_lfm2_moe_softmax": SoftmaxRouting, "block_lfm2_moe_sigmoid": lfm2_moe.Lfm2MoeSparseMoeBlock}
+
+
+def block(name, path):
     mx.random.seed(0)
-    model = arch.Model(arch.ModelArgs(**config))
-    model.set_dtype(dtype)
-    if group_size:
-        nn.quantize(model, group_size=group_size, bits=4, class_predicate=lambda p, m: hasattr(m, "to_quantized"))
-    model.eval()
-    mx.eval(model.parameters())
-    weights = dict(tree_flatten(model.parameters()))
-
-    def step(tokens, offset, *state, **weights):
-        model.update(tree_unflatten(list(weights.items())))
-        caches = [FixedCache(*state[i:i + 2], offset) for i in range(0, len(state), 2)]
-        logits = model(tokens, cache=caches)
-        return [logits] + [x for c in caches for x in (c.keys, c.values)]
-
-    with mx.exporter(path, step, metadata=json.dumps(config, sort_keys=True)) as e:
-        for batch, length in shapes:
-            state = [mx.zeros((batch, config["num_key_value_heads"], CAPACITY, config["head_dim"]), dtype)
-                     for _ in range(2 * config["num_hidden_layers"])]
-            e(mx.zeros((batch, length), mx.int32), mx.array(3, mx.int32), *state, **weights)
+    model = Holder(BLOCKS[name](lfm2_moe.ModelArgs.from_dict(LFM2_MOE)))
+    model.set_dtype(mx.bfloat16)
+    model.feed_forward.expert_bias = mx.random.normal((LFM2_MOE["num_experts"],))  # float32, as in the published models
+    nn.quantize(model, group_size=64, bits=4, class_predicate=lambda p, m: hasattr(m, "to_quantized"))
+    calls = [(mx.random.normal((batch, length, LFM2_MOE["hidden_size"])).astype(mx.bfloat16),) for batch, length in [(1, 1), (2, 1), (3, 1)]]
+    zmlx_capture.capture_module(model, path, calls, ["x"])
 
 
 def arrays(*types):
@@ -151,13 +198,15 @@ def fast(path):
                 sys.exit(f"{name}: {problem}")
 
 
-def main(folder):
+def main(folder, *names):
     os.makedirs(folder, exist_ok=True)
     with tempfile.TemporaryDirectory() as tmp:
-        for name in [*MODELS, "fast"]:
+        for name in names or [*MODELS, *BLOCKS, "fast"]:
             path = os.path.join(tmp, name)
             if name == "fast":
                 fast(path)
+            elif name in BLOCKS:
+                block(name, path)
             else:
                 model_step(name, path)
             with open(path, "rb") as f, open(os.path.join(folder, f"{name}.mlxfn.gz"), "wb") as out:

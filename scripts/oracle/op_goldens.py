@@ -595,7 +595,29 @@ def fast():
             case("kv_append", [cache, new, arr(off, "int32")], out)
 
 
-for f in (unary, casts, binary, aranges, products, quantized, reductions, orders, moves, fast):
+def convolutions():
+    rng = np.random.default_rng(20261128)  # of its own: other cases stay as they are
+    for t in HALVES:
+        # Depthwise over one window and several, in groups, dense; padding, strides and dilation.
+        for xs, ws, at in [
+            ((2, 3, 8), (8, 3, 1), dict(groups=8)),
+            ((2, 9, 8), (8, 3, 1), dict(groups=8)),
+            ((1, 6, 8), (8, 4, 1), dict(groups=8, padding=3)),
+            ((2, 7, 6), (4, 3, 3), dict(groups=2)),
+            ((2, 7, 6), (4, 3, 3), dict(groups=2, stride=2, padding=1)),
+            ((3, 5, 4), (5, 2, 4), dict()),
+            ((1, 9, 4), (4, 3, 2), dict(groups=2, stride=2, padding=2, dilation=2)),
+            ((1, 7, 3), (6, 1, 1), dict(groups=3, padding=1)),
+        ]:
+            x, w = arr(rng.normal(size=xs), t), arr(rng.normal(size=ws), t)
+            k = ws[1] * ws[2]
+            bound = k * EPS["float32"] * k * float(np.max(np.abs(f64(x))) * np.max(np.abs(f64(w))))
+            case("conv1d", [x, w], mx.conv1d(x, w, **at), at, ulp=1, abs=bound, portable=t in ("float16", "bfloat16"))
+    x, w = arr(rng.normal(size=(2, 5, 4)), "float16"), arr(rng.normal(size=(4, 3, 1)), "bfloat16")
+    case("conv1d", [x, w], mx.conv1d(x, w, groups=4), dict(groups=4), ulp=1, abs=1e-5, portable=False)
+
+
+for f in (unary, casts, binary, aranges, products, quantized, reductions, orders, moves, fast, convolutions):
     f()
 head = {"mlx": mx.__version__, "cases": len(cases)}
 text = "\n".join(json.dumps(c, separators=(",", ":")) for c in [head] + cases) + "\n"

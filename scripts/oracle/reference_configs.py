@@ -35,6 +35,7 @@ DERIVED = {
     "DeepSeek-V3.2-4bit": "DeepSeek-V3.2",
     "GLM-4.7-Flash-4bit": "GLM-4.7-Flash",
     "Kimi-K2.5-4bit": "Kimi-K2.5",
+    "LFM2-1.2B-4bit": "LFM2-1.2B",
     "LFM2-8B-A1B-4bit": "LFM2-8B-A1B",
     "Llama-3.1-8B-4bit": "Llama-3.1-8B",
     "Mixtral-8x7B-v0.1-4bit": "Mixtral-8x7B-v0.1",

@@ -211,6 +211,8 @@ func (e *exporter) emit() array {
 		return e.matmul(in[0], in[1], dtype)
 	case "addmm":
 		return e.addmm(in[0], in[1], in[2], e.float("alpha"), e.float("beta"), dtype)
+	case "conv1d":
+		return e.conv1d(in[0], in[1], e.int("stride"), e.int("padding"), e.int("dilation"), e.int("groups"), e.out)
 	case "quantized_matmul":
 		return e.quantizedMatmul(in, e.out.dim(-1), dtype, append(e.quant(), field("transpose", e.call.Flag("transpose"))))
 	case "gather_qmm", "gather_mm":

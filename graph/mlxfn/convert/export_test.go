@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"zmlx-rewrite/graph"
@@ -13,7 +15,13 @@ import (
 	"zmlx-rewrite/graph/normal"
 )
 
-var captures = []string{"fast", "qwen3", "qwen3_moe", "llama"}
+var captures = func() []string {
+	files, _ := filepath.Glob(filepath.Join("testdata", "*.mlxfn.gz"))
+	for i, f := range files {
+		files[i] = strings.TrimSuffix(filepath.Base(f), ".mlxfn.gz")
+	}
+	return files
+}()
 
 // roundTrip imports a file, raises what MLX took apart, lowers it and exports it.
 func roundTrip(t testing.TB, f *mlxfn.File) *mlxfn.File {
@@ -86,6 +94,15 @@ func TestCapturesAreCurrent(t *testing.T) {
 	script := filepath.Join("..", "..", "..", "scripts", "oracle", "captures.py")
 	if out, err := exec.Command(oracle(t), script, dir).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
+	}
+	made, err := filepath.Glob(filepath.Join(dir, "*.mlxfn.gz"))
+	if err != nil || len(made) == 0 {
+		t.Fatal(made, err)
+	}
+	for _, path := range made {
+		if name := strings.TrimSuffix(filepath.Base(path), ".mlxfn.gz"); !slices.Contains(captures, name) {
+			t.Errorf("%s is not in testdata; make it with %s graph/mlxfn/convert/testdata %s", name, script, name)
+		}
 	}
 	for _, name := range captures {
 		old, _ := capture(t, name)

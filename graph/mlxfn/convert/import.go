@@ -11,6 +11,7 @@
 package convert
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -30,32 +31,40 @@ type ImportOptions struct {
 	// Dims names dimensions of positional inputs: Dims["in0"] = ["batch", "seq_len"].
 	// The numbers of the trace become the condition of its case (batch == 1). "" and
 	// plain numbers name nothing. If Dims is empty, a 2-D integer input, the tokens,
-	// says batch and seq_len.
+	// says batch and seq_len. The capacity of caches is kv_cap in any case.
 	Dims map[string][]string
 }
 
 // Import makes a program of a file: a case for each trace, keyword inputs as
 // parameters, positional ones as inputs. The file's constants are shared, not copied.
 func Import(name string, f *mlxfn.File, opts ImportOptions) (*graph.Program, error) {
+	p, _, err := importTraces(name, f, opts)
+	return p, err
+}
+
+// importTraces is Import that also says, for each case, what its symbols are.
+func importTraces(name string, f *mlxfn.File, opts ImportOptions) (*graph.Program, []binding, error) {
 	if f.Shapeless {
-		return nil, diag.Errorf("mlxfn/shapeless", diag.Pos{File: name}, "the function was exported with shapeless=True").
+		return nil, nil, diag.Errorf("mlxfn/shapeless", diag.Pos{File: name}, "the function was exported with shapeless=True").
 			WithHint("export one trace per shape instead: shapes that MLX leaves open are not in the file")
 	}
-	p := &graph.Program{Name: opts.Name}
-	if p.Name == "" {
-		p.Name = name
+	own, err := readCapture(name, f)
+	if err != nil {
+		return nil, nil, err
 	}
+	p := &graph.Program{Name: cmp.Or(own.Config.ModelType, opts.Name, name), Window: own.Window}
+	var bindings []binding
 	for k := range f.Functions {
 		im := &importer{file: name, fn: &f.Functions[k], program: p, g: graph.New()}
-		c, err := im.run(opts)
+		b, err := im.run(opts, own)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		c.Name = fmt.Sprintf("trace%d", k)
-		p.Cases = append(p.Cases, *c)
+		p.Cases = append(p.Cases, graph.Case{Name: fmt.Sprintf("trace%d", k), When: b.when(), Graph: im.g})
+		bindings = append(bindings, b)
 	}
 	NameQuants(p)
-	return p, nil
+	return p, bindings, nil
 }
 
 type importer struct {
@@ -83,20 +92,23 @@ func (im *importer) errorf(code string, format string, args ...any) *diag.Issue 
 	return diag.Errorf("mlxfn/"+code, pos, format, args...).WithScope(im.scope)
 }
 
-func (im *importer) run(opts ImportOptions) (*graph.Case, error) {
+func (im *importer) run(opts ImportOptions, own *captureInfo) (binding, error) {
 	fn, g := im.fn, im.g
 	im.values = make(map[uint64]graph.ValueID, len(fn.Inputs)+len(fn.Tape))
 	im.scopes, im.modules = map[graph.ValueID]string{}, map[graph.ValueID]string{}
-	names := inputNames(fn)
+	names, err := own.names(im)
+	if err != nil {
+		return binding{}, err
+	}
 	for i, v := range fn.Inputs {
 		t := typeOf(v.Type)
 		if n := i - fn.Positional(); n >= 0 {
 			name := fn.Kwargs[n]
 			if !writable(name) {
-				return nil, im.errorf("name", "keyword %q is no name that can be written", name).WithHint("export it with printable names")
+				return binding{}, im.errorf("name", "keyword %q is no name that can be written", name).WithHint("export it with printable names")
 			}
 			if _, err := im.program.AddParam(&graph.Param{Name: name, Type: t}); err != nil {
-				return nil, im.errorf("param", "%v", err).WithHint("traces of one file must agree on their weights")
+				return binding{}, im.errorf("param", "%v", err).WithHint("traces of one file must agree on their weights")
 			}
 			im.values[v.ID] = g.Param(name, t)
 			if module, _, ok := cutLast(name); ok {
@@ -106,19 +118,19 @@ func (im *importer) run(opts ImportOptions) (*graph.Case, error) {
 		}
 		im.values[v.ID] = g.Input(names.inputs[i], t)
 	}
-	when, err := im.bind(opts)
+	b, err := im.bind(opts, own)
 	if err != nil {
-		return nil, err
+		return b, err
 	}
 	for k := range fn.Tape {
 		if err := im.entry(&fn.Tape[k]); err != nil {
-			return nil, err
+			return b, err
 		}
 	}
 	for k, id := range fn.Outputs {
 		g.Output(names.outputs[k], im.values[id])
 	}
-	return &graph.Case{When: when, Graph: g}, nil
+	return b, nil
 }
 
 // writable reports whether graph's text form can write a name.
@@ -138,8 +150,24 @@ func dimsOf(shape []int) []graph.Dim {
 	return dims
 }
 
-// bind makes the condition of the case.
-func (im *importer) bind(opts ImportOptions) (graph.Cond, error) {
+// binding is what the symbols of one trace are.
+type binding struct {
+	env   map[string]int64
+	named []string            // those that its condition is about, in order
+	dims  map[string][]string // of inputs, by name: the symbol of each dimension
+}
+
+// when is the condition of a case that is this trace only.
+func (b binding) when() graph.Cond {
+	var conds []graph.Cond
+	for _, name := range b.named {
+		conds = append(conds, graph.Compare(graph.Sym(name), graph.EQ, graph.N(b.env[name])))
+	}
+	return graph.And(conds...)
+}
+
+// bind reads the symbols off the shapes of the inputs.
+func (im *importer) bind(opts ImportOptions, own *captureInfo) (binding, error) {
 	dims := opts.Dims
 	if len(dims) == 0 {
 		for _, v := range im.g.Inputs() {
@@ -148,8 +176,7 @@ func (im *importer) bind(opts ImportOptions) (graph.Cond, error) {
 			}
 		}
 	}
-	var conds []graph.Cond
-	bound := map[string]int{}
+	b := binding{env: map[string]int64{}, dims: map[string][]string{}}
 	found := 0
 	for i, v := range im.g.Inputs() {
 		name := im.g.InputName(v)
@@ -163,25 +190,60 @@ func (im *importer) bind(opts ImportOptions) (graph.Cond, error) {
 		found++
 		shape := im.fn.Inputs[i].Type.Shape
 		if len(list) > len(shape) {
-			return graph.False, im.errorf("dims", "input %s has %d dimensions, but %d are named", name, len(shape), len(list))
+			return b, im.errorf("dims", "input %s has %d dimensions, but %d are named", name, len(shape), len(list))
 		}
 		for d, sym := range list {
 			if sym == "" || sym[0] >= '0' && sym[0] <= '9' {
 				continue
 			}
-			if n, ok := bound[sym]; ok && n != shape[d] {
-				return graph.False, im.errorf("dims", "%s is %d and %d in this trace", sym, n, shape[d])
+			b.name(name, d, sym)
+			n := int64(shape[d])
+			if old, ok := b.env[sym]; ok && old != n {
+				return b, im.errorf("dims", "%s is %d and %d in this trace", sym, old, n)
 			} else if !ok {
-				bound[sym] = shape[d]
-				conds = append(conds, graph.Compare(graph.Sym(sym), graph.EQ, graph.N(int64(shape[d]))))
+				b.env[sym] = n
+				b.named = append(b.named, sym)
 			}
 		}
 	}
 	if found < len(dims) {
-		return graph.False, im.errorf("dims", "dimensions are named of an input that the trace does not have").
+		return b, im.errorf("dims", "dimensions are named of an input that the trace does not have").
 			WithHint("its inputs are %s", strings.Join(im.inputList(), ", "))
 	}
-	return graph.And(conds...), nil
+	im.bindCapacity(&b, graph.SymKVCap, func(name string) bool { return isCache(name) && !slices.Contains(own.Rings, name) })
+	im.bindCapacity(&b, graph.SymWindowCap, func(name string) bool { return slices.Contains(own.Rings, name) })
+	return b, nil
+}
+
+// name says which symbol a dimension of an input is.
+func (b *binding) name(input string, dim int, sym string) {
+	for len(b.dims[input]) <= dim {
+		b.dims[input] = append(b.dims[input], "")
+	}
+	b.dims[input][dim] = sym
+}
+
+// bindCapacity reads a capacity off the caches of a kind, if all have the same. No
+// condition of a case is about it, since a step takes caches of any capacity.
+func (im *importer) bindCapacity(b *binding, sym string, of func(name string) bool) {
+	const rows = 2 // of [batch, heads, rows, head_dim]
+	if _, ok := b.env[sym]; ok {
+		return // --dims says it
+	}
+	var caches []string
+	var all []int64
+	for i, v := range im.g.Inputs() {
+		if shape, name := im.fn.Inputs[i].Type.Shape, im.g.InputName(v); len(shape) == 4 && of(name) {
+			caches, all = append(caches, name), append(all, int64(shape[rows]))
+		}
+	}
+	if len(all) == 0 || slices.Max(all) != slices.Min(all) {
+		return
+	}
+	b.env[sym] = all[0]
+	for _, name := range caches {
+		b.name(name, rows, sym)
+	}
 }
 
 func (im *importer) inputList() []string {
@@ -306,6 +368,7 @@ var imports = func() map[string]func(*importer) {
 		"BitwiseBinary":      func(im *importer) { im.result(bitOps[im.str("op")], im.in) },
 		"Broadcast":          importBroadcast,
 		"Concatenate":        func(im *importer) { im.result("concatenate", im.in, num(im.int("axis"))) },
+		"Convolution":        importConvolution,
 		"Copy":               importSame,
 		"Depends":            importSame,
 		"Divide":             importDivide,
@@ -335,7 +398,7 @@ var imports = func() map[string]func(*importer) {
 			ops := map[string]string{"And": "all", "Or": "any", "Sum": "sum", "Prod": "prod", "Min": "min", "Max": "max"}
 			im.result(ops[im.str("type")], im.in, nums(im.ints("axes")), graph.Flag(true))
 		},
-		"Reshape": func(im *importer) { im.result("reshape", im.in, nums(im.e.Outputs[0].Type.Shape)) },
+		"Reshape": importReshape,
 		"RMSNorm": func(im *importer) { im.result("rms_norm", im.weights(1), im.float("eps")) },
 		"RoPE":    importRoPE,
 		"Scan": func(im *importer) {
@@ -386,6 +449,24 @@ var imports = func() map[string]func(*importer) {
 }()
 
 var bitOps = map[string]string{"And": "bitwise_and", "Or": "bitwise_or", "Xor": "bitwise_xor", "LeftShift": "left_shift", "RightShift": "right_shift"}
+
+// importReshape: the shape of the result is recorded, the state may leave one dimension
+// open.
+func importReshape(im *importer) {
+	want, shape, open := im.ints("shape"), im.e.Outputs[0].Type.Shape, 0
+	for i, n := range want {
+		if n == -1 {
+			open++
+		} else if len(want) == len(shape) && n != shape[i] {
+			open = 2
+		}
+	}
+	if len(want) != len(shape) || open > 1 {
+		im.refuse("to %v, but the file says %v", want, shape)
+		return
+	}
+	im.result("reshape", im.in, nums(shape))
+}
 
 func (im *importer) float(name string) graph.Float {
 	return graph.Float(mlxfn.Get[float32](im.e, name))
@@ -468,6 +549,23 @@ func importGather(im *importer) {
 		v = im.add("transpose", []graph.ValueID{v}, nums(perm))
 	}
 	im.out = append(im.out, v)
+}
+
+// importConvolution makes conv1d of a Convolution over one axis with as many zeros at
+// its end as at its beginning.
+func importConvolution(im *importer) {
+	stride, lo, hi := im.ints("stride"), im.ints("padding_lo"), im.ints("padding_hi")
+	dilation, input := im.ints("kernel_dilation"), im.ints("input_dilation")
+	switch {
+	case len(stride) != 1 || len(lo) != 1 || len(hi) != 1 || len(dilation) != 1 || len(input) != 1:
+		im.refuse("over %d axes", im.rank(0)-2)
+	case lo[0] != hi[0]:
+		im.refuse("with padding of %d and %d", lo[0], hi[0])
+	case input[0] != 1 || im.flag("flip"):
+		im.refuse("with input_dilation %d and flip %t", input[0], im.flag("flip"))
+	default:
+		im.result("conv1d", im.in, num(stride[0]), num(lo[0]), num(dilation[0]), num(im.int("groups")))
+	}
 }
 
 func (im *importer) quantAttrs() []graph.Attr {
@@ -616,9 +714,9 @@ func importSplit(im *importer) {
 // counted and cut as in Python. part is the shape of the slice: MLX forgets the stride
 // of an axis of which one element is taken, and leaves the end where it was.
 func (im *importer) sliced(op string, in []graph.ValueID, part []int) {
-	starts, strides := im.ints("start"), im.ints("strides")
+	starts, ends, strides := im.ints("start"), im.ints("end"), im.ints("strides")
 	a := im.shape(0)
-	if len(starts) != len(a) || len(strides) != len(a) || len(part) != len(a) {
+	if len(starts) != len(a) || len(ends) != len(a) || len(strides) != len(a) || len(part) != len(a) {
 		im.refuse("with %d positions for %d dimensions", len(starts), len(a))
 		return
 	}
@@ -628,11 +726,18 @@ func (im *importer) sliced(op string, in []graph.ValueID, part []int) {
 			im.refuse("with stride %d", strides[i])
 			return
 		}
-		start := starts[i]
-		if start < 0 {
-			start += n
+		at := func(k int) int {
+			if k < 0 {
+				k += n
+			}
+			return min(max(k, 0), n)
 		}
-		start = min(max(start, 0), n)
+		start, end := at(starts[i]), at(ends[i])
+		count := (max(end-start, 0) + strides[i] - 1) / strides[i]
+		if count != part[i] && (part[i] != 1 || strides[i] != 1 || count == 0) {
+			im.refuse("takes %d of axis %d, but the file says %d", count, i, part[i])
+			return
+		}
 		stop := start
 		if part[i] > 0 {
 			stop += (part[i]-1)*strides[i] + 1

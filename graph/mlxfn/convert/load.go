@@ -7,14 +7,16 @@ import (
 	"zmlx-rewrite/graph/normal"
 )
 
-// Load reads a file as a program that rules can be applied to: imported, raised and
-// in normal form. Notes say what looks like a fast operation and is none.
+// Load reads a file as a program that rules can be applied to: imported, raised, in
+// normal form, traces that differ in their dimensions only as one case over symbols.
+// Notes say what looks like a fast operation and is none, and what looks like one
+// case and is not.
 func Load(path string, opts ImportOptions) (*graph.Program, []normal.Note, error) {
 	f, err := mlxfn.ReadFile(path)
 	if err != nil {
 		return nil, nil, err
 	}
-	p, err := Import(path, f, opts)
+	p, bindings, err := importTraces(path, f, opts)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -27,5 +29,7 @@ func Load(path string, opts ImportOptions) (*graph.Program, []normal.Note, error
 		notes = append(notes, more...)
 	}
 	NameQuants(p)
-	return p, notes, nil
+	var more []normal.Note
+	p.Cases, more = merge(p.Cases, bindings)
+	return p, append(notes, more...), nil
 }

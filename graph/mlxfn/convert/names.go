@@ -79,6 +79,12 @@ func cacheName(n int) string {
 	return fmt.Sprintf("cache.%d.%s", n/2, [2]string{"keys", "values"}[n%2])
 }
 
+// isCache reports whether an input is keys or values, whose third dimension is the
+// capacity.
+func isCache(name string) bool {
+	return strings.HasPrefix(name, "cache.") && (strings.HasSuffix(name, ".keys") || strings.HasSuffix(name, ".values"))
+}
+
 // NameQuants finds the parameters that are parts of a quantized matrix by the
 // operations that read them, directly or rows of them, and gives them their record.
 // Import calls it; it finds embeddings only once their dequantization is raised.

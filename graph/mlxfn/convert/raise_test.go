@@ -165,6 +165,11 @@ func TestImportRefuses(t *testing.T) {
 				Outputs: []mlxfn.Value{{ID: 2, Type: out}}}}}}}
 	}
 	typ := func(t graph.DType, shape ...int) mlxfn.TypeInfo { return mlxfn.TypeInfo{Shape: shape, DType: t} }
+	meta := func(text string) *mlxfn.File {
+		f := entry("Exp", typ(graph.Float32, 2, 3))
+		f.Metadata = text
+		return f
+	}
 	for _, c := range []struct {
 		name, code string
 		file       *mlxfn.File
@@ -180,6 +185,15 @@ func TestImportRefuses(t *testing.T) {
 		{"a shapeless trace", "mlxfn/shapeless", &mlxfn.File{Version: "0.32.2", Shapeless: true}, ImportOptions{}, "shapeless"},
 		{"dimensions of no input", "mlxfn/dims", entry("Exp", typ(graph.Float32, 2, 3)), ImportOptions{Dims: map[string][]string{"in7": {"batch"}}}, "in0 float32[2, 3]"},
 		{"too many dimensions", "mlxfn/dims", entry("Exp", typ(graph.Float32, 2, 3)), ImportOptions{Dims: map[string][]string{"in0": {"a", "b", "c"}}}, "2 dimensions"},
+		{"a capture of another form", "mlxfn/capture", meta(`{"zmlx_capture": 2}`), ImportOptions{}, "form 2"},
+		{"names of too many inputs", "mlxfn/capture", meta(`{"zmlx_capture": 1, "inputs": ["a", "b"], "outputs": ["y"]}`), ImportOptions{}, "2 inputs and 1 outputs, but the trace has 1 and 1"},
+		{"no names", "mlxfn/capture", meta(`{"zmlx_capture": 1}`), ImportOptions{}, "0 inputs"},
+		{"a name that cannot be written", "mlxfn/capture", meta("{\"zmlx_capture\": 1, \"inputs\": [\"a`\"], \"outputs\": [\"y\"]}"), ImportOptions{}, "cannot be written"},
+		{"metadata of another kind", "mlxfn/capture", meta(`{"zmlx_capture": 1, "inputs": 3}`), ImportOptions{}, "the metadata of the capture"},
+		{"a window that is none", "mlxfn/capture", meta(`{"zmlx_capture": 1, "inputs": ["a"], "outputs": ["y"], "window": -4}`), ImportOptions{}, "-4 rows"},
+		{"a reshape to another shape", "mlxfn/unsupported", entry("Reshape", typ(graph.Float32, 3, 2), field("shape", []int{2, 3})), ImportOptions{}, "[2 3], but the file says [3 2]"},
+		{"a reshape to anything", "mlxfn/unsupported", entry("Reshape", typ(graph.Float32, 3, 2), field("shape", []int{-1, -1})), ImportOptions{}, "[-1 -1]"},
+		{"a slice of another length", "mlxfn/unsupported", entry("Slice", typ(graph.Float32, 2, 2), field("start", []int{0, 0}), field("end", []int{2, 3}), field("strides", []int{1, 1})), ImportOptions{}, "takes 3 of axis 1, but the file says 2"},
 		{"dimensions that contradict", "mlxfn/dims", entry("Exp", typ(graph.Float32, 2, 3)), ImportOptions{Dims: map[string][]string{"in0": {"a", "a"}}}, "a is"},
 	} {
 		_, err := Import("f.mlxfn", c.file, c.opts)
@@ -209,8 +223,9 @@ func TestImportShortSlice(t *testing.T) {
 
 func TestImportConditions(t *testing.T) {
 	f, _ := capture(t, "qwen3_moe")
+	f.Metadata = "" // whose names would be taken
 	p := mustImport(t, f)
-	for i, want := range []string{"batch == 1 && seq_len == 1", "batch == 2 && seq_len == 3", "batch == 1 && seq_len == 16"} {
+	for i, want := range []string{"batch == 1 && seq_len == 1", "batch == 2 && seq_len == 1", "batch == 3 && seq_len == 1", "batch == 1 && seq_len == 5"} {
 		if got := p.Cases[i].When.String(); got != want {
 			t.Errorf("case %d: %s, want %s", i, got, want)
 		}
@@ -276,7 +291,7 @@ func FuzzImport(f *testing.F) {
 		if err != nil {
 			return
 		}
-		p, err := Import("fuzz", file, ImportOptions{})
+		p, bindings, err := importTraces("fuzz", file, ImportOptions{})
 		if err != nil {
 			return
 		}
@@ -290,6 +305,12 @@ func FuzzImport(f *testing.F) {
 			}
 			if n := c.Graph.NumNodes(); n > before+before/2+16 {
 				t.Fatalf("%d nodes became %d", before, n)
+			}
+		}
+		merged, _ := merge(p.Cases, bindings)
+		for _, c := range merged {
+			if err := c.Graph.Verify(); err != nil {
+				t.Fatal(err)
 			}
 		}
 		out, err := Export(p, ExportOptions{Version: file.Version})

@@ -420,6 +420,13 @@ func (t *tracer) matmul(a, b array, dtype graph.DType) array {
 	return t.squeezeVectors(out, rankA, rankB)
 }
 
+// conv1d records conv_general over one axis. out is the result's type.
+func (t *tracer) conv1d(x, w array, stride, padding, dilation, groups int, out array) array {
+	one := func(n int) []int { return []int{n} }
+	return t.op("Convolution", out.dtype, out.shape, []array{x, w}, field("stride", one(stride)), field("padding_lo", one(padding)), field("padding_hi", one(padding)),
+		field("kernel_dilation", one(dilation)), field("input_dilation", one(1)), field("groups", groups), field("flip", false))
+}
+
 // squeezeVectors removes the axes that were added to vectors for a product.
 func (t *tracer) squeezeVectors(out array, rankA, rankB int) array {
 	var axes []int
