@@ -152,7 +152,7 @@ func (m module) swigluOAI(gate, x value) value {
 	limit := scalar(swigluLimit)
 	gate = m.add(minimum, []value{gate, limit})
 	x = m.add(minimum, []value{m.add(maximum, []value{x, scalar(-swigluLimit)}), limit}) // clip
-	act := m.multiply(gate, m.add(opSigmoid, []value{m.multiply(scalar(swigluAlpha), gate)}))
+	act := m.multiply(gate, m.add(opSigmoid, []value{m.multiply(gate, scalar(swigluAlpha))}))
 	return m.multiply(m.plus(x, scalar(1)), act)
 }
 
