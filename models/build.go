@@ -190,8 +190,8 @@ var (
 	opFlatten, opUnflatten       = mustOp("flatten"), mustOp("unflatten")
 	opExpandDims, opSqueeze      = mustOp("expand_dims"), mustOp("squeeze")
 	opRMSNorm, opRope, opSDPA    = mustOp("rms_norm"), mustOp("rope"), mustOp("sdpa")
-	opKVAppend                   = mustOp("kv_append")
 	opConcatenate, opConv1D      = mustOp("concatenate"), mustOp("conv1d")
+	opKVAppend, opSliceUpdate    = mustOp("kv_append"), mustOp("slice_update")
 )
 
 func dims(list ...int) graph.Dims {

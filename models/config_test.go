@@ -44,6 +44,39 @@ func TestLlama3Freqs(t *testing.T) {
 	}
 }
 
+// TestYarn compares with the bits of mlx-lm (scripts/oracle/yarn_freqs.py).
+func TestYarn(t *testing.T) {
+	text, err := os.ReadFile("testdata/yarn_freqs.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows []struct {
+		Dims    int
+		Base    float64
+		Scaling json.RawMessage
+		Mscale  float64
+		Bits    []uint32
+	}
+	if err := json.Unmarshal(text, &rows); err != nil || len(rows) < 8 {
+		t.Fatalf("%d rows, %v", len(rows), err)
+	}
+	for _, r := range rows {
+		var issues diag.List
+		l, mscale := yarn(readJSON("config.json", r.Scaling, &issues), r.Dims, r.Base)
+		if len(issues) > 0 || len(l.Data) != 4*len(r.Bits) {
+			t.Fatalf("dims %d: %v, %d bytes", r.Dims, issues, len(l.Data))
+		}
+		if mscale != r.Mscale {
+			t.Errorf("%s: mscale is %v, mlx-lm has %v", r.Scaling, mscale, r.Mscale)
+		}
+		for i, want := range r.Bits {
+			if got := binary.LittleEndian.Uint32(l.Data[4*i:]); got != want {
+				t.Errorf("dims %d, base %g, %s: frequency %d is %08x, mlx-lm has %08x", r.Dims, r.Base, r.Scaling, i, got, want)
+			}
+		}
+	}
+}
+
 // TestConfigIssues gives configurations with something wrong in them: each must be
 // refused by an issue that names the key.
 func TestConfigIssues(t *testing.T) {
@@ -68,7 +101,11 @@ func TestConfigIssues(t *testing.T) {
 		{"eps", "llama", map[string]any{"rms_norm_eps": 0}, `config/invalid rms_norm_eps: must be a number above 0, not 0`},
 		{"theta", "qwen3", map[string]any{"rope_theta": json.RawMessage("1e39")}, `config/invalid rope_theta: must be a number above 0, not 1e39`},
 		{"no theta", "qwen3", map[string]any{"rope_theta": nil}, `config/missing rope_theta: the key is missing`},
-		{"yarn", "qwen3", map[string]any{"rope_scaling": map[string]any{"rope_type": "yarn", "factor": 4.0}}, `config/unsupported rope_scaling.rope_type: rotary embedding of type "yarn" is not supported`},
+		{"longrope", "qwen3", map[string]any{"rope_scaling": map[string]any{"rope_type": "longrope", "factor": 4.0}}, `config/unsupported rope_scaling.rope_type: rotary embedding of type "longrope" is not supported`},
+		{"yarn without factor", "qwen3", map[string]any{"rope_scaling": map[string]any{"rope_type": "yarn"}}, `config/missing rope_scaling.factor: the key is missing`},
+		{"yarn of nothing", "qwen3", map[string]any{"rope_theta": 1, "rope_scaling": map[string]any{"rope_type": "yarn", "factor": 4.0}}, `config/invalid rope_scaling: rotary embedding of type yarn needs a rope_theta other than 1`},
+		{"yarn turned around", "qwen3", map[string]any{"rope_scaling": map[string]any{"rope_type": "yarn", "factor": 4.0, "mscale": -100}}, `config/invalid rope_scaling.mscale: mscale and mscale_all_dim scale queries and keys by -12.862943611198906`},
+		{"yarn's beta", "qwen3", map[string]any{"rope_scaling": map[string]any{"rope_type": "yarn", "factor": 4.0, "beta_fast": 0}}, `config/invalid rope_scaling.beta_fast: must be a number above 0, not 0`},
 		{"type before rope_type", "llama", map[string]any{"rope_scaling": map[string]any{"type": "dynamic", "rope_type": "default"}}, `config/unsupported rope_scaling.type: rotary embedding of type "dynamic" is not supported`},
 		{"linear without factor", "llama", map[string]any{"rope_scaling": map[string]any{"type": "linear"}}, `config/missing rope_scaling.factor: the key is missing`},
 		{"ignored by mlx-lm", "qwen3_moe", map[string]any{"rope_scaling": map[string]any{"type": "linear", "factor": 2}}, `config/unsupported rope_scaling: scaled rotary embedding is not supported for qwen3_moe`},

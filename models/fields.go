@@ -200,6 +200,19 @@ func (f *fields) positive(key string) float64 {
 	return v
 }
 
+// numberOr returns an optional number that is one in float32 too.
+func (f *fields) numberOr(key string, otherwise float64) float64 {
+	if !f.has(key) {
+		return otherwise
+	}
+	v, err := strconv.ParseFloat(string(f.values[key].raw), 64)
+	if err != nil || math.IsInf(float64(float32(v)), 0) {
+		f.fail(key, "invalid", "must be a number, not %s", f.raw(key))
+		return otherwise
+	}
+	return v
+}
+
 func (f *fields) positiveOr(key string, otherwise float64) float64 {
 	if !f.has(key) {
 		return otherwise

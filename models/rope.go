@@ -12,7 +12,8 @@ type rope struct {
 	dims        int
 	traditional bool
 	base, scale float64
-	freqs       *graph.Literal // of rope_type llama3, in place of base
+	freqs       *graph.Literal // of rope_type llama3 and yarn, in place of base
+	mscale      float64        // of rope_type yarn: what is rotated is scaled first; 0 for 1
 }
 
 // newRope reads rope_theta and rope_scaling. Files written by transformers 5 hold
@@ -47,15 +48,20 @@ func newRope(f *fields, dims int, otherwise float64) rope {
 		r.scale = 1 / scaling.positive("factor")
 	case "llama3":
 		r.freqs = llama3Freqs(scaling, dims, r.base)
+	case "yarn", "deepseek_yarn":
+		r.freqs, r.mscale = yarn(scaling, dims, r.base)
 	default:
 		scaling.fail(key, "unsupported", "rotary embedding of type %q is not supported", kind).
-			WithHint("supported: default, linear, llama3")
+			WithHint("supported: default, linear, llama3, yarn")
 	}
 	return r
 }
 
 // apply rotates x [batch, heads, seq_len, head_dim] by the positions from offset on.
 func (r rope) apply(m module, x value) value {
+	if r.mscale != 0 && r.mscale != 1 {
+		x = r.scaled(m, x)
+	}
 	in := []value{x, m.b.offset}
 	var base graph.Attr
 	if r.freqs != nil {
@@ -64,6 +70,17 @@ func (r rope) apply(m module, x value) value {
 		base = graph.Float(r.base)
 	}
 	return m.add(opRope, in, graph.N(int64(r.dims)), graph.Flag(r.traditional), base, graph.Float(r.scale))
+}
+
+// scaled is x.at[..., :dims].multiply(mscale) of YarnRoPE.
+func (r rope) scaled(m module, x value) value {
+	factor := m.b.g.Scalar(m.typeOf(x).DType, r.mscale)
+	if m.width(x) == r.dims {
+		return m.multiply(x, factor)
+	}
+	stop := dims(r.dims)
+	part := m.multiply(m.add(opSlice, []value{x}, dims(-1), nil, stop), factor)
+	return m.add(opSliceUpdate, []value{x, part}, dims(-1), nil, stop)
 }
 
 // llama3Freqs is Llama3RoPE of rope_utils.py: every step in float32, rounded as
