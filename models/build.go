@@ -189,6 +189,9 @@ var (
 	opReshape, opTranspose       = mustOp("reshape"), mustOp("transpose")
 	opFlatten, opUnflatten       = mustOp("flatten"), mustOp("unflatten")
 	opExpandDims, opSqueeze      = mustOp("expand_dims"), mustOp("squeeze")
+	opPartition, opPutAlong      = mustOp("partition"), mustOp("put_along_axis")
+	opArange, opGreaterEqual     = mustOp("arange"), mustOp("greater_equal")
+	opWhere                      = mustOp("where")
 	opRMSNorm, opRope, opSDPA    = mustOp("rms_norm"), mustOp("rope"), mustOp("sdpa")
 	opConcatenate, opConv1D      = mustOp("concatenate"), mustOp("conv1d")
 	opKVAppend, opSliceUpdate    = mustOp("kv_append"), mustOp("slice_update")
@@ -217,6 +220,14 @@ func (m module) take(a, indices value, axis int) value {
 }
 func (m module) expandDims(a value, axes ...int) value {
 	return m.add(opExpandDims, []value{a}, dims(axes...))
+}
+
+// astype is the conversion to another type; to its own it is nothing.
+func (m module) astype(x value, t graph.DType) value {
+	if m.typeOf(x).DType == t {
+		return x
+	}
+	return m.add(opAstype, []value{x}, t)
 }
 
 // rmsNorm is nn.RMSNorm, the module of that name in m.

@@ -60,12 +60,16 @@ type slider interface {
 
 // architectures is the registry: model_type to the reader of its configuration.
 var architectures = map[string]func(*fields) network{
-	"lfm2":      newLFM2,
-	"lfm2_moe":  newLFM2MoE,
-	"llama":     newLlama,
-	"mixtral":   newMixtral,
-	"qwen3":     newQwen3,
-	"qwen3_moe": newQwen3MoE,
+	"deepseek_v3":   newDeepseekV3,
+	"glm4_moe_lite": newGlm4MoeLite,
+	"kimi_k2":       newDeepseekV3, // as mlx_lm.utils maps it
+	"kimi_k25":      newKimiK25,
+	"lfm2":          newLFM2,
+	"lfm2_moe":      newLFM2MoE,
+	"llama":         newLlama,
+	"mixtral":       newMixtral,
+	"qwen3":         newQwen3,
+	"qwen3_moe":     newQwen3MoE,
 }
 
 // ModelTypes returns every model_type that can be built, sorted.

@@ -304,6 +304,12 @@ func layers(c *Config) int {
 		return n.numHiddenLayers
 	case *mixtral:
 		return n.numHiddenLayers
+	case *deepseekV3:
+		return n.numHiddenLayers
+	case *glm4MoeLite:
+		return n.numHiddenLayers
+	case *kimiK25:
+		return n.numHiddenLayers
 	}
 	panic("an architecture that this test does not know")
 }
