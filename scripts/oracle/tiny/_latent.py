@@ -23,6 +23,14 @@ LATENT = dict(
 del LATENT["head_dim"]
 
 
+def weight(path, shape, rng):
+    """Queries, keys and experts small enough that one bit at the start is no more than a few
+    at the end: the scale of attention and the factor of the experts make them large again."""
+    if path.endswith((".q_proj.weight", ".q_b_proj.weight", ".down_proj.weight")):
+        return rng.standard_normal(shape) * 0.6 / shape[-1] ** 0.5
+    return None
+
+
 def unmake(folder, layers, prefix=""):
     """Writes the weights under the names of the original checkpoint: one module an expert,
     kv_b_proj in one piece, and a layer that predicts a second token, of that number."""

@@ -3,7 +3,7 @@ of experts of which the best are kept."""
 
 from . import LONG
 from . import RUNS as USUAL
-from ._latent import LATENT, unmake
+from ._latent import LATENT, unmake, weight  # noqa: F401
 
 YARN = dict(type="yarn", factor=40, original_max_position_embeddings=64, beta_fast=32, beta_slow=1, mscale=1.0, mscale_all_dim=1.0)
 GROUPS = dict(n_routed_experts=16, n_group=4, topk_group=2)

@@ -2,7 +2,7 @@
 
 from . import LONG
 from . import RUNS as USUAL
-from ._latent import LATENT, unmake
+from ._latent import LATENT, unmake, weight  # noqa: F401
 
 GLM = dict(LATENT, model_type="glm4_moe_lite", routed_scaling_factor=1.8, rope_scaling=None)
 

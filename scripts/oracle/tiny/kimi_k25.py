@@ -2,7 +2,7 @@
 
 import mlx.core as mx
 
-from ._latent import unmake
+from ._latent import unmake, weight  # noqa: F401
 from .deepseek_v3 import DEEPSEEK
 
 TEXT = dict(DEEPSEEK, model_type="kimi_k2", n_group=1, topk_group=1, routed_scaling_factor=2.827)
