@@ -58,9 +58,16 @@ type slider interface {
 	window() int
 }
 
+// splitter is a network whose graph is another one once the caches hold many rows.
+type splitter interface {
+	// splitAt returns the number of rows from which on one more makes the difference.
+	splitAt() int
+}
+
 // architectures is the registry: model_type to the reader of its configuration.
 var architectures = map[string]func(*fields) network{
 	"deepseek_v3":   newDeepseekV3,
+	"deepseek_v32":  newDeepseekV32,
 	"glm4_moe_lite": newGlm4MoeLite,
 	"kimi_k2":       newDeepseekV3, // as mlx_lm.utils maps it
 	"kimi_k25":      newKimiK25,

@@ -103,7 +103,7 @@ func TestLoadAs(t *testing.T) {
 }
 
 // latent are the model types with multi-head latent attention.
-var latent = []string{"deepseek_v3", "glm4_moe_lite", "kimi_k2", "kimi_k25"}
+var latent = []string{"deepseek_v3", "deepseek_v32", "glm4_moe_lite", "kimi_k2", "kimi_k25"}
 
 // tinyConfig returns a small configuration of each architecture, changed by edit.
 func tinyConfig(t testing.TB, modelType string, edit map[string]any) []byte {

@@ -18,6 +18,7 @@ type mla struct {
 	eps                      float64 // of the norms of the latent rows
 	scale                    float64
 	rope                     rope
+	indexer                  *indexer // of deepseek_v32, else nil
 }
 
 // mlaDefaults are those of a family's ModelArgs.
@@ -67,11 +68,12 @@ func (a mla) call(m module, layer int, x, mask value) value {
 	B, L, heads := m.b.batch, m.b.seqLen, graph.N(int64(a.heads))
 	width := a.nopeDim + a.ropeDim
 
-	var q value
+	var qr, q value
 	if a.qLoraRank == 0 {
 		q = m.linear("q_proj", x, a.heads*width, false)
 	} else {
-		q = m.linear("q_b_proj", m.rmsNorm("q_a_layernorm", m.linear("q_a_proj", x, a.qLoraRank, a.bias), a.eps), a.heads*width, false)
+		qr = m.rmsNorm("q_a_layernorm", m.linear("q_a_proj", x, a.qLoraRank, a.bias), a.eps)
+		q = m.linear("q_b_proj", qr, a.heads*width, false)
 	}
 	q = m.transpose(m.reshape(q, B, L, heads, graph.N(int64(width))), 0, 2, 1, 3)
 	qNope, qPE := m.cut(q, a.nopeDim)
@@ -83,6 +85,18 @@ func (a mla) call(m module, layer int, x, mask value) value {
 	kPE = a.rope.apply(m, kPE)
 	latent = m.cached(layer, "keys", m.expandDims(latent, -3))
 	kPE = m.filled(m.cached(layer, "values", kPE))
+	rows := graph.Attr(graph.Sym(graph.SymKVLen))
+
+	if a.indexer != nil {
+		inds := a.indexer.choose(m.sub("indexer"), layer, x, qr, mask)
+		switch {
+		case inds == graph.None:
+		case L.Is(1):
+			latent, kPE, rows = m.chosen(m.filled(latent), inds), m.chosen(kPE, inds), nil
+		default:
+			mask = m.sparse(mask, inds)
+		}
+	}
 
 	qPE = m.multiply(qPE, m.b.g.Scalar(m.typeOf(qPE).DType, a.scale))
 	scores := m.masked(mask, m.add(opMatmul, []value{qPE, m.transpose(kPE, 0, 1, 3, 2)}))
@@ -94,7 +108,7 @@ func (a mla) call(m module, layer int, x, mask value) value {
 	var output value
 	if L.Is(1) {
 		q := a.embedQ(m, qNope, true)
-		output = a.unembedOut(m, attend(q, latent, latent, graph.Sym(graph.SymKVLen)))
+		output = a.unembedOut(m, attend(q, latent, latent, rows))
 	} else {
 		latent = m.filled(latent)
 		output = attend(qNope, a.embedQ(m, latent, false), a.unembedOut(m, latent), nil)

@@ -20,6 +20,7 @@ func TestLatentProgramText(t *testing.T) {
 			"quantization": map[string]any{"group_size": 32, "bits": 4}}),
 		"deepseek_v3": tinyConfig(t, "deepseek_v3", map[string]any{"num_hidden_layers": 1, "first_k_dense_replace": 0, "n_routed_experts": 8, "n_group": 2,
 			"rope_scaling": yarn}),
+		"deepseek_v32":   tinyConfig(t, "deepseek_v32", map[string]any{"num_hidden_layers": 1, "n_routed_experts": nil, "index_n_heads": 2, "index_head_dim": 32}),
 		"kimi_k25-dense": tinyConfig(t, "kimi_k25", map[string]any{"num_hidden_layers": 1, "n_routed_experts": nil, "q_lora_rank": nil, "attention_bias": true}),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -55,6 +56,9 @@ func TestLatentConfigIssues(t *testing.T) {
 		{"glm4_moe_lite", "rope_scaling", map[string]any{"type": "default", "mscale_all_dim": 1}, `config/missing rope_scaling.factor: the key is missing`},
 		{"deepseek_v3", "rope_scaling", map[string]any{"type": "linear", "mscale_all_dim": 1e30, "factor": 1e30}, `config/invalid rope_scaling: mscale_all_dim makes the scale of attention 6.88`},
 		{"deepseek_v3", "quantization_config", map[string]any{"quant_method": "fp8", "weight_block_size": []int{128, 128}}, `config/unsupported quantization_config.quant_method: "fp8" is not supported`},
+		{"deepseek_v32", "index_head_dim", 8, `config/invalid index_head_dim: must be a whole number from 16 to 8192, not 8`},
+		{"deepseek_v32", "index_topk", 0, `config/invalid index_topk: must be a whole number from 1 to 1048576, not 0`},
+		{"deepseek_v32", "index_n_heads", 257, `config/invalid index_n_heads: must be a whole number from 1 to 256, not 257`},
 		{"kimi_k25", "quantization_config", map[string]any{"quant_method": "compressed-tensors"}, `config/unsupported text_config.quantization_config.quant_method: "compressed-tensors" is not supported`},
 		{"kimi_k25", "topk_method", "greedy", `config/unsupported text_config.topk_method: "greedy" is not supported; mlx-lm knows noaux_tc`},
 	} {
@@ -211,8 +215,8 @@ func TestLatentDrops(t *testing.T) {
 	for _, modelType := range latent {
 		net := mustParse(t, tinyConfig(t, modelType, nil)).net
 		for name, by := range map[string]string{
-			"model.layers.2.eh_proj.weight":                     "glm4_moe_lite",
-			"model.layers.61.eh_proj.weight":                    "glm4_moe_lite deepseek_v3 kimi_k2",
+			"model.layers.2.eh_proj.weight":                     "glm4_moe_lite deepseek_v32",
+			"model.layers.61.eh_proj.weight":                    "glm4_moe_lite deepseek_v32 deepseek_v3 kimi_k2",
 			"model.layers.1.self_attn.rotary_emb.inv_freq":      "deepseek_v3 kimi_k2",
 			"model.layers.x.eh_proj.weight":                     "",
 			"model.layers.1.eh_proj.weight":                     "",
