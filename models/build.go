@@ -243,6 +243,11 @@ func (m module) expandDims(a value, axes ...int) value {
 	return m.add(opExpandDims, []value{a}, dims(axes...))
 }
 
+// number is a Python number beside an array of that type: it is one in float32 first.
+func (m module) number(t graph.DType, v float64) value {
+	return m.b.g.Scalar(t, float64(float32(v)))
+}
+
 // astype is the conversion to another type; to its own it is nothing.
 func (m module) astype(x value, t graph.DType) value {
 	if m.typeOf(x).DType == t {

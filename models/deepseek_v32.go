@@ -61,13 +61,13 @@ func (n *indexer) choose(m module, layer int, x, qr, mask value) value {
 	}
 	scores := m.add(opMatmul, []value{q, m.transpose(k, 0, 1, 3, 2)})
 	t := m.typeOf(scores).DType
-	scores = m.add(opMaximum, []value{scores, m.b.g.Scalar(t, 0)})
+	scores = m.add(opMaximum, []value{scores, m.number(t, 0)})
 	softmaxScale := math.Pow(float64(n.headDim), -0.5)
-	weights = m.multiply(weights, m.b.g.Scalar(m.typeOf(weights).DType, math.Pow(float64(n.heads), -0.5)*softmaxScale))
+	weights = m.multiply(weights, m.number(m.typeOf(weights).DType, math.Pow(float64(n.heads), -0.5)*softmaxScale))
 	weights = m.expandDims(m.transpose(weights, 0, 2, 1), -1)
 	scores = n.sum(m, m.multiply(scores, weights))
 	if mask != graph.None {
-		scores = m.add(opWhere, []value{mask, scores, m.b.g.Scalar(t, math.Inf(-1))})
+		scores = m.add(opWhere, []value{mask, scores, m.number(t, math.Inf(-1))})
 	}
 	topk := graph.N(-int64(n.topk))
 	inds := m.add(opArgpartition, []value{scores}, topk, graph.N(-1))
@@ -83,7 +83,7 @@ func (n *indexer) sum(m module, scores value) value {
 	for h := range n.heads {
 		head := m.add(opSlice, []value{scores}, dims(-3), dims(h), dims(h+1))
 		if h == 0 {
-			all = m.plus(head, m.b.g.Scalar(m.typeOf(head).DType, 0))
+			all = m.plus(head, m.number(m.typeOf(head).DType, 0))
 		} else {
 			all = m.plus(all, head)
 		}

@@ -98,7 +98,7 @@ func (a mla) call(m module, layer int, x, mask value) value {
 		}
 	}
 
-	qPE = m.multiply(qPE, m.b.g.Scalar(m.typeOf(qPE).DType, a.scale))
+	qPE = m.multiply(qPE, m.number(m.typeOf(qPE).DType, a.scale))
 	scores := m.masked(mask, m.add(opMatmul, []value{qPE, m.transpose(kPE, 0, 1, 3, 2)}))
 
 	a.split(m)

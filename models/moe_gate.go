@@ -63,12 +63,12 @@ func (g moeGate) call(m module, x value) (inds, weights value) {
 	if g.perTok > 1 && g.norm {
 		sum := m.add(opSum, []value{weights}, dims(-1), graph.Flag(true))
 		if g.eps != 0 {
-			sum = m.plus(sum, m.b.g.Scalar(graph.Float32, g.eps))
+			sum = m.plus(sum, m.number(graph.Float32, g.eps))
 		}
 		weights = m.add(opDivide, []value{weights, sum})
 	}
 	if g.scale != 1 {
-		weights = m.multiply(weights, m.b.g.Scalar(graph.Float32, g.scale))
+		weights = m.multiply(weights, m.number(graph.Float32, g.scale))
 	}
 	return inds, weights
 }
@@ -90,6 +90,6 @@ func (g moeGate) limited(m module, scores value) value {
 	group := m.add(opSum, []value{best}, dims(-1), graph.Flag(true))
 	idx := m.add(opArgpartition, []value{group}, graph.N(int64(drop-1)), graph.N(-2))
 	idx = m.add(opSlice, []value{idx}, dims(-2), nil, dims(drop))
-	scores = m.add(opPutAlong, []value{scores, idx, m.b.g.Scalar(graph.Float32, 0)}, graph.N(-2))
+	scores = m.add(opPutAlong, []value{scores, idx, m.number(graph.Float32, 0)}, graph.N(-2))
 	return m.add(opFlatten, []value{scores}, graph.N(-2), graph.N(-1))
 }

@@ -81,7 +81,7 @@ func (r rope) apply(m module, x value) value {
 
 // scaled is x.at[..., :dims].multiply(mscale) of YarnRoPE.
 func (r rope) scaled(m module, x value) value {
-	factor := m.b.g.Scalar(m.typeOf(x).DType, r.mscale)
+	factor := m.b.g.Scalar(m.typeOf(x).DType, float64(float32(r.mscale))) // as of any Python number
 	if m.width(x) == r.dims {
 		return m.multiply(x, factor)
 	}
