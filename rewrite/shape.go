@@ -70,6 +70,12 @@ func (f *finder) matchEnv(m *matcher.Match) *guard.Env {
 	return &env
 }
 
+// rowsFit holds in every call: what attention sees of a cache is in it. Engines refuse a
+// call where it is not.
+var rowsFit = graph.And(
+	graph.Compare(graph.Sym(graph.SymKVLen), graph.LE, graph.Sym(graph.SymKVCap)),
+	graph.Compare(graph.Sym(graph.SymWindowLen), graph.LE, graph.Sym(graph.SymWindowCap)))
+
 // build builds the replacement for the shape of a match, and checks it: results of the
 // same types, calls in the domains of their kernels, fewer launches.
 func (f *finder) build(s *shape, r *rules.Rule, cand *candidate) (*replacement, *objection) {
@@ -110,6 +116,7 @@ func (f *finder) build(s *shape, r *rules.Rule, cand *candidate) (*replacement, 
 		if failure != nil {
 			return no(CodeKernel, failure.Name, "operands in the kernel's domain", failure.Text)
 		}
+		cond = cond.Given(rowsFit)
 		if !cond.IsTrue() {
 			s.guards = append(s.guards, GuardValue{Name: n.Op.Name, Text: cond.String(), Cond: cond})
 		}
