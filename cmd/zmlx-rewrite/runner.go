@@ -257,9 +257,7 @@ func kernelCalls(p *graph.Program, calls []int) map[string]int {
 	offset := 0
 	for _, n := range calls {
 		offset += n
-		// A cache has room for what it holds, and conditions ask for no more.
-		rows := int64(offset)
-		c, err := p.Select(map[string]int64{graph.SymBatch: 1, graph.SymSeqLen: int64(n), graph.SymKVLen: rows, graph.SymKVCap: rows})
+		c, err := p.Select(map[string]int64{graph.SymBatch: 1, graph.SymSeqLen: int64(n), graph.SymKVLen: int64(offset)})
 		if err != nil {
 			continue
 		}
