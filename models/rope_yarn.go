@@ -15,6 +15,10 @@ func yarn(f *fields, dims int, base float64) (freqs *graph.Literal, mscale float
 	old := f.positiveOr("original_max_position_embeddings", 4096)
 	fast, slow := f.positiveOr("beta_fast", 32), f.positiveOr("beta_slow", 1)
 	mscale = yarnMscale(factor, f.numberOr("mscale", 1)) / yarnMscale(factor, f.numberOr("mscale_all_dim", 0))
+	// Transformers takes this number where it is there.
+	if f.has("attention_factor") && float32(f.positive("attention_factor")) != float32(mscale) {
+		f.fail("attention_factor", "unsupported", "mlx-lm takes %g, which it computes from factor and mscale", mscale)
+	}
 	if base == 1 {
 		f.fail("", "invalid", "rotary embedding of type yarn needs a rope_theta other than 1")
 	}
