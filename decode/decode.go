@@ -286,6 +286,7 @@ func (p *pipeline) dispatch(ctx context.Context, token engine.Tensor) error {
 	if p.o.Logits || p.o.Sampler != nil {
 		want = append(want, p.row)
 	}
+	want = append(want, p.g.caches.Unread()...)
 	return p.g.engine.AsyncEval(want...)
 }
 

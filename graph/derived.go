@@ -6,12 +6,13 @@ import (
 )
 
 // derivedOps tells which fields of a Derived each op reads.
-var derivedOps = map[string]struct{ many, axis, span, perm bool }{
+var derivedOps = map[string]struct{ many, axis, span, perm, shape bool }{
 	"concat":    {many: true, axis: true},
 	"stack":     {many: true, axis: true},
 	"split":     {axis: true, span: true},
 	"transpose": {perm: true},
 	"permute":   {axis: true, perm: true},
+	"reshape":   {shape: true},
 }
 
 // Infer returns the type of a parameter that is made from parameters of the given
@@ -26,7 +27,7 @@ func (d *Derived) Infer(args []Type) (Type, error) {
 		return Type{}, fmt.Errorf("%q makes no parameters", d.Op)
 	case len(args) == 0 || len(args) > 1 && !spec.many:
 		return fail("%d arguments", len(args))
-	case !spec.axis && d.Axis != 0, !spec.span && (d.Start != 0 || d.Stop != 0), !spec.perm && d.Perm != nil:
+	case !spec.axis && d.Axis != 0, !spec.span && (d.Start != 0 || d.Stop != 0), !spec.perm && d.Perm != nil, !spec.shape && d.Shape != nil:
 		return fail("a field that it does not read is set")
 	}
 	a := args[0]
@@ -73,6 +74,19 @@ func (d *Derived) Infer(args []Type) (Type, error) {
 	case "permute":
 		if n, ok := shape[ax].Const(); !ok || n != int64(len(d.Perm)) || !isPermutation(d.Perm, len(d.Perm)) {
 			return fail("perm is not a permutation of %s rows", shape[ax])
+		}
+	case "reshape":
+		have, okA := a.Size().Const()
+		want := int64(1)
+		shape = make([]Dim, len(d.Shape))
+		for i, n := range d.Shape {
+			if n < 1 || int64(n) > have/want { // more than there is, or too large a product
+				return fail("%s as %v", a, d.Shape)
+			}
+			shape[i], want = N(int64(n)), want*int64(n)
+		}
+		if !okA || want != have {
+			return fail("%s as %v", a, d.Shape)
 		}
 	}
 	t := Type{a.DType, shape}

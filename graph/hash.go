@@ -193,6 +193,12 @@ func (p *Program) Hash() Hash {
 		for _, k := range d.Perm {
 			e.int(k)
 		}
+		if derivedOps[d.Op].shape {
+			e.uint(len(d.Shape))
+			for _, n := range d.Shape {
+				e.int(n)
+			}
+		}
 	}
 	e.uint(len(p.Cases))
 	for i := range p.Cases {

@@ -356,6 +356,22 @@ func (a *args) integer(e syntax.Expr) int {
 	return int(n.Int)
 }
 
+func (a *args) integers(e syntax.Expr) []int {
+	if a.err != nil {
+		return nil
+	}
+	list, ok := e.(*syntax.List)
+	if !ok {
+		a.err = a.r.issue(e.Offset(), "zg/syntax", "expected a list of integers")
+		return nil
+	}
+	all := make([]int, len(list.Items))
+	for i, x := range list.Items {
+		all[i] = a.integer(x)
+	}
+	return all
+}
+
 func (a *args) end() error {
 	for i, x := range a.call.Args {
 		if a.err == nil && !a.used[i] {
@@ -408,11 +424,11 @@ func (r *textReader) derived(p *syntax.Parser, q *Param) error {
 	}
 	c, ok := e.(*syntax.Call)
 	if !ok {
-		return r.issue(at, "zg/syntax", "expected concat, split, stack, transpose or permute of parameters")
+		return r.issue(at, "zg/syntax", "expected concat, split, stack, transpose, permute or reshape of parameters")
 	}
 	spec, ok := derivedOps[c.Fun]
 	if !ok {
-		return r.issue(at, "zg/unknown-op", "%s makes no parameters", c.Fun).WithHint("concat, split, stack, transpose and permute do")
+		return r.issue(at, "zg/unknown-op", "%s makes no parameters", c.Fun).WithHint("concat, split, stack, transpose, permute and reshape do")
 	}
 	d := &Derived{Op: c.Fun}
 	a := r.args(c)
@@ -430,16 +446,10 @@ func (r *textReader) derived(p *syntax.Parser, q *Param) error {
 		d.Start, d.Stop = a.integer(a.named("start")), a.integer(a.named("stop"))
 	}
 	if spec.perm {
-		if e := a.named("perm"); a.err == nil {
-			list, ok := e.(*syntax.List)
-			if !ok {
-				return r.issue(e.Offset(), "zg/syntax", "expected a list of integers")
-			}
-			d.Perm = make([]int, len(list.Items))
-			for i, x := range list.Items {
-				d.Perm[i] = a.integer(x)
-			}
-		}
+		d.Perm = a.integers(a.named("perm"))
+	}
+	if spec.shape {
+		d.Shape = a.integers(a.named("shape"))
 	}
 	q.From = d
 	return a.end()

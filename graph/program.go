@@ -64,12 +64,13 @@ type Quant struct {
 
 // Derived says how a parameter is made from others at load, without arithmetic.
 type Derived struct {
-	Op    string   // concat, split, stack, transpose or permute
+	Op    string   // concat, split, stack, transpose, permute or reshape
 	Args  []string // names of parameters
 	Axis  int      // negative; of concat, split, stack
 	Start int      // of split: the rows [Start, Stop) along Axis
 	Stop  int
 	Perm  []int // of transpose: the axes; of permute: the rows along Axis
+	Shape []int // of reshape
 }
 
 // Param returns the parameter of that name, or nil.

@@ -118,18 +118,25 @@ func (q *Param) appendText(b []byte) []byte {
 			b = strconv.AppendInt(append(b, ", stop="...), int64(d.Stop), 10)
 		}
 		if spec.perm {
-			b = append(b, ", perm=["...)
-			for i, k := range d.Perm {
-				if i > 0 {
-					b = append(b, ", "...)
-				}
-				b = strconv.AppendInt(b, int64(k), 10)
-			}
-			b = append(b, ']')
+			b = appendInts(append(b, ", perm="...), d.Perm)
+		}
+		if spec.shape {
+			b = appendInts(append(b, ", shape="...), d.Shape)
 		}
 		b = append(b, ')')
 	}
 	return append(b, '\n')
+}
+
+func appendInts(b []byte, list []int) []byte {
+	b = append(b, '[')
+	for i, n := range list {
+		if i > 0 {
+			b = append(b, ", "...)
+		}
+		b = strconv.AppendInt(b, int64(n), 10)
+	}
+	return append(b, ']')
 }
 
 // appendText prints the body of a case. taken holds the parameters' names that

@@ -77,3 +77,22 @@ func TestTextRoundTrip(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestReshapedParameter(t *testing.T) {
+	const text = "zmlx 1\nprogram small\nparam a : uint8[2, 3, 4] = reshape(b, shape=[2, 3, 4])\nparam b : uint8[6, 4]\ncase\n  output o = b\n"
+	p := mustParse(t, text)
+	if got := string(p.Text()); got != text {
+		t.Errorf("printed:\n%s\nread:\n%s", got, text)
+	}
+	other := strings.ReplaceAll(text, "2, 3, 4", "3, 2, 4")
+	if mustParse(t, other).Hash() == p.Hash() {
+		t.Error("the shape does not count in the hash")
+	}
+	d := *p.Param("a").From
+	for _, shape := range [][]int{nil, {24, 2}, {5}, {-6, -4}, {0}, {1 << 62, 4, 24}} {
+		d.Shape = shape
+		if got, err := d.Infer([]Type{T(Uint8, N(6), N(4))}); err == nil {
+			t.Errorf("24 elements as %v are %s", shape, got)
+		}
+	}
+}

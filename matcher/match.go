@@ -113,8 +113,9 @@ type search struct {
 
 // change is an assignment that backing out takes back.
 type change struct {
-	kind uint8 // 0 node, 1 value, 2 variable
+	kind uint8 // 0 node, 1 value, 2 variable, 3 variable that was bound before
 	i    int
+	was  graph.Attr // 3
 }
 
 // goal is an operand that must match a value. Goals form lists in an arena of the
@@ -173,6 +174,8 @@ func (s *search) undo(to int) {
 			s.values[c.i] = unbound
 		case 2:
 			s.vars[c.i] = nil
+		case 3:
+			s.vars[c.i] = c.was
 		}
 	}
 }
@@ -212,7 +215,7 @@ func (s *search) node(q int, id graph.NodeID, rest int32) bool {
 	mark := len(s.trail)
 	s.nodes[q] = id
 	s.bound++
-	s.trail = append(s.trail, change{0, q})
+	s.trail = append(s.trail, change{kind: 0, i: q})
 
 	orders := 1
 	if pn.op.Commutative && pn.in[0] != pn.in[1] {
@@ -258,7 +261,7 @@ func (s *search) goals(list int32) bool {
 		if r.kind == refValue && r.optional && (s.values[r.i] == unbound || s.values[r.i] == graph.None) {
 			if s.values[r.i] == unbound {
 				s.values[r.i] = graph.None
-				s.trail = append(s.trail, change{1, r.i})
+				s.trail = append(s.trail, change{kind: 1, i: r.i})
 			}
 			return s.goals(rest)
 		}
@@ -272,7 +275,7 @@ func (s *search) goals(list int32) bool {
 		case v:
 		case unbound:
 			s.values[r.i] = v
-			s.trail = append(s.trail, change{1, r.i})
+			s.trail = append(s.trail, change{kind: 1, i: r.i})
 		default:
 			return s.fail(CodeBound, at, item, parent, v)
 		}
@@ -487,11 +490,29 @@ func (s *search) attrs() bool {
 
 func (s *search) bind(v int, a graph.Attr) bool {
 	if old := s.vars[v]; old != nil {
-		return old.Equal(a)
+		if !isRounded(old, a) {
+			return old.Equal(a)
+		}
+		s.vars[v] = a // the constant is known better now
+		s.trail = append(s.trail, change{kind: 3, i: v, was: old})
+		return true
 	}
 	s.vars[v] = a
-	s.trail = append(s.trail, change{2, v})
+	s.trail = append(s.trail, change{kind: 2, i: v})
 	return true
+}
+
+// isRounded reports whether a constant among operands is what an attribute's number is
+// beside operands of its element type: a Python number is a float32 first.
+func isRounded(constant, attr graph.Attr) bool {
+	l, isConstant := constant.(*graph.Literal)
+	f, isFloat := attr.(graph.Float)
+	if !isConstant || !isFloat || !l.DType.IsFloat() {
+		return false
+	}
+	x, ok := scalarOf(l)
+	once, twice := graph.Round(l.DType, float64(f)), graph.Round(l.DType, float64(float32(f)))
+	return ok && x == once && x == twice && math.Signbit(x) == math.Signbit(once)
 }
 
 func (s *search) attr(a *pattr, n *graph.Node, i int) bool {

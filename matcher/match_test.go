@@ -316,6 +316,21 @@ func TestFind(t *testing.T) {
 			want: []string{"match a=A x=x y=Y $w=2"},
 		},
 		{
+			name: "a constant that is an attribute's number, rounded",
+			rule: `match: {a: "multiply(x, $s)", y: "rms_norm(a, none, eps=$s)"}` + replaceX,
+			graph: `
+  input x : bfloat16[4]
+  c = constant(0.26953125) : bfloat16[]
+  a = multiply(x, c) : bfloat16[4] @ A
+  y = rms_norm(a, eps=0.2704675577217602) : bfloat16[4] @ Y
+  d = constant(0.271484375) : bfloat16[]
+  b = multiply(x, d) : bfloat16[4] @ B
+  z = rms_norm(b, eps=0.2704675577217602) : bfloat16[4] @ Z
+  output y = y
+  output z = z`,
+			want: []string{"match a=A x=x y=Y $s=0.2704675577217602", "miss at B: 2 nodes, match/attr: rms_norm eps=$s, which is 0.27148438; eps=0.2704675577217602"},
+		},
+		{
 			name: "a spelling on a condition",
 			rule: "match: {a: row(x), y: negative(a)}" + replaceX,
 			graph: `

@@ -32,7 +32,11 @@ func Build(c *Config, src TypeSource) (*graph.Program, error) {
 	if n, ok := c.net.(slider); ok {
 		prog.Window = n.window()
 	}
-	for _, s := range caseShapes(c.net.expertsPerToken()) {
+	shapes := caseShapes(c.net.expertsPerToken())
+	if n, ok := c.net.(splitter); ok {
+		shapes = splitShapes(shapes, n.splitAt())
+	}
+	for _, s := range shapes {
 		b := &builder{config: c, params: p, g: graph.New(), caseShape: s, shared: map[*graph.Literal]value{}}
 		m := module{b: b}
 		tokens := b.g.Input("tokens", graph.T(graph.Int32, s.batch, s.seqLen))
@@ -68,6 +72,7 @@ type caseShape struct {
 	when          graph.Cond
 	batch, seqLen graph.Dim
 	sorted        bool // tokens are sorted by expert
+	beyond        bool // the caches hold more rows than a splitter's splitAt
 }
 
 // caseShapes lists the cases of a model that chooses k experts for each token.
@@ -94,6 +99,20 @@ func caseShapes(k int) []caseShape {
 			many.when = s.when
 		}
 		all = append(all, many)
+	}
+	return all
+}
+
+// splitShapes makes two cases of each: for caches with up to n rows, and for more.
+func splitShapes(shapes []caseShape, n int) []caseShape {
+	var all []caseShape
+	for _, s := range shapes {
+		rows := graph.Sym(graph.SymKVLen)
+		few, more := s, s
+		few.when = graph.And(s.when, graph.Compare(rows, graph.LE, graph.N(int64(n))))
+		more.when = graph.And(s.when, graph.Compare(rows, graph.GT, graph.N(int64(n))))
+		more.name, more.beyond = s.name+"_sparse", true
+		all = append(all, few, more)
 	}
 	return all
 }
@@ -189,9 +208,14 @@ var (
 	opReshape, opTranspose       = mustOp("reshape"), mustOp("transpose")
 	opFlatten, opUnflatten       = mustOp("flatten"), mustOp("unflatten")
 	opExpandDims, opSqueeze      = mustOp("expand_dims"), mustOp("squeeze")
+	opPartition, opPutAlong      = mustOp("partition"), mustOp("put_along_axis")
+	opArange, opGreaterEqual     = mustOp("arange"), mustOp("greater_equal")
+	opWhere, opMaximum           = mustOp("where"), mustOp("maximum")
+	opLayerNorm, opBitwiseAnd    = mustOp("layer_norm"), mustOp("bitwise_and")
+	opBroadcastTo                = mustOp("broadcast_to")
 	opRMSNorm, opRope, opSDPA    = mustOp("rms_norm"), mustOp("rope"), mustOp("sdpa")
-	opKVAppend, opSliceUpdate    = mustOp("kv_append"), mustOp("slice_update")
 	opConcatenate, opConv1D      = mustOp("concatenate"), mustOp("conv1d")
+	opKVAppend, opSliceUpdate    = mustOp("kv_append"), mustOp("slice_update")
 )
 
 func dims(list ...int) graph.Dims {
@@ -217,6 +241,19 @@ func (m module) take(a, indices value, axis int) value {
 }
 func (m module) expandDims(a value, axes ...int) value {
 	return m.add(opExpandDims, []value{a}, dims(axes...))
+}
+
+// number is a Python number beside an array of that type: it is one in float32 first.
+func (m module) number(t graph.DType, v float64) value {
+	return m.b.g.Scalar(t, float64(float32(v)))
+}
+
+// astype is the conversion to another type; to its own it is nothing.
+func (m module) astype(x value, t graph.DType) value {
+	if m.typeOf(x).DType == t {
+		return x
+	}
+	return m.add(opAstype, []value{x}, t)
 }
 
 // rmsNorm is nn.RMSNorm, the module of that name in m.

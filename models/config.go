@@ -58,15 +58,26 @@ type slider interface {
 	window() int
 }
 
+// splitter is a network whose graph is another one once the caches hold many rows.
+type splitter interface {
+	// splitAt returns the number of rows from which on one more makes the difference.
+	splitAt() int
+}
+
 // architectures is the registry: model_type to the reader of its configuration.
 var architectures = map[string]func(*fields) network{
-	"gpt_oss":   newGPTOSS,
-	"lfm2":      newLFM2,
-	"lfm2_moe":  newLFM2MoE,
-	"llama":     newLlama,
-	"mixtral":   newMixtral,
-	"qwen3":     newQwen3,
-	"qwen3_moe": newQwen3MoE,
+	"deepseek_v3":   newDeepseekV3,
+	"deepseek_v32":  newDeepseekV32,
+	"glm4_moe_lite": newGlm4MoeLite,
+	"gpt_oss":       newGPTOSS,
+	"kimi_k2":       newDeepseekV3, // as mlx_lm.utils maps it
+	"kimi_k25":      newKimiK25,
+	"lfm2":          newLFM2,
+	"lfm2_moe":      newLFM2MoE,
+	"llama":         newLlama,
+	"mixtral":       newMixtral,
+	"qwen3":         newQwen3,
+	"qwen3_moe":     newQwen3MoE,
 }
 
 // ModelTypes returns every model_type that can be built, sorted.

@@ -59,6 +59,8 @@ func derive(name string, d *graph.Derived, parts []*weights.Tensor) (*weights.Te
 		return weights.Slice(name, parts[0], d.Axis, d.Start, d.Stop)
 	case "transpose":
 		return weights.Permute(name, parts[0], d.Perm...)
+	case "reshape":
+		return weights.Reshape(name, parts[0], d.Shape...)
 	case "permute": // rows along an axis, in runs that stay together
 		var runs []*weights.Tensor
 		for i := 0; i < len(d.Perm); {

@@ -21,6 +21,7 @@ type fields struct {
 	text   []byte // the whole file
 	prefix string // of keys in messages: "rope_scaling."
 	values map[string]field
+	nulls  map[string]bool // keys whose value is null
 	issues *diag.List
 }
 
@@ -70,6 +71,11 @@ func (f *fields) read(at int) {
 		// A null is the same as no value, as None is in Python.
 		if raw := f.text[value:at]; raw[0] != 'n' {
 			f.values[key] = field{raw, value}
+		} else {
+			if f.nulls == nil {
+				f.nulls = map[string]bool{}
+			}
+			f.nulls[key] = true
 		}
 		if at = skipSpace(f.text, at); f.text[at] == ',' {
 			at++
@@ -184,6 +190,15 @@ func (f *fields) intOr(key string, otherwise, lo, hi int) int {
 		return otherwise
 	}
 	return f.int(key, lo, hi)
+}
+
+// intOrNone returns an integer from 1 to hi that mlx-lm takes otherwise where the key
+// is absent; null, which is None in Python, is 0.
+func (f *fields) intOrNone(key string, otherwise, hi int) int {
+	if f.nulls[key] {
+		return 0
+	}
+	return f.intOr(key, otherwise, 1, hi)
 }
 
 // positive returns a required number above 0 that is one in float32 too, which is

@@ -10,10 +10,10 @@ import (
 	"zmlx-rewrite/models/weights"
 )
 
-// published turns weights for gpt_oss into what OpenAI published: gate and up row by row in
+// publishedGPTOSS turns weights for gpt_oss into what OpenAI published: gate and up row by row in
 // turns, packed weights as blocks of 16 bytes. Rows are numbered: those of a gate are
 // even. Bytes that are computed with are held against mlx-lm by the tiny models.
-func published(t *testing.T, w map[string]*weights.Tensor) map[string]*weights.Tensor {
+func publishedGPTOSS(t *testing.T, w map[string]*weights.Tensor) map[string]*weights.Tensor {
 	t.Helper()
 	out := map[string]*weights.Tensor{}
 	for name, x := range w {
@@ -56,7 +56,7 @@ func TestPublishedGPTOSS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := published(t, zeros(t, p))
+	w := publishedGPTOSS(t, zeros(t, p))
 	m, err := Load(writeFolder(t, config, w))
 	if err != nil {
 		t.Fatal(err)

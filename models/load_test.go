@@ -102,6 +102,9 @@ func TestLoadAs(t *testing.T) {
 	}
 }
 
+// latent are the model types with multi-head latent attention.
+var latent = []string{"deepseek_v3", "deepseek_v32", "glm4_moe_lite", "kimi_k2", "kimi_k25"}
+
 // tinyConfig returns a small configuration of each architecture, changed by edit.
 func tinyConfig(t testing.TB, modelType string, edit map[string]any) []byte {
 	c := map[string]any{
@@ -125,10 +128,26 @@ func tinyConfig(t testing.TB, modelType string, edit map[string]any) []byte {
 			"block_auto_adjust_ff_dim": true, "moe_intermediate_size": 64, "num_experts": 4, "num_experts_per_tok": 2, "norm_topk_prob": true,
 			"use_expert_bias": true, "num_dense_layers": 1})
 	}
+	if slices.Contains(latent, modelType) {
+		maps.Copy(c, map[string]any{"num_key_value_heads": 4, "head_dim": nil, "tie_word_embeddings": false, "n_routed_experts": 4, "num_experts_per_tok": 2,
+			"n_shared_experts": 1, "moe_intermediate_size": 64, "kv_lora_rank": 64, "q_lora_rank": 32, "qk_nope_head_dim": 32, "qk_rope_head_dim": 16, "v_head_dim": 32,
+			"first_k_dense_replace": 1})
+		delete(c, "head_dim")
+	}
 	for k, v := range edit {
 		if c[k] = v; v == nil {
 			delete(c, k)
 		}
+	}
+	if modelType == "kimi_k25" {
+		whole := map[string]any{"model_type": modelType, "text_config": c}
+		for _, k := range []string{"torch_dtype", "quantization", "eos_token_id"} {
+			if v, ok := c[k]; ok {
+				whole[k] = v
+				delete(c, k)
+			}
+		}
+		c = whole
 	}
 	text, err := json.MarshalIndent(c, "", "  ")
 	if err != nil {

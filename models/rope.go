@@ -21,15 +21,7 @@ type rope struct {
 // if it must have one.
 func newRope(f *fields, dims int, otherwise float64) rope {
 	r := rope{dims: dims, scale: 1}
-	theta, scaling := f, f.object("rope_scaling")
-	if p := f.object("rope_parameters"); p != nil {
-		if !f.has("rope_theta") {
-			theta = p
-		}
-		if scaling == nil {
-			scaling = p
-		}
-	}
+	theta, scaling := ropeKeys(f)
 	if otherwise == 0 {
 		r.base = theta.positive("rope_theta")
 	} else {
@@ -55,6 +47,21 @@ func newRope(f *fields, dims int, otherwise float64) rope {
 			WithHint("supported: default, linear, llama3, yarn")
 	}
 	return r
+}
+
+// ropeKeys returns the objects that hold rope_theta, and the kind of rope with what
+// belongs to it; the second is nil if there is none.
+func ropeKeys(f *fields) (theta, scaling *fields) {
+	theta, scaling = f, f.object("rope_scaling")
+	if p := f.object("rope_parameters"); p != nil {
+		if !f.has("rope_theta") {
+			theta = p
+		}
+		if scaling == nil {
+			scaling = p
+		}
+	}
+	return theta, scaling
 }
 
 // apply rotates x [batch, heads, seq_len, head_dim] by the positions from offset on.

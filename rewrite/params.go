@@ -115,7 +115,7 @@ func sameMaking(a, b *graph.Derived) bool {
 }
 
 func sameWay(a, b *graph.Derived) bool {
-	return a.Op == b.Op && a.Axis == b.Axis && a.Start == b.Start && a.Stop == b.Stop && slices.Equal(a.Perm, b.Perm)
+	return a.Op == b.Op && a.Axis == b.Axis && a.Start == b.Start && a.Stop == b.Stop && slices.Equal(a.Perm, b.Perm) && slices.Equal(a.Shape, b.Shape)
 }
 
 func makeParam(d graph.Derived, from []*graph.Param) (*graph.Param, error) {

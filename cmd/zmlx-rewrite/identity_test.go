@@ -172,8 +172,9 @@ func (p *identity) run(t *testing.T, g *identityRun, n int, perStep map[string]i
 	if slices.Max(rb.Calls[1:]) > 1 || len(rb.Calls) != n+1 {
 		t.Fatalf("calls of %v tokens", rb.Calls)
 	}
+	prompt := kernelCalls(p.rewritten, rb.Calls[:1])
 	for name, most := range calls {
-		least := n * perStep[name]
+		least := most - prompt[name]
 		if got := counts[name]; got < least || got > most || got == 0 {
 			t.Errorf("%q: kernel %s was launched %d times; %d times while decoding, and %d in all calls", g.Text, name, got, least, most)
 		}

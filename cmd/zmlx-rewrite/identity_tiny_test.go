@@ -29,6 +29,19 @@ var tinyIdentities = []struct {
 	{"lfm2_moe-f32-4bit", "inference", []string{"add_rms_norm", "gather_qmm_combine", "gather_qmm_swiglu", "qk_norm_rope", "qmv", "qmv_swiglu", "router_sigmoid_topk", "short_conv"}},
 	{"lfm2-f32-4bit", "all", []string{"qmv_add", "rms_norm_qmv", "rms_norm_qmv_swiglu", "short_conv"}},
 	{"lfm2_moe-f32-4bit", "all", []string{"gather_qmm_combine_add", "qmv_add", "rms_norm_gather_qmm_swiglu", "rms_norm_qmv", "router_sigmoid_topk", "short_conv"}},
+	{"glm4_moe_lite-f32", "inference", []string{"add_rms_norm", "mla_decode", "moe_combine_fp32", "router_sigmoid_topk_first", "swiglu"}},
+	{"glm4_moe_lite-hf-f32", "inference", []string{"mla_decode", "router_sigmoid_topk_first"}},
+	{"glm4_moe_lite-plain-f32", "inference", []string{"mla_decode"}},
+	{"glm4_moe_lite-f32-4bit", "inference", []string{"add_rms_norm", "gather_qmm_combine_fp32", "gather_qmm_swiglu", "mla_decode", "qmv", "qmv_swiglu", "router_sigmoid_topk_first"}},
+	{"glm4_moe_lite-f32-4bit", "all", []string{"mla_decode", "qk_rope", "qmv_add", "qmv_swiglu", "rms_norm_qmv"}},
+	{"deepseek_v3-f32", "inference", []string{"mla_decode", "router_sigmoid_group_topk"}},
+	{"deepseek_v3-pairs-f32", "inference", []string{"mla_decode", "router_sigmoid_group_topk"}},
+	{"deepseek_v3-one-f32", "inference", []string{"mla_decode"}},
+	{"deepseek_v3-f32-4bit", "inference", []string{"gather_qmm_combine_fp32", "gather_qmm_swiglu", "mla_decode", "qmv", "router_sigmoid_group_topk"}},
+	{"deepseek_v3-f32-4bit", "all", []string{"mla_decode", "qmv_add", "rms_norm_qmv"}},
+	{"kimi_k25-f32-4bit", "inference", []string{"gather_qmm_combine_fp32", "mla_decode", "qmv", "router_sigmoid_topk_first"}},
+	{"deepseek_v32-f32", "inference", []string{"add_rms_norm", "router_sigmoid_group_topk"}},
+	{"deepseek_v32-f32-4bit", "inference", []string{"gather_qmm_combine_fp32", "gather_qmm_swiglu", "qmv", "router_sigmoid_group_topk"}},
 }
 
 // TestTinyIdentity is TestTokenIdentity for families of which there are tiny models only:

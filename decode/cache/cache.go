@@ -43,6 +43,7 @@ type state struct {
 	// at first (ArraysCache).
 	kind   string
 	axis   int           // of the rows; -1 if of one size
+	unread bool          // by the graph of some case
 	tensor engine.Tensor // nil before the first call
 }
 
@@ -77,6 +78,17 @@ func New(e engine.Engine, p *graph.Program, batch int) (*Caches, error) {
 		}
 		c.list = append(c.list, s)
 	}
+	for i := range p.Cases {
+		g := p.Cases[i].Graph
+		uses, made := g.Uses(), map[string]graph.ValueID{}
+		for _, o := range g.Outputs() {
+			made[o.Name] = o.Value
+		}
+		for _, s := range c.list {
+			v, ok := made[s.name]
+			s.unread = s.unread || ok && len(uses.Of(v)) == 0
+		}
+	}
 	return c, nil
 }
 
@@ -88,6 +100,19 @@ func (c *Caches) Tensors() []engine.Tensor {
 	var all []engine.Tensor
 	for _, s := range c.list {
 		if s.tensor != nil {
+			all = append(all, s.tensor)
+		}
+	}
+	return all
+}
+
+// Unread returns the state that a call may make without reading it: one such as the
+// indexer's keys of deepseek_v32 is not computed with the tokens. Whoever makes many
+// calls computes it, too, or what is left to do grows with each.
+func (c *Caches) Unread() []engine.Tensor {
+	var all []engine.Tensor
+	for _, s := range c.list {
+		if s.tensor != nil && s.unread {
 			all = append(all, s.tensor)
 		}
 	}
