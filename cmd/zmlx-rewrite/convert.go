@@ -36,7 +36,7 @@ func (a *app) importCmd() *cobra.Command {
 		Example: "  python python/zmlx_capture.py MODEL --out model.mlxfn\n" +
 			"  zmlx-rewrite import model.mlxfn --out model.zg\n" +
 			"  zmlx-rewrite import block.mlxfn --out block.zg --dims in0=batch,seq_len",
-		Args:    cobra.ExactArgs(1),
+		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if outputKind(out) != ".zg" {
 				return diag.Errorf("usage/out", diag.Pos{File: out}, "import writes graph text").WithHint("name the file with --out NAME.zg")
