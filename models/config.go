@@ -78,6 +78,20 @@ var architectures = map[string]func(*fields) network{
 	"mixtral":       newMixtral,
 	"qwen3":         newQwen3,
 	"qwen3_moe":     newQwen3MoE,
+	"lfm2":      newLFM2,
+	"lfm2_moe":  newLFM2MoE,
+	"llama":     newLlama,
+	"mixtral":   newMixtral,
+	"qwen3":     newQwen3,
+	"qwen3_moe": newQwen3MoE,
+	"gemma":       newGemma,
+	"gemma2":      newGemma2,
+	"gemma3":      newGemma3,
+	"gemma3_text": newGemma3Text,
+	"llama":       newLlama,
+	"mixtral":     newMixtral,
+	"qwen3":       newQwen3,
+	"qwen3_moe":   newQwen3MoE,
 }
 
 // ModelTypes returns every model_type that can be built, sorted.

@@ -22,6 +22,7 @@ type fields struct {
 	prefix string // of keys in messages: "rope_scaling."
 	values map[string]field
 	nulls  map[string]bool // keys whose value is null
+	nulls  []string // keys whose value is null
 	issues *diag.List
 }
 
@@ -76,6 +77,7 @@ func (f *fields) read(at int) {
 				f.nulls = map[string]bool{}
 			}
 			f.nulls[key] = true
+			f.nulls = append(f.nulls, key)
 		}
 		if at = skipSpace(f.text, at); f.text[at] == ',' {
 			at++
@@ -152,6 +154,10 @@ func (f *fields) fail(key, code, format string, args ...any) *diag.Issue {
 }
 
 func (f *fields) has(key string) bool { _, ok := f.values[key]; return ok }
+
+// isNull reports whether a key is there and says null, which a few models must tell from
+// no key: a default is taken for that only.
+func (f *fields) isNull(key string) bool { return slices.Contains(f.nulls, key) }
 
 // raw returns the text of a value for messages, shortened.
 func (f *fields) raw(key string) string {

@@ -127,6 +127,8 @@ func tinyConfig(t testing.TB, modelType string, edit map[string]any) []byte {
 			"norm_eps": 1e-6, "conv_bias": false, "conv_L_cache": 3, "block_dim": 64, "block_multiple_of": 32, "block_ffn_dim_multiplier": 1.0,
 			"block_auto_adjust_ff_dim": true, "moe_intermediate_size": 64, "num_experts": 4, "num_experts_per_tok": 2, "norm_topk_prob": true,
 			"use_expert_bias": true, "num_dense_layers": 1})
+	if modelType == "gemma3" || modelType == "gemma3_text" {
+		c["sliding_window_pattern"] = 1
 	}
 	if slices.Contains(latent, modelType) {
 		maps.Copy(c, map[string]any{"num_key_value_heads": 4, "head_dim": nil, "tie_word_embeddings": false, "n_routed_experts": 4, "num_experts_per_tok": 2,
@@ -146,6 +148,18 @@ func tinyConfig(t testing.TB, modelType string, edit map[string]any) []byte {
 				whole[k] = v
 				delete(c, k)
 			}
+		}
+	if modelType == "gemma3" { // all but these are in text_config
+		whole, text := map[string]any{}, map[string]any{}
+		for k, v := range c {
+			if slices.Contains([]string{"model_type", "vocab_size", "torch_dtype", "quantization", "text_config", "eos_token_id"}, k) {
+				whole[k] = v
+			} else {
+				text[k] = v
+			}
+		}
+		if _, ok := whole["text_config"]; !ok {
+			whole["text_config"] = text
 		}
 		c = whole
 	}

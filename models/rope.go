@@ -22,6 +22,22 @@ type rope struct {
 func newRope(f *fields, dims int, otherwise float64) rope {
 	r := rope{dims: dims, scale: 1}
 	theta, scaling := ropeKeys(f)
+	theta, scaling := f, f.object("rope_scaling")
+	if p := f.object("rope_parameters"); p != nil {
+		if !f.has("rope_theta") {
+			theta = p
+		}
+		if scaling == nil {
+			scaling = p
+		}
+	}
+	return scaledRope(theta, scaling, dims, otherwise)
+}
+
+// scaledRope is newRope where it is known which objects have rope_theta and the scaling,
+// nil for none.
+func scaledRope(theta, scaling *fields, dims int, otherwise float64) rope {
+	r := rope{dims: dims, scale: 1}
 	if otherwise == 0 {
 		r.base = theta.positive("rope_theta")
 	} else {
