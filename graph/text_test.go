@@ -27,6 +27,7 @@ param model.a.scales : float16[1536, 18] quant("model.a", part="scales", mode="a
 param model.a.weight : uint32[1536, 72] quant("model.a", part="weight", mode="affine", bits=4, group_size=32)
 param model.b.weight : uint32[1536, 72]
 param model.norm.weight : float16[576]
+param norm.one : float16[576] = increment(model.norm.weight)
 param v2 : float16[4, 576]
 case decode when seq_len == 1 && batch <= 8
   input tokens : int32[batch, 1]
