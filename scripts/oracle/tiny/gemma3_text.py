@@ -26,8 +26,9 @@ WINDOW = LONG + [(1, [7, 9, 1, 20]), (2, [1, 1, 16, 3]), (1, [15]), (1, [17])]
 MODELS = {
     "gemma3_text-f32": (GEMMA3, "float32", None),
     "gemma3_text-bf16": (GEMMA3, "bfloat16", None),
-    # Its residual sums are clipped.
     "gemma3_text-f16": (GEMMA3, "float16", None),
+    # Its residual sums leave float16, and are clipped.
+    "gemma3_text-clip-f16": (GEMMA3, "float16", None),
     "gemma3_text-f32-4bit": (GEMMA3, "float32", (4, 64, "affine")),
     "gemma3_text-bf16-4bit": (GEMMA3, "bfloat16", (4, 64, "affine")),
     # A head of its own; a window that is larger than a step of the cache; scaled rope.
@@ -46,14 +47,13 @@ def RUNS(name):
 
 
 def finish(name, folder):
-    if "-head-" not in name:
-        tie(folder)
-
-
-def tie(folder):
     """Drops the head, which mlx-lm's class has until it sees weights without one."""
+    if "-head-" in name:
+        return
     file = folder / "model.safetensors"
     out = {path: x for path, x in mx.load(str(file)).items() if "lm_head." not in path}
+    if "-clip-" in name:
+        out = {path: x * 12000 if path.endswith("post_feedforward_layernorm.weight") else x for path, x in out.items()}
     mx.eval(out)  # before the file that it is read from is written over
     mx.save_safetensors(str(file), out, {"format": "mlx"})
     (folder / "model.safetensors.index.json").unlink()
