@@ -53,7 +53,7 @@ def finish(name, folder):
     file = folder / "model.safetensors"
     out = {path: x for path, x in mx.load(str(file)).items() if "lm_head." not in path}
     if "-clip-" in name:
-        out = {path: x * 12000 if path.endswith("post_feedforward_layernorm.weight") else x for path, x in out.items()}
+        out = {path: x * 7000 if path.endswith("post_feedforward_layernorm.weight") else x for path, x in out.items()}
     mx.eval(out)  # before the file that it is read from is written over
     mx.save_safetensors(str(file), out, {"format": "mlx"})
     (folder / "model.safetensors.index.json").unlink()
