@@ -27,7 +27,6 @@ param model.a.scales : float16[1536, 18] quant("model.a", part="scales", mode="a
 param model.a.weight : uint32[1536, 72] quant("model.a", part="weight", mode="affine", bits=4, group_size=32)
 param model.b.weight : uint32[1536, 72]
 param model.norm.weight : float16[576]
-param norm.one : float16[576] = increment(model.norm.weight)
 param v2 : float16[4, 576]
 case decode when seq_len == 1 && batch <= 8
   input tokens : int32[batch, 1]
@@ -73,6 +72,11 @@ func TestTextRoundTrip(t *testing.T) {
 	q := mustParse(t, strings.Replace(sample, "program llama\n", "program llama\nwindow 128\n", 1))
 	if q.Window != 128 || q.Hash() == p.Hash() || mustParse(t, string(q.Text())).Window != 128 {
 		t.Errorf("a window of 128 was read as %d, with the same hash: %v", q.Window, q.Hash() == p.Hash())
+	}
+	one := "param model.norm.weight : float16[576]\nparam norm.one : float16[576] = increment(model.norm.weight)\n"
+	text := strings.Replace(sample, "param model.norm.weight : float16[576]\n", one, 1)
+	if p := mustParse(t, text); string(p.Text()) != text || p.Verify() != nil {
+		t.Errorf("printed:\n%s\nread:\n%s\n%v", p.Text(), text, p.Verify())
 	}
 	if err := p.Verify(); err != nil {
 		t.Error(err)
