@@ -88,6 +88,8 @@ var architectures = map[string]func(*fields) network{
 	"gemma2":      newGemma2,
 	"gemma3":      newGemma3,
 	"gemma3_text": newGemma3Text,
+	"lfm2":        newLFM2,
+	"lfm2_moe":    newLFM2MoE,
 	"llama":       newLlama,
 	"mixtral":     newMixtral,
 	"qwen3":       newQwen3,

@@ -127,6 +127,7 @@ func tinyConfig(t testing.TB, modelType string, edit map[string]any) []byte {
 			"norm_eps": 1e-6, "conv_bias": false, "conv_L_cache": 3, "block_dim": 64, "block_multiple_of": 32, "block_ffn_dim_multiplier": 1.0,
 			"block_auto_adjust_ff_dim": true, "moe_intermediate_size": 64, "num_experts": 4, "num_experts_per_tok": 2, "norm_topk_prob": true,
 			"use_expert_bias": true, "num_dense_layers": 1})
+	}
 	if modelType == "gemma3" || modelType == "gemma3_text" {
 		c["sliding_window_pattern"] = 1
 	}

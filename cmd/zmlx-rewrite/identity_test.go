@@ -92,10 +92,6 @@ type identity struct {
 
 func newIdentity(t *testing.T, path, preset string) *identity {
 	t.Helper()
-	ctx := context.Background()
-	a := &app{stdout: io.Discard, progress: io.Discard, log: slog.New(slog.DiscardHandler)}
-	o := &options{model: path, dtype: "float32", preset: preset, target: "cpu"}
-	t.Helper()
 	return rewriteIdentity(t, &options{model: path, dtype: "float32", preset: preset, target: "cpu"})
 }
 

@@ -217,6 +217,7 @@ func (h *hf) config(a arch) map[string]any {
 	}
 	if layerTypes != nil {
 		c["layer_types"] = layerTypes
+	}
 	if a.plusOne {
 		h.gemma(c)
 	}
@@ -248,6 +249,7 @@ func (h *hf) config(a arch) map[string]any {
 		}
 		if key == "leading_dense_block_count" && c["num_dense_layers"] != nil {
 		if key == "attention.sliding_window" && c["sliding_window"] != nil {
+		if key == "leading_dense_block_count" && c["num_dense_layers"] != nil || key == "attention.sliding_window" && c["sliding_window"] != nil {
 			continue
 		}
 		if v, ok := h.f.Get(h.prefix + key); ok {

@@ -1,7 +1,7 @@
 """Makes what models/gguf is tested against, in models/gguf/testdata.
 
-tiny-llama.gguf, tiny-qwen3moe.gguf, tiny-mixtral.gguf, tiny-lfm2.gguf, tiny-lfm2moe.gguf
-tiny-llama.gguf, tiny-qwen3moe.gguf, tiny-mixtral.gguf, tiny-gemma.gguf, tiny-gemma2.gguf, tiny-gemma3.gguf
+tiny-llama.gguf, tiny-qwen3moe.gguf, tiny-mixtral.gguf, tiny-lfm2.gguf, tiny-lfm2moe.gguf, tiny-gemma.gguf,
+tiny-gemma2.gguf, tiny-gemma3.gguf
                                       small files with every supported tensor and value type
 NAME.tsv                              what mlx.core.load makes of the file, one array a row:
                                       GGUF name, Hugging Face name, dtype, shape, sha256, and
