@@ -111,20 +111,20 @@ func (*gemmaDecoder) drops(string) bool    { return false }
 func (m module) gemmaNorm(name string, x value, eps float64) value {
 	at := m.sub(name)
 	w := at.param("weight", m.width(x))
-	return at.add(opRMSNorm, []value{x, at.plus(at.scalarOf(w, 1), w)}, graph.Float(eps))
+	return at.add(opRMSNorm, []value{x, at.plus(w, at.scalarOf(w, 1))}, graph.Float(eps))
 }
 
 // gelu is mlx.nn.gelu. mlx-lm runs it compiled, and MLX writes the constants of what it
 // compiles with 7 digits: in float32, and only there, its square root of 2 is off by an ulp.
 func (m module) gelu(x value) value {
 	e := m.add(opErf, []value{m.divide(x, m.scalarOf(x, math.Sqrt2))})
-	return m.divide(m.multiply(x, m.plus(m.scalarOf(x, 1), e)), m.scalarOf(x, 2))
+	return m.divide(m.multiply(x, m.plus(e, m.scalarOf(x, 1))), m.scalarOf(x, 2))
 }
 
 // geluApprox is mlx.nn.gelu_approx.
 func (m module) geluApprox(x value) value {
 	cube := m.add(opPower, []value{x, m.scalarOf(x, 3)})
-	inner := m.plus(x, m.multiply(m.scalarOf(x, 0.044715), cube))
-	t := m.add(opTanh, []value{m.multiply(m.scalarOf(x, math.Sqrt(2/math.Pi)), inner)})
-	return m.multiply(m.multiply(m.scalarOf(x, 0.5), x), m.plus(m.scalarOf(x, 1), t))
+	inner := m.plus(x, m.multiply(cube, m.scalarOf(x, 0.044715)))
+	t := m.add(opTanh, []value{m.multiply(inner, m.scalarOf(x, math.Sqrt(2/math.Pi)))})
+	return m.multiply(m.multiply(x, m.scalarOf(x, 0.5)), m.plus(t, m.scalarOf(x, 1)))
 }
