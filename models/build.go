@@ -37,8 +37,6 @@ func Build(c *Config, src TypeSource) (*graph.Program, error) {
 		shapes = splitShapes(shapes, n.splitAt())
 	}
 	for _, s := range shapes {
-		b := &builder{config: c, params: p, g: graph.New(), caseShape: s, shared: map[*graph.Literal]value{}}
-	for _, s := range caseShapes(c.net.expertsPerToken()) {
 		b := &builder{config: c, params: p, g: graph.New(), caseShape: s, shared: map[*graph.Literal]value{}, scalars: map[scalar]value{}}
 		m := module{b: b}
 		tokens := b.g.Input("tokens", graph.T(graph.Int32, s.batch, s.seqLen))
@@ -221,9 +219,7 @@ var (
 	opAdd, opMultiply, opDivide  = mustOp("add"), mustOp("multiply"), mustOp("divide")
 	opFloorDivide, opSigmoid     = mustOp("floor_divide"), mustOp("sigmoid")
 	opNegative, opErf, opTanh    = mustOp("negative"), mustOp("erf"), mustOp("tanh")
-	opPower, opWhere             = mustOp("power"), mustOp("where")
-	opMaximum, opMinimum         = mustOp("maximum"), mustOp("minimum")
-	opGreaterEqual, opArange     = mustOp("greater_equal"), mustOp("arange")
+	opPower, opMinimum           = mustOp("power"), mustOp("minimum")
 	opAstype, opSum, opSoftmax   = mustOp("astype"), mustOp("sum"), mustOp("softmax")
 	opMatmul, opAddmm            = mustOp("matmul"), mustOp("addmm")
 	opQuantizedMatmul            = mustOp("quantized_matmul")

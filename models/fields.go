@@ -22,7 +22,6 @@ type fields struct {
 	prefix string // of keys in messages: "rope_scaling."
 	values map[string]field
 	nulls  map[string]bool // keys whose value is null
-	nulls  []string // keys whose value is null
 	issues *diag.List
 }
 
@@ -77,7 +76,6 @@ func (f *fields) read(at int) {
 				f.nulls = map[string]bool{}
 			}
 			f.nulls[key] = true
-			f.nulls = append(f.nulls, key)
 		}
 		if at = skipSpace(f.text, at); f.text[at] == ',' {
 			at++
@@ -157,7 +155,7 @@ func (f *fields) has(key string) bool { _, ok := f.values[key]; return ok }
 
 // isNull reports whether a key is there and says null, which a few models must tell from
 // no key: a default is taken for that only.
-func (f *fields) isNull(key string) bool { return slices.Contains(f.nulls, key) }
+func (f *fields) isNull(key string) bool { return f.nulls[key] }
 
 // raw returns the text of a value for messages, shortened.
 func (f *fields) raw(key string) string {

@@ -41,10 +41,7 @@ func (f *fields) softcap(key string, otherwise float64) float64 {
 
 func (n *gemma2) forward(m module, tokens value) value {
 	model := m.sub("model")
-	mask := graph.None
-	if !m.b.seqLen.Is(1) {
-		mask = model.causalMask()
-	}
+	mask := model.causalMask()
 	out := n.asLinear(m, n.around(m, tokens, math.Sqrt(float64(n.hiddenSize)), func(m module, layer int, x value) value {
 		return n.block(m, layer, x, mask)
 	}))
@@ -92,10 +89,7 @@ func (a gemma2Attention) call(m module, layer int, mask, x value) value {
 	}
 	scores := m.add(opMatmul, []value{queries, m.transpose(keys, keyAxes...)})
 	scores = m.softcapped(scores, a.softcapping)
-	if mask != graph.None {
-		t := m.typeOf(scores).DType
-		scores = m.add(opWhere, []value{mask, scores, m.scalar(t, graph.Lowest(t))})
-	}
+	scores = m.masked(mask, scores)
 	scores = m.add(opSoftmax, []value{scores}, graph.N(-1), graph.Flag(true))
 	output := m.add(opMatmul, []value{scores, values})
 	if !repeats.Is(1) {
@@ -109,13 +103,4 @@ func (a gemma2Attention) call(m module, layer int, mask, x value) value {
 // KVCache.keys_and_values does.
 func (m module) seen(cache value) value {
 	return m.add(opSlice, []value{cache}, dims(-2), nil, graph.Dims{graph.Sym(graph.SymKVLen)})
-}
-
-// causalMask is create_causal_mask of base.py: what the queries of this call see of the
-// kv_len rows of a cache.
-func (m module) causalMask() value {
-	L, all := m.b.seqLen, graph.Sym(graph.SymKVLen)
-	rinds := m.add(opArange, nil, graph.N(0), all, graph.N(1), graph.Int32)
-	linds := m.add(opArange, nil, all.Sub(L), all, graph.N(1), graph.Int32)
-	return m.add(opGreaterEqual, []value{m.expandDims(linds, -1), m.expandDims(rinds, 0)})
 }

@@ -150,6 +150,8 @@ func tinyConfig(t testing.TB, modelType string, edit map[string]any) []byte {
 				delete(c, k)
 			}
 		}
+		c = whole
+	}
 	if modelType == "gemma3" { // all but these are in text_config
 		whole, text := map[string]any{}, map[string]any{}
 		for k, v := range c {

@@ -20,17 +20,7 @@ type rope struct {
 // both in rope_parameters. otherwise is the rope_theta of a file that has none, 0
 // if it must have one.
 func newRope(f *fields, dims int, otherwise float64) rope {
-	r := rope{dims: dims, scale: 1}
 	theta, scaling := ropeKeys(f)
-	theta, scaling := f, f.object("rope_scaling")
-	if p := f.object("rope_parameters"); p != nil {
-		if !f.has("rope_theta") {
-			theta = p
-		}
-		if scaling == nil {
-			scaling = p
-		}
-	}
 	return scaledRope(theta, scaling, dims, otherwise)
 }
 
