@@ -30,8 +30,6 @@ var unbuilt = map[string][]string{
 	"gemma-3-4b-it-4bit":    {"config/unknown-model"},
 	"gemma-7b":              {"config/unknown-model"},
 	"gemma-7b-4bit":         {"config/unknown-model"},
-	"gpt-oss-20b":           {"config/unknown-model"},
-	"gpt-oss-20b-MXFP4-Q4":  {"config/unknown-model"},
 }
 
 // TestUnbuiltReferences holds that list against what really cannot be built.

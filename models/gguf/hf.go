@@ -248,8 +248,6 @@ func (h *hf) config(a arch) map[string]any {
 			continue
 		}
 		if key == "leading_dense_block_count" && c["num_dense_layers"] != nil {
-		if key == "attention.sliding_window" && c["sliding_window"] != nil {
-		if key == "leading_dense_block_count" && c["num_dense_layers"] != nil || key == "attention.sliding_window" && c["sliding_window"] != nil {
 			continue
 		}
 		if v, ok := h.f.Get(h.prefix + key); ok {
