@@ -21,15 +21,6 @@ var unbuilt = map[string][]string{
 	"Kimi-K2.5":             {"config/unsupported"},
 	"Qwen3-Coder-Next":      {"config/unknown-model"},
 	"Qwen3-Coder-Next-4bit": {"config/unknown-model"},
-	"gemma-2-9b":            {"config/unknown-model"},
-	"gemma-2-9b-it":         {"config/unknown-model"},
-	"gemma-2-9b-it-4bit":    {"config/unknown-model"},
-	"gemma-3-1b-it":         {"config/unknown-model"},
-	"gemma-3-1b-it-4bit":    {"config/unknown-model"},
-	"gemma-3-4b-it":         {"config/unknown-model"},
-	"gemma-3-4b-it-4bit":    {"config/unknown-model"},
-	"gemma-7b":              {"config/unknown-model"},
-	"gemma-7b-4bit":         {"config/unknown-model"},
 }
 
 // TestUnbuiltReferences holds that list against what really cannot be built.
