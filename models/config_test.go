@@ -166,6 +166,13 @@ func TestConfigIssues(t *testing.T) {
 		{"no text", "gemma3", map[string]any{"text_config": 1}, `config/invalid text_config: must be an object, not 1`},
 		{"inner", "gemma3", map[string]any{"hidden_size": 0}, `config/invalid text_config.hidden_size: must be a whole number from 1 to 1048576, not 0`},
 		{"two vocabularies", "gemma3", map[string]any{"text_config": map[string]any{"vocab_size": 99}}, `config/unsupported text_config.vocab_size: differs from the vocab_size of the whole model, 100, which mlx-lm takes`},
+		{"heads of values", "qwen3_next", map[string]any{"linear_num_value_heads": 3}, `config/invalid linear_num_value_heads: 3 is no multiple of linear_num_key_heads, 2`},
+		{"no attention", "qwen3_next", map[string]any{"full_attention_interval": 5}, `config/invalid full_attention_interval: 5 is more than the 4 layers: mlx-lm needs a layer with attention`},
+		{"nothing else", "qwen3_next", map[string]any{"full_attention_interval": 1}, `config/invalid full_attention_interval: must be a whole number from 2 to 1000, not 1`},
+		{"an odd part", "qwen3_next", map[string]any{"partial_rotary_factor": 0.1}, `config/invalid partial_rotary_factor: rotates 3 of the 32 elements of a head; it must be an even number of them`},
+		{"other layers", "qwen3_next", map[string]any{"layer_types": []string{"linear_attention", "full_attention", "full_attention", "full_attention"}}, `config/unsupported layer_types: layer 2 has "full_attention"; full_attention_interval, 2, makes it linear_attention`},
+		{"taps", "qwen3_next", map[string]any{"linear_conv_kernel_dim": 1}, `config/invalid linear_conv_kernel_dim: must be a whole number from 2 to 64, not 1`},
+		{"wide heads", "qwen3_next", map[string]any{"linear_num_key_heads": 4096, "linear_num_value_heads": 4096, "linear_key_head_dim": 8192}, `config/invalid linear_key_head_dim: all heads together have more than 1048576 elements`},
 		{"dtype", "llama", map[string]any{"torch_dtype": "float8_e4m3fn"}, `config/unsupported torch_dtype: element type "float8_e4m3fn" is not supported`},
 		{"bool", "qwen3", map[string]any{"tie_word_embeddings": "yes"}, `config/invalid tie_word_embeddings: must be true or false, not "yes"`},
 		{"bits", "llama", map[string]any{"quantization": map[string]any{"group_size": 64, "bits": 7}}, `config/invalid quantization.bits: must be 2, 3, 4, 5, 6 or 8, not 7`},
@@ -336,6 +343,8 @@ func layers(c *Config) int {
 	case *qwen3:
 		return n.numHiddenLayers
 	case *qwen3MoE:
+		return n.numHiddenLayers
+	case *qwen3Next:
 		return n.numHiddenLayers
 	case *gemma:
 		return n.numHiddenLayers

@@ -21,6 +21,10 @@ var unbuilt = map[string][]string{
 	"Kimi-K2.5":             {"config/unsupported"},
 	"Qwen3-Coder-Next":      {"config/unknown-model"},
 	"Qwen3-Coder-Next-4bit": {"config/unknown-model"},
+	"LFM2-8B-A1B":           {"config/unknown-model"},
+	"LFM2-8B-A1B-4bit":      {"config/unknown-model"},
+	"gpt-oss-20b":           {"config/unknown-model"},
+	"gpt-oss-20b-MXFP4-Q4":  {"config/unknown-model"},
 }
 
 // TestUnbuiltReferences holds that list against what really cannot be built.
