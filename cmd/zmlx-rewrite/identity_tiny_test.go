@@ -53,6 +53,9 @@ var tinyIdentities = []struct {
 	{"gemma3_text-head-f32", "inference", []string{"add_rms_norm", "geglu_tanh", "qk_norm_rope"}},
 	{"gemma3_text-global-f32", "inference", []string{"add_rms_norm", "geglu_tanh", "qk_norm_rope"}},
 	{"gemma3_text-f32-4bit", "inference", []string{"add_rms_norm", "qk_norm_rope", "qmv", "qmv_geglu"}},
+	{"qwen3_next-f32", "inference", []string{"add_rms_norm", "qk_norm_rope", "router_softmax_topk", "swiglu"}},
+	{"qwen3_next-heads-f32", "inference", []string{"add_rms_norm", "qk_norm_rope", "swiglu"}},
+	{"qwen3_next-f32-4bit", "inference", []string{"add_rms_norm", "gather_qmm_combine", "gather_qmm_swiglu", "qk_norm_rope", "qmv", "qmv_swiglu", "router_softmax_topk", "swiglu"}},
 	{"gemma3_text-f32-4bit", "all", []string{"add_rms_norm", "qk_norm_rope", "qmv_geglu", "rms_norm_qmv"}},
 }
 
