@@ -127,6 +127,7 @@ func tinyConfig(t testing.TB, modelType string, edit map[string]any) []byte {
 			"norm_eps": 1e-6, "conv_bias": false, "conv_L_cache": 3, "block_dim": 64, "block_multiple_of": 32, "block_ffn_dim_multiplier": 1.0,
 			"block_auto_adjust_ff_dim": true, "moe_intermediate_size": 64, "num_experts": 4, "num_experts_per_tok": 2, "norm_topk_prob": true,
 			"use_expert_bias": true, "num_dense_layers": 1})
+	}
 	if modelType == "qwen3_next" {
 		maps.Copy(c, map[string]any{"num_hidden_layers": 4, "full_attention_interval": 2, "num_experts": 4, "num_experts_per_tok": 2, "decoder_sparse_step": 1, "mlp_only_layers": []int{0},
 			"moe_intermediate_size": 64, "shared_expert_intermediate_size": 64, "norm_topk_prob": true, "partial_rotary_factor": 0.25, "linear_num_value_heads": 4,

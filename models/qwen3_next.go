@@ -213,7 +213,7 @@ func (d gatedDeltaNet) call(m module, layer int, x value) value {
 	scale := math.Pow(float64(d.kDim), -0.5)
 	normed := func(x value, by float64) value {
 		x = m.add(opRMSNorm, []value{x, graph.None}, graph.Float(1e-6*(scale*scale)))
-		return m.multiply(m.scalarOf(x, by), x)
+		return m.multiply(x, m.scalarOf(x, by))
 	}
 	q, k = normed(q, scale*scale), normed(k, scale)
 

@@ -33,8 +33,6 @@ var unbuilt = map[string][]string{
 	"GLM-4.7-Flash-4bit":   {"config/unknown-model"},
 	"Kimi-K2.5":            {"config/unknown-model"},
 	"Kimi-K2.5-4bit":       {"config/unknown-model"},
-	"LFM2-8B-A1B":          {"config/unknown-model"},
-	"LFM2-8B-A1B-4bit":     {"config/unknown-model"},
 	"gpt-oss-20b":          {"config/unknown-model"},
 	"gpt-oss-20b-MXFP4-Q4": {"config/unknown-model"},
 }
