@@ -238,9 +238,7 @@ var (
 	opRMSNorm, opRope, opSDPA    = mustOp("rms_norm"), mustOp("rope"), mustOp("sdpa")
 	opConcatenate, opConv1D      = mustOp("concatenate"), mustOp("conv1d")
 	opKVAppend, opSliceUpdate    = mustOp("kv_append"), mustOp("slice_update")
-	opKVAppend, opGatedDelta     = mustOp("kv_append"), mustOp("gated_delta")
-	opConcatenate, opConv1D      = mustOp("concatenate"), mustOp("conv1d")
-	opBroadcastTo, opExp         = mustOp("broadcast_to"), mustOp("exp")
+	opGatedDelta, opExp          = mustOp("gated_delta"), mustOp("exp")
 	opLogAddExp, opSubtract      = mustOp("logaddexp"), mustOp("subtract")
 )
 

@@ -82,17 +82,7 @@ var architectures = map[string]func(*fields) network{
 	"gemma2":        newGemma2,
 	"gemma3":        newGemma3,
 	"gemma3_text":   newGemma3Text,
-	"gemma":       newGemma,
-	"gemma2":      newGemma2,
-	"gemma3":      newGemma3,
-	"gemma3_text": newGemma3Text,
-	"lfm2":        newLFM2,
-	"lfm2_moe":    newLFM2MoE,
-	"llama":       newLlama,
-	"mixtral":     newMixtral,
-	"qwen3":       newQwen3,
-	"qwen3_moe":   newQwen3MoE,
-	"qwen3_next":  newQwen3Next,
+	"qwen3_next":    newQwen3Next,
 }
 
 // ModelTypes returns every model_type that can be built, sorted.

@@ -16,23 +16,9 @@ import (
 // models off here, and they are then held to what every other reference is held to
 // (TestReferencePrograms, TestReferences in rewrite, `zmlx-rewrite models`).
 var unbuilt = map[string][]string{
-	"DeepSeek-V3":           {"config/unsupported"},
-	"DeepSeek-V3.2":         {"config/unsupported"},
-	"Kimi-K2.5":             {"config/unsupported"},
-	"Qwen3-Coder-Next":      {"config/unknown-model"},
-	"Qwen3-Coder-Next-4bit": {"config/unknown-model"},
-	"LFM2-8B-A1B":           {"config/unknown-model"},
-	"LFM2-8B-A1B-4bit":      {"config/unknown-model"},
-	"gpt-oss-20b":           {"config/unknown-model"},
-	"gpt-oss-20b-MXFP4-Q4":  {"config/unknown-model"},
-	"DeepSeek-V3":          {"config/unknown-model", "config/unsupported"},
-	"DeepSeek-V3-4bit":     {"config/unknown-model"},
-	"DeepSeek-V3.2":        {"config/unknown-model", "config/unsupported"},
-	"DeepSeek-V3.2-4bit":   {"config/unknown-model"},
-	"GLM-4.7-Flash":        {"config/unknown-model"},
-	"GLM-4.7-Flash-4bit":   {"config/unknown-model"},
-	"Kimi-K2.5":            {"config/unknown-model"},
-	"Kimi-K2.5-4bit":       {"config/unknown-model"},
+	"DeepSeek-V3":          {"config/unsupported"},
+	"DeepSeek-V3.2":        {"config/unsupported"},
+	"Kimi-K2.5":            {"config/unsupported"},
 	"gpt-oss-20b":          {"config/unknown-model"},
 	"gpt-oss-20b-MXFP4-Q4": {"config/unknown-model"},
 }
