@@ -13,6 +13,7 @@ var derivedOps = map[string]struct{ many, axis, span, perm, shape bool }{
 	"transpose": {perm: true},
 	"permute":   {axis: true, perm: true},
 	"reshape":   {shape: true},
+	"increment": {},
 }
 
 // Infer returns the type of a parameter that is made from parameters of the given
@@ -70,6 +71,10 @@ func (d *Derived) Infer(args []Type) (Type, error) {
 		}
 		for i, k := range d.Perm {
 			shape[i] = a.Shape[k]
+		}
+	case "increment":
+		if !a.DType.IsFloat() {
+			return fail("%s has no floating-point numbers", a)
 		}
 	case "permute":
 		if n, ok := shape[ax].Const(); !ok || n != int64(len(d.Perm)) || !isPermutation(d.Perm, len(d.Perm)) {

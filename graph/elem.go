@@ -92,6 +92,20 @@ func Round(t DType, v float64) float64 {
 	return DecodeElem(t, AppendElem(buf[:0], t, v))
 }
 
+// Lowest is the smallest finite number of a floating-point type, which MLX masks scores
+// with.
+func Lowest(t DType) float64 {
+	switch t {
+	case Float16:
+		return -65504
+	case BFloat16:
+		return DecodeElem(t, []byte{0x7f, 0xff})
+	case Float64:
+		return -math.MaxFloat64
+	}
+	return -math.MaxFloat32
+}
+
 // BFloat16Bits rounds to nearest even, by way of float32, as MLX does.
 func BFloat16Bits(v float64) uint16 {
 	u := math.Float32bits(float32(v))

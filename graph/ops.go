@@ -5,8 +5,8 @@ package graph
 //
 // Names, operand names, attributes and defaults are those of mlx.core, with two
 // differences: group_size and bits of quantized ops are always written out by
-// MLX, so their defaults here are those of mode "affine"; and sdpa and kv_append
-// are ours (see their rows), since MLX has no op for a cache.
+// MLX, so their defaults here are those of mode "affine"; and sdpa, kv_append
+// and gated_delta are ours (see their rows), since MLX has no op for a cache or a loop.
 var opTable = []*Op{
 	// Leaves. Their types are given, not inferred.
 	{Name: "input", Doc: "a graph input: tokens, an offset, or a cache", Results: 1, Attrs: []AttrSpec{word("name")}},
@@ -177,6 +177,11 @@ var opTable = []*Op{
 		Attrs: []AttrSpec{{Name: "scale", Kind: KindFloat}, {Name: "mask", Kind: KindWord, Default: Str("none"), Words: []string{"none", "causal", "window", "array"}},
 			{Name: "window", Kind: KindInt, Optional: true}, {Name: "kv_len", Kind: KindInt, Optional: true}},
 		Prims: []string{"ScaledDotProductAttention"}, Infer: inferSDPA},
+	// gated_delta is ours too: mlx_lm/models/gated_delta.py, which has no op but a loop over
+	// the tokens of a call. One result, so that it is an op like others: the outputs of the
+	// steps, and the state after the last behind them.
+	{Name: "gated_delta", Doc: "the gated delta rule over l tokens: q, k [b, l, hk, dk], v [b, l, hv, dv], g, beta [b, l, hv], state [b, hv, dv, dk] -> [b, hv, dv, l+dk] in float32",
+		Operands: operands("q", "k", "v", "g", "beta", "state"), Results: 1, Launches: 1, Numerics: Sums, Infer: inferGatedDelta},
 	// kv_append writes new rows behind the offset rows that a cache holds. Engines
 	// and export lower it to a donated slice update; nothing writes into an input.
 	{Name: "kv_append", Doc: "cache [b, g, capacity, d] with new [b, g, l, d] written at rows offset to offset+l", Operands: operands("cache", "new", "offset"), Results: 1, Launches: 1, Numerics: Moves,

@@ -424,11 +424,11 @@ func (r *textReader) derived(p *syntax.Parser, q *Param) error {
 	}
 	c, ok := e.(*syntax.Call)
 	if !ok {
-		return r.issue(at, "zg/syntax", "expected concat, split, stack, transpose, permute or reshape of parameters")
+		return r.issue(at, "zg/syntax", "expected concat, split, stack, transpose, permute, reshape or increment of parameters")
 	}
 	spec, ok := derivedOps[c.Fun]
 	if !ok {
-		return r.issue(at, "zg/unknown-op", "%s makes no parameters", c.Fun).WithHint("concat, split, stack, transpose, permute and reshape do")
+		return r.issue(at, "zg/unknown-op", "%s makes no parameters", c.Fun).WithHint("concat, split, stack, transpose, permute, reshape and increment do")
 	}
 	d := &Derived{Op: c.Fun}
 	a := r.args(c)

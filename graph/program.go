@@ -62,9 +62,10 @@ type Quant struct {
 	GroupSize int // elements that share a scale
 }
 
-// Derived says how a parameter is made from others at load, without arithmetic.
+// Derived says how a parameter is made from others at load. Only increment computes: one
+// more than each element, rounded to its type, which any engine's add gives.
 type Derived struct {
-	Op    string   // concat, split, stack, transpose, permute or reshape
+	Op    string   // concat, split, stack, transpose, permute, reshape or increment
 	Args  []string // names of parameters
 	Axis  int      // negative; of concat, split, stack
 	Start int      // of split: the rows [Start, Stop) along Axis

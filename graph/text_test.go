@@ -73,6 +73,11 @@ func TestTextRoundTrip(t *testing.T) {
 	if q.Window != 128 || q.Hash() == p.Hash() || mustParse(t, string(q.Text())).Window != 128 {
 		t.Errorf("a window of 128 was read as %d, with the same hash: %v", q.Window, q.Hash() == p.Hash())
 	}
+	one := "param model.norm.weight : float16[576]\nparam norm.one : float16[576] = increment(model.norm.weight)\n"
+	text := strings.Replace(sample, "param model.norm.weight : float16[576]\n", one, 1)
+	if p := mustParse(t, text); string(p.Text()) != text || p.Verify() != nil {
+		t.Errorf("printed:\n%s\nread:\n%s\n%v", p.Text(), text, p.Verify())
+	}
 	if err := p.Verify(); err != nil {
 		t.Error(err)
 	}

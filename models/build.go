@@ -37,7 +37,7 @@ func Build(c *Config, src TypeSource) (*graph.Program, error) {
 		shapes = splitShapes(shapes, n.splitAt())
 	}
 	for _, s := range shapes {
-		b := &builder{config: c, params: p, g: graph.New(), caseShape: s, shared: map[*graph.Literal]value{}}
+		b := &builder{config: c, params: p, g: graph.New(), caseShape: s, shared: map[*graph.Literal]value{}, scalars: map[scalar]value{}}
 		m := module{b: b}
 		tokens := b.g.Input("tokens", graph.T(graph.Int32, s.batch, s.seqLen))
 		b.offset = b.g.Input("offset", graph.T(graph.Int32))
@@ -132,6 +132,7 @@ type builder struct {
 	windowOffset value
 	state        []graph.Output // caches, in the order of the layers
 	shared       map[*graph.Literal]value
+	scalars      map[scalar]value
 	err          *diag.Issue
 }
 
@@ -176,6 +177,26 @@ func (m module) constant(l *graph.Literal) value {
 	return id
 }
 
+// scalar is a number that a model's code computes with.
+type scalar struct {
+	t graph.DType
+	v float64
+}
+
+// scalar returns the constant v of type t, which all who need it share.
+func (m module) scalar(t graph.DType, v float64) value {
+	key := scalar{t, v}
+	id, ok := m.b.scalars[key]
+	if !ok {
+		id = m.b.g.Scalar(t, v)
+		m.b.scalars[key] = id
+	}
+	return id
+}
+
+// scalarOf is a Python number beside x: it has the element type of x.
+func (m module) scalarOf(x value, v float64) value { return m.scalar(m.typeOf(x).DType, v) }
+
 func (m module) typeOf(x value) graph.Type {
 	if m.b.err != nil {
 		return graph.T(graph.Float32, graph.N(1), graph.N(1), graph.N(1), graph.N(1))
@@ -197,7 +218,8 @@ func mustOp(name string) *graph.Op {
 var (
 	opAdd, opMultiply, opDivide  = mustOp("add"), mustOp("multiply"), mustOp("divide")
 	opFloorDivide, opSigmoid     = mustOp("floor_divide"), mustOp("sigmoid")
-	opNegative                   = mustOp("negative")
+	opNegative, opErf, opTanh    = mustOp("negative"), mustOp("erf"), mustOp("tanh")
+	opPower, opMinimum           = mustOp("power"), mustOp("minimum")
 	opAstype, opSum, opSoftmax   = mustOp("astype"), mustOp("sum"), mustOp("softmax")
 	opMatmul, opAddmm            = mustOp("matmul"), mustOp("addmm")
 	opQuantizedMatmul            = mustOp("quantized_matmul")
@@ -216,6 +238,8 @@ var (
 	opRMSNorm, opRope, opSDPA    = mustOp("rms_norm"), mustOp("rope"), mustOp("sdpa")
 	opConcatenate, opConv1D      = mustOp("concatenate"), mustOp("conv1d")
 	opKVAppend, opSliceUpdate    = mustOp("kv_append"), mustOp("slice_update")
+	opGatedDelta, opExp          = mustOp("gated_delta"), mustOp("exp")
+	opLogAddExp, opSubtract      = mustOp("logaddexp"), mustOp("subtract")
 )
 
 func dims(list ...int) graph.Dims {
@@ -230,6 +254,7 @@ func dims(list ...int) graph.Dims {
 
 func (m module) plus(a, b value) value     { return m.add(opAdd, []value{a, b}) }
 func (m module) multiply(a, b value) value { return m.add(opMultiply, []value{a, b}) }
+func (m module) divide(a, b value) value   { return m.add(opDivide, []value{a, b}) }
 func (m module) reshape(a value, shape ...graph.Dim) value {
 	return m.add(opReshape, []value{a}, graph.Dims(shape))
 }

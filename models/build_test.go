@@ -132,6 +132,11 @@ func TestProgramText(t *testing.T) {
 		"qwen3_moe": tinyConfig(t, "qwen3_moe", map[string]any{"num_hidden_layers": 1, "norm_topk_prob": false}),
 		"gpt_oss-mxfp4": tinyConfig(t, "gpt_oss", map[string]any{"rope_scaling": map[string]any{"rope_type": "yarn", "factor": 32.0},
 			"quantization_config": map[string]any{"quant_method": "mxfp4", "modules_to_not_convert": []string{"model.layers.*.self_attn", "model.layers.*.mlp.router", "model.embed_tokens", "lm_head"}}}),
+		"qwen3_next-4bit": tinyConfig(t, "qwen3_next", map[string]any{"num_hidden_layers": 2, "torch_dtype": "bfloat16", "quantization": map[string]any{"group_size": 32, "bits": 4}}),
+		"gemma":           tinyConfig(t, "gemma", map[string]any{"num_hidden_layers": 1}),
+		"gemma2":          tinyConfig(t, "gemma2", map[string]any{"num_hidden_layers": 1, "torch_dtype": "bfloat16"}),
+		"gemma3_text":     tinyConfig(t, "gemma3_text", map[string]any{"sliding_window_pattern": 2, "sliding_window": 16, "tie_word_embeddings": false}),
+		"gemma3-4bit":     tinyConfig(t, "gemma3", map[string]any{"num_hidden_layers": 1, "torch_dtype": "bfloat16", "quantization": map[string]any{"group_size": 64, "bits": 4}}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, err := Build(mustParse(t, config), nil)

@@ -78,6 +78,11 @@ var architectures = map[string]func(*fields) network{
 	"mixtral":       newMixtral,
 	"qwen3":         newQwen3,
 	"qwen3_moe":     newQwen3MoE,
+	"gemma":         newGemma,
+	"gemma2":        newGemma2,
+	"gemma3":        newGemma3,
+	"gemma3_text":   newGemma3Text,
+	"qwen3_next":    newQwen3Next,
 }
 
 // ModelTypes returns every model_type that can be built, sorted.

@@ -148,6 +148,31 @@ func TestConfigIssues(t *testing.T) {
 		{"no window", "gpt_oss", map[string]any{"sliding_window": 0}, `config/invalid sliding_window: must be a whole number from 1 to 1073741824, not 0`},
 		{"gpt heads", "gpt_oss", map[string]any{"num_key_value_heads": 3, "num_experts_per_tok": 5}, "config/invalid num_experts_per_tok: must be a whole number from 1 to 4, not 5\nconfig/invalid num_key_value_heads: 3 does not divide num_attention_heads, 4"},
 		{"skipped modules", "gpt_oss", map[string]any{"quantization_config": map[string]any{"quant_method": "mxfp4", "modules_to_not_convert": 7}}, `config/invalid quantization_config.modules_to_not_convert: must be a list of text, not 7`},
+		{"ignored scaling of gemma", "gemma", map[string]any{"rope_scaling": map[string]any{"type": "linear", "factor": 2}}, `config/unsupported rope_scaling: mlx-lm does not scale the rotary embedding of this model`},
+		{"a head", "gemma2", map[string]any{"tie_word_embeddings": false}, `config/unsupported tie_word_embeddings: mlx-lm has no head of its own for this model`},
+		{"bias of gemma", "gemma", map[string]any{"attention_bias": true}, `config/unsupported attention_bias: mlx-lm has no biases in the attention of this model`},
+		{"no cap", "gemma2", map[string]any{"attn_logit_softcapping": json.RawMessage("null"), "final_logit_softcapping": json.RawMessage("null")}, "config/unsupported attn_logit_softcapping: mlx-lm computes this model with capped logits only\nconfig/unsupported final_logit_softcapping: mlx-lm computes this model with capped logits only"},
+		{"a cap of 0", "gemma2", map[string]any{"final_logit_softcapping": 0}, `config/invalid final_logit_softcapping: must be a number above 0, not 0`},
+		{"scale", "gemma2", map[string]any{"query_pre_attn_scalar": -1}, `config/invalid query_pre_attn_scalar: must be a number above 0, not -1`},
+		{"ignored cap", "gemma3_text", map[string]any{"attn_logit_softcapping": 50.0}, `config/unsupported attn_logit_softcapping: mlx-lm does not cap the logits of this model`},
+		{"pattern", "gemma3_text", map[string]any{"sliding_window_pattern": 6}, `config/invalid sliding_window_pattern: 6 is more than the 2 layers: mlx-lm needs a layer that sees everything`},
+		{"no pattern", "gemma3_text", map[string]any{"sliding_window_pattern": 0}, `config/invalid sliding_window_pattern: must be a whole number from 1 to 1000, not 0`},
+		{"no rows", "gemma3_text", map[string]any{"sliding_window": 0}, `config/invalid sliding_window: must be a whole number from 1 to 2147483647, not 0`},
+		{"another pattern", "gemma3_text", map[string]any{"sliding_window_pattern": 2, "layer_types": []string{"full_attention", "sliding_attention"}}, `config/unsupported layer_types: layer 0 has "full_attention"; sliding_window_pattern, 2, makes it sliding_attention`},
+		{"a pattern of more", "gemma3_text", map[string]any{"layer_types": []string{"full_attention"}}, `config/invalid layer_types: has 1 entries for 2 layers`},
+		{"both ways", "gemma3_text", map[string]any{"use_bidirectional_attention": true}, `config/unsupported use_bidirectional_attention: mlx-lm lets no token of this model see later ones`},
+		{"scaled window", "gemma3_text", map[string]any{"rope_parameters": map[string]any{"sliding_attention": map[string]any{"rope_type": "linear", "factor": 2, "rope_theta": 1e4}}}, `config/unsupported rope_parameters: mlx-lm does not scale the rotary embedding of layers with a window`},
+		{"heads of gemma", "gemma3_text", map[string]any{"num_key_value_heads": 3}, `config/invalid num_key_value_heads: 3 does not divide num_attention_heads, 4`},
+		{"no text", "gemma3", map[string]any{"text_config": 1}, `config/invalid text_config: must be an object, not 1`},
+		{"inner", "gemma3", map[string]any{"hidden_size": 0}, `config/invalid text_config.hidden_size: must be a whole number from 1 to 1048576, not 0`},
+		{"two vocabularies", "gemma3", map[string]any{"text_config": map[string]any{"vocab_size": 99}}, `config/unsupported text_config.vocab_size: differs from the vocab_size of the whole model, 100, which mlx-lm takes`},
+		{"heads of values", "qwen3_next", map[string]any{"linear_num_value_heads": 3}, `config/invalid linear_num_value_heads: 3 is no multiple of linear_num_key_heads, 2`},
+		{"no attention", "qwen3_next", map[string]any{"full_attention_interval": 5}, `config/invalid full_attention_interval: 5 is more than the 4 layers: mlx-lm needs a layer with attention`},
+		{"nothing else", "qwen3_next", map[string]any{"full_attention_interval": 1}, `config/invalid full_attention_interval: must be a whole number from 2 to 1000, not 1`},
+		{"an odd part", "qwen3_next", map[string]any{"partial_rotary_factor": 0.1}, `config/invalid partial_rotary_factor: rotates 3 of the 32 elements of a head; it must be an even number of them`},
+		{"other layers", "qwen3_next", map[string]any{"layer_types": []string{"linear_attention", "full_attention", "full_attention", "full_attention"}}, `config/unsupported layer_types: layer 2 has "full_attention"; full_attention_interval, 2, makes it linear_attention`},
+		{"taps", "qwen3_next", map[string]any{"linear_conv_kernel_dim": 1}, `config/invalid linear_conv_kernel_dim: must be a whole number from 2 to 64, not 1`},
+		{"wide heads", "qwen3_next", map[string]any{"linear_num_key_heads": 4096, "linear_num_value_heads": 4096, "linear_key_head_dim": 8192}, `config/invalid linear_key_head_dim: all heads together have more than 1048576 elements`},
 		{"dtype", "llama", map[string]any{"torch_dtype": "float8_e4m3fn"}, `config/unsupported torch_dtype: element type "float8_e4m3fn" is not supported`},
 		{"bool", "qwen3", map[string]any{"tie_word_embeddings": "yes"}, `config/invalid tie_word_embeddings: must be true or false, not "yes"`},
 		{"bits", "llama", map[string]any{"quantization": map[string]any{"group_size": 64, "bits": 7}}, `config/invalid quantization.bits: must be 2, 3, 4, 5, 6 or 8, not 7`},
@@ -286,6 +311,9 @@ func FuzzConfig(f *testing.F) {
 			"rope_scaling": map[string]any{"type": "linear", "factor": 3}, "tie_word_embeddings": false}))
 	}
 	f.Add(tinyConfig(f, "qwen3_moe", map[string]any{"mlp_only_layers": []int{0, -1}, "norm_topk_prob": false, "num_experts_per_tok": 1}))
+	for _, modelType := range []string{"gemma3", "gemma3_text"} {
+		f.Add(tinyConfig(f, modelType, map[string]any{"sliding_window_pattern": 2, "sliding_window": 16, "rope_local_base_freq": 100.0, "torch_dtype": "float16"}))
+	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		c, err := ParseConfig("config.json", text)
 		if err != nil || layers(c) > 8 {
@@ -315,6 +343,16 @@ func layers(c *Config) int {
 	case *qwen3:
 		return n.numHiddenLayers
 	case *qwen3MoE:
+		return n.numHiddenLayers
+	case *qwen3Next:
+		return n.numHiddenLayers
+	case *gemma:
+		return n.numHiddenLayers
+	case *gemma2:
+		return n.numHiddenLayers
+	case *gemma3Text:
+		return n.numHiddenLayers
+	case gemma3:
 		return n.numHiddenLayers
 	case *mixtral:
 		return n.numHiddenLayers

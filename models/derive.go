@@ -76,6 +76,22 @@ func derive(name string, d *graph.Derived, parts []*weights.Tensor) (*weights.Te
 			i = j
 		}
 		return weights.Concat(name, d.Axis, runs...)
+	case "increment":
+		return increment(name, parts[0])
 	}
 	return nil, diag.Errorf("weights/derive", diag.Pos{}, "%s: %q makes no parameters", name, d.Op)
+}
+
+// increment is 1 + t, rounded as add rounds.
+func increment(name string, t *weights.Tensor) (*weights.Tensor, error) {
+	dtype := t.DType
+	made, err := weights.Map(t, dtype, func(dst, src []byte) {
+		for i := 0; i < len(src); i += dtype.Size() {
+			graph.AppendElem(dst[i:i], dtype, 1+graph.DecodeElem(dtype, src[i:]))
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return made.Renamed(name), nil
 }

@@ -153,6 +153,10 @@ func (f *fields) fail(key, code, format string, args ...any) *diag.Issue {
 
 func (f *fields) has(key string) bool { _, ok := f.values[key]; return ok }
 
+// isNull reports whether a key is there and says null, which a few models must tell from
+// no key: a default is taken for that only.
+func (f *fields) isNull(key string) bool { return f.nulls[key] }
+
 // raw returns the text of a value for messages, shortened.
 func (f *fields) raw(key string) string {
 	s := string(f.values[key].raw)

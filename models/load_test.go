@@ -128,6 +128,14 @@ func tinyConfig(t testing.TB, modelType string, edit map[string]any) []byte {
 			"block_auto_adjust_ff_dim": true, "moe_intermediate_size": 64, "num_experts": 4, "num_experts_per_tok": 2, "norm_topk_prob": true,
 			"use_expert_bias": true, "num_dense_layers": 1})
 	}
+	if modelType == "qwen3_next" {
+		maps.Copy(c, map[string]any{"num_hidden_layers": 4, "full_attention_interval": 2, "num_experts": 4, "num_experts_per_tok": 2, "decoder_sparse_step": 1, "mlp_only_layers": []int{0},
+			"moe_intermediate_size": 64, "shared_expert_intermediate_size": 64, "norm_topk_prob": true, "partial_rotary_factor": 0.25, "linear_num_value_heads": 4,
+			"linear_num_key_heads": 2, "linear_key_head_dim": 32, "linear_value_head_dim": 32, "linear_conv_kernel_dim": 4})
+	}
+	if modelType == "gemma3" || modelType == "gemma3_text" {
+		c["sliding_window_pattern"] = 1
+	}
 	if slices.Contains(latent, modelType) {
 		maps.Copy(c, map[string]any{"num_key_value_heads": 4, "head_dim": nil, "tie_word_embeddings": false, "n_routed_experts": 4, "num_experts_per_tok": 2,
 			"n_shared_experts": 1, "moe_intermediate_size": 64, "kv_lora_rank": 64, "q_lora_rank": 32, "qk_nope_head_dim": 32, "qk_rope_head_dim": 16, "v_head_dim": 32,
@@ -146,6 +154,20 @@ func tinyConfig(t testing.TB, modelType string, edit map[string]any) []byte {
 				whole[k] = v
 				delete(c, k)
 			}
+		}
+		c = whole
+	}
+	if modelType == "gemma3" { // all but these are in text_config
+		whole, text := map[string]any{}, map[string]any{}
+		for k, v := range c {
+			if slices.Contains([]string{"model_type", "vocab_size", "torch_dtype", "quantization", "text_config", "eos_token_id"}, k) {
+				whole[k] = v
+			} else {
+				text[k] = v
+			}
+		}
+		if _, ok := whole["text_config"]; !ok {
+			whole["text_config"] = text
 		}
 		c = whole
 	}

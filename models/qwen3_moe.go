@@ -75,23 +75,28 @@ func (n *qwen3MoE) block(m module, layer int, x value) value {
 
 // experts is Qwen3MoeSparseMoeBlock.__call__.
 func (n *qwen3MoE) experts(m module, x value) value {
-	gates := m.linear("gate", x, n.numExperts, false)
+	y, t := qwenExperts(m, x, n.numExperts, n.numExpertsPerTok, n.moeIntermediateSize, n.normTopkProb)
+	if m.typeOf(y).DType != t {
+		y = m.add(opAstype, []value{y}, t)
+	}
+	return y
+}
+
+// qwenExperts is the router of Qwen's models and the weighted sum over the experts that
+// it chose, with the type of what they give.
+func qwenExperts(m module, x value, experts, perTok, hidden int, norm bool) (sum value, t graph.DType) {
+	gates := m.linear("gate", x, experts, false)
 	gates = m.add(opSoftmax, []value{gates}, graph.N(-1), graph.Flag(true))
 
-	k := graph.N(int64(n.numExpertsPerTok))
+	k := graph.N(int64(perTok))
 	inds := m.add(opArgpartition, []value{gates}, k.Mul(graph.N(-1)), graph.N(-1))
 	inds = m.add(opSlice, []value{inds}, dims(-1), graph.Dims{k.Mul(graph.N(-1))})
 	scores := m.add(opTakeAlong, []value{gates, inds}, graph.N(-1))
-	if n.normTopkProb {
+	if norm {
 		scores = m.add(opDivide, []value{scores, m.add(opSum, []value{scores}, dims(-1), graph.Flag(true))})
 	}
-
-	y := switchGLU(m.sub("switch_mlp"), x, inds, n.numExperts, n.moeIntermediateSize, qwenExpert)
-	sum := m.add(opSum, []value{m.multiply(y, m.expandDims(scores, -1))}, dims(-2))
-	if t := m.typeOf(y).DType; m.typeOf(sum).DType != t {
-		sum = m.add(opAstype, []value{sum}, t)
-	}
-	return sum
+	y := switchGLU(m.sub("switch_mlp"), x, inds, experts, hidden, qwenExpert)
+	return m.add(opSum, []value{m.multiply(y, m.expandDims(scores, -1))}, dims(-2)), m.typeOf(y).DType
 }
 
 func (n *qwen3MoE) expertsPerToken() int {

@@ -16,20 +16,9 @@ import (
 // models off here, and they are then held to what every other reference is held to
 // (TestReferencePrograms, TestReferences in rewrite, `zmlx-rewrite models`).
 var unbuilt = map[string][]string{
-	"DeepSeek-V3":           {"config/unsupported"},
-	"DeepSeek-V3.2":         {"config/unsupported"},
-	"Kimi-K2.5":             {"config/unsupported"},
-	"Qwen3-Coder-Next":      {"config/unknown-model"},
-	"Qwen3-Coder-Next-4bit": {"config/unknown-model"},
-	"gemma-2-9b":            {"config/unknown-model"},
-	"gemma-2-9b-it":         {"config/unknown-model"},
-	"gemma-2-9b-it-4bit":    {"config/unknown-model"},
-	"gemma-3-1b-it":         {"config/unknown-model"},
-	"gemma-3-1b-it-4bit":    {"config/unknown-model"},
-	"gemma-3-4b-it":         {"config/unknown-model"},
-	"gemma-3-4b-it-4bit":    {"config/unknown-model"},
-	"gemma-7b":              {"config/unknown-model"},
-	"gemma-7b-4bit":         {"config/unknown-model"},
+	"DeepSeek-V3":   {"config/unsupported"},
+	"DeepSeek-V3.2": {"config/unsupported"},
+	"Kimi-K2.5":     {"config/unsupported"},
 }
 
 // TestUnbuiltReferences holds that list against what really cannot be built.

@@ -20,8 +20,14 @@ type rope struct {
 // both in rope_parameters. otherwise is the rope_theta of a file that has none, 0
 // if it must have one.
 func newRope(f *fields, dims int, otherwise float64) rope {
-	r := rope{dims: dims, scale: 1}
 	theta, scaling := ropeKeys(f)
+	return scaledRope(theta, scaling, dims, otherwise)
+}
+
+// scaledRope is newRope where it is known which objects have rope_theta and the scaling,
+// nil for none.
+func scaledRope(theta, scaling *fields, dims int, otherwise float64) rope {
+	r := rope{dims: dims, scale: 1}
 	if otherwise == 0 {
 		r.base = theta.positive("rope_theta")
 	} else {

@@ -130,6 +130,9 @@ func makeParam(d graph.Derived, from []*graph.Param) (*graph.Param, error) {
 	}
 	q := &graph.Param{Name: derivedName(&d), Type: t, From: &d, Part: from[0].Part}
 	if src := from[0].Quant; src != nil {
+		if d.Op == "increment" {
+			return nil, fmt.Errorf("%s is a part of a quantized matrix", from[0].Name)
+		}
 		quant := *src
 		modules := make([]string, len(from))
 		for i, f := range from {

@@ -858,6 +858,7 @@ func TestWeights(t *testing.T) {
 		{"permute(u, axis=-2, rows=[-1, 0])", "w : m.a:permute-0301012d0ce37e5c float32[2, 3] permute axis=-2 0:0 [1 0]"},
 		{"permute(u, axis=-1, rows=[-1, 0])", "permute: perm is not a permutation of 3 rows"},
 		{"permute(u, axis=-2, rows=[dim(u, -2)-1, 1])", "permute: perm is not a permutation of 2 rows"},
+		{"increment(u)", "w : m.a:increment float32[2, 3] increment axis=0 0:0 []"},
 		{"split(u, axis=-2, stop=dim(u, -2)-1)", "w : m.a[0:1] float32[1, 3] split axis=-2 0:1 []"},
 		{"split(v, axis=-2, stop=1)", "the name of what it makes, m.b[0:1], is taken"},
 		{"split(v, axis=-2, start=1)", "the name of what it makes, m.b[1:2], is taken"},

@@ -63,7 +63,7 @@ func (w *weightsBlock) param(name string) (*graph.Param, error) {
 // derive makes the parameter of one line, or nil if all its arguments are absent.
 func (w *weightsBlock) derive(c *syntax.Call) (*madeParam, error) {
 	d := graph.Derived{Op: c.Fun}
-	if c.Fun != "transpose" {
+	if c.Fun != "transpose" && c.Fun != "increment" {
 		d.Axis = -2 // where the rows of a matrix are
 	}
 	var array [4]*graph.Param
@@ -110,11 +110,11 @@ func normalOptions(d *graph.Derived, t graph.Type, toEnd bool) {
 	if d.Op == "stack" {
 		rank++
 	}
-	if d.Axis >= 0 && d.Op != "transpose" {
+	if d.Axis >= 0 && d.Op != "transpose" && d.Op != "increment" {
 		d.Axis -= rank // one that is too large stays so, and is refused
 	}
 	n := t.Rank() // what positions are counted along
-	if along, ok := t.Dim(d.Axis); ok && d.Op != "transpose" {
+	if along, ok := t.Dim(d.Axis); ok && d.Op != "transpose" && d.Op != "increment" {
 		length, _ := along.Const()
 		n = int(length)
 	}
@@ -187,7 +187,7 @@ func (w *weightsBlock) number(e syntax.Expr) (int, error) {
 // make the same one share it: "model.layers.0.mlp.gate_proj+up_proj.weight".
 func derivedName(d *graph.Derived) string {
 	axis := ""
-	if d.Op != "transpose" && d.Axis != -2 {
+	if d.Op != "transpose" && d.Op != "increment" && d.Axis != -2 {
 		axis = fmt.Sprintf(":axis%d", d.Axis)
 	}
 	switch d.Op {
@@ -199,6 +199,8 @@ func derivedName(d *graph.Derived) string {
 		h := fnv.New64a()
 		fmt.Fprint(h, d.Perm)
 		return fmt.Sprintf("%s:permute-%016x%s", d.Args[0], h.Sum64(), axis)
+	case "increment":
+		return d.Args[0] + ":increment"
 	case "stack":
 		axis = ":stack" + axis
 	}

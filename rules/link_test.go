@@ -72,6 +72,14 @@ func TestLinkRefuses(t *testing.T) {
     match: {y: "matmul(x, w)"}
     weights: {a: "transpose(w, axes=[2, 0])"}
     replace: {y: "matmul(x, a)"}`, "[2, 0] is not each of 2 numbers once"},
+		{"one more than two weights", `
+    match: {y: "matmul(x, w)"}
+    weights: {a: "increment(w, w)"}
+    replace: {y: "matmul(x, a)"}`, "increment makes a parameter from one, found 2"},
+		{"one more along an axis", `
+    match: {y: "matmul(x, w)"}
+    weights: {a: "increment(w, axis=-1)"}
+    replace: {y: "matmul(x, a)"}`, "increment has no option axis"},
 		{"an option of another op", `
     match: {y: "matmul(x, w)"}
     weights: {a: "concat(w, w, axes=[0, 1])"}

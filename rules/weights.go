@@ -8,15 +8,18 @@ import (
 	"zmlx-rewrite/graph/syntax"
 )
 
-// weightOps are the operations of a weights block, which move bytes only, with their
-// options.
-var weightOps = map[string][]string{"concat": {"axis"}, "stack": {"axis"}, "split": {"axis", "start", "stop"}, "transpose": {"axes"}, "permute": {"axis", "rows"}}
+// weightOps are the operations of a weights block, with their options. All but increment
+// move bytes only.
+var weightOps = map[string][]string{"concat": {"axis"}, "stack": {"axis"}, "split": {"axis", "start", "stop"}, "transpose": {"axes"}, "permute": {"axis", "rows"}, "increment": nil}
 
 func (l *linker) weights() {
 	for _, line := range l.rule.Weights {
 		c, ok := line.Expr.(*syntax.Call)
-		if !ok || weightOps[c.Fun] == nil {
-			l.bad(line.Node, 0, "rule/weights", "a line of weights must be one of concat, stack, split, transpose, permute applied to parameters")
+		if ok {
+			_, ok = weightOps[c.Fun]
+		}
+		if !ok {
+			l.bad(line.Node, 0, "rule/weights", "a line of weights must be one of concat, stack, split, transpose, permute, increment applied to parameters")
 			continue
 		}
 		if len(line.Names) != 1 {

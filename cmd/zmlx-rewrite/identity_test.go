@@ -92,9 +92,13 @@ type identity struct {
 
 func newIdentity(t *testing.T, path, preset string) *identity {
 	t.Helper()
+	return rewriteIdentity(t, &options{model: path, dtype: "float32", preset: preset, target: "cpu"})
+}
+
+func rewriteIdentity(t *testing.T, o *options) *identity {
+	t.Helper()
 	ctx := context.Background()
 	a := &app{stdout: io.Discard, progress: io.Discard, log: slog.New(slog.DiscardHandler)}
-	o := &options{model: path, dtype: "float32", preset: preset, target: "cpu"}
 	w, _, all, err := a.rewriteAll(o)
 	if err != nil {
 		t.Fatal(err)

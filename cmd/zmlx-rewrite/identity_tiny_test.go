@@ -42,6 +42,21 @@ var tinyIdentities = []struct {
 	{"kimi_k25-f32-4bit", "inference", []string{"gather_qmm_combine_fp32", "mla_decode", "qmv", "router_sigmoid_topk_first"}},
 	{"deepseek_v32-f32", "inference", []string{"add_rms_norm", "router_sigmoid_group_topk"}},
 	{"deepseek_v32-f32-4bit", "inference", []string{"gather_qmm_combine_fp32", "gather_qmm_swiglu", "qmv", "router_sigmoid_group_topk"}},
+	{"gemma-f32", "inference", []string{"add_rms_norm", "geglu_erf", "qk_rope"}},
+	{"gemma-f32-4bit", "inference", []string{"add_rms_norm", "geglu_erf", "qk_rope", "qmv"}},
+	{"gemma-f32-4bit", "all", []string{"geglu_erf", "qk_rope", "qmv_add", "rms_norm_qmv"}},
+	{"gemma2-f32", "inference", []string{"add_rms_norm", "geglu_tanh", "qk_rope"}},
+	{"gemma2-heads-f32", "inference", []string{"add_rms_norm", "geglu_tanh", "qk_rope"}},
+	{"gemma2-f32-4bit", "inference", []string{"add_rms_norm", "qk_rope", "qmv", "qmv_geglu"}},
+	{"gemma3-f32", "inference", []string{"add_rms_norm", "geglu_tanh", "qk_norm_rope"}},
+	{"gemma3_text-f32", "inference", []string{"add_rms_norm", "geglu_tanh", "qk_norm_rope"}},
+	{"gemma3_text-head-f32", "inference", []string{"add_rms_norm", "geglu_tanh", "qk_norm_rope"}},
+	{"gemma3_text-global-f32", "inference", []string{"add_rms_norm", "geglu_tanh", "qk_norm_rope"}},
+	{"gemma3_text-f32-4bit", "inference", []string{"add_rms_norm", "qk_norm_rope", "qmv", "qmv_geglu"}},
+	{"qwen3_next-f32", "inference", []string{"add_rms_norm", "qk_norm_rope", "router_softmax_topk", "swiglu"}},
+	{"qwen3_next-heads-f32", "inference", []string{"add_rms_norm", "qk_norm_rope", "swiglu"}},
+	{"qwen3_next-f32-4bit", "inference", []string{"add_rms_norm", "gather_qmm_combine", "gather_qmm_swiglu", "qk_norm_rope", "qmv", "qmv_swiglu", "router_softmax_topk", "swiglu"}},
+	{"gemma3_text-f32-4bit", "all", []string{"add_rms_norm", "qk_norm_rope", "qmv_geglu", "rms_norm_qmv"}},
 }
 
 // TestTinyIdentity is TestTokenIdentity for families of which there are tiny models only:

@@ -64,6 +64,7 @@ var emitters = map[string]emitter{
 	"transpose": transposeOf, "expand_dims": expandDimsOf, "squeeze": squeezeOf, "concatenate": concatenateOf,
 
 	"rms_norm": rmsNormOf, "layer_norm": layerNormOf, "rope": ropeOf, "sdpa": sdpaOf, "kv_append": kvAppendOf,
+	"gated_delta": gatedDeltaOf,
 }
 
 // Families of ops that differ in the function only.

@@ -28,7 +28,7 @@ var emitters = func() map[string]emitter {
 		"reshape": reshape, "flatten": reshape, "unflatten": reshape, "expand_dims": reshape, "squeeze": reshape,
 		"transpose": transpose, "broadcast_to": broadcastTo, "concatenate": concatenate, "view": view, "contiguous": contiguous,
 
-		"rms_norm": rmsNorm, "layer_norm": layerNorm, "rope": rope, "sdpa": sdpa, "kv_append": kvAppend,
+		"rms_norm": rmsNorm, "layer_norm": layerNorm, "rope": rope, "sdpa": sdpa, "kv_append": kvAppend, "gated_delta": gatedDelta,
 	}
 	for name, u := range unaries {
 		m[name] = u.emit

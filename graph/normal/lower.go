@@ -263,19 +263,6 @@ func lowerRope(b *builder, l *lowering) graph.ValueID {
 	return b.reshape(out, shape...)
 }
 
-// lowest is the smallest finite number of a type, which MLX masks scores with.
-func lowest(t graph.DType) float64 {
-	switch t {
-	case graph.Float16:
-		return -65504
-	case graph.BFloat16:
-		return graph.DecodeElem(t, []byte{0x7f, 0xff})
-	case graph.Float64:
-		return -math.MaxFloat64
-	}
-	return -math.MaxFloat32
-}
-
 func lowerSDPA(b *builder, l *lowering) graph.ValueID {
 	t := l.out.DType
 	q, k, v := b.astype(l.in[0], t), b.astype(l.in[1], t), b.astype(l.in[2], t)
@@ -308,7 +295,7 @@ func lowerSDPA(b *builder, l *lowering) graph.ValueID {
 		from := ks[2].Sub(qs[2])
 		rows := b.expandDims(b.arange(from, ks[2], 1, graph.Int32), 1)
 		mask = b.op("greater_equal", rows, b.expandDims(b.arange(graph.N(0), ks[2], 1, graph.Int32), 0))
-		scores = b.op("where", mask, scores, b.number(t, lowest(t)))
+		scores = b.op("where", mask, scores, b.number(t, graph.Lowest(t)))
 	case "array":
 		boolean := b.dtype(mask) == graph.Bool
 		if !boolean {
@@ -319,7 +306,7 @@ func lowerSDPA(b *builder, l *lowering) graph.ValueID {
 			mask = b.unflatten(mask, -3, groups, repeats)
 		}
 		if boolean {
-			scores = b.op("where", mask, scores, b.number(t, lowest(t)))
+			scores = b.op("where", mask, scores, b.number(t, graph.Lowest(t)))
 		} else {
 			scores = b.op("add", scores, mask)
 		}

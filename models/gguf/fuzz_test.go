@@ -152,7 +152,7 @@ func TestLies(t *testing.T) {
 
 // Random mutations of sound files: quicker than fuzzing, in every test run.
 func TestMutations(t *testing.T) {
-	for _, name := range []string{"tiny-qwen3moe", "tiny-mixtral", "tiny-lfm2moe"} {
+	for _, name := range []string{"tiny-qwen3moe", "tiny-mixtral", "tiny-lfm2moe", "tiny-gemma2"} {
 		t.Run(name, func(t *testing.T) { mutate(t, "testdata/"+name+".gguf") })
 	}
 }

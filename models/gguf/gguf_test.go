@@ -50,7 +50,8 @@ func describe(x *weights.Tensor) string {
 
 // Every array, under both names, has the bytes that MLX 0.32.2 makes of it.
 func TestGoldens(t *testing.T) {
-	for _, path := range []string{"testdata/tiny-llama.gguf", "testdata/tiny-qwen3moe.gguf", "testdata/tiny-mixtral.gguf", "testdata/tiny-lfm2.gguf", "testdata/tiny-lfm2moe.gguf", real} {
+	for _, path := range []string{"testdata/tiny-llama.gguf", "testdata/tiny-qwen3moe.gguf", "testdata/tiny-mixtral.gguf", "testdata/tiny-lfm2.gguf", "testdata/tiny-lfm2moe.gguf",
+		"testdata/tiny-gemma.gguf", "testdata/tiny-gemma2.gguf", "testdata/tiny-gemma3.gguf", real} {
 		name := strings.TrimSuffix(filepath.Base(path), ".gguf")
 		t.Run(name, func(t *testing.T) {
 			golden, err := os.ReadFile(filepath.Join("testdata", name+".tsv"))
@@ -107,7 +108,8 @@ func TestConfig(t *testing.T) {
 		"rope_theta":100000,"vocab_size":49152,"max_position_embeddings":8192,"tie_word_embeddings":true,
 		"attention_bias":false,"bos_token_id":1,"eos_token_id":2,
 		"quantization":{"group_size":32,"bits":4,"model.embed_tokens":{"group_size":32,"bits":8}}}`
-	for _, path := range []string{"testdata/tiny-llama.gguf", "testdata/tiny-qwen3moe.gguf", "testdata/tiny-mixtral.gguf", "testdata/tiny-lfm2.gguf", "testdata/tiny-lfm2moe.gguf", real} {
+	for _, path := range []string{"testdata/tiny-llama.gguf", "testdata/tiny-qwen3moe.gguf", "testdata/tiny-mixtral.gguf", "testdata/tiny-lfm2.gguf", "testdata/tiny-lfm2moe.gguf",
+		"testdata/tiny-gemma.gguf", "testdata/tiny-gemma2.gguf", "testdata/tiny-gemma3.gguf", real} {
 		name := strings.TrimSuffix(filepath.Base(path), ".gguf")
 		t.Run(name, func(t *testing.T) {
 			want := []byte(smol)

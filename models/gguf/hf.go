@@ -35,6 +35,8 @@ type arch struct {
 	// embeddingNorm says that the last norm is called embedding_norm, and in GGUF
 	// token_embd_norm: LFM2.
 	embeddingNorm bool
+	// plusOne says that 1 was added to the weights of norms.
+	plusOne bool
 }
 
 var archs = func() map[string]arch {
@@ -67,6 +69,9 @@ var archs = func() map[string]arch {
 	}
 	maps.Copy(all, gptOSSArchs(join(attention)))
 	maps.Copy(all, lfm2Archs())
+	maps.Copy(all, gemmaArchs(attention, dense, qkNorm, map[string]string{
+		"post_attention_norm": "post_attention_layernorm", "ffn_norm": "pre_feedforward_layernorm", "post_ffw_norm": "post_feedforward_layernorm",
+	}, join))
 	return all
 }()
 
@@ -212,6 +217,9 @@ func (h *hf) config(a arch) map[string]any {
 	}
 	if layerTypes != nil {
 		c["layer_types"] = layerTypes
+	}
+	if a.plusOne {
+		h.gemma(c)
 	}
 	switch {
 	case a.modelType == gptOSS:
@@ -369,6 +377,11 @@ func (h *hf) store(a arch, config map[string]any) (*weights.Store, error) {
 		parts, err := h.f.arrays(t)
 		if err != nil {
 			return nil, err
+		}
+		if a.plusOne && isNorm(module) {
+			if parts, err = h.minusOne(t, parts); err != nil {
+				return nil, err
+			}
 		}
 		for _, p := range parts {
 			if n, isProj := heads[module]; isProj && a.rope {

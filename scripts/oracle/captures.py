@@ -59,6 +59,8 @@ FAMILIES = {
     "mixtral": ("mixtral-bf16-4bit", EXPERTS),
     "qwen3": ("qwen3-bf16-4bit", DENSE),
     "qwen3_moe": ("qwen3_moe-bf16-4bit", EXPERTS),
+    # Several tokens are a loop, which MLX records unrolled, and one op where it is built.
+    "qwen3_next": ("qwen3_next-f32-4bit", ONE),
 }
 
 # The files that tiny models are in, by their names: a file may have those of two types.

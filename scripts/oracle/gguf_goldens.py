@@ -1,6 +1,7 @@
 """Makes what models/gguf is tested against, in models/gguf/testdata.
 
-tiny-llama.gguf, tiny-qwen3moe.gguf, tiny-mixtral.gguf, tiny-lfm2.gguf, tiny-lfm2moe.gguf
+tiny-llama.gguf, tiny-qwen3moe.gguf, tiny-mixtral.gguf, tiny-lfm2.gguf, tiny-lfm2moe.gguf, tiny-gemma.gguf,
+tiny-gemma2.gguf, tiny-gemma3.gguf
                                       small files with every supported tensor and value type
 NAME.tsv                              what mlx.core.load makes of the file, one array a row:
                                       GGUF name, Hugging Face name, dtype, shape, sha256, and
@@ -40,12 +41,15 @@ MODULES = {
 }
 
 
-def hf_name(name, experts="mlp"):
+GEMMA = {"post_attention_norm": "post_attention_layernorm", "ffn_norm": "pre_feedforward_layernorm", "post_ffw_norm": "post_feedforward_layernorm"}
+
+
+def hf_name(name, experts="mlp", modules=MODULES):
     p = name.split(".")
     if p[0] == "blk":
         if p[2].endswith("_exps") or p[2] == "ffn_gate_inp":
             return f"model.layers.{p[1]}.{MODULES[p[2]].replace('mlp', experts, 1)}.{p[3]}"
-        return f"model.layers.{p[1]}.{MODULES[p[2]]}.{p[3]}"
+        return f"model.layers.{p[1]}.{modules[p[2]]}.{p[3]}"
     return {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}[p[0]] + "." + p[1]
 
 
@@ -61,8 +65,9 @@ def sha(a):
     return hashlib.sha256(np.ascontiguousarray(a).tobytes()).hexdigest()
 
 
-def goldens(path, out, heads, kv_heads, bf16=None, originals=None, experts="mlp"):
-    """bf16: the 16-bit patterns of those tensors by name; originals: rows before permute, by name."""
+def goldens(path, out, heads, kv_heads, bf16=None, originals=None, experts="mlp", modules=MODULES, shift=0):
+    """bf16: the 16-bit patterns of those tensors by name; originals: rows before permute, or
+    norms before the shift, by name; shift: what the converter adds to norms."""
     rows = []
     for name, a in mx.load(str(path)).items():
         a, dtype = np.array(a), str(a.dtype).removeprefix("mlx.core.")
@@ -71,11 +76,13 @@ def goldens(path, out, heads, kv_heads, bf16=None, originals=None, experts="mlp"
         h = a
         if heads and ".attn_q." in name:
             h = unpermute(a, heads)
+        if shift and name.endswith("norm.weight"):
+            h = a - np.float32(shift)
         if heads and ".attn_k." in name:
             h = unpermute(a, kv_heads)
         if originals and name in originals:
             assert sha(h) == sha(originals[name]), name
-        rows.append("\t".join([name, hf_name(name, experts), dtype, "x".join(map(str, a.shape)), sha(a), "=" if sha(h) == sha(a) else sha(h)]))
+        rows.append("\t".join([name, hf_name(name, experts, modules), dtype, "x".join(map(str, a.shape)), sha(a), "=" if sha(h) == sha(a) else sha(h)]))
     with open(out, "w") as f:
         f.write("\n".join(sorted(rows)) + "\n")
 
@@ -298,10 +305,58 @@ def tiny_lfm2(folder, arch):
                       num_dense_layers=1, norm_topk_prob=True, use_expert_bias=True, routed_scaling_factor=1.0)
     else:
         config.update(model_type="lfm2", architectures=["Lfm2ForCausalLM"], block_dim=d, block_ff_dim=ff, block_multiple_of=1, block_auto_adjust_ff_dim=False)
+def tiny_gemma(folder, name, arch, layers, **more):
+    """What convert_hf_to_gguf.py makes of a Gemma: 1 is added to the weights of all norms."""
+    rng = np.random.default_rng(4)
+    d, ff, vocab, heads, kv, hd = 32, 64, 40, 2, 1, 32
+    path = f"{folder}/tiny-{name}.gguf"
+    w = gguf.GGUFWriter(path, arch)
+    w.add_context_length(64), w.add_block_count(layers), w.add_embedding_length(d), w.add_feed_forward_length(ff)
+    w.add_head_count(heads), w.add_head_count_kv(kv), w.add_key_length(hd), w.add_value_length(hd), w.add_layer_norm_rms_eps(1e-6)
+    config = dict(model_type=arch, hidden_size=d, intermediate_size=ff, num_hidden_layers=layers, num_attention_heads=heads,
+                  num_key_value_heads=kv, head_dim=hd, rms_norm_eps=1e-6, rope_theta=10000.0, vocab_size=vocab, max_position_embeddings=64,
+                  tie_word_embeddings=True, attention_bias=False, quantization={"group_size": 32, "bits": 4, "model.embed_tokens": {"group_size": 32, "bits": 8}})
+    norms = dict.fromkeys(("attn_norm", "ffn_norm"), d)
+    if arch == "gemma":
+        config.update(architectures=["GemmaForCausalLM"])
+    else:
+        norms.update(post_attention_norm=d, post_ffw_norm=d)
+    if arch == "gemma2":
+        w.add_attn_logit_softcapping(50.0), w.add_final_logit_softcapping(30.0), w.add_sliding_window(16)
+        config.update(architectures=["Gemma2ForCausalLM"], attn_logit_softcapping=50.0, final_logit_softcapping=30.0, sliding_window=16,
+                      query_pre_attn_scalar=d // heads if layers == 46 else hd)
+    if arch == "gemma3":
+        norms.update(attn_q_norm=hd, attn_k_norm=hd)
+        w.add_rope_freq_base(1000000.0), w.add_sliding_window(16)
+        w.add_rope_scaling_type(gguf.RopeScalingType.LINEAR), w.add_rope_scaling_factor(8.0)
+        config.update(model_type="gemma3_text", architectures=["Gemma3ForCausalLM"], rope_theta=1000000.0, rope_local_base_freq=10000.0, sliding_window=16,
+                      sliding_window_pattern=6, query_pre_attn_scalar=hd, rope_scaling=dict(type="linear", factor=8.0))
+    originals = {}
+
+    def norm(name, n):  # bfloat16, as published
+        x = (0.3 * rng.standard_normal(n)).astype(np.float32)
+        originals[name] = (x.view(np.uint32) & np.uint32(0xffff0000)).view(np.float32)
+        add(w, name, originals[name] + 1, T.F32)
+
+    x = lambda *s: rng.standard_normal(s).astype(np.float32)
+    add(w, "token_embd.weight", x(vocab, d), T.Q8_0)
+    norm("output_norm.weight", d)
+    for i in range(layers):
+        for module, n in norms.items():
+            norm(f"blk.{i}.{module}.weight", n)
+        for module, rows, cols in (("attn_q", heads * hd, d), ("attn_k", kv * hd, d), ("attn_v", kv * hd, d), ("attn_output", d, heads * hd),
+                                   ("ffn_gate", ff, d), ("ffn_up", ff, d), ("ffn_down", d, ff)):
+            add(w, f"blk.{i}.{module}.weight", x(rows, cols), T.Q4_0)
+    w.write_header_to_file(), w.write_kv_data_to_file(), w.write_tensors_to_file(), w.close()
+    modules = MODULES if arch == "gemma" else {**MODULES, **GEMMA}
+    goldens(path, f"{folder}/tiny-{name}.tsv", 0, 0, originals=originals, modules=modules, shift=1)
     json.dump(config, open(f"{folder}/tiny-{name}.json", "w"), indent=1)
 
 
 def make(folder):
+    tiny_gemma(folder, "gemma", "gemma", 1)
+    tiny_gemma(folder, "gemma2", "gemma2", 1)
+    tiny_gemma(folder, "gemma3", "gemma3", 6)
     tiny_llama(folder)
     tiny_qwen3moe(folder)
     tiny_mixtral(folder)

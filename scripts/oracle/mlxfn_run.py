@@ -7,6 +7,8 @@ CALLS is a list of {"args": [type, ...], "kwargs": {name: type}} with types such
 uint32 (packed weights), 0 to 7 for other integers, 0 to 5 for a single one: where the
 rows of a call begin in a cache, of which the smallest has room for 8, and MLX does not look
 whether they fit. Exits 1 at the first difference.
+uint32 (packed weights), 0 to 5 for other integers, which are places in rings of 8 rows where 3
+are written, too. Exits 1 at the first difference.
 """
 import json
 import sys
@@ -23,6 +25,7 @@ def draw(text):
         return high * (1 << 16) + mx.random.randint(0, 1 << 16, shape).astype(mx.uint32)
     if dtype == mx.bool_ or mx.issubdtype(dtype, mx.integer):
         return mx.random.randint(0, 2 if dtype == mx.bool_ else 8 if shape else 6, shape).astype(dtype)
+        return mx.random.randint(0, 2 if dtype == mx.bool_ else 6, shape).astype(dtype)
     return (mx.random.normal(shape) * 0.5).astype(dtype)
 
 

@@ -617,7 +617,23 @@ def convolutions():
     case("conv1d", [x, w], mx.conv1d(x, w, groups=4), dict(groups=4), ulp=1, abs=1e-5, portable=False)
 
 
-for f in (unary, casts, binary, aranges, products, quantized, reductions, orders, moves, fast, convolutions):
+def recurrences():
+    from mlx_lm.models.gated_delta import gated_delta_ops
+
+    rng = np.random.default_rng(20261129)
+    for t in HALVES:
+        for b, l, hk, hv, dk, dv in [(1, 1, 1, 1, 4, 3), (2, 5, 2, 4, 8, 6), (1, 17, 1, 3, 16, 8)]:
+            x = lambda *s: arr(rng.normal(size=s) * 0.4, t)
+            q, k, v = x(b, l, hk, dk), x(b, l, hk, dk), x(b, l, hv, dv)
+            g, beta = arr(rng.uniform(0.5, 1, (b, l, hv)), "float32"), arr(rng.uniform(0, 1, (b, l, hv)), t)
+            state = arr(rng.normal(size=(b, hv, dv, dk)), "float32")
+            # Its y is rounded to q's type in the end; here it is the state's.
+            y, after = gated_delta_ops(q.astype(mx.float32), k, v, g, beta, state)
+            out = mx.concatenate([y.transpose(0, 2, 3, 1), after], -1)
+            case("gated_delta", [q, k, v, g, beta, state], out, ulp=1, abs=2e-5 * float(np.max(np.abs(f64(out)))), portable=False)
+
+
+for f in (unary, casts, binary, aranges, products, quantized, reductions, orders, moves, fast, convolutions, recurrences):
     f()
 head = {"mlx": mx.__version__, "cases": len(cases)}
 text = "\n".join(json.dumps(c, separators=(",", ":")) for c in [head] + cases) + "\n"

@@ -132,6 +132,7 @@ def run(model, index, batch, chunks, logits_out):
 def golden(name):
     """Makes the models of a family and what mlx-lm computes with them."""
     family = importlib.import_module(f"tiny.{name}")
+    (mx.enable_compile if getattr(family, "COMPILE", True) else mx.disable_compile)()
     runs = getattr(family, "RUNS", USUAL_RUNS)
     out = dict(mlx=mx.__version__, mlx_lm=mlx_lm.__version__, cpu=cpu(), steps=STEPS, models={})
     for model_name, (config, dtype, quant) in family.MODELS.items():

@@ -40,6 +40,15 @@ UNARY = """abs arccos arccosh arcsin arcsinh arctan arctanh ceil cos cosh erf er
 negative round rsqrt sigmoid sign sin sinh sqrt square tan tanh contiguous""".split()
 BINARY = """add arctan2 bitwise_and bitwise_or bitwise_xor divide equal floor_divide greater greater_equal left_shift less less_equal
 logaddexp logical_and logical_or maximum minimum multiply not_equal power remainder right_shift subtract""".split()
+def gated_delta(q, k, v, g, beta, state):
+    from mlx_lm.models.gated_delta import gated_delta_ops
+
+    if q.dtype not in (mx.float16, mx.bfloat16, mx.float32):
+        raise ValueError("ours takes no other types")
+    y, after = gated_delta_ops(q.astype(mx.float32), k, v, g, beta, state)
+    return mx.concatenate([y.transpose(0, 2, 3, 1), after], -1)
+
+
 S = [2, 8]
 for op in UNARY:
     sign(op, [("$0", S)], lambda a, t, u, f=getattr(mx, op): f(a), pairs=False)
@@ -100,6 +109,8 @@ sign("slice_update", [("$0", S), ("$1", [1, 8])], lambda a, v, t, u: update(a, v
 sign("slice_update_dynamic", [("$0", S), ("$1", [1, 8]), ("int32", [1])], lambda a, v, s, t, u: mx.slice_update(a, v, s, [0]), dict(axis=[0]))
 sign("slice_update_dynamic", [("float32", S), ("float32", [1, 8]), ("$0", [1])], lambda a, v, s, t, u: mx.slice_update(a, v, s, [0]), dict(axis=[0]), pairs=False)
 sign("kv_append", [("$0", [1, 1, 4, 2]), ("$1", [1, 1, 2, 2]), ("int32", [])], lambda a, v, o, t, u: append(a, v))
+sign("gated_delta", [("$0", [1, 2, 1, 4]), ("float32", [1, 2, 1, 4]), ("float32", [1, 2, 1, 3]), ("float32", [1, 2, 1]), ("float32", [1, 2, 1]), ("float32", [1, 1, 3, 4])],
+     lambda q, k, v, g, beta, state, t, u: gated_delta(q, k, v, g, beta, state), pairs=False)
 sign("reshape", [("$0", S)], lambda a, t, u: a.reshape(16), dict(shape=[16]), pairs=False)
 sign("flatten", [("$0", S)], lambda a, t, u: mx.flatten(a), dict(start_axis=0), pairs=False)
 sign("unflatten", [("$0", S)], lambda a, t, u: mx.unflatten(a, 1, (2, 4)), dict(axis=1, shape=[2, 4]), pairs=False)

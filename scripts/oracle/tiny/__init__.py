@@ -8,6 +8,7 @@ size, mode) or None. The name begins with its model_type. It may have
     weight(path, shape, rng)         a numpy array for a parameter, or None for the usual
     quantize(name, path)             in place of the model's quant_predicate
     finish(name, folder)             what is still done to the folder
+    COMPILE                          False: without mx.compile
 """
 
 COMMON = dict(
