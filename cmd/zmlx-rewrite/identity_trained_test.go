@@ -37,9 +37,9 @@ func TestTrainedIdentity(t *testing.T) {
 				t.Fatal(err)
 			}
 			p := newIdentity(t, dir, "inference")
-			tok := p.r.model.Tokenizer
-			if tok == nil {
-				t.Fatal("no tokenizer")
+			tok, err := p.r.model.Tokenizer()
+			if err != nil {
+				t.Fatal(err)
 			}
 			perStep := kernelCalls(p.rewritten, []int{1})
 			if len(perStep) == 0 {
