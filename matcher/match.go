@@ -16,7 +16,7 @@ const unbound graph.ValueID = -2
 // maxStarts bounds the ops at which a search begins.
 const maxStarts = 3
 
-// Find calls emit for each place where the pattern fits and miss for each anchor
+// Find calls emit for each place where the pattern fits and miss, which may be nil, for each anchor
 // where it does not, with the attempt that got furthest. Both are called in the
 // order of the graph's nodes. A Miss is valid during the call; Clone keeps it.
 //
@@ -36,14 +36,17 @@ func (p *Pattern) Find(ix *Index, emit func(*Match), miss func(*Miss)) {
 			if s.node(anchor, id, noGoal) {
 				matched = true
 				emit(s.match())
-			} else if s.miss.Code != "" {
+			} else if miss != nil && s.miss.Code != "" {
 				furthest = max(furthest, s.miss.Matched)
 				miss(&s.miss)
 			}
 		}
-		if matched || 2*furthest >= len(p.nodes) {
+		if miss == nil || matched || 2*furthest >= len(p.nodes) {
 			return
 		}
+	}
+	if miss == nil {
+		return
 	}
 	furthest = max(furthest, 1) // one op alone is like many
 	var near []*Miss

@@ -135,12 +135,7 @@ func newRule(r *rules.Rule, c *rewrite.CaseResult, cfg *rewrite.Config, expect m
 // Nearest returns where a rule did not apply in a case, the places that got
 // furthest first.
 func Nearest(c *rewrite.CaseResult, r *rules.Rule) []*rewrite.Refusal {
-	var list []*rewrite.Refusal
-	for i := range c.Refusals {
-		if c.Refusals[i].Rule == r {
-			list = append(list, &c.Refusals[i])
-		}
-	}
+	list := c.Refusals(r)
 	slices.SortStableFunc(list, func(a, b *rewrite.Refusal) int { return b.Matched*a.Of - a.Matched*b.Of })
 	return list
 }

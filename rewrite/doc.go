@@ -22,8 +22,8 @@ type Config struct {
 	Set     *rules.Set
 	Rules   []*rules.Rule // in order of preference among matches of one size
 	Setting guard.Setting
-	// Off gives rules that must not be applied, with the reason. They are matched
-	// all the same, so that their sites can be explained.
+	// Off gives rules that must not be applied, with the reason. Where they match is
+	// looked up when it is asked for.
 	Off map[string]string
 }
 
@@ -50,12 +50,14 @@ type CaseResult struct {
 	Before *graph.Graph
 	After  *graph.Graph
 	Sites  []Site
-	// Refusals are places where a rule did not apply though it nearly did.
-	Refusals []Refusal
 
 	given   graph.Cond         // all that holds in the case: When, and that no case before it applies
 	decided []decision         // how it came to be split
 	added   map[*graph.Op]bool // ops of the nodes that the last round added
+
+	refusals []Refusal // whole matches that were not taken
+	account  *account
+	ix       *matcher.Index // of Before, when an explanation has asked for it
 }
 
 // Site is one place where a rule was applied.
@@ -99,6 +101,7 @@ type Refusal struct {
 	Of      int // nodes of the pattern
 	Guard   string
 
+	late   bool // it came up in choosing among matches
 	line   string
 	detail func() (expected, observed string) // formats on demand: most refusals are never read
 }

@@ -38,18 +38,13 @@ func newFinder(rw *rewriter, c *CaseResult, round int) *finder {
 
 // scratch is what finding the matches of one rule needs, and nothing afterwards.
 type scratch struct {
-	matched []bool  // by node: it is in a match
-	nearest []int32 // by node: 1 + which of the misses at this anchor got furthest
-	seen    matchSet
-	misses  []*matcher.Miss
-	key     []byte
+	seen matchSet
+	key  []byte
 }
 
 func (s *scratch) reset(nodes int) {
-	zero(&s.matched, nodes)
-	zero(&s.nearest, nodes)
 	zero(&s.seen.newest, nodes)
-	s.seen.list, s.misses = s.seen.list[:0], s.misses[:0]
+	s.seen.list = s.seen.list[:0]
 }
 
 // zero makes a list n zeros.
@@ -58,49 +53,27 @@ func zero[T any](list *[]T, n int) {
 	clear(*list)
 }
 
-// rule finds the matches of a rule, and where it nearly matches.
+// rule finds the matches of a rule.
 func (f *finder) rule(i int) {
 	r := f.rw.cfg.Rules[i]
+	if _, off := f.rw.cfg.Off[r.Name]; off {
+		return // its matches are found when somebody asks: CaseResult.Refusals
+	}
 	s := &f.rw.scratch
 	s.reset(f.g.NumNodes())
 	for _, p := range f.rw.patterns[i] {
 		shapes := map[string]*shape{}
 		p.Find(f.ix, func(m *matcher.Match) {
-			for _, id := range m.Nodes {
-				s.matched[id] = true
-			}
 			if s.seen.add(m) { // else another expansion or anchor found the same nodes
 				f.match(i, r, m, shapes)
 			}
-		}, func(m *matcher.Miss) {
-			if f.round > 1 {
-				return // what does not match in a rewritten graph explains nothing
-			}
-			if k := s.nearest[m.Anchor]; k == 0 {
-				s.misses = append(s.misses, m.Clone())
-				s.nearest[m.Anchor] = int32(len(s.misses))
-			} else if m.Better(s.misses[k-1]) {
-				s.misses[k-1] = m.Clone()
-			}
-		})
-	}
-	f.refusals = slices.Grow(f.refusals, len(s.misses))
-	g := f.g // a refusal lives as long as the result: it must not keep the finder
-	for _, m := range s.misses {
-		if !s.matched[m.Anchor] {
-			f.refusals = append(f.refusals, Refusal{Rule: r, Scope: f.g.Node(m.Anchor).Scope, Code: m.Code, Matched: m.Matched, Of: m.Pattern.Size(),
-				line: m.Line(), detail: func() (string, string) { return m.Text(g) }})
-		}
+		}, nil)
 	}
 }
 
 // match makes a match a candidate, or notes why it is none. shapes are those of its
 // pattern so far.
 func (f *finder) match(i int, r *rules.Rule, m *matcher.Match, shapes map[string]*shape) {
-	if reason, off := f.rw.cfg.Off[r.Name]; off { // what it would ask for splits no case
-		f.refuse(r, &candidate{rule: i, match: m, scope: f.g.Def(m.Result(f.g, 0)).Scope}, &objection{CodeOff, "", func() (string, string) { return "the rule to be on", reason }})
-		return
-	}
 	key := m.AppendShape(f.g, f.rw.scratch.key[:0])
 	f.rw.scratch.key = key
 	s := shapes[string(key)]

@@ -311,7 +311,7 @@ rules:
 	n, refusals := checkSound(t, set, text, -1)
 	// A match that a kernel's domain (a constant for a matrix) or a guard refuses is not tried again
 	// in another way.
-	other := slices.ContainsFunc(refusals, func(r Refusal) bool { return r.Code == CodeKernel || r.Code == CodeGuard })
+	other := slices.ContainsFunc(refusals, func(r *Refusal) bool { return r.Code == CodeKernel || r.Code == CodeGuard })
 	if n == 0 && must && !other {
 		t.Error("a rule does not apply where it was cut out")
 	}

@@ -35,10 +35,11 @@ func Run(p *graph.Program, cfg *Config) (*Result, error) {
 	errs := make([]error, len(p.Cases))
 	earlier := graph.True // that no case before this one applies
 	known := maker{base: p}
+	why := &account{cfg, patterns}
 	var wg sync.WaitGroup
 	for i, c := range p.Cases {
 		workers[i] = rewriter{cfg: cfg, patterns: patterns, params: newParams(&known), symbols: Symbols(c.Graph)}
-		start := &CaseResult{From: c.Name, Name: c.Name, When: c.When, given: graph.And(c.When, earlier.Given(c.When)), Before: c.Graph, After: c.Graph}
+		start := &CaseResult{From: c.Name, Name: c.Name, When: c.When, given: graph.And(c.When, earlier.Given(c.When)), Before: c.Graph, After: c.Graph, account: why}
 		earlier = graph.And(earlier, graph.Not(c.When))
 		wg.Go(func() { errs[i] = workers[i].round(start, 1) })
 	}
@@ -100,11 +101,7 @@ func (rw *rewriter) round(c *CaseResult, n int) error {
 	for _, i := range try {
 		f.rule(i)
 	}
-	if n == 1 {
-		c.Refusals = f.refusals
-	} else {
-		c.Refusals = append(c.Refusals, f.refusals...)
-	}
+	c.refusals = append(c.refusals, f.refusals...)
 	if len(f.found) == 0 {
 		rw.finish(c)
 		return nil
@@ -142,7 +139,7 @@ func (rw *rewriter) split(c *CaseResult, f *finder, n, depth int) error {
 		no.decided = append(slices.Clone(c.decided), decision{c.given, open, graph.False})
 		for _, sub := range []*CaseResult{&yes, &no} {
 			// What both have in common they share, and append to copies of it.
-			sub.Sites, sub.Refusals = slices.Clip(c.Sites), slices.Clip(c.Refusals)
+			sub.Sites, sub.refusals = slices.Clip(c.Sites), slices.Clip(c.refusals)
 			if err := rw.split(sub, f, n, depth+1); err != nil {
 				return err
 			}

@@ -773,7 +773,7 @@ rules:
 
 // checkSound rewrites a program by all rules of a set, compares the results, and
 // returns how often rules applied and why they did not; matches is what is expected, if it is not negative.
-func checkSound(t testing.TB, set *rules.Set, text string, matches int) (applied int, refusals []Refusal) {
+func checkSound(t testing.TB, set *rules.Set, text string, matches int) (applied int, refusals []*Refusal) {
 	t.Helper()
 	p, issues := graph.ParseText("test.zg", []byte(text), set.Kernels.Op)
 	if issues.HasErrors() {
@@ -802,7 +802,7 @@ func checkSound(t testing.TB, set *rules.Set, text string, matches int) (applied
 	}
 	if matches >= 0 && n != matches {
 		t.Errorf("%d matches, not %d", n, matches)
-		for _, r := range res.Cases[0].Refusals {
+		for _, r := range allRefusals(&res.Cases[0]) {
 			want, got := r.Detail()
 			t.Logf("%s: wanted %s, got %s", r.Code, want, got)
 		}
@@ -816,11 +816,11 @@ func checkSound(t testing.TB, set *rules.Set, text string, matches int) (applied
 		for name := range was {
 			if !bytes.Equal(was[name], is[name]) {
 				t.Errorf("%s is %x, rewritten %x\n%s", name, was[name], is[name], res.Program.Cases[0].Graph)
-				return n, res.Cases[0].Refusals
+				return n, allRefusals(&res.Cases[0])
 			}
 		}
 	}
-	return n, res.Cases[0].Refusals
+	return n, allRefusals(&res.Cases[0])
 }
 
 // Parameters that are made in two ways have two names.
@@ -918,7 +918,7 @@ case all
 					got = fmt.Sprintf("w : %s %s %s axis=%d %d:%d %v", q.Name, q.Type, q.From.Op, q.From.Axis, q.From.Start, q.From.Stop, q.From.Perm)
 				}
 			}
-			for _, r := range res.Cases[0].Refusals {
+			for _, r := range allRefusals(&res.Cases[0]) {
 				if _, why := r.Detail(); r.Code == CodeWeights {
 					got = strings.TrimPrefix(why, "w: ")
 				}
@@ -958,4 +958,13 @@ case all
   y = negative(c) : uint32[4]
   output y = y
 `, 1)
+}
+
+// allRefusals are those of all rules of the rewrite.
+func allRefusals(c *CaseResult) []*Refusal {
+	var all []*Refusal
+	for _, r := range c.account.cfg.Rules {
+		all = append(all, c.Refusals(r)...)
+	}
+	return all
 }

@@ -13,7 +13,7 @@ import (
 func (rw *rewriter) take(c *CaseResult, f *finder, n int) error {
 	taken, tangled := untangle(f.g, f.ix.Uses, rw.choose(c, f))
 	for _, cand := range tangled {
-		refuse(&c.Refusals, rw.cfg.Rules[cand.rule], cand, &objection{CodeCycle, "", func() (string, string) {
+		refuseLate(c, rw.cfg.Rules[cand.rule], cand, &objection{CodeCycle, "", func() (string, string) {
 			return "matches that can be applied together", "this one and others need each other's results"
 		}})
 	}
@@ -81,7 +81,7 @@ func (rw *rewriter) choose(c *CaseResult, f *finder) []*candidate {
 		if k := overlap(f.g, owner, cand); k > 0 {
 			w := taken[k-1]
 			if w.rule != cand.rule {
-				refuse(&c.Refusals, r, cand, &objection{CodeOverlap, "", func() (string, string) {
+				refuseLate(c, r, cand, &objection{CodeOverlap, "", func() (string, string) {
 					return "nodes that no other rule takes", fmt.Sprintf("%s takes them at %s", rw.cfg.Rules[w.rule].Name, w.scope)
 				}})
 			}
@@ -95,11 +95,17 @@ func (rw *rewriter) choose(c *CaseResult, f *finder) []*candidate {
 	return taken
 }
 
+// refuseLate is refuse for a match that only the case, or another match, is against.
+func refuseLate(c *CaseResult, r *rules.Rule, cand *candidate, no *objection) {
+	refuse(&c.refusals, r, cand, no)
+	c.refusals[len(c.refusals)-1].late = true
+}
+
 // refuseCase records that a run-time condition is false in this case.
 func refuseCase(c *CaseResult, cand *candidate, r *rules.Rule) {
 	for i := range cand.shape.guards {
 		if gv := &cand.shape.guards[i]; !gv.Cond.IsTrue() {
-			refuse(&c.Refusals, r, cand, &objection{CodeGuard, gv.Name, func() (string, string) { return gv.Text, gv.Values() + " in this case" }})
+			refuseLate(c, r, cand, &objection{CodeGuard, gv.Name, func() (string, string) { return gv.Text, gv.Values() + " in this case" }})
 			return
 		}
 	}
