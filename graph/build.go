@@ -118,7 +118,7 @@ func (g *Graph) buildLiterals(operands []syntax.Expr, in []ValueID, b *Bindings)
 	t := NoDType
 	for _, v := range in {
 		if v != None {
-			if u := g.values[v].Type.DType; t == NoDType {
+			if u := g.values[v].Type().DType; t == NoDType {
 				t = u
 			} else {
 				t = Promote(t, u)
@@ -343,7 +343,7 @@ func (g *Graph) typeArg(c *syntax.Call, b *Bindings) (Type, bool) {
 	if !ok || v == None {
 		return Type{}, false
 	}
-	return g.values[v].Type, true
+	return g.values[v].Type(), true
 }
 
 // ConstAttr reads an attribute that is written out: a number, a word, true or

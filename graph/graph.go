@@ -36,10 +36,13 @@ func (n *Node) Attr(name string) Attr {
 
 // Value is the result of a node.
 type Value struct {
-	Type Type
-	Def  NodeID
-	Res  int // which of the node's results
+	typ *Type // shared by the graphs that were made of one another; never changed
+	Def NodeID
+	Res int32 // which of the node's results
 }
+
+// Type returns the value's type.
+func (v *Value) Type() Type { return *v.typ }
 
 // Output is a named result of a graph.
 type Output struct {
@@ -76,7 +79,7 @@ func (g *Graph) NumValues() int { return len(g.values) }
 func (g *Graph) Value(id ValueID) *Value { return &g.values[id] }
 
 // Type returns the type of a value.
-func (g *Graph) Type(id ValueID) Type { return g.values[id].Type }
+func (g *Graph) Type(id ValueID) Type { return *g.values[id].typ }
 
 // Def returns the node that makes a value.
 func (g *Graph) Def(id ValueID) *Node { return &g.nodes[g.values[id].Def] }
@@ -154,7 +157,7 @@ func (g *Graph) Output(name string, id ValueID) { g.outputs = append(g.outputs, 
 func (g *Graph) leaf(op *Op, t Type, attrs []Attr) ValueID {
 	id := ValueID(len(g.values))
 	g.nodes = append(g.nodes, Node{Op: op, Out: []ValueID{id}, Attrs: attrs})
-	g.values = append(g.values, Value{Type: t, Def: NodeID(len(g.nodes) - 1)})
+	g.values = append(g.values, Value{typ: &t, Def: NodeID(len(g.nodes) - 1)})
 	return id
 }
 
@@ -177,7 +180,7 @@ func (g *Graph) Add(op *Op, scope string, in []ValueID, attrs ...Attr) ([]ValueI
 		if v < 0 || int(v) >= len(g.values) {
 			return nil, fmt.Errorf("%s: operand %d is value %d, which is not in the graph", op.Name, i, v)
 		}
-		types[i] = g.values[v].Type
+		types[i] = g.values[v].Type()
 	}
 	c, results, err := Infer(op, types, attrs)
 	if err != nil {
@@ -187,7 +190,7 @@ func (g *Graph) Add(op *Op, scope string, in []ValueID, attrs ...Attr) ([]ValueI
 	def := NodeID(len(g.nodes))
 	for i, t := range results {
 		n.Out[i] = ValueID(len(g.values))
-		g.values = append(g.values, Value{t, def, i})
+		g.values = append(g.values, Value{&t, def, int32(i)})
 	}
 	g.nodes = append(g.nodes, n)
 	return n.Out, nil
@@ -265,7 +268,7 @@ func (c *Call) normalPositions() error {
 // Replace makes every use of old a use of new, outputs included, when Compact
 // next runs. Both must have the same type.
 func (g *Graph) Replace(old, new ValueID) error {
-	if a, b := g.values[old].Type, g.values[new].Type; !a.Equal(b) {
+	if a, b := g.values[old].Type(), g.values[new].Type(); !a.Equal(b) {
 		return fmt.Errorf("replacement has type %s, not %s", b, a)
 	}
 	if g.repl == nil {

@@ -124,7 +124,7 @@ func (g *Graph) ValueHashes() []Hash {
 			e.attr(a)
 		}
 		if n.Op == opInput || n.Op == opParam {
-			e.typ(g.values[n.Out[0]].Type)
+			e.typ(g.values[n.Out[0]].Type())
 		}
 		h := Hash(sha256.Sum256(e))
 		if len(n.Out) == 1 {
@@ -149,7 +149,7 @@ func (g *Graph) Hash() Hash {
 	e.uint(len(g.inputs))
 	for _, v := range g.inputs {
 		e.text(g.InputName(v))
-		e.typ(g.values[v].Type)
+		e.typ(g.values[v].Type())
 	}
 	e.uint(len(g.outputs))
 	for _, o := range g.outputs {

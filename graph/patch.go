@@ -62,7 +62,7 @@ func (p *Patch) Param(name string, t Type, isNew bool) ValueID {
 		out   [1]ValueID
 		attrs [1]Attr
 	}{[1]ValueID{id}, [1]Attr{Str(name)}}
-	p.values = append(p.values, Value{Type: t, Def: p.nextNode()})
+	p.values = append(p.values, Value{typ: &t, Def: p.nextNode()})
 	p.nodes = append(p.nodes, Node{Op: opParam, Out: n.out[:], Attrs: n.attrs[:]})
 	p.params[name] = id
 	return id
@@ -87,7 +87,7 @@ func (p *Patch) Graft(h *Graph, scope string, in []ValueID) ([]ValueID, error) {
 	ids := make([]ValueID, known, known+operands+results)
 	now, out := ids[:len(h.values)], ids[len(h.values):known:known]
 	for i, v := range h.inputs {
-		if want, got := h.values[v].Type, p.value(in[i]).Type; !got.Equal(want) {
+		if want, got := h.values[v].Type(), p.value(in[i]).Type(); !got.Equal(want) {
 			return nil, fmt.Errorf("a value of type %s for input %s of type %s", got, h.InputName(v), want)
 		}
 		now[v] = in[i]
@@ -108,7 +108,7 @@ func (p *Patch) Graft(h *Graph, scope string, in []ValueID) ([]ValueID, error) {
 		for k, v := range n.Out {
 			now[v] = p.nextValue()
 			ids = append(ids, now[v])
-			p.values = append(p.values, Value{h.values[v].Type, p.nextNode(), k})
+			p.values = append(p.values, Value{h.values[v].typ, p.nextNode(), int32(k)})
 		}
 		n.In, n.Out = ids[from:mid:mid], ids[mid:len(ids):len(ids)]
 		if !n.Op.IsLeaf() {
@@ -125,7 +125,7 @@ func (p *Patch) Graft(h *Graph, scope string, in []ValueID) ([]ValueID, error) {
 // Replace makes every use of old a use of new, outputs included. Both must have the
 // same type.
 func (p *Patch) Replace(old, new ValueID) error {
-	if a, b := p.value(old).Type, p.value(new).Type; !a.Equal(b) {
+	if a, b := p.value(old).Type(), p.value(new).Type(); !a.Equal(b) {
 		return fmt.Errorf("replacement has type %s, not %s", b, a)
 	}
 	p.repl = append(p.repl, replaced{old, new})
@@ -182,7 +182,7 @@ func (p *Patch) Apply() (*Graph, error) {
 		for i, v := range n.Out {
 			renamed[v] = ValueID(len(out.values))
 			ids = append(ids, renamed[v])
-			out.values = append(out.values, Value{p.value(v).Type, NodeID(len(out.nodes)), i})
+			out.values = append(out.values, Value{p.value(v).typ, NodeID(len(out.nodes)), int32(i)})
 		}
 		n.In, n.Out = ids[from:mid:mid], ids[mid:len(ids):len(ids)]
 		out.nodes = append(out.nodes, n)

@@ -142,7 +142,7 @@ func (g *Graph) BindShapes(env map[string]int64, shapes map[string][]int) error 
 			if !ok {
 				continue
 			}
-			want := g.values[id].Type.Shape
+			want := g.values[id].Type().Shape
 			if len(want) != len(shape) {
 				return fmt.Errorf("input %s has %d dimensions, not %d", name, len(shape), len(want))
 			}

@@ -50,7 +50,7 @@ func (g *Graph) Verify() error {
 func (g *Graph) verifySymbols() error {
 	bound := slices.Clone(callSymbols)
 	for _, v := range g.inputs {
-		for _, d := range g.values[v].Type.Shape {
+		for _, d := range g.values[v].Type().Shape {
 			bound = d.Symbols(bound)
 		}
 	}
@@ -88,8 +88,8 @@ func (g *Graph) verifySymbols() error {
 			}
 		}
 		for _, v := range n.Out {
-			if name := free(g.values[v].Type.Shape...); name != "" {
-				return g.broken(NodeID(id), "its type %s has the symbol %s, which no input has", g.values[v].Type, name)
+			if name := free(g.values[v].Type().Shape...); name != "" {
+				return g.broken(NodeID(id), "its type %s has the symbol %s, which no input has", g.values[v].Type(), name)
 			}
 		}
 	}
@@ -127,8 +127,8 @@ func (g *Graph) VerifyNodes(ids []NodeID) error {
 		}
 	}
 	for _, o := range g.outputs {
-		if v := g.resolve(o.Value); !g.values[o.Value].Type.Equal(g.values[v].Type) {
-			return fmt.Errorf("graph: output %s changes its type from %s to %s", o.Name, g.values[o.Value].Type, g.values[v].Type)
+		if v := g.resolve(o.Value); !g.values[o.Value].Type().Equal(g.values[v].Type()) {
+			return fmt.Errorf("graph: output %s changes its type from %s to %s", o.Name, g.values[o.Value].Type(), g.values[v].Type())
 		}
 	}
 	return nil
@@ -153,7 +153,7 @@ func (g *Graph) verifyDefs(id NodeID) error {
 		return g.broken(id, "has %d results, not %d", len(n.Out), n.Op.Results)
 	}
 	for i, v := range n.Out {
-		if v < 0 || int(v) >= len(g.values) || g.values[v].Def != id || g.values[v].Res != i {
+		if v < 0 || int(v) >= len(g.values) || g.values[v].Def != id || g.values[v].Res != int32(i) {
 			return g.broken(id, "result %d is not defined by it", i)
 		}
 	}
@@ -181,7 +181,7 @@ func (g *Graph) verifyCall(id NodeID) error {
 	for i, v := range n.In {
 		in[i].DType = NoDType
 		if v != None {
-			in[i] = g.values[g.resolve(v)].Type
+			in[i] = g.values[g.resolve(v)].Type()
 		}
 	}
 	if len(n.Attrs) != len(n.Op.Attrs) {
@@ -197,7 +197,7 @@ func (g *Graph) verifyCall(id NodeID) error {
 		}
 	}
 	for i, v := range n.Out {
-		if t := g.values[v].Type; !t.Equal(results[i]) {
+		if t := g.values[v].Type(); !t.Equal(results[i]) {
 			return g.broken(id, "result %d has type %s, not %s", i, t, results[i])
 		}
 	}
@@ -209,7 +209,7 @@ func (g *Graph) verifyLeaf(id NodeID) error {
 	if len(n.In) != 0 || len(n.Attrs) != 1 {
 		return g.broken(id, "a leaf with %d operands and %d attributes", len(n.In), len(n.Attrs))
 	}
-	t := g.values[n.Out[0]].Type
+	t := g.values[n.Out[0]].Type()
 	if !t.DType.Valid() {
 		return g.broken(id, "has no element type")
 	}

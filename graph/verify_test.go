@@ -41,7 +41,7 @@ func TestVerifyFinds(t *testing.T) {
 			n.Attrs[n.Op.AttrIndex("start")] = Dims{N(0)}
 		}},
 		{"attribute mode is <nil>, in normal form", func(_ *Program, g *Graph) { node(g, splitHalf.Name).Attrs[0] = nil }},
-		{"has type int8[], not float16[batch, 1, 576]", func(_ *Program, g *Graph) { g.values[node(g, "take").Out[0]].Type = T(Int8) }},
+		{"has type int8[], not float16[batch, 1, 576]", func(_ *Program, g *Graph) { g.values[node(g, "take").Out[0]].typ = ref(T(Int8)) }},
 		{"the scope cannot be written", func(_ *Program, g *Graph) { node(g, "take").Scope = "a`b" }},
 		{"has no name that can be written", func(_ *Program, g *Graph) { node(g, "input").Attrs[0] = Str("a\nb") }},
 		{"a leaf with 0 operands and 0 attributes", func(_ *Program, g *Graph) { node(g, "input").Attrs = nil }},
@@ -130,7 +130,7 @@ func TestVerifyNodes(t *testing.T) {
 		}
 	}
 	g, v := build()
-	g.values[v["a"]].Type = T(Float32, N(4))
+	g.values[v["a"]].typ = ref(T(Float32, N(4)))
 	if err := g.VerifyNodes([]NodeID{g.Value(v["a"]).Def}); err == nil {
 		t.Error("a wrong type is not found")
 	}
@@ -184,3 +184,5 @@ func TestSymbolsAreLengths(t *testing.T) {
 		t.Error("no rows bind n:", err)
 	}
 }
+
+func ref(t Type) *Type { return &t }

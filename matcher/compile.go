@@ -20,9 +20,21 @@ const (
 	maxCalls      = 4096
 )
 
-// Compile expands a rule that rules.Link has accepted. It fails only if that makes too
-// many patterns or too large ones; the error is a *diag.Issue.
+// Compile expands a rule that rules.Link has accepted, once for a set. It fails only if
+// that makes too many patterns or too large ones; the error is a *diag.Issue.
 func Compile(set *rules.Set, r *rules.Rule) ([]*Pattern, error) {
+	type compiled struct {
+		patterns []*Pattern
+		err      error
+	}
+	c := set.Once(r, func() any {
+		patterns, err := expand(set, r)
+		return compiled{patterns, err}
+	}).(compiled)
+	return c.patterns, c.err
+}
+
+func expand(set *rules.Set, r *rules.Rule) ([]*Pattern, error) {
 	var all []*Pattern
 	var script []int // the alternative taken at each choice, in order of meeting them
 	for tried := 1; ; tried++ {

@@ -25,6 +25,17 @@ const maxStarts = 3
 // that got furthest of all are misses, too: code that has changed is near in all but the
 // op that has become another one.
 func (p *Pattern) Find(ix *Index, emit func(*Match), miss func(*Miss)) {
+	if miss == nil {
+		if anchor := p.rarest(ix); anchor >= 0 {
+			s := &search{p: p, ix: ix, g: ix.Graph}
+			for _, id := range ix.ofOp(p.nodes[anchor].op) {
+				if s.reset(anchor, id); s.node(anchor, id, noGoal) {
+					emit(s.match())
+				}
+			}
+		}
+		return
+	}
 	starts, complete := p.starts(ix)
 	s := &search{p: p, ix: ix, g: ix.Graph}
 	furthest := 0
@@ -36,17 +47,14 @@ func (p *Pattern) Find(ix *Index, emit func(*Match), miss func(*Miss)) {
 			if s.node(anchor, id, noGoal) {
 				matched = true
 				emit(s.match())
-			} else if miss != nil && s.miss.Code != "" {
+			} else if s.miss.Code != "" {
 				furthest = max(furthest, s.miss.Matched)
 				miss(&s.miss)
 			}
 		}
-		if miss == nil || matched || 2*furthest >= len(p.nodes) {
+		if matched || 2*furthest >= len(p.nodes) {
 			return
 		}
-	}
-	if miss == nil {
-		return
 	}
 	furthest = max(furthest, 1) // one op alone is like many
 	var near []*Miss
@@ -68,6 +76,22 @@ func (p *Pattern) Find(ix *Index, emit func(*Match), miss func(*Miss)) {
 	for _, m := range near {
 		miss(m)
 	}
+}
+
+// rarest returns a node of the pattern whose op is rarest in the graph, the first of
+// those, or -1 if one op does not occur at all.
+func (p *Pattern) rarest(ix *Index) int {
+	best, least := -1, 0
+	for i := range p.nodes {
+		n := len(ix.ofOp(p.nodes[i].op))
+		if n == 0 {
+			return -1
+		}
+		if best < 0 || n < least {
+			best, least = i, n
+		}
+	}
+	return best
 }
 
 // starts returns nodes of the pattern of different ops, those first whose op is rarest in
@@ -306,12 +330,12 @@ func (s *search) goals(list int32) bool {
 	}
 	val := s.g.Value(v)
 	if bound := s.nodes[r.i]; bound >= 0 {
-		if bound != val.Def || val.Res != r.res {
+		if bound != val.Def || int(val.Res) != r.res {
 			return s.fail(CodeBound, at, item, parent, v)
 		}
 		return s.goals(rest)
 	}
-	if val.Res != r.res {
+	if int(val.Res) != r.res {
 		return s.fail(CodeOp, r.i, 0, val.Def, v)
 	}
 	return s.node(r.i, val.Def, rest)

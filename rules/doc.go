@@ -13,6 +13,7 @@ package rules
 
 import (
 	"strings"
+	"sync"
 
 	"zmlx-rewrite/diag"
 	"zmlx-rewrite/graph"
@@ -126,6 +127,17 @@ type Set struct {
 
 	fragments map[*File]map[string]*Fragment
 	partial   map[*File]bool // a fragment may be missing there, for an error that was reported
+	made      sync.Map
+}
+
+// Once returns what make made of a rule the first time: what others keep of a rule for as
+// long as the set lives.
+func (s *Set) Once(r *Rule, make func() any) any {
+	if x, ok := s.made.Load(r); ok {
+		return x
+	}
+	x, _ := s.made.LoadOrStore(r, make())
+	return x
 }
 
 // Rules returns all rules in the order of the files.
