@@ -82,15 +82,12 @@ func (f *finder) match(i int, r *rules.Rule, m *matcher.Match, shapes map[string
 		shapes[string(key)] = s
 	}
 	cand := &candidate{rule: i, match: m, shape: s, scope: f.g.Def(m.Result(f.g, 0)).Scope}
-	if s.no == nil {
-		var err error
-		if cand.params, err = deriveWeights(f.rw.params, f.g, r, m); err != nil {
-			f.refuse(r, cand, &objection{CodeWeights, "", func() (string, string) { return "parameters that can be rearranged", err.Error() }})
+	if s.no == nil && s.replacement == nil { // the other matches' parameters are made when they are taken
+		if no := f.derive(r, cand); no != nil {
+			f.refuse(r, cand, no)
 			return
 		}
-		if s.replacement == nil {
-			s.replacement, s.no = f.build(s, r, cand)
-		}
+		s.replacement, s.no = f.build(s, r, cand)
 	}
 	if s.no != nil {
 		f.refuse(r, cand, s.no)
@@ -101,6 +98,19 @@ func (f *finder) match(i int, r *rules.Rule, m *matcher.Match, shapes map[string
 		f.shapes = append(f.shapes, s)
 	}
 	f.found = append(f.found, cand)
+}
+
+// derive makes the parameters that a match needs, if they are not made yet.
+func (f *finder) derive(r *rules.Rule, cand *candidate) *objection {
+	if cand.params != nil || len(r.Weights) == 0 {
+		return nil
+	}
+	var err error
+	if cand.params, err = deriveWeights(f.rw.params, f.g, r, cand.match); err != nil {
+		cand.params = nil
+		return &objection{CodeWeights, "", func() (string, string) { return "parameters that can be rearranged", err.Error() }}
+	}
+	return nil
 }
 
 func (f *finder) refuse(r *rules.Rule, cand *candidate, no *objection) {

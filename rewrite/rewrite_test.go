@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"testing"
 
 	"zmlx-rewrite/engine"
@@ -17,6 +18,7 @@ import (
 	"zmlx-rewrite/kernels"
 	"zmlx-rewrite/models"
 	"zmlx-rewrite/models/weights"
+	"zmlx-rewrite/profiles"
 	"zmlx-rewrite/rules"
 )
 
@@ -330,13 +332,30 @@ func withRule(t *testing.T, text string) (*rules.Set, error) {
 	return s, issues.Err()
 }
 
-// BenchmarkQwen3MoE plans and applies all rules to Qwen3-30B-A3B.
+// BenchmarkQwen3MoE plans and applies to Qwen3-30B-A3B what its profile uses, as apply
+// does, and the rules of all families.
 func BenchmarkQwen3MoE(b *testing.B) {
-	cfg, p := config(b), reference(b, "Qwen3-30B-A3B-4bit")
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := Run(p, cfg); err != nil {
-			b.Fatal(err)
-		}
+	p := reference(b, "Qwen3-30B-A3B-4bit")
+	run := func(name string, cfg *Config) {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := Run(p, cfg); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+	run("all", config(b))
+	list, issues := profiles.Load("")
+	if issues.HasErrors() {
+		b.Fatal(issues)
+	}
+	i := slices.IndexFunc(list, func(p *profiles.Profile) bool { return p.Name == "qwen3" })
+	for _, target := range []string{"cpu", "cuda"} {
+		cfg := config(b)
+		choice := list[i].Choose(cfg.Set, "inference", target, nil)
+		cfg.Rules, cfg.Off, cfg.Setting.Target = choice.Rules, choice.Off, target
+		run(target, cfg)
 	}
 }

@@ -87,6 +87,10 @@ func (rw *rewriter) choose(c *CaseResult, f *finder) []*candidate {
 			}
 			continue
 		}
+		if no := f.derive(r, cand); no != nil {
+			refuseLate(c, r, cand, no)
+			continue
+		}
 		taken = append(taken, cand)
 		for _, id := range cand.match.Nodes {
 			owner[id] = int32(len(taken))
