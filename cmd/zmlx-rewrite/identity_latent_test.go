@@ -32,7 +32,7 @@ func TestLatentIdentity(t *testing.T) {
 			if m.topk != "" {
 				dir = withTopK(t, dir, m.topk)
 			}
-			p := newIdentity(t, dir, "inference")
+			p := newIdentity(t, dir, "inference", "float32")
 			prompt := make([]int, m.prompt)
 			for i := range prompt {
 				prompt[i] = 1 + (i*i*7+i*13)%319

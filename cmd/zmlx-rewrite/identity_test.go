@@ -62,7 +62,7 @@ func TestTokenIdentity(t *testing.T) {
 		{"mixture", mixtureFolder, []string{"add_rms_norm", "gather_qmm_combine", "gather_qmm_swiglu", "qk_rope", "qmv", "router_topk_softmax_first"}},
 	} {
 		t.Run(m.name, func(t *testing.T) {
-			p := newIdentity(t, m.path, "inference")
+			p := newIdentity(t, m.path, "inference", "float32")
 			perStep := kernelCalls(p.rewritten, []int{1})
 			for _, k := range m.kernels {
 				if perStep[k] == 0 {
@@ -90,9 +90,9 @@ type identity struct {
 	before, after *decode.Generator
 }
 
-func newIdentity(t *testing.T, path, preset string) *identity {
+func newIdentity(t *testing.T, path, preset, dtype string) *identity {
 	t.Helper()
-	return rewriteIdentity(t, &options{model: path, dtype: "float32", preset: preset, target: "cpu"})
+	return rewriteIdentity(t, &options{model: path, dtype: dtype, preset: preset, target: "cpu"})
 }
 
 func rewriteIdentity(t *testing.T, o *options) *identity {

@@ -84,7 +84,7 @@ func TestTinyIdentity(t *testing.T) {
 			if err := json.Unmarshal(text, &goldens); err != nil {
 				t.Fatal(err)
 			}
-			p := newIdentity(t, dir, m.preset)
+			p := newIdentity(t, dir, m.preset, "float32")
 			perStep := kernelCalls(p.rewritten, []int{1})
 			for _, k := range m.kernels {
 				if perStep[k] == 0 {
