@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime/debug"
 	"slices"
 	"testing"
 
@@ -333,8 +334,9 @@ func withRule(t *testing.T, text string) (*rules.Set, error) {
 }
 
 // BenchmarkQwen3MoE plans and applies to Qwen3-30B-A3B what its profile uses, as apply
-// does, and the rules of all families.
+// does, and the rules of all families. It collects garbage as rarely as the command.
 func BenchmarkQwen3MoE(b *testing.B) {
+	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	p := reference(b, "Qwen3-30B-A3B-4bit")
 	run := func(name string, cfg *Config) {
 		b.Run(name, func(b *testing.B) {

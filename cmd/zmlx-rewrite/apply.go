@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -107,8 +109,15 @@ func rewriteOne(w *workspace, prof *profiles.Profile, o *options, s *subject, en
 	return r, nil
 }
 
+// planGCPercent is GOGC while a plan is made: nearly all that it allocates lives as long as
+// the plan, and looking for garbage took as long as planning.
+const planGCPercent = 400
+
 // runOrReplay rewrites by the chosen rules, or as a journal says.
 func runOrReplay(p *graph.Program, cfg *rewrite.Config, journal string) (*rewrite.Result, error) {
+	if os.Getenv("GOGC") == "" {
+		defer debug.SetGCPercent(debug.SetGCPercent(planGCPercent))
+	}
 	if journal == "" {
 		return rewrite.Run(p, cfg)
 	}
