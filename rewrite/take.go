@@ -88,7 +88,9 @@ func (rw *rewriter) choose(c *CaseResult, f *finder) []*candidate {
 			continue
 		}
 		if no := f.derive(r, cand); no != nil {
-			refuseLate(c, r, cand, no)
+			if f.round == 1 { // as finder.refuse
+				refuse(&c.refusals, r, cand, no)
+			}
 			continue
 		}
 		taken = append(taken, cand)

@@ -43,7 +43,6 @@ func TestForeignRules(t *testing.T) {
 	}
 	for _, dir := range folders {
 		t.Run(filepath.Base(dir), func(t *testing.T) {
-			t.Parallel()
 			m, err := models.Load(dir)
 			if err != nil {
 				t.Fatal(err)

@@ -40,7 +40,6 @@ func TestSweep(t *testing.T) {
 			}
 			tested++
 			t.Run(e.Model, func(t *testing.T) {
-				t.Parallel()
 				p, err := reference(e.Model)
 				if err != nil {
 					t.Fatal(err)
