@@ -10,7 +10,7 @@ import (
 	"fmt"
 	"time"
 
-	"zmlx-rewrite/decode/cache"
+	"zmlx-rewrite/engine/cache"
 	"zmlx-rewrite/engine"
 	"zmlx-rewrite/graph"
 )

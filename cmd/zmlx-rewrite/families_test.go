@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"zmlx-rewrite/decode/cache"
+	"zmlx-rewrite/engine/cache"
 	"zmlx-rewrite/engine"
 	"zmlx-rewrite/engine/ref"
 	"zmlx-rewrite/graph"

@@ -16,7 +16,7 @@ import (
 	"strings"
 	"testing"
 
-	"zmlx-rewrite/decode/cache"
+	"zmlx-rewrite/engine/cache"
 	"zmlx-rewrite/engine"
 	"zmlx-rewrite/graph"
 	"zmlx-rewrite/models"

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes decode/cache/testdata/caches.json: what mlx-lm's KVCache and RotatingKVCache hold.
+"""Writes engine/cache/testdata/caches.json: what mlx-lm's KVCache and RotatingKVCache hold.
 
     .cache/oracle/venv/bin/python scripts/oracle/cache_goldens.py [--check]
 
@@ -76,4 +76,4 @@ def make(out):
     (out / "caches.json").write_text("[\n" + ",\n".join(rows) + "\n]\n")
 
 
-golden.run(__doc__, "decode/cache/testdata", make)
+golden.run(__doc__, "engine/cache/testdata", make)
