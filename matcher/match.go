@@ -16,26 +16,29 @@ const unbound graph.ValueID = -2
 // maxStarts bounds the ops at which a search begins.
 const maxStarts = 3
 
-// Find calls emit for each place where the pattern fits and miss, which may be nil, for each anchor
-// where it does not, with the attempt that got furthest. Both are called in the
-// order of the graph's nodes. A Miss is valid during the call; Clone keeps it.
+// Find calls emit for each place where the pattern fits, in the order of the graph's
+// nodes.
+func (p *Pattern) Find(ix *Index, emit func(*Match)) {
+	anchor := p.rarest(ix)
+	if anchor < 0 {
+		return
+	}
+	s := &search{p: p, ix: ix, g: ix.Graph}
+	for _, id := range ix.ofOp(p.nodes[anchor].op) {
+		if s.at(anchor, id) {
+			emit(s.match())
+		}
+	}
+}
+
+// Explain is Find that also calls miss for each anchor where the pattern does not fit,
+// with the attempt that got furthest. A Miss is valid during the call; Clone keeps it.
 //
 // The anchors are the nodes of the pattern's rarest op. If an op does not occur at all,
 // or no anchor gets half of the way, its next ops are tried as well, and then the attempts
 // that got furthest of all are misses, too: code that has changed is near in all but the
 // op that has become another one.
-func (p *Pattern) Find(ix *Index, emit func(*Match), miss func(*Miss)) {
-	if miss == nil {
-		if anchor := p.rarest(ix); anchor >= 0 {
-			s := &search{p: p, ix: ix, g: ix.Graph}
-			for _, id := range ix.ofOp(p.nodes[anchor].op) {
-				if s.reset(anchor, id); s.node(anchor, id, noGoal) {
-					emit(s.match())
-				}
-			}
-		}
-		return
-	}
+func (p *Pattern) Explain(ix *Index, emit func(*Match), miss func(*Miss)) {
 	starts, complete := p.starts(ix)
 	s := &search{p: p, ix: ix, g: ix.Graph}
 	furthest := 0
@@ -43,8 +46,7 @@ func (p *Pattern) Find(ix *Index, emit func(*Match), miss func(*Miss)) {
 		anchor, matched := starts[0], false
 		starts = starts[1:]
 		for _, id := range ix.ofOp(p.nodes[anchor].op) {
-			s.reset(anchor, id)
-			if s.node(anchor, id, noGoal) {
+			if s.at(anchor, id) {
 				matched = true
 				emit(s.match())
 			} else if s.miss.Code != "" {
@@ -60,8 +62,7 @@ func (p *Pattern) Find(ix *Index, emit func(*Match), miss func(*Miss)) {
 	var near []*Miss
 	for _, anchor := range starts {
 		for _, id := range ix.ofOp(p.nodes[anchor].op) {
-			s.reset(anchor, id)
-			s.node(anchor, id, noGoal)
+			s.at(anchor, id)
 			if s.miss.Code == "" || s.miss.Matched < furthest || s.miss.Matched == furthest && near == nil {
 				continue
 			}
@@ -172,6 +173,12 @@ func (s *search) reset(anchor int, id graph.NodeID) {
 	}
 	s.bound, s.trail, s.steps, s.stop, s.arena = 0, s.trail[:0], 0, false, s.arena[:0]
 	s.start, s.anchor, s.miss = anchor, id, Miss{vars: s.miss.vars[:0]}
+}
+
+// at tries the pattern with a node of it at a node of the graph.
+func (s *search) at(anchor int, id graph.NodeID) bool {
+	s.reset(anchor, id)
+	return s.node(anchor, id, noGoal)
 }
 
 func (s *search) match() *Match {

@@ -60,7 +60,7 @@ func find(t *testing.T, patterns []*Pattern, text string) []string {
 	ix := NewIndex(g)
 	var found []string
 	for _, p := range patterns {
-		p.Find(ix, func(m *Match) {
+		p.Explain(ix, func(m *Match) {
 			words := []string{"match"}
 			for i, name := range p.Names() {
 				what := "none"
@@ -461,7 +461,7 @@ case all
 	g := p.Cases[0].Graph
 	var shapes []string
 	for _, p := range patterns {
-		p.Find(NewIndex(g), func(m *Match) { shapes = append(shapes, string(m.AppendShape(g, nil))) }, func(*Miss) {})
+		p.Find(NewIndex(g), func(m *Match) { shapes = append(shapes, string(m.AppendShape(g, nil))) })
 	}
 	if len(shapes) != 6 {
 		t.Fatalf("%d matches", len(shapes))
@@ -490,7 +490,7 @@ func TestMissLine(t *testing.T) {
 		}
 		got := map[string]bool{}
 		for _, pattern := range patterns {
-			pattern.Find(NewIndex(p.Cases[0].Graph), func(*Match) {}, func(m *Miss) { got[m.Line()+" "+m.Code] = true })
+			pattern.Explain(NewIndex(p.Cases[0].Graph), func(*Match) {}, func(m *Miss) { got[m.Line()+" "+m.Code] = true })
 		}
 		if !got[want] {
 			t.Errorf("%s\nstopped at %v, want %s", text, got, want)

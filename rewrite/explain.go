@@ -46,7 +46,7 @@ func (c *CaseResult) missed(i int, r *rules.Rule) []*Refusal {
 	var misses []*matcher.Miss
 	var list []*Refusal
 	for _, p := range c.account.patterns[i] {
-		p.Find(c.ix, func(m *matcher.Match) {
+		p.Explain(c.ix, func(m *matcher.Match) {
 			for _, id := range m.Nodes {
 				matched[id] = true
 			}

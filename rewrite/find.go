@@ -67,7 +67,7 @@ func (f *finder) rule(i int) {
 			if s.seen.add(m) { // else another expansion or anchor found the same nodes
 				f.match(i, r, m, shapes)
 			}
-		}, nil)
+		})
 	}
 }
 
