@@ -58,16 +58,29 @@ func (a attention) call(m module, layer int, x value) value {
 
 	queries = a.rope.apply(m, queries)
 	keys = a.rope.apply(m, keys)
-	keys = m.cached(layer, "keys", keys)
-	values = m.cached(layer, "values", values)
-
-	// create_attention_mask: a single token sees all of the cache.
-	mask := graph.Str("causal")
-	if L.Is(1) {
-		mask = "none"
-	}
-	output := m.add(opSDPA, []value{queries, keys, values},
-		graph.Float(math.Pow(float64(a.headDim), -0.5)), mask, nil, graph.Sym(graph.SymKVLen))
-	output = m.reshape(m.transpose(output, 0, 2, 1, 3), B, L, heads.Mul(headDim))
+	output := m.attend(layer, queries, keys, values, graph.None, math.Pow(float64(a.headDim), -0.5), 0)
 	return m.linear(a.names.oProj, output, m.width(x), a.bias)
 }
+
+// attend is a cache's update_and_fetch and scaled_dot_product_attention with the mask of
+// create_attention_mask: q, k and v [batch, heads, seq_len, head_dim] give
+// [batch, seq_len, heads*head_dim]. window is the number of rows of a layer that slides, else 0;
+// sinks may be graph.None.
+func (m module) attend(layer int, q, k, v, sinks value, scale float64, window int) value {
+	cached, mask, span, rows := module.cached, graph.Str("causal"), graph.Attr(nil), graph.SymKVLen
+	if window > 0 {
+		cached, mask, span, rows = module.slid, "window", graph.N(int64(window)), graph.SymWindowLen
+	}
+	if m.b.seqLen.Is(1) { // a single token sees all of the cache, be it a ring or not
+		mask, span = "none", nil
+	}
+	in := []value{q, cached(m, layer, "keys", k), cached(m, layer, "values", v)}
+	if sinks != graph.None {
+		in = append(in, graph.None, sinks)
+	}
+	out := m.transpose(m.add(opSDPA, in, graph.Float(scale), mask, span, graph.Sym(rows)), 0, 2, 1, 3)
+	return m.reshape(out, m.b.batch, m.b.seqLen, m.heads(q).Mul(graph.N(int64(m.width(v)))))
+}
+
+// heads returns the number of heads of q [batch, heads, seq_len, head_dim].
+func (m module) heads(q value) graph.Dim { d, _ := m.typeOf(q).Dim(1); return d }

@@ -154,22 +154,13 @@ func (a gemma3Attention) call(m module, layer int, n *gemma3Text, x value) value
 	keys = m.gemmaNorm("k_norm", m.transpose(keys, 0, 2, 1, 3), a.eps)
 	values = m.transpose(values, 0, 2, 1, 3)
 
-	rope, cached := a.rope, module.cached
-	mask, window, kvLen := graph.Str("causal"), graph.Attr(nil), graph.SymKVLen
+	rope, window := a.rope, 0
 	if n.isSliding(layer) {
-		rope, cached = a.local, module.slid
-		mask, window, kvLen = "window", graph.N(int64(n.slidingWindow)), graph.SymWindowLen
+		rope, window = a.local, n.slidingWindow
 	}
 	queries = rope.apply(m, queries)
-	keys = cached(m, layer, "keys", rope.apply(m, keys))
-	values = cached(m, layer, "values", values)
-
-	// A single token sees all of the cache, be it a ring or not.
-	if L.Is(1) {
-		mask, window = "none", nil
-	}
-	output := m.add(opSDPA, []value{queries, keys, values}, graph.Float(a.scale), mask, window, graph.Sym(kvLen))
-	output = m.reshape(m.transpose(output, 0, 2, 1, 3), B, L, heads.Mul(headDim))
+	keys = rope.apply(m, keys)
+	output := m.attend(layer, queries, keys, values, graph.None, a.scale, window)
 	return m.linear("o_proj", output, m.width(x), false)
 }
 

@@ -110,21 +110,11 @@ func (n *gptOSS) attention(m module, layer int, x value) value {
 	k := n.rope.apply(m, heads("k_proj", n.numKeyValueHeads))
 	v := heads("v_proj", n.numKeyValueHeads)
 
-	// create_attention_mask: a single token sees all of the cache, which is no longer
-	// than the window where there is one.
-	mask, window, rows := graph.Str("causal"), graph.Attr(nil), graph.Sym(graph.SymKVLen)
+	window := 0
 	if n.layerTypes[layer] == slidingAttention {
-		k, v = m.slid(layer, "keys", k), m.slid(layer, "values", v)
-		mask, window, rows = "window", graph.N(int64(n.slidingWindow)), graph.Sym(graph.SymWindowLen)
-	} else {
-		k, v = m.cached(layer, "keys", k), m.cached(layer, "values", v)
+		window = n.slidingWindow
 	}
-	if L.Is(1) {
-		mask, window = "none", nil
-	}
-	sinks := m.param("sinks", n.numAttentionHeads)
-	y := m.add(opSDPA, []value{q, k, v, graph.None, sinks}, graph.Float(1/math.Sqrt(float64(n.headDim))), mask, window, rows)
-	y = m.reshape(m.transpose(y, 0, 2, 1, 3), B, L, graph.N(int64(n.numAttentionHeads)).Mul(D))
+	y := m.attend(layer, q, k, v, m.param("sinks", n.numAttentionHeads), 1/math.Sqrt(float64(n.headDim)), window)
 	return m.linear("o_proj", y, n.hiddenSize, true)
 }
 

@@ -9,12 +9,17 @@ import (
 // qwen3MoE is mlx_lm/models/qwen3_moe.py.
 type qwen3MoE struct {
 	decoder
-	intermediateSize                                  int
+	qwenSparse
+	intermediateSize int
+	attention        attention
+}
+
+// qwenSparse says which layers have experts, and how many.
+type qwenSparse struct {
 	numExperts, numExpertsPerTok, moeIntermediateSize int
 	decoderSparseStep                                 int
 	mlpOnlyLayers                                     []int
 	normTopkProb                                      bool
-	attention                                         attention
 }
 
 func newQwen3MoE(f *fields) network {
@@ -26,11 +31,13 @@ func newQwen3MoE(f *fields) network {
 			tieWordEmbeddings: f.bool("tie_word_embeddings"),
 			rmsNormEps:        f.positive("rms_norm_eps"),
 		},
-		intermediateSize:    f.int("intermediate_size", 1, maxSize),
-		numExperts:          f.int("num_experts", 0, maxExperts),
-		moeIntermediateSize: f.int("moe_intermediate_size", 1, maxSize),
-		decoderSparseStep:   f.int("decoder_sparse_step", 1, maxLayers),
-		normTopkProb:        f.bool("norm_topk_prob"),
+		intermediateSize: f.int("intermediate_size", 1, maxSize),
+		qwenSparse: qwenSparse{
+			numExperts:          f.int("num_experts", 0, maxExperts),
+			moeIntermediateSize: f.int("moe_intermediate_size", 1, maxSize),
+			decoderSparseStep:   f.int("decoder_sparse_step", 1, maxLayers),
+			normTopkProb:        f.bool("norm_topk_prob"),
+		},
 	}
 	if m.numExperts > 0 {
 		m.numExpertsPerTok = f.int("num_experts_per_tok", 1, m.numExperts)
@@ -56,8 +63,8 @@ func (n *qwen3MoE) forward(m module, tokens value) value {
 }
 
 // sparse reports whether a layer has experts.
-func (n *qwen3MoE) sparse(layer int) bool {
-	return !slices.Contains(n.mlpOnlyLayers, layer) && n.numExperts > 0 && (layer+1)%n.decoderSparseStep == 0
+func (s *qwenSparse) sparse(layer int) bool {
+	return !slices.Contains(s.mlpOnlyLayers, layer) && s.numExperts > 0 && (layer+1)%s.decoderSparseStep == 0
 }
 
 // block is Qwen3MoeDecoderLayer.__call__.
@@ -99,14 +106,17 @@ func qwenExperts(m module, x value, experts, perTok, hidden int, norm bool) (sum
 	return m.add(opSum, []value{m.multiply(y, m.expandDims(scores, -1))}, dims(-2)), m.typeOf(y).DType
 }
 
-func (n *qwen3MoE) expertsPerToken() int {
-	for i := range n.numHiddenLayers {
-		if n.sparse(i) {
-			return n.numExpertsPerTok
+// perToken returns how many experts the sparse ones of some layers choose, 0 if none is.
+func (s *qwenSparse) perToken(layers int) int {
+	for i := range layers {
+		if s.sparse(i) {
+			return s.numExpertsPerTok
 		}
 	}
 	return 0
 }
+
+func (n *qwen3MoE) expertsPerToken() int { return n.perToken(n.numHiddenLayers) }
 
 func (n *qwen3MoE) drops(name string) bool {
 	return n.tieWordEmbeddings && name == "lm_head.weight"

@@ -3,7 +3,6 @@ package models
 import (
 	"fmt"
 	"math"
-	"slices"
 
 	"zmlx-rewrite/graph"
 )
@@ -12,14 +11,12 @@ import (
 // place of attention, which keeps a state of one size.
 type qwen3Next struct {
 	decoder
-	intermediateSize                                  int
-	numExperts, numExpertsPerTok, moeIntermediateSize int
-	sharedExpertIntermediateSize                      int
-	decoderSparseStep, fullAttentionInterval          int
-	mlpOnlyLayers                                     []int
-	normTopkProb                                      bool
-	attention                                         attention
-	delta                                             gatedDeltaNet
+	qwenSparse
+	intermediateSize             int
+	sharedExpertIntermediateSize int
+	fullAttentionInterval        int
+	attention                    attention
+	delta                        gatedDeltaNet
 }
 
 // gatedDeltaNet is class Qwen3NextGatedDeltaNet.
@@ -38,13 +35,15 @@ func newQwen3Next(f *fields) network {
 			rmsNormEps:        f.positive("rms_norm_eps"),
 			tieWordEmbeddings: f.boolOr("tie_word_embeddings", false),
 		},
-		intermediateSize:             f.int("intermediate_size", 1, maxSize),
-		numExperts:                   f.int("num_experts", 0, maxExperts),
-		moeIntermediateSize:          f.int("moe_intermediate_size", 1, maxSize),
+		intermediateSize: f.int("intermediate_size", 1, maxSize),
+		qwenSparse: qwenSparse{
+			numExperts:          f.int("num_experts", 0, maxExperts),
+			moeIntermediateSize: f.int("moe_intermediate_size", 1, maxSize),
+			decoderSparseStep:   f.int("decoder_sparse_step", 1, maxLayers),
+			normTopkProb:        f.boolOr("norm_topk_prob", false),
+		},
 		sharedExpertIntermediateSize: f.int("shared_expert_intermediate_size", 1, maxSize),
-		decoderSparseStep:            f.int("decoder_sparse_step", 1, maxLayers),
 		fullAttentionInterval:        f.intOr("full_attention_interval", 4, 2, maxLayers),
-		normTopkProb:                 f.boolOr("norm_topk_prob", false),
 		delta: gatedDeltaNet{
 			kHeads: f.int("linear_num_key_heads", 1, maxHeads), vHeads: f.int("linear_num_value_heads", 1, maxHeads),
 			kDim: f.int("linear_key_head_dim", 1, maxHeadDim), vDim: f.int("linear_value_head_dim", 1, maxHeadDim),
@@ -101,10 +100,6 @@ func newQwen3Next(f *fields) network {
 
 func (n *qwen3Next) isLinear(layer int) bool { return (layer+1)%n.fullAttentionInterval != 0 }
 
-func (n *qwen3Next) sparse(layer int) bool {
-	return !slices.Contains(n.mlpOnlyLayers, layer) && n.numExperts > 0 && (layer+1)%n.decoderSparseStep == 0
-}
-
 func (n *qwen3Next) forward(m module, tokens value) value {
 	// sanitize adds one to the norms of such a checkpoint, among other things.
 	if src := m.b.params.src; src != nil {
@@ -155,16 +150,8 @@ func (n *qwen3Next) attend(m module, layer int, x value) value {
 	keys = m.transpose(m.rmsNorm("k_norm", keys, a.eps), 0, 2, 1, 3)
 	values = m.transpose(values, 0, 2, 1, 3)
 	queries = a.rope.apply(m, queries)
-	keys = m.cached(layer, "keys", a.rope.apply(m, keys))
-	values = m.cached(layer, "values", values)
-
-	mask := graph.Str("causal")
-	if L.Is(1) {
-		mask = "none"
-	}
-	output := m.add(opSDPA, []value{queries, keys, values},
-		graph.Float(math.Pow(float64(a.headDim), -0.5)), mask, nil, graph.Sym(graph.SymKVLen))
-	output = m.reshape(m.transpose(output, 0, 2, 1, 3), B, L, heads.Mul(headDim))
+	keys = a.rope.apply(m, keys)
+	output := m.attend(layer, queries, keys, values, graph.None, math.Pow(float64(a.headDim), -0.5), 0)
 	return m.linear("o_proj", m.multiply(output, m.add(opSigmoid, []value{gate})), m.width(x), a.bias)
 }
 
@@ -285,13 +272,6 @@ func (n *qwen3Next) experts(m module, x value) value {
 	return m.plus(y, m.multiply(gate, shared))
 }
 
-func (n *qwen3Next) expertsPerToken() int {
-	for i := range n.numHiddenLayers {
-		if n.sparse(i) {
-			return n.numExpertsPerTok
-		}
-	}
-	return 0
-}
+func (n *qwen3Next) expertsPerToken() int { return n.perToken(n.numHiddenLayers) }
 
 func (n *qwen3Next) drops(string) bool { return false }
