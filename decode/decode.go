@@ -10,8 +10,8 @@ import (
 	"fmt"
 	"time"
 
-	"zmlx-rewrite/engine/cache"
 	"zmlx-rewrite/engine"
+	"zmlx-rewrite/engine/cache"
 	"zmlx-rewrite/graph"
 )
 

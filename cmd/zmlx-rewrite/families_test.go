@@ -11,8 +11,8 @@ import (
 	"strings"
 	"testing"
 
-	"zmlx-rewrite/engine/cache"
 	"zmlx-rewrite/engine"
+	"zmlx-rewrite/engine/cache"
 	"zmlx-rewrite/engine/ref"
 	"zmlx-rewrite/graph"
 	"zmlx-rewrite/graph/guard"

@@ -16,8 +16,8 @@ import (
 	"strings"
 	"testing"
 
-	"zmlx-rewrite/engine/cache"
 	"zmlx-rewrite/engine"
+	"zmlx-rewrite/engine/cache"
 	"zmlx-rewrite/graph"
 	"zmlx-rewrite/models"
 	"zmlx-rewrite/models/safetensors"
