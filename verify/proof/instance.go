@@ -1,0 +1,282 @@
+package proof
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"zmlx-rewrite/graph"
+	"zmlx-rewrite/graph/guard"
+	"zmlx-rewrite/matcher"
+	"zmlx-rewrite/rewrite"
+	"zmlx-rewrite/rules"
+)
+
+// Instance is a rule's pattern as a program of its own: what the pattern's names stand for
+// are its inputs and parameters, the rule's results its outputs, and there is nothing
+// else. It has the names and the $variables of one place in a model, with its lengths:
+// symbols where the model has symbols.
+type Instance struct {
+	Rule    *rules.Rule
+	Pattern *matcher.Pattern
+	// Where is the place that the instance was taken from: "qwen3_moe-f32-4bit, decode,
+	// model.layers.0.mlp"; what was changed there comes behind it.
+	Where   string
+	Sample  *matcher.Sample
+	When    graph.Cond // when the case of the model applies
+	Program *graph.Program
+}
+
+// newInstance renders a pattern. The program has an input "tokens" [batch, seq_len] that
+// nothing reads, which is where guards learn of batch and seq_len.
+func newInstance(p *matcher.Pattern, s *matcher.Sample, when graph.Cond, where string, params []*graph.Param) (*Instance, error) {
+	g, err := p.Render(s)
+	if err != nil {
+		return nil, err
+	}
+	if _, taken := s.Types["tokens"]; !taken {
+		g.Input("tokens", graph.Type{DType: graph.Int32, Shape: []graph.Dim{graph.Sym(graph.SymBatch), graph.Sym(graph.SymSeqLen)}})
+	}
+	if err := g.Compact(); err != nil {
+		return nil, err
+	}
+	in := &Instance{Rule: p.Rule, Pattern: p, Where: where, Sample: s, When: when}
+	in.Program = &graph.Program{Name: "pattern", Params: params, Cases: []graph.Case{{Name: "pattern", When: when, Graph: g}}}
+	return in, in.Program.Verify()
+}
+
+// Rewrite rewrites the instance by its rule alone, wherever its guards allow it on a
+// target.
+func (in *Instance) Rewrite(set *rules.Set, target string) (*rewrite.Result, error) {
+	return rewriteBy(set, in.Rule, in.Program, target)
+}
+
+func rewriteBy(set *rules.Set, r *rules.Rule, p *graph.Program, target string) (*rewrite.Result, error) {
+	return rewrite.Run(p, &rewrite.Config{Set: set, Rules: []*rules.Rule{r}, Setting: guard.Setting{Target: target, TPSize: 1}})
+}
+
+// Sites returns how often a rule was applied, in the case where it was applied most.
+func sites(res *rewrite.Result) int {
+	n := 0
+	for _, c := range res.Cases {
+		n = max(n, len(c.Sites))
+	}
+	return n
+}
+
+// Targets are where kernels run.
+var Targets = []string{"cuda", "metal", "cpu"}
+
+// Instances are those of one rule.
+type Instances struct {
+	Rule     *rules.Rule
+	Patterns []*matcher.Pattern
+	// All has at least one for each pattern, but for those that are in Unseen. The first of
+	// a pattern comes from a model as it is, if one has it.
+	All    []*Instance
+	Unseen []*Unseen
+}
+
+// Unseen is a pattern of which no instance is known.
+type Unseen struct {
+	Pattern *matcher.Pattern
+	Reason  error
+}
+
+// Corpus is the graphs that instances are taken from.
+type Corpus struct {
+	places []place
+}
+
+// place is one case of a model, ready to be searched.
+type place struct {
+	model *Model
+	when  graph.Cond // that the case applies, and none before it
+	name  string
+	index *matcher.Index
+}
+
+// NewCorpus makes models ready to be searched.
+func NewCorpus(all []*Model) *Corpus {
+	c := &Corpus{}
+	for _, m := range all {
+		earlier := graph.True
+		for _, k := range m.Program.Cases {
+			c.places = append(c.places, place{m, graph.And(k.When, earlier.Given(k.When)), k.Name, matcher.NewIndex(k.Graph)})
+			earlier = graph.And(earlier, graph.Not(k.When))
+		}
+	}
+	return c
+}
+
+// perPattern bounds the instances of one pattern: those that differ most come first.
+const perPattern = 8
+
+// Instances collects instances of a rule's patterns: a few places of the corpus for each
+// pattern, with all element types, quantizations and $variables that occur, and, of those
+// patterns that occur nowhere, what another pattern's names stand for.
+func (c *Corpus) Instances(set *rules.Set, r *rules.Rule) (*Instances, error) {
+	patterns, err := matcher.Compile(set, r)
+	if err != nil {
+		return nil, err
+	}
+	out := &Instances{Rule: r, Patterns: patterns}
+	var rest []*matcher.Pattern
+	for _, p := range patterns {
+		found := c.find(set, p)
+		if out.All = append(out.All, found...); len(found) == 0 {
+			rest = append(rest, p)
+		}
+	}
+	seen := slices.Clone(out.All)
+	for _, p := range rest {
+		in, err := borrow(set, p, seen)
+		if err != nil {
+			out.Unseen = append(out.Unseen, &Unseen{p, err})
+			continue
+		}
+		out.All = append(out.All, in)
+	}
+	return out, nil
+}
+
+// find returns instances of a pattern that the rule applies to.
+func (c *Corpus) find(set *rules.Set, p *matcher.Pattern) []*Instance {
+	var found []*Instance
+	kinds, shapes := map[string]bool{}, map[string]bool{}
+	for _, at := range c.places {
+		g := at.index.Graph
+		p.Find(at.index, func(m *matcher.Match) {
+			if len(found) >= perPattern {
+				return
+			}
+			s := m.Sample(g)
+			key := string(m.AppendShape(g, []byte(at.when.String())))
+			if kind := kindOf(s); kinds[kind] || shapes[key] {
+				return
+			}
+			shapes[key] = true
+			scope := g.Def(m.Result(g, 0)).Scope
+			in, err := newInstance(p, s, at.when, fmt.Sprintf("%s, %s, %s", at.model.Name, at.name, scope), paramsOf(at.model.Program, g, m, s))
+			if err != nil || !in.applies(set) {
+				return
+			}
+			kinds[kindOf(s)] = true
+			found = append(found, in)
+		})
+	}
+	return found
+}
+
+// applies reports whether the rule applies to the instance on some target.
+func (in *Instance) applies(set *rules.Set) bool {
+	return slices.ContainsFunc(Targets, func(target string) bool {
+		res, err := in.Rewrite(set, target)
+		return err == nil && sites(res) > 0
+	})
+}
+
+// kindOf is what instances of a pattern differ in that matters most: element types,
+// absent operands, ranks, and $variables that are no lengths.
+func kindOf(s *matcher.Sample) string {
+	var b strings.Builder
+	for _, name := range sortedKeys(s.Types) {
+		t := s.Types[name]
+		fmt.Fprintf(&b, "%s %s %d %t;", name, t.DType, t.Rank(), s.Params[name])
+	}
+	for _, name := range sortedKeys(s.Vars) {
+		switch x := s.Vars[name].(type) {
+		case graph.Dim, graph.Dims:
+			if name == "bits" || name == "gs" || name == "group_size" || name == "k" {
+				fmt.Fprintf(&b, "%s=%s;", name, x)
+			}
+		default:
+			fmt.Fprintf(&b, "%s=%T;", name, x)
+			if _, word := x.(graph.Str); word {
+				b.WriteString(x.String())
+			}
+		}
+	}
+	return b.String()
+}
+
+// paramsOf returns the parameters of a program that an instance reads, under the names of
+// the pattern.
+func paramsOf(p *graph.Program, g *graph.Graph, m *matcher.Match, s *matcher.Sample) []*graph.Param {
+	var all []*graph.Param
+	quants := map[*graph.Quant]*graph.Quant{}
+	for _, name := range sortedKeys(s.Params) {
+		v, _ := m.Value(g, name)
+		q := *p.Param(g.InputName(v))
+		q.Name, q.From = name, nil // as if it had been read
+		if q.Quant != nil {
+			if quants[q.Quant] == nil {
+				c := *q.Quant
+				quants[q.Quant] = &c
+			}
+			q.Quant = quants[q.Quant]
+		}
+		all = append(all, &q)
+	}
+	return all
+}
+
+// borrow makes an instance of a pattern that no model has, from what the names of the
+// rule's other patterns stand for.
+func borrow(set *rules.Set, p *matcher.Pattern, seen []*Instance) (*Instance, error) {
+	why := fmt.Errorf("no model has the rule's pattern")
+	for _, like := range seen {
+		for _, change := range changes {
+			s := change.of(like.Sample)
+			in, err := newInstance(p, s, like.When, like.Where+change.what, retype(like.Program.Params, s))
+			if err != nil {
+				why = err
+				continue
+			}
+			if in.applies(set) {
+				return in, nil
+			}
+			why = fmt.Errorf("the rule does not apply to %s", in.Where)
+		}
+	}
+	return nil, why
+}
+
+// changes are ways of making another sample of one.
+var changes = []struct {
+	what string
+	of   func(*matcher.Sample) *matcher.Sample
+}{
+	{", float16", func(s *matcher.Sample) *matcher.Sample { return withFloats(s, graph.Float16) }},
+	{", bfloat16", func(s *matcher.Sample) *matcher.Sample { return withFloats(s, graph.BFloat16) }},
+	{", float32", func(s *matcher.Sample) *matcher.Sample { return withFloats(s, graph.Float32) }},
+}
+
+// withFloats gives all floating-point values one element type, but for those that a
+// pattern keeps in float32.
+func withFloats(s *matcher.Sample, t graph.DType) *matcher.Sample {
+	c := *s
+	c.Types = map[string]graph.Type{}
+	for name, x := range s.Types {
+		if x.DType.IsFloat() && s.Literals[name] == nil {
+			x.DType = t
+		}
+		c.Types[name] = x
+	}
+	return &c
+}
+
+func retype(params []*graph.Param, s *matcher.Sample) []*graph.Param {
+	var all []*graph.Param
+	for _, q := range params {
+		if t, ok := s.Types[q.Name]; ok && s.Params[q.Name] {
+			c := *q
+			c.Type = t
+			all = append(all, &c)
+		}
+	}
+	return all
+}
+
+func sortedKeys[T any](m map[string]T) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,44 @@
+package proof
+
+import (
+	"testing"
+
+	"zmlx-rewrite/kernels/author"
+	"zmlx-rewrite/rules"
+)
+
+func shipped(t testing.TB) *rules.Set {
+	t.Helper()
+	catalog, issues := author.Load()
+	if issues.HasErrors() {
+		t.Fatal(issues)
+	}
+	set, issues := rules.Load("", nil, catalog)
+	if issues.HasErrors() {
+		t.Fatal(issues)
+	}
+	return set
+}
+
+// TestInstances finds an instance of every pattern of every rule that ships.
+func TestInstances(t *testing.T) {
+	set := shipped(t)
+	all, err := Programs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	corpus := NewCorpus(all)
+	for _, r := range set.Rules() {
+		in, err := corpus.Instances(set, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, u := range in.Unseen {
+			t.Errorf("%s: no instance of a pattern: %v\n%s", r.Name, u.Reason, u.Pattern)
+		}
+		if len(in.All) == 0 {
+			t.Errorf("%s has no instances", r.Name)
+		}
+		t.Log(r.Name, len(in.Patterns), len(in.All))
+	}
+}
