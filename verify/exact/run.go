@@ -1,0 +1,222 @@
+package exact
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"slices"
+
+	"zmlx-rewrite/engine"
+	"zmlx-rewrite/engine/ref"
+	"zmlx-rewrite/graph"
+)
+
+// Array is the elements of a value, row-major. Integers and booleans are whole numbers.
+type Array struct {
+	DType graph.DType
+	Shape []int
+	V     []Number
+}
+
+// Trace is what an evaluation had to take for granted.
+type Trace struct {
+	// Choices are the ops that chose by comparing values of the sample.
+	Choices map[string]int
+	// Functions are those that nothing is known of, but that equal arguments give equal
+	// values.
+	Functions map[string]int
+
+	whole bool // the op at hand is one of integers
+}
+
+// NewTrace returns an empty trace, to which evaluations add.
+func NewTrace() *Trace { return &Trace{Choices: map[string]int{}, Functions: map[string]int{}} }
+
+// UnsupportedError says that a graph has an op that has no meaning in a field, such as one that
+// looks at the bits of a number.
+type UnsupportedError struct{ Op string }
+
+func (e *UnsupportedError) Error() string { return e.Op + " cannot be evaluated exactly" }
+
+// Run evaluates a graph, in which no symbols are left (normal.Specialize), for given inputs
+// and parameters by name, and returns its results by name. The error is an
+// *UnsupportedError, or says what is wrong with the inputs.
+func Run(ctx context.Context, g *graph.Graph, in map[string]*Array, t *Trace) (map[string]*Array, error) {
+	r := &run{ctx: ctx, g: g, t: t, values: make([]*Array, g.NumValues())}
+	for id := range graph.NodeID(g.NumNodes()) {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		n := g.Node(id)
+		if err := r.node(n, in); err != nil {
+			return nil, fmt.Errorf("%s: %w", n.Op.Name, err)
+		}
+	}
+	out := map[string]*Array{}
+	for _, o := range g.Outputs() {
+		out[o.Name] = r.values[o.Value]
+	}
+	return out, nil
+}
+
+type run struct {
+	ctx    context.Context
+	g      *graph.Graph
+	t      *Trace
+	values []*Array
+}
+
+// call is one node with its operands.
+type call struct {
+	*run
+	n   *graph.Node
+	in  []*Array // nil for absent ones
+	out *Array   // to be filled in
+}
+
+func (r *run) node(n *graph.Node, in map[string]*Array) error {
+	out := n.Out[0]
+	typ := r.g.Type(out)
+	shape, err := engine.Shape(typ.Shape, nil)
+	if err != nil {
+		return err
+	}
+	a := &Array{DType: typ.DType, Shape: shape}
+	r.values[out] = a
+	switch n.Op.Name {
+	case "input", "param":
+		name := r.g.InputName(out)
+		given := in[name]
+		if given == nil || !slices.Equal(given.Shape, shape) || given.DType != typ.DType {
+			return fmt.Errorf("%s is not given as %s", name, typ)
+		}
+		r.values[out] = given
+		return nil
+	case "constant":
+		l := r.g.Literal(out)
+		a.V = make([]Number, size(shape))
+		for i := range a.V {
+			a.V[i] = Exactly(graph.DecodeElem(l.DType, l.Data[i*l.DType.Size():]))
+		}
+		return nil
+	}
+	c := &call{r, n, make([]*Array, max(len(n.In), len(n.Op.Operands))), a}
+	for i, v := range n.In {
+		if v != graph.None {
+			c.in[i] = r.values[v]
+		}
+	}
+	f := ops[n.Op.Name]
+	switch {
+	case f != nil:
+		a.V = make([]Number, size(shape))
+		if err := f(c); err != nil {
+			return err
+		}
+		return inRange(n.Op.Name, a)
+	case n.Op.Numerics == graph.Moves && n.Op.Name != "view":
+		return c.moves()
+	}
+	return &UnsupportedError{n.Op.Name}
+}
+
+// inRange refuses integers that wrap, which is arithmetic of bits.
+func inRange(op string, a *Array) error {
+	if !a.DType.IsInteger() {
+		return nil
+	}
+	low, high := 0.0, math.Ldexp(1, 8*a.DType.Size())
+	if !a.DType.IsUnsigned() {
+		low, high = -high/2, high/2
+	}
+	for _, x := range a.V {
+		if x.r < low || x.r >= high {
+			return &UnsupportedError{op + " out of " + a.DType.String() + "'s range"}
+		}
+	}
+	return nil
+}
+
+func size(shape []int) int {
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	return n
+}
+
+// indexOperands are those that say where elements go.
+var indexOperands = []string{"indices", "start", "offset"}
+
+// moves runs an op whose results are elements of its operands. Which element comes where,
+// engine/ref says: it moves numbers that count the elements.
+func (c *call) moves() error {
+	g, in := graph.New(), map[string]engine.Tensor{}
+	e := ref.New()
+	defer e.Close()
+	operands := make([]graph.ValueID, len(c.in))
+	var elements []Number
+	for i, a := range c.in {
+		operands[i] = graph.None
+		if a == nil {
+			continue
+		}
+		data := make([]byte, 8*len(a.V))
+		index := !c.n.Op.Variadic && slices.Contains(indexOperands, c.n.Op.Operands[i].Name)
+		for k, v := range a.V {
+			at := int64(len(elements) + k)
+			if index {
+				at = int64(v.r)
+			}
+			binary.LittleEndian.PutUint64(data[8*k:], uint64(at))
+		}
+		if !index {
+			elements = append(elements, a.V...)
+		}
+		typ := graph.Type{DType: graph.Int64}
+		if index {
+			typ.DType = a.DType
+			data = convert(a)
+		}
+		for _, d := range a.Shape {
+			typ.Shape = append(typ.Shape, graph.N(int64(d)))
+		}
+		name := fmt.Sprint("x", i)
+		operands[i] = g.Input(name, typ)
+		x, err := e.NewTensor(typ.DType, a.Shape, data)
+		if err != nil {
+			return err
+		}
+		defer x.Release()
+		in[name] = x
+	}
+	out, err := g.Add(c.n.Op, "", operands, c.n.Attrs...)
+	if err != nil {
+		return err
+	}
+	g.Output("y", out[0])
+	res, err := engine.Run(c.ctx, e, g, nil, in, nil)
+	if err != nil {
+		return err
+	}
+	defer res["y"].Release()
+	data, err := res["y"].Read()
+	if err != nil {
+		return err
+	}
+	c.out.V = make([]Number, len(data)/8)
+	for i := range c.out.V {
+		c.out.V[i] = elements[binary.LittleEndian.Uint64(data[8*i:])]
+	}
+	return nil
+}
+
+// convert returns whole numbers as bytes of their element type.
+func convert(a *Array) []byte {
+	var data []byte
+	for _, v := range a.V {
+		data = graph.AppendElem(data, a.DType, v.r)
+	}
+	return data
+}
