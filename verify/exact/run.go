@@ -123,11 +123,13 @@ func (r *run) node(n *graph.Node, in map[string]*Array) error {
 
 // inRange refuses integers that wrap, which is arithmetic of bits.
 func inRange(op string, a *Array) error {
-	if !a.DType.IsInteger() {
-		return nil
-	}
 	low, high := 0.0, math.Ldexp(1, 8*a.DType.Size())
-	if !a.DType.IsUnsigned() {
+	switch {
+	case a.DType == graph.Bool:
+		high = 2
+	case !a.DType.IsInteger():
+		return nil
+	case !a.DType.IsUnsigned():
 		low, high = -high/2, high/2
 	}
 	for _, x := range a.V {
