@@ -110,7 +110,7 @@ func sdpa(c *call) error {
 	if kind == "window" {
 		window = c.int("window")
 	}
-	scale := Exactly(c.float("scale"))
+	scale := Exactly(graph.Round(c.out.DType, c.float("scale"))) // a constant of that type, in MLX's graph
 	never := Exactly(graph.Lowest(graph.Float32))
 	for i := range q.Shape[0] * heads * length {
 		b, h, l := i/length/heads, i/length%heads, i%length

@@ -11,20 +11,22 @@ import (
 // dot is a sum of products. What log has made has no part in it: the exponentials of
 // products are not known.
 func dot(x, y []Number) Number {
-	var p, q uint64
+	var p, q, pHigh, qHigh uint64 // sums of the low and the high halves of products
 	var r float64
 	has := uint8(hasQ)
-	for i, a := range x {
-		b := &y[i]
-		p += uint64(a.p) * uint64(b.p) % P
-		q += uint64(a.q) * uint64(b.q) % Q
+	y = y[:len(x)]
+	for i := range x {
+		a, b := &x[i], &y[i]
+		u, v := uint64(a.p)*uint64(b.p), uint64(a.q)*uint64(b.q)
+		p, pHigh = p+u&(1<<32-1), pHigh+u>>32
+		q, qHigh = q+v&(1<<32-1), qHigh+v>>32
 		has &= a.has & b.has
 		r += a.r * b.r
 	}
 	if has == 0 {
-		q = 0
+		q, qHigh = 0, 0
 	}
-	return Number{r, uint32(p % P), uint32(q % Q), 0, has}
+	return Number{r, uint32((pHigh%P<<32 + p) % P), uint32((qHigh%Q<<32 + q) % Q), 0, has}
 }
 
 // matrix is a view of the last two axes.

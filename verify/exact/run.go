@@ -26,6 +26,8 @@ type Trace struct {
 	// Functions are those that nothing is known of, but that equal arguments give equal
 	// values.
 	Functions map[string]int
+	// Steps is about how many numbers were computed with.
+	Steps int
 
 	whole bool // the op at hand is one of integers
 }
@@ -111,6 +113,7 @@ func (r *run) node(n *graph.Node, in map[string]*Array) error {
 	switch {
 	case f != nil:
 		a.V = make([]Number, size(shape))
+		r.t.Steps += len(a.V) * c.depth()
 		if err := f(c); err != nil {
 			return err
 		}
@@ -119,6 +122,16 @@ func (r *run) node(n *graph.Node, in map[string]*Array) error {
 		return c.moves()
 	}
 	return &UnsupportedError{n.Op.Name}
+}
+
+// depth is about how many numbers make one element of the result.
+func (c *call) depth() int {
+	if c.n.Op.Numerics == graph.Sums {
+		if a := c.in[0]; len(a.Shape) > 0 {
+			return a.Shape[len(a.Shape)-1]
+		}
+	}
+	return 1
 }
 
 // inRange refuses integers that wrap, which is arithmetic of bits.
