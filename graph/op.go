@@ -20,6 +20,9 @@ type Op struct {
 
 	// Commutative says that the first two operands may be swapped.
 	Commutative bool
+	// Elementwise says that each element of the result is made of the operands' elements in
+	// the same place, after broadcasting.
+	Elementwise bool
 	// Launches is how many GPU kernels MLX starts for the op: 0 for views and
 	// leaves. It is the unit of every cost that plans and reports state.
 	Launches int

@@ -48,7 +48,7 @@ var opTable = []*Op{
 	elementwise1("tan", Rounds, unaryFloat, "Tan"),
 	elementwise1("tanh", Rounds, unaryFloat, "Tanh"),
 	{Name: "astype", Doc: "a converted to another element type", Operands: operands("a"), Attrs: []AttrSpec{{Name: "dtype", Kind: KindDType}},
-		Results: 1, Launches: 1, Numerics: Rounds, Prims: []string{"AsType"}, Infer: inferAstype},
+		Results: 1, Elementwise: true, Launches: 1, Numerics: Rounds, Prims: []string{"AsType"}, Infer: inferAstype},
 
 	// Elementwise, two operands, with broadcasting.
 	elementwise2("add", true, Rounds, binaryPromote, "Add"),
@@ -76,7 +76,7 @@ var opTable = []*Op{
 	elementwise2("remainder", false, Rounds, binaryReal, "Remainder"),
 	elementwise2("right_shift", false, Rounds, binaryShift, "BitwiseBinary:right_shift"),
 	elementwise2("subtract", false, Rounds, binaryPromote, "Subtract"),
-	{Name: "where", Doc: "x where condition holds, else y, with broadcasting", Operands: operands("condition", "x", "y"), Results: 1, Launches: 1,
+	{Name: "where", Doc: "x where condition holds, else y, with broadcasting", Operands: operands("condition", "x", "y"), Results: 1, Elementwise: true, Launches: 1,
 		Numerics: Selects, Prims: []string{"Select"}, Infer: inferWhere},
 
 	// Products.
@@ -200,11 +200,11 @@ func operands(names ...string) []Operand {
 }
 
 func elementwise1(name string, n Numerics, infer func(*Call) ([]Type, error), prim string) *Op {
-	return &Op{Name: name, Doc: name + " of each element", Operands: operands("a"), Results: 1, Launches: 1, Numerics: n, Prims: []string{prim}, Infer: infer}
+	return &Op{Name: name, Doc: name + " of each element", Operands: operands("a"), Results: 1, Elementwise: true, Launches: 1, Numerics: n, Prims: []string{prim}, Infer: infer}
 }
 
 func elementwise2(name string, commutative bool, n Numerics, infer func(*Call) ([]Type, error), prim string) *Op {
-	return &Op{Name: name, Doc: name + " of matching elements, with broadcasting", Operands: operands("a", "b"), Results: 1, Commutative: commutative, Launches: 1,
+	return &Op{Name: name, Doc: name + " of matching elements, with broadcasting", Operands: operands("a", "b"), Results: 1, Commutative: commutative, Elementwise: true, Launches: 1,
 		Numerics: n, Prims: []string{prim}, Infer: infer}
 }
 

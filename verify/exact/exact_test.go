@@ -160,10 +160,4 @@ func ordinary(c *enginetest.Case) bool {
 	return true
 }
 
-func fromLiteral(l *graph.Literal) *Array {
-	a := &Array{DType: l.DType, Shape: l.Shape}
-	for i := 0; i < len(l.Data); i += l.DType.Size() {
-		a.V = append(a.V, Exactly(graph.DecodeElem(l.DType, l.Data[i:])))
-	}
-	return a
-}
+func fromLiteral(l *graph.Literal) *Array { return FromBytes(l.DType, l.Shape, l.Data) }

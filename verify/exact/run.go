@@ -2,14 +2,13 @@ package exact
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"math"
 	"slices"
 
 	"zmlx-rewrite/engine"
-	"zmlx-rewrite/engine/ref"
 	"zmlx-rewrite/graph"
+	"zmlx-rewrite/verify/moves"
 )
 
 // Array is the elements of a value, row-major. Integers and booleans are whole numbers.
@@ -17,6 +16,15 @@ type Array struct {
 	DType graph.DType
 	Shape []int
 	V     []Number
+}
+
+// FromBytes makes an array of the elements that an engine gave: row-major, little-endian.
+func FromBytes(t graph.DType, shape []int, data []byte) *Array {
+	a := &Array{DType: t, Shape: shape, V: make([]Number, len(data)/t.Size())}
+	for i := range a.V {
+		a.V[i] = Exactly(graph.DecodeElem(t, data[i*t.Size():]))
+	}
+	return a
 }
 
 // Trace is what an evaluation had to take for granted.
@@ -97,10 +105,7 @@ func (r *run) node(n *graph.Node, in map[string]*Array) error {
 		return nil
 	case "constant":
 		l := r.g.Literal(out)
-		a.V = make([]Number, size(shape))
-		for i := range a.V {
-			a.V[i] = Exactly(graph.DecodeElem(l.DType, l.Data[i*l.DType.Size():]))
-		}
+		a.V = FromBytes(l.DType, shape, l.Data).V
 		return nil
 	}
 	c := &call{r, n, make([]*Array, max(len(n.In), len(n.Op.Operands))), a}
@@ -118,7 +123,7 @@ func (r *run) node(n *graph.Node, in map[string]*Array) error {
 			return err
 		}
 		return inRange(n.Op.Name, a)
-	case n.Op.Numerics == graph.Moves && n.Op.Name != "view":
+	case moves.Moves(n.Op):
 		return c.moves()
 	}
 	return &UnsupportedError{n.Op.Name}
@@ -161,77 +166,28 @@ func size(shape []int) int {
 	return n
 }
 
-// indexOperands are those that say where elements go.
-var indexOperands = []string{"indices", "start", "offset"}
-
-// moves runs an op whose results are elements of its operands. Which element comes where,
-// engine/ref says: it moves numbers that count the elements.
+// moves runs an op whose results are elements of its operands.
 func (c *call) moves() error {
-	g, in := graph.New(), map[string]engine.Tensor{}
-	e := ref.New()
-	defer e.Close()
-	operands := make([]graph.ValueID, len(c.in))
+	operands := make([]*moves.Operand, len(c.n.In))
 	var elements []Number
-	for i, a := range c.in {
-		operands[i] = graph.None
+	for i, a := range c.in[:len(operands)] {
 		if a == nil {
 			continue
 		}
-		data := make([]byte, 8*len(a.V))
-		index := !c.n.Op.Variadic && slices.Contains(indexOperands, c.n.Op.Operands[i].Name)
-		for k, v := range a.V {
-			at := int64(len(elements) + k)
-			if index {
-				at = int64(v.r)
-			}
-			binary.LittleEndian.PutUint64(data[8*k:], uint64(at))
-		}
-		if !index {
+		operands[i] = &moves.Operand{DType: a.DType, Shape: a.Shape}
+		if !moves.IsIndex(c.n.Op, i) {
 			elements = append(elements, a.V...)
+			continue
 		}
-		typ := graph.Type{DType: graph.Int64}
-		if index {
-			typ.DType = a.DType
-			data = convert(a)
+		operands[i].Index = make([]int64, len(a.V))
+		for k, x := range a.V {
+			operands[i].Index[k] = int64(x.r)
 		}
-		for _, d := range a.Shape {
-			typ.Shape = append(typ.Shape, graph.N(int64(d)))
-		}
-		name := fmt.Sprint("x", i)
-		operands[i] = g.Input(name, typ)
-		x, err := e.NewTensor(typ.DType, a.Shape, data)
-		if err != nil {
-			return err
-		}
-		defer x.Release()
-		in[name] = x
 	}
-	out, err := g.Add(c.n.Op, "", operands, c.n.Attrs...)
-	if err != nil {
-		return err
+	from, err := moves.Sources(c.ctx, c.n, operands)
+	c.out.V = make([]Number, len(from))
+	for i, k := range from {
+		c.out.V[i] = elements[k]
 	}
-	g.Output("y", out[0])
-	res, err := engine.Run(c.ctx, e, g, nil, in, nil)
-	if err != nil {
-		return err
-	}
-	defer res["y"].Release()
-	data, err := res["y"].Read()
-	if err != nil {
-		return err
-	}
-	c.out.V = make([]Number, len(data)/8)
-	for i := range c.out.V {
-		c.out.V[i] = elements[binary.LittleEndian.Uint64(data[8*i:])]
-	}
-	return nil
-}
-
-// convert returns whole numbers as bytes of their element type.
-func convert(a *Array) []byte {
-	var data []byte
-	for _, v := range a.V {
-		data = graph.AppendElem(data, a.DType, v.r)
-	}
-	return data
+	return err
 }

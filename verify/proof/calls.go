@@ -1,7 +1,9 @@
 package proof
 
 import (
+	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 
@@ -202,12 +204,20 @@ const (
 	small                    // so small that an epsilon counts
 	tiny                     // likewise, for epsilons like 1e-20
 	large                    // far from 0
-	styles
+	heavy                    // a few elements a thousand times larger, as in real activations
+	edgeStyle                // a few near the largest number that there is
+	special                  // a few NaN, infinities and zeros of either sign
 )
 
-func (s style) String() string { return [...]string{"normal", "lattice", "small", "tiny", "large"}[s] }
+func (s style) String() string {
+	return [...]string{"normal", "lattice", "small", "tiny", "large", "heavy-tailed", "near-overflow", "special"}[s]
+}
 
-func (s style) draw(rng *rand.Rand) float64 {
+// measured reports whether errors mean something: all numbers are finite.
+func (s style) measured() bool { return s != edgeStyle && s != special }
+
+// draw returns a number for an input of type t.
+func (s style) draw(rng *rand.Rand, t graph.DType) float64 {
 	x := rng.NormFloat64()
 	switch s {
 	case lattice:
@@ -218,13 +228,25 @@ func (s style) draw(rng *rand.Rand) float64 {
 		return x * 0x1p-40
 	case large:
 		return x * 6
+	case heavy:
+		if rng.IntN(32) == 0 {
+			return x * 300
+		}
+	case edgeStyle:
+		if rng.IntN(32) == 0 {
+			return graph.Lowest(t) * (rng.Float64() - 0.5)
+		}
+	case special:
+		if rng.IntN(32) == 0 {
+			return []float64{math.NaN(), math.Inf(1), math.Inf(-1), 0, math.Copysign(0, -1)}[rng.IntN(5)]
+		}
 	}
 	return x
 }
 
 // sample draws inputs and parameters for a pair: numbers that their element types have,
 // and random elements of the fields beside them.
-func (p *pair) sample(rng *rand.Rand, s style) (map[string]*exact.Array, error) {
+func (p *pair) sample(ctx context.Context, rng *rand.Rand, s style) (map[string]*exact.Array, error) {
 	in := map[string]*exact.Array{}
 	limits := p.limits()
 	names := map[string]graph.Type{}
@@ -266,7 +288,7 @@ func (p *pair) sample(rng *rand.Rand, s style) (map[string]*exact.Array, error) 
 			}
 		}
 		var err error
-		in[name], err = exact.Derive(q, args)
+		in[name], err = exact.Derive(ctx, q, args)
 		return err
 	}
 	for _, name := range sortedKeys(derived) {
@@ -291,7 +313,7 @@ func draw(rng *rand.Rand, t graph.Type, s style, l *limit) *exact.Array {
 	for i := range a.V {
 		switch {
 		case t.DType.IsFloat():
-			x := graph.Round(t.DType, s.draw(rng))
+			x := graph.Round(t.DType, s.draw(rng, t.DType))
 			a.V[i] = exact.Random(rng, x)
 		case l != nil:
 			a.V[i] = exact.Int(rng.Int64N(max(1, l.n)))

@@ -151,7 +151,7 @@ func (v *Verdict) pair(ctx context.Context, p *pair, steps int, assumed map[stri
 			break
 		}
 		rng := rand.New(rand.NewPCG(uint64(i), 0x7a6d6c78))
-		in, err := p.sample(rng, s)
+		in, err := p.sample(ctx, rng, s)
 		if err != nil {
 			v.fail(CodeEvaluation, "%s: %v", p, err)
 			return took
