@@ -67,14 +67,23 @@ type certificateFile struct {
 
 // ReadCertificates reads a file of certificates. One that is not there has none.
 func ReadCertificates(path string) (Certificates, error) {
-	list := Certificates{}
 	data, err := os.ReadFile(path)
 	if os.IsNotExist(err) {
-		return list, nil
+		return Certificates{}, nil
 	}
 	if err != nil {
 		return nil, err
 	}
+	return parseCertificates(path, data)
+}
+
+// ShippedCertificates are those that are built in.
+func ShippedCertificates() (Certificates, error) {
+	return parseCertificates("kernels/certificates.json", kernels.Certificates)
+}
+
+func parseCertificates(path string, data []byte) (Certificates, error) {
+	list := Certificates{}
 	var f certificateFile
 	if err := json.Unmarshal(data, &f); err != nil || f.Version != diag.FormatVersion {
 		return nil, diag.Errorf("kernel/certificates", diag.Pos{File: path}, "is not a file of certificates of this version").WithHint("write it again: make certify")
