@@ -3,17 +3,21 @@ package normal_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"zmlx-rewrite/engine"
 	"zmlx-rewrite/engine/ref"
 	"zmlx-rewrite/graph"
 	"zmlx-rewrite/graph/normal"
+	"zmlx-rewrite/verify/exact"
 )
 
-// Random graphs of what the passes look at give the same bits before and after.
+// Random graphs of what the passes look at give the same bits before and after, and are
+// the same functions (package verify/exact) at a random point.
 func TestFormKeepsResults(t *testing.T) {
 	e := ref.New()
 	defer e.Close()
@@ -26,7 +30,7 @@ func TestFormKeepsResults(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := results(t, e, g, seed)
-		before := g.String()
+		before, was, evaluate := g.String(), g.Clone(), exactly(seed)
 		counts, err := normal.Form(g)
 		if err != nil {
 			t.Fatalf("seed %d: %v\n%s", seed, err, before)
@@ -42,6 +46,16 @@ func TestFormKeepsResults(t *testing.T) {
 				t.Fatalf("seed %d: %s differs\nbefore\n%safter\n%s", seed, name, before, g)
 			}
 		}
+		a, errA := evaluate(was)
+		b, errB := evaluate(g)
+		if no := (*exact.UnsupportedError)(nil); errA != nil && !errors.As(errA, &no) || errA == nil && errB != nil {
+			t.Fatalf("seed %d: %v, %v", seed, errA, errB)
+		}
+		for name := range a {
+			if !slices.EqualFunc(a[name].V, b[name].V, exact.Number.Same) {
+				t.Fatalf("seed %d: %s is another function\nbefore\n%safter\n%s", seed, name, before, g)
+			}
+		}
 		if again, err := normal.Form(g); err != nil || again.Total() != 0 {
 			t.Fatalf("seed %d: a second time changes %v, %v\n%s", seed, again, err, g)
 		}
@@ -53,6 +67,36 @@ func TestFormKeepsResults(t *testing.T) {
 		}
 	}
 	t.Log(changed)
+}
+
+// exactly returns what evaluates graphs at one random point.
+func exactly(seed uint64) func(*graph.Graph) (map[string]*exact.Array, error) {
+	in := map[string]*exact.Array{}
+	return func(g *graph.Graph) (map[string]*exact.Array, error) {
+		r := rand.New(rand.NewPCG(seed, 3))
+		for _, v := range g.Inputs() {
+			typ, name := g.Type(v), g.InputName(v)
+			if in[name] != nil {
+				continue
+			}
+			a := &exact.Array{DType: typ.DType, Shape: []int{}}
+			for _, d := range typ.Shape {
+				a.Shape = append(a.Shape, d.Int())
+			}
+			for range typ.Size().Int() {
+				switch n := r.IntN(5) - 2; {
+				case typ.DType.IsFloat():
+					a.V = append(a.V, exact.Random(r, float64(n)/2))
+				case typ.DType.IsUnsigned() || typ.DType == graph.Bool:
+					a.V = append(a.V, exact.Int(int64(n&1)))
+				default:
+					a.V = append(a.V, exact.Int(int64(n)))
+				}
+			}
+			in[name] = a
+		}
+		return exact.Run(context.Background(), g, in, exact.NewTrace())
+	}
 }
 
 // results runs a graph on inputs drawn from the seed.

@@ -1,6 +1,10 @@
 package exact
 
-import "math"
+import (
+	"math"
+
+	"zmlx-rewrite/graph"
+)
 
 // ops are those that compute. Ops that move elements need no row here.
 var ops map[string]func(*call) error
@@ -189,10 +193,14 @@ func broadcast(a *Array, shape []int) []int {
 	return at
 }
 
-// astype changes nothing between floating-point types: there is no rounding here.
+// astype changes nothing between floating-point types: there is no rounding here, but of
+// constants, which are numbers that somebody has chosen.
 func astype(c *call) error {
 	for i, x := range c.in[0].V {
 		switch {
+		case c.out.DType.IsFloat() && x.has&constant != 0:
+			x = Exactly(graph.Round(c.out.DType, x.r))
+			x.has |= constant
 		case c.out.DType.IsFloat() || c.in[0].DType.IsInteger() && c.out.DType.IsInteger():
 		case c.out.DType.IsInteger():
 			x = one(c.t, "astype", Exactly(math.Trunc(x.r)))

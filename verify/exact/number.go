@@ -21,8 +21,9 @@ type Number struct {
 }
 
 const (
-	hasQ = 1 << iota // q is known
-	hasE             // e is known
+	hasQ     = 1 << iota // q is known
+	hasE                 // e is known
+	constant             // written down in a graph: it is rounded when its type changes
 )
 
 // Real returns the value of the sample.
@@ -102,11 +103,11 @@ func (a Number) neg() Number {
 }
 
 func (a Number) add(b Number) Number {
-	c := Number{r: a.r + b.r, p: addP(a.p, b.p), has: a.has & b.has}
+	c := Number{r: a.r + b.r, p: addP(a.p, b.p), has: a.has & b.has &^ constant}
 	if c.has&hasQ != 0 {
 		c.q = addQ(a.q, b.q)
 	}
-	if a.has|b.has == hasQ { // the common case: nothing that log has made
+	if (a.has|b.has)&^constant == hasQ { // the common case: nothing that log has made
 		return c
 	}
 	if x, ok := a.exponential(); ok {

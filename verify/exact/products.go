@@ -147,6 +147,9 @@ func (c *call) gathered(as, bs []matrix, leadA, leadB []int, lhs, rhs *Array) er
 
 func gatherMM(c *call) error {
 	a, b := c.in[0], c.in[1]
+	if c.in[2] == nil && c.in[3] == nil {
+		return matmul(c)
+	}
 	bs := matrices(b)
 	for i := range bs {
 		bs[i] = bs[i].transposed()

@@ -42,7 +42,7 @@ func (c *call) axes() []int {
 // groups returns, for each element of a reduction's result, the elements that make it.
 func (c *call) groups() [][]int {
 	shape, axes := c.in[0].Shape, c.axes()
-	out := make([][]int, max(1, len(c.out.V)))
+	out := make([][]int, len(c.out.V))
 	for i := range c.in[0].V {
 		rest, at, n := i, 0, 1
 		for d := len(shape) - 1; d >= 0; d-- {
@@ -118,7 +118,12 @@ func first(group []Number, sign int) int {
 
 func extreme(sign int) func(*call) error {
 	return func(c *call) error {
-		return c.fold(func(group []Number) Number { return one(c.t, c.n.Op.Name, group[first(group, sign)]) })
+		return c.fold(func(group []Number) Number {
+			if len(group) == 0 {
+				return Exactly(math.Inf(-sign))
+			}
+			return one(c.t, c.n.Op.Name, group[first(group, sign)])
+		})
 	}
 }
 

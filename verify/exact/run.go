@@ -106,6 +106,9 @@ func (r *run) node(n *graph.Node, in map[string]*Array) error {
 	case "constant":
 		l := r.g.Literal(out)
 		a.V = FromBytes(l.DType, shape, l.Data).V
+		for i := range a.V {
+			a.V[i].has |= constant
+		}
 		return nil
 	}
 	c := &call{r, n, make([]*Array, max(len(n.In), len(n.Op.Operands))), a}

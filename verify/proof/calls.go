@@ -258,18 +258,23 @@ func (p *pair) sample(ctx context.Context, rng *rand.Rand, s style) (map[string]
 			names[name] = g.Type(id)
 		}
 	}
-	derived := map[string]*graph.Param{}
-	for _, q := range p.made {
-		if q.From != nil {
-			derived[q.Name] = q
-		}
-	}
 	for _, q := range p.in.Program.Params { // also those that only made parameters read
 		names[q.Name] = q.Type
 	}
 	for _, name := range sortedKeys(names) {
-		if derived[name] == nil {
+		if !slices.ContainsFunc(p.made, func(q *graph.Param) bool { return q.Name == name && q.From != nil }) {
 			in[name] = draw(rng, names[name], s, limits[name])
+		}
+	}
+	return in, p.derive(ctx, in)
+}
+
+// derive adds the parameters that are made from others.
+func (p *pair) derive(ctx context.Context, in map[string]*exact.Array) error {
+	derived := map[string]*graph.Param{}
+	for _, q := range p.made {
+		if q.From != nil {
+			derived[q.Name] = q
 		}
 	}
 	var derive func(name string) error
@@ -293,10 +298,10 @@ func (p *pair) sample(ctx context.Context, rng *rand.Rand, s style) (map[string]
 	}
 	for _, name := range sortedKeys(derived) {
 		if err := derive(name); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return in, nil
+	return nil
 }
 
 // limit is the whole numbers that an input may hold: from 0 up to n-1.

@@ -117,6 +117,11 @@ func (r *run) result(n *graph.Node, i int, a *Array) error {
 	case n.Op.Elementwise:
 		elementwise(n, in, a)
 		return nil
+	case slices.Contains([]string{"sum", "prod", "max", "min"}, n.Op.Name) && len(in[0].V) == len(a.V): // of one element each
+		for k, s := range in[0].V {
+			a.V[k] = convert(s, a.DType)
+		}
+		return nil
 	case moves.Moves(n.Op):
 		if done, err := r.moves(n, in, a); done || err != nil {
 			return err

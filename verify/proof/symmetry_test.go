@@ -1,0 +1,29 @@
+package proof
+
+import (
+	"context"
+	"testing"
+	"time"
+)
+
+// TestShippedRulesKeepSymmetries.
+func TestShippedRulesKeepSymmetries(t *testing.T) {
+	set := shipped(t)
+	all, err := Programs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	corpus := NewCorpus(all)
+	for _, r := range set.Rules() {
+		in, err := corpus.Instances(set, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		v := Symmetry(context.Background(), set, in.All)
+		if v.Status <= Failed {
+			t.Errorf("%s: %s %s %s", r.Name, v.Status, v.Code, v.Detail)
+		}
+		t.Log(r.Name, v.Status, v.Count, v.Detail, time.Since(start).Round(time.Millisecond))
+	}
+}
