@@ -398,6 +398,32 @@ func inferDequantize(c *Call) ([]Type, error) {
 	return one(Type{t, append(slices.Clone(w[:len(w)-1]), n)})
 }
 
+func inferQuantize(c *Call) ([]Type, error) {
+	w := c.In[0]
+	bits, okB := c.Dim("bits").Const()
+	group, okG := c.Dim("group_size").Const()
+	if !okB || bits < 2 || bits > 8 || bits == 7 {
+		return c.errorf("bits must be 2, 3, 4, 5, 6 or 8, got %s", c.Dim("bits"))
+	}
+	if !okG || group != 32 && group != 64 && group != 128 {
+		return c.errorf("group_size must be 32, 64 or 128, got %s", c.Dim("group_size"))
+	}
+	if w.Rank() < 2 {
+		return c.errorf("w %s must have at least 2 dimensions", dimsText(w.Shape))
+	}
+	if !w.DType.IsFloat() {
+		return c.errorf("w must be floating point, got %s", w.DType)
+	}
+	last := w.Rank() - 1
+	k, ok := w.Shape[last].Const()
+	if !ok || k%group != 0 {
+		return c.errorf("the last dimension of w %s must be a number that group_size %d divides", dimsText(w.Shape), group)
+	}
+	rows := w.Shape[:last]
+	packed, groups := append(slices.Clone(rows), N(k*bits/32)), append(slices.Clone(rows), N(k/group))
+	return []Type{{Uint32, packed}, {w.DType, groups}, {w.DType, slices.Clone(groups)}}, nil
+}
+
 func inferConv1D(c *Call) ([]Type, error) {
 	x, w := c.In[0], c.In[1]
 	if x.Rank() != 3 || w.Rank() != 3 {

@@ -94,6 +94,9 @@ var opTable = []*Op{
 		Numerics: Sums, Attrs: []AttrSpec{flagDefault("sorted_indices", false)}, Prims: []string{"GatherMM"}, Infer: inferGatherMM},
 	{Name: "dequantize", Doc: "unpacked w: [..., n, k*bits/32] -> [..., n, k] in the type of scales", Operands: operands("w", "scales", "biases?"), Results: 1, Launches: 1,
 		Numerics: Rounds, Attrs: quantAttrs(), Prims: []string{"Quantize:dequantize"}, Infer: inferDequantize},
+	// quantize is mode "affine", the one that has biases. MLX makes the three results at once.
+	{Name: "quantize", Doc: "rows of w [..., k] packed, with a scale and a bias for each group: w [..., k*bits/32], scales and biases [..., k/group_size]", Operands: operands("w"), Results: 3,
+		Launches: 1, Numerics: Rounds, Attrs: []AttrSpec{intDefault("group_size", 64), intDefault("bits", 4)}, Infer: inferQuantize},
 	{Name: "conv1d", Doc: "a filter w [o, k, c/groups] over windows of x [n, l, c], which padding adds zeros to at both ends -> [n, 1 + (l+2*padding-dilation*(k-1)-1)/stride, o]",
 		Operands: operands("x", "w"), Results: 1, Launches: 1, Numerics: Sums,
 		Attrs: []AttrSpec{intDefault("stride", 1), intDefault("padding", 0), intDefault("dilation", 1), intDefault("groups", 1)}, Prims: []string{"Convolution"}, Infer: inferConv1D},

@@ -25,6 +25,8 @@ type Case struct {
 	Attrs []graph.Attr
 	In    []*graph.Literal // nil for an absent operand
 	Want  *graph.Literal
+	// Result is which of the op's results Want is.
+	Result int
 
 	// Another correct engine may be off by Abs + (Rel + Ulp*eps)*|want|.
 	Abs, Rel, Ulp float64
@@ -90,6 +92,7 @@ func parse(line []byte, n int) (*Case, error) {
 		Abs, Rel, Ulp float64
 		Machine       bool
 		Compare       string
+		Result        int
 	}
 	if err := json.Unmarshal(line, &j); err != nil {
 		return nil, err
@@ -98,7 +101,7 @@ func parse(line []byte, n int) (*Case, error) {
 	if op == nil {
 		return nil, fmt.Errorf("unknown op %q", j.Op)
 	}
-	c := &Case{Name: fmt.Sprintf("%s/%d", j.Op, n), Op: op, Abs: j.Abs, Rel: j.Rel, Ulp: j.Ulp, Machine: j.Machine, Partition: j.Compare == "partition",
+	c := &Case{Name: fmt.Sprintf("%s/%d", j.Op, n), Op: op, Abs: j.Abs, Rel: j.Rel, Ulp: j.Ulp, Machine: j.Machine, Partition: j.Compare == "partition", Result: j.Result,
 		Attrs: make([]graph.Attr, len(op.Attrs)), In: make([]*graph.Literal, len(j.In))}
 	var err error
 	for i, a := range j.In {
@@ -166,7 +169,7 @@ func parseAttr(kind graph.AttrKind, text []byte) (graph.Attr, error) {
 func operandName(i int) string { return fmt.Sprintf("in%d", i) }
 
 // Graph is the case as a graph: its operands are the inputs in0, in1, ..., its
-// result is "out". With symbols, each dimension but 1 becomes a symbol, the same
+// result (Result, if it has several) is "out". With symbols, each dimension but 1 becomes a symbol, the same
 // for equal numbers; attributes stay as they are.
 func (c *Case) Graph(symbols bool) (*graph.Graph, error) {
 	g := graph.New()
@@ -190,6 +193,6 @@ func (c *Case) Graph(symbols bool) (*graph.Graph, error) {
 	if err != nil {
 		return nil, err
 	}
-	g.Output("out", out[0])
+	g.Output("out", out[c.Result])
 	return g, nil
 }

@@ -69,7 +69,7 @@ func runOps(t *testing.T, e engine.Engine) {
 // numbersOnly are the ops whose inference wants numbers where the table's cases
 // have them: packed columns, and lengths written out in an attribute (runSymbols
 // has cases for those).
-var numbersOnly = []string{"arange", "reshape", "dequantize", "quantized_matmul", "gather_qmm"}
+var numbersOnly = []string{"arange", "reshape", "quantize", "dequantize", "quantized_matmul", "gather_qmm"}
 
 func (c *Case) describe() string {
 	g, err := c.Graph(false)

@@ -67,6 +67,9 @@ var emitters = map[string]emitter{
 	"gated_delta": gatedDeltaOf,
 }
 
+// manyEmitters are those of ops with several results.
+var manyEmitters = map[string]func(n *node) emitMany{"quantize": quantizeOf}
+
 // Families of ops that differ in the function only.
 
 func unaryOp(op func(*scope, array) array) emitter {
@@ -163,6 +166,14 @@ func conv1dOf(n *node) emit {
 func dequantizeOf(n *node) emit {
 	q := n.quantization()
 	return func(f *frame, in []array) array { return f.dequantize(in[0], in[1], in[2], q, graph.NoDType) }
+}
+
+func quantizeOf(n *node) emitMany {
+	q := quantization{mode: "affine", groupSize: n.number("group_size"), bits: n.number("bits")}
+	return func(f *frame, in []array) []array {
+		packed, scales, biases := f.quantize(in[0], q)
+		return []array{packed, scales, biases}
+	}
 }
 
 // Indexing. MLX reads and writes wherever an index points, so those whose values

@@ -32,8 +32,8 @@ type plan struct {
 
 // op is a node of the graph.
 type op struct {
-	emit emit     // nil for kernels
-	many emitMany // of kernels, which may have several results
+	emit emit     // nil if there is many
+	many emitMany // of kernels and ops with several results
 	in   []graph.ValueID
 	out  []graph.ValueID
 	node *graph.Node // for messages
@@ -243,6 +243,10 @@ func (p *plan) compile(e *mlxEngine, g *graph.Graph, n *graph.Node) (op, error) 
 		var err error
 		o.many, err = p.kernelOf(e, g, x)
 		return o, err
+	}
+	if many := manyEmitters[n.Op.Name]; many != nil {
+		o.many = many(x)
+		return o, nil
 	}
 	make := emitters[n.Op.Name]
 	if make == nil {

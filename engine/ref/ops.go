@@ -42,6 +42,9 @@ var emitters = func() map[string]emitter {
 	return m
 }()
 
+// manyEmitters are those of ops with several results.
+var manyEmitters = map[string]func(c *call, in []*array) ([]*array, error){"quantize": quantize}
+
 // optional returns operand i, or nil.
 func optional(in []*array, i int) *array {
 	if i < len(in) {

@@ -123,6 +123,49 @@ func (p *packed) matrix(i int, transpose bool) columns {
 	}}
 }
 
+// quantize rounds where MLX's CPU does: the edge of a group that is furthest from 0 is
+// a whole number of steps away from it, so that zero has a code.
+func quantize(c *call, in []*array) ([]*array, error) {
+	w, bits, group := in[0].contiguous(), c.Dim("bits").Int(), c.Dim("group_size").Int()
+	x, t := w.floats(), w.t
+	k := w.shape[len(w.shape)-1]
+	lead := w.shape[:len(w.shape)-1]
+	shape := func(n int) []int { return append(append([]int(nil), lead...), n) }
+	codes := newArray(graph.Uint32, shape(k*bits/32))
+	scales, biases := newArray(t, shape(k/group)), newArray(t, shape(k/group))
+	most := float32(int(1)<<bits - 1)
+	// As float32 has it; the arguments of divisions are written so that nothing is fused.
+	for i := range len(x) / group {
+		low, high := float32(math.Inf(1)), float32(math.Inf(-1))
+		for _, v := range x[i*group : (i+1)*group] {
+			low, high = min(low, float32(v)), max(high, float32(v))
+		}
+		scale, edge := max(float32(high-low)/most, 1e-7), low
+		if !(math.Abs(float64(low)) > math.Abs(float64(high))) {
+			scale, edge = -scale, high
+		}
+		bias := float32(0)
+		if steps := float32(math.RoundToEven(float64(edge / scale))); steps != 0 {
+			scale, bias = edge/steps, edge
+		}
+		at := i * group * bits // in bits from the first
+		for _, v := range x[i*group : (i+1)*group] {
+			q := float32(math.RoundToEven(float64(float32(float32(v)-bias) / scale)))
+			if q != q { // of a group with NaN or infinity
+				q = 0
+			}
+			code := uint64(min(max(q, 0), most)) << (at % 8)
+			for b := at / 8; code != 0; b, code = b+1, code>>8 {
+				codes.data[b] |= byte(code)
+			}
+			at += bits
+		}
+		put(t, scales.data, i, float64(scale))
+		put(t, biases.data, i, float64(bias))
+	}
+	return []*array{codes, scales, biases}, nil
+}
+
 func dequantize(c *call, in []*array) (*array, error) {
 	p := newPacked(c, in[0], in[1], optional(in, 2))
 	out := newArray(c.t, c.shape)

@@ -63,6 +63,13 @@ func (r *run) node(n *graph.Node) error {
 	if err != nil {
 		return err
 	}
+	if many := manyEmitters[n.Op.Name]; many != nil {
+		all, err := many(c, in)
+		for i := 0; i < len(all) && err == nil; i++ {
+			err = r.keep(n.Out[i], all[i])
+		}
+		return err
+	}
 	f := emitters[n.Op.Name] // Load has found it
 	if n.Op.Name == "kv_append" && r.mine[n.In[0]] && len(r.uses.Of(n.In[0])) == 1 && !r.uses.IsOutput(n.In[0]) {
 		f = kvAppendInPlace
@@ -71,7 +78,11 @@ func (r *run) node(n *graph.Node) error {
 	if err != nil {
 		return err
 	}
-	// What inference said of symbols must hold for their values.
+	return r.keep(out, a)
+}
+
+// keep gives a value its array: what inference said of symbols must hold for their values.
+func (r *run) keep(out graph.ValueID, a *array) error {
 	want, err := engine.Shape(r.g.Type(out).Shape, r.env)
 	if err != nil {
 		return err

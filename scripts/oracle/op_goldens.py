@@ -58,8 +58,11 @@ def attr(v):
     return NAME[v] if isinstance(v, mx.Dtype) else v
 
 
-def case(op, ins, out, attrs=None, ulp=0.0, rel=0.0, abs=0.0, compare=None, portable=None):
+def case(op, ins, out, attrs=None, ulp=0.0, rel=0.0, abs=0.0, compare=None, portable=None, result=0):
+    """out is the op's result of that number."""
     c = {"op": op, "in": [None if a is None else pack(a) for a in ins], "out": pack(out)}
+    if result:
+        c["result"] = result
     if attrs:
         c["attrs"] = {k: attr(v) for k, v in attrs.items()}
     for k, v in (("ulp", ulp), ("rel", rel), ("abs", abs)):
@@ -314,8 +317,18 @@ def quantized():
             at = dict(group_size=gs, bits=bits)
             deq = mx.dequantize(q, s, z, group_size=gs, bits=bits)
             case("dequantize", [q, s, z], deq, at)
+            for i, r in enumerate((q, s, z)):
+                case("quantize", [w], r, at, result=i)
             x = rand(t, 2, 128)
             case("quantized_matmul", [x, q, s, z], mx.quantized_matmul(x, q, s, z, transpose=True, **at), at, **qbound(x, deq.T, t, 128))
+    # Groups that are all the same, on one side of zero, or symmetric; a cache's four dimensions.
+    for t in HALVES:
+        rows = [[0.0] * 32, [1.5] * 32, [-1.5] * 32, list(range(1, 33)), list(range(-32, 0)), list(range(-16, 16)), [1e-9] * 32, [-3, 3] * 16]
+        w = arr(rows, t).reshape(1, 2, 4, 32)
+        for bits in (4, 8):
+            at = dict(group_size=32, bits=bits)
+            for i, r in enumerate(mx.quantize(w, **at)):
+                case("quantize", [w], r, at, result=i)
     t = "float32"
     w = rand(t, 2, 4, 64)
     q, s, z = mx.quantize(w, group_size=32, bits=4)
