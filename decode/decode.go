@@ -42,6 +42,7 @@ type Result struct {
 	Prompt     []int
 	Tokens     []int
 	Calls      []int  // how many tokens each call of the model took
+	Plain      int    // so many of these came before the caches were quantized
 	Finish     string // "stop": an end token came; "length": MaxTokens were made
 	PromptTime time.Duration
 	Times      []time.Duration // when each token was known, counted from the first
@@ -65,9 +66,26 @@ type Generator struct {
 	session engine.Session
 	head    engine.Session
 	caches  *cache.Caches
+	first   *cache.Caches // of the session's program; caches are these until they are quantized
 	vocab   int
 	calls   []int
+	plain   int // calls before the caches were quantized
+
+	quantized *Quantized
+	switched  bool // the caches are those of the quantized program
 }
+
+// Quantized is the program that takes over once a sequence has Start tokens, with the
+// caches that package kvquant gives it: mlx-lm's kv_bits and quantized_kv_start. It looks
+// for that behind each call, so the first call of a prompt always has the plain program.
+type Quantized struct {
+	Session engine.Session
+	Program *graph.Program
+	Start   int
+}
+
+// Quantize makes the generator go over to q. It comes before the first prompt.
+func (g *Generator) Quantize(q *Quantized) { g.quantized = q }
 
 // New returns a generator for a program that a session has loaded. The program has
 // the signature that package models gives: tokens, offset and caches in, logits and
@@ -77,7 +95,7 @@ func New(ctx context.Context, e engine.Engine, s engine.Session, p *graph.Progra
 	if err != nil {
 		return nil, err
 	}
-	g := &Generator{engine: e, session: s, caches: caches}
+	g := &Generator{engine: e, session: s, first: caches, caches: caches}
 	gr := p.Cases[0].Graph
 	for _, o := range gr.Outputs() {
 		if o.Name == "logits" {
@@ -133,7 +151,10 @@ func headProgram(t graph.DType, vocab graph.Dim) (*graph.Program, error) {
 }
 
 // Reset forgets what was generated, so that the next prompt starts anew.
-func (g *Generator) Reset() { g.caches.Reset() }
+func (g *Generator) Reset() {
+	g.caches.Reset()
+	g.caches, g.switched = g.first, false // which is empty, too
+}
 
 // Close releases the caches.
 func (g *Generator) Close() error {
@@ -144,11 +165,27 @@ func (g *Generator) Close() error {
 // step feeds tokens [1, n] to the model, and returns its logits, not computed yet.
 // tokens is borrowed, or handed over with engine.Take.
 func (g *Generator) step(ctx context.Context, tokens engine.Tensor, n int) (engine.Tensor, error) {
-	out, err := g.caches.Step(ctx, g.session, tokens, n)
+	session := g.session
+	if g.switched {
+		session = g.quantized.Session
+	} else {
+		g.plain++
+	}
+	out, err := g.caches.Step(ctx, session, tokens, n)
 	if err != nil {
 		return nil, err
 	}
 	g.calls = append(g.calls, n)
+	if q := g.quantized; q != nil && !g.switched && g.caches.Offset() >= q.Start {
+		c, err := g.caches.Quantize(ctx, q.Program)
+		if err != nil {
+			for _, t := range out {
+				t.Release()
+			}
+			return nil, err
+		}
+		g.caches, g.switched = c, true
+	}
 	return out["logits"], nil
 }
 
@@ -207,8 +244,8 @@ func (g *Generator) Generate(ctx context.Context, prompt []int, o Options) (*Res
 		o.PrefillStep = PrefillStep
 	}
 	r := &Result{Prompt: prompt, Finish: "length"}
-	g.calls = nil
-	defer func() { r.Calls = g.calls }()
+	g.calls, g.plain = nil, 0
+	defer func() { r.Calls, r.Plain = g.calls, g.plain }()
 	start := time.Now()
 	if err := g.prefill(ctx, prompt, o.PrefillStep); err != nil {
 		return nil, err

@@ -146,7 +146,7 @@ func TestSmolLM2IsMLXLM(t *testing.T) {
 	m, e := loadSmolLM2(t), newEngine(t)
 	s := open(t, e, m.Program, m)
 	defer s.Close()
-	exact := sameCPU(t, smolGoldens)
+	exact := enginetest.SameCPU(t, smolGoldens)
 	runs, steps := smolRuns(t), 128
 	switch {
 	case testing.Short():
