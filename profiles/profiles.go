@@ -31,6 +31,7 @@ type Profile struct {
 	Builtin bool     // the same bytes as the file that is built in
 	Models  []string // Hugging Face model_type values that it is for
 	Rules   []Use    // in order of preference
+	KV      *KV      // nil: not stated
 	Expect  []Expectation
 }
 
@@ -191,7 +192,7 @@ func (p *Profile) Check(set *rules.Set) diag.List {
 		}
 		issues.Add(i)
 	}
-	for _, u := range p.Rules {
+	for _, u := range p.Quantized().Rules {
 		if !slices.Contains(known, u.Rule) {
 			unknown(u.Rule, u.pos)
 		}
@@ -215,7 +216,7 @@ func Parse(file string, data []byte) (*Profile, diag.List) {
 	}
 	sum := sha256.Sum256(data)
 	p := &Profile{Source: file, Hash: hex.EncodeToString(sum[:])}
-	issues.Add(root.Known("profile/unknown-key", "zmlx", "profile", "doc", "models", "rules", "expect")...)
+	issues.Add(root.Known("profile/unknown-key", "zmlx", "profile", "doc", "models", "rules", "kv_cache", "expect")...)
 	if root.Kind != diag.Map {
 		return nil, issues
 	}
@@ -241,8 +242,11 @@ func Parse(file string, data []byte) (*Profile, diag.List) {
 		issues.Add(root.Errorf("profile/missing-key", "key \"rules\", a list, is missing"))
 	} else {
 		for _, item := range n.Items {
-			p.use(item, &issues)
+			p.Rules = append(p.Rules, p.use(item, &issues))
 		}
+	}
+	if n := root.Get("kv_cache"); n != nil {
+		p.KV = p.readKV(n, &issues)
 	}
 	if n := root.Get("expect"); n != nil {
 		for _, item := range n.Items {
@@ -255,7 +259,7 @@ func Parse(file string, data []byte) (*Profile, diag.List) {
 	return p, issues
 }
 
-func (p *Profile) use(n *diag.Node, issues *diag.List) {
+func (p *Profile) use(n *diag.Node, issues *diag.List) Use {
 	u := Use{Off: map[string]string{}, pos: n.Pos}
 	switch n.Kind {
 	case diag.Scalar:
@@ -281,7 +285,7 @@ func (p *Profile) use(n *diag.Node, issues *diag.List) {
 			issues.Add(n.Errorf("profile/duplicate", "rule %s is listed twice", u.Rule))
 		}
 	}
-	p.Rules = append(p.Rules, u)
+	return u
 }
 
 func (p *Profile) expectation(n *diag.Node, issues *diag.List) {

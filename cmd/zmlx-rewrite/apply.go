@@ -31,6 +31,7 @@ func (a *app) applyCmd() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error { return a.apply(&o, format, out) },
 	}
 	o.flags(c)
+	o.kv.kvFlags(c)
 	c.Flags().StringVar(&o.replay, "replay", "", "journal `file` of an earlier rewrite: apply the rules that it names, and fail at the first difference")
 	c.Flags().StringVarP(&format, "output", "o", "text", "text or json (one object per model and case, one a line)")
 	c.Flags().StringArrayVar(&out, "out", nil, "`file` to write the result to: .zg, .mlxfn or .journal.json; may be repeated")
@@ -55,14 +56,24 @@ func (a *app) rewriteAll(o *options) (*workspace, *profiles.Profile, []*rewritte
 	if err != nil {
 		return nil, nil, nil, err
 	}
+	if err := o.kv.check(); err != nil {
+		return nil, nil, nil, err
+	}
 	prof, list, err := a.subjects(w, o)
 	if err != nil {
 		return nil, nil, nil, err
 	}
+	prof = o.kv.settle(prof)
 	var all []*rewritten
 	for _, s := range list {
 		start := time.Now()
-		r, err := rewriteOne(w, prof, o, s, env)
+		var r *rewritten
+		if !o.kv.beside {
+			err = o.kv.withCache(s)
+		}
+		if err == nil {
+			r, err = rewriteOne(w, prof, o, s, env)
+		}
 		a.log.Debug("rewritten", "model", s.name, "took", time.Since(start))
 		if err != nil {
 			for _, s := range list {
@@ -94,7 +105,7 @@ func rewriteOne(w *workspace, prof *profiles.Profile, o *options, s *subject, en
 	}
 	// Expectations hold for the case that their own dimensions select.
 	contract := -1
-	if s.expect != nil && o.preset == "inference" && len(o.only)+len(o.exclude)+len(o.force) == 0 {
+	if s.expect != nil && o.kv.Bits == 0 && o.preset == "inference" && len(o.only)+len(o.exclude)+len(o.force) == 0 {
 		if one, err := selected(res.Cases, s.expect.Dims); err == nil {
 			contract = one[0]
 		}

@@ -24,6 +24,7 @@ func (a *app) generateCmd() *cobra.Command {
 	}
 	o.flags(c)
 	o.dtypeFlag(c)
+	o.kv.startFlag(c)
 	t.flags(c, 100)
 	t.samplingFlags(c)
 	c.Flags().BoolVar(&plain, "no-rewrite", false, "run the unrewritten program")
@@ -44,6 +45,7 @@ type generated struct {
 	KernelRuns    string         `json:"kernel_runs"`
 	Rewritten     bool           `json:"rewritten"`
 	Profile       string         `json:"profile,omitempty"`
+	KVBits        int            `json:"kv_bits,omitempty"`
 }
 
 func (a *app) generate(ctx context.Context, o *options, t *textOptions, format string, plain bool) error {
@@ -68,9 +70,12 @@ func (a *app) generate(ctx context.Context, o *options, t *textOptions, format s
 	}
 	s := all[0]
 	defer s.close()
-	program := s.res.Program
+	before, program, err := o.kv.programs(w, prof, o, s)
+	if err != nil {
+		return err
+	}
 	if plain {
-		program = s.program
+		program = before
 	}
 	r, err := a.runner(s.subject, w.set.Kernels)
 	if err != nil {
@@ -111,7 +116,7 @@ func (a *app) generate(ctx context.Context, o *options, t *textOptions, format s
 		for _, t := range res.Times {
 			times = append(times, t.Seconds())
 		}
-		out := generated{res.Prompt, res.Tokens, text, res.Finish, res.PromptTPS(), res.TPS(), times, kernels, r.kernels(), !plain, prof.Name}
+		out := generated{res.Prompt, res.Tokens, text, res.Finish, res.PromptTPS(), res.TPS(), times, kernels, r.kernels(), !plain, prof.Name, o.kv.Bits}
 		enc := json.NewEncoder(a.stdout)
 		enc.SetEscapeHTML(false)
 		return enc.Encode(out)
@@ -123,6 +128,9 @@ func (a *app) generate(ctx context.Context, o *options, t *textOptions, format s
 		if len(kernels) > 0 {
 			rewritten += " · " + printCounts(kernels)
 		}
+	}
+	if o.kv.Bits > 0 {
+		rewritten += fmt.Sprintf(" · KV cache: %s", &o.kv)
 	}
 	fmt.Fprintf(a.progress, "prompt: %d tokens, %.1f tokens/s · generation: %d tokens, %.1f tokens/s · %s on %s %s · profile %s%s\n",
 		len(res.Prompt), res.PromptTPS(), len(res.Tokens), res.TPS(), r.engine.Name(), r.engine.Device(), r.engine.Version(), prof.Name, rewritten)

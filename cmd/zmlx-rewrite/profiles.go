@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"zmlx-rewrite/profiles"
 )
 
 func (a *app) profilesCmd() *cobra.Command {
@@ -27,14 +29,13 @@ func (a *app) listProfiles(o *options) error {
 	for _, p := range w.profiles {
 		fmt.Fprintf(a.stdout, "%s  (%s)\n  %s\n  model types: %s\n", p.Name, p.Source, p.Doc, strings.Join(p.Models, ", "))
 		for _, u := range p.Rules {
-			state := "on"
-			for i, target := range slices.Sorted(maps.Keys(u.Off)) {
-				if i == 0 {
-					state = ""
-				}
-				state += fmt.Sprintf("off on %s: %s ", target, u.Off[target])
+			fmt.Fprintf(a.stdout, "  %-28s %s\n", u.Rule, usage(u))
+		}
+		if k := p.KV; k != nil {
+			fmt.Fprintf(a.stdout, "  quantized KV cache by default: %s: %s\n", k, k.Why)
+			for _, u := range k.Rules {
+				fmt.Fprintf(a.stdout, "    %-26s %s\n", u.Rule, usage(u))
 			}
-			fmt.Fprintf(a.stdout, "  %-28s %s\n", u.Rule, state)
 		}
 		for _, e := range p.Expect {
 			fmt.Fprintf(a.stdout, "  expected on %s for %s%s\n", e.Model, joined(e.Dims), onTargets(e.Targets))
@@ -49,6 +50,18 @@ func (a *app) listProfiles(o *options) error {
 		}
 	}
 	return nil
+}
+
+// usage says where a rule is on, and why it is not elsewhere.
+func usage(u profiles.Use) string {
+	state := "on"
+	for i, target := range slices.Sorted(maps.Keys(u.Off)) {
+		if i == 0 {
+			state = ""
+		}
+		state += fmt.Sprintf("off on %s: %s ", target, u.Off[target])
+	}
+	return state
 }
 
 func onTargets(list []string) string {

@@ -97,23 +97,31 @@ func (r *runner) close() { r.engine.Close() }
 
 // derive adds the parameters of all programs to the weights. It comes before the
 // first load, so that what is made of others is in memory once.
-func (r *runner) derive(programs ...*graph.Program) error {
-	for _, p := range programs {
-		if err := models.Derive(p, r.model.Weights); err != nil {
-			return err
+func (r *runner) derive(list ...*programs) error {
+	for _, p := range list {
+		for _, p := range p.all() {
+			if err := models.Derive(p, r.model.Weights); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-// generator loads a program. Kernels that the engine cannot launch run as their
-// reference graphs; that it should have been able to is said once.
-func (r *runner) generator(ctx context.Context, p *graph.Program) (*decode.Generator, func(), error) {
+// load loads a program. Kernels that the engine cannot launch run as their reference
+// graphs; that it should have been able to is said once.
+func (r *runner) load(ctx context.Context, p *graph.Program) (*graph.Program, engine.Session, error) {
 	plain, err := r.catalog.Expand(p, r.launches)
 	if err != nil {
 		return nil, nil, err
 	}
 	s, err := r.engine.Load(ctx, plain, r.model.Weights)
+	return plain, s, err
+}
+
+// generator loads what runs a model. Close it with the function that comes with it.
+func (r *runner) generator(ctx context.Context, p *programs) (*decode.Generator, func(), error) {
+	plain, s, err := r.load(ctx, p.plain)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -122,7 +130,17 @@ func (r *runner) generator(ctx context.Context, p *graph.Program) (*decode.Gener
 		s.Close()
 		return nil, nil, err
 	}
-	return g, func() { g.Close(); s.Close() }, nil
+	done := func() { g.Close(); s.Close() }
+	if p.quantized == nil {
+		return g, done, nil
+	}
+	quantized, q, err := r.load(ctx, p.quantized)
+	if err != nil {
+		done()
+		return nil, nil, err
+	}
+	g.Quantize(&decode.Quantized{Session: q, Program: quantized, Start: p.start})
+	return g, func() { done(); q.Close() }, nil
 }
 
 // launches reports whether the engine launches a kernel.
@@ -217,7 +235,7 @@ func (a *app) texts(list []string) ([]string, error) {
 // count runs f and returns how often each kernel of the program ran meanwhile: what the
 // engine launched, as it counted, and of others how often their reference graphs were in
 // the calls that f says it made.
-func (r *runner) count(p *graph.Program, f func() (*decode.Result, error)) (*decode.Result, map[string]int, error) {
+func (r *runner) count(p *programs, f func() (*decode.Result, error)) (*decode.Result, map[string]int, error) {
 	e, launching := r.engine.(engine.KernelRunner)
 	var before map[string]int
 	if launching {
@@ -227,7 +245,7 @@ func (r *runner) count(p *graph.Program, f func() (*decode.Result, error)) (*dec
 	if err != nil {
 		return nil, nil, err
 	}
-	counts := kernelCalls(p, res.Calls)
+	counts := kernelCalls(p, res)
 	if launching {
 		after := e.Launches()
 		for name := range counts {
@@ -252,12 +270,16 @@ func printCounts(counts map[string]int) string {
 
 // kernelCalls counts how often each kernel is called in a generation: those of the
 // case that each call selects.
-func kernelCalls(p *graph.Program, calls []int) map[string]int {
+func kernelCalls(p *programs, r *decode.Result) map[string]int {
 	counts := map[string]int{}
 	offset := 0
-	for _, n := range calls {
+	for i, n := range r.Calls {
 		offset += n
-		c, err := p.Select(map[string]int64{graph.SymBatch: 1, graph.SymSeqLen: int64(n), graph.SymKVLen: int64(offset)})
+		program := p.plain
+		if i >= r.Plain {
+			program = p.quantized
+		}
+		c, err := program.Select(map[string]int64{graph.SymBatch: 1, graph.SymSeqLen: int64(n), graph.SymKVLen: int64(offset)})
 		if err != nil {
 			continue
 		}

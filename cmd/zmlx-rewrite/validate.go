@@ -29,6 +29,7 @@ func (a *app) validateCmd() *cobra.Command {
 	}
 	o.flags(c)
 	o.dtypeFlag(c)
+	o.kv.startFlag(c)
 	t.flags(c, 48)
 	c.Flags().StringVarP(&format, "output", "o", "text", "text or json")
 	return c
@@ -78,26 +79,34 @@ func (a *app) validate(ctx context.Context, o *options, t *textOptions, format s
 	}
 	s := all[0]
 	defer s.close()
+	plain, rewritten, err := o.kv.programs(w, prof, o, s)
+	if err != nil {
+		return err
+	}
 	r, err := a.runner(s.subject, w.set.Kernels)
 	if err != nil {
 		return err
 	}
 	defer r.close()
-	if err := r.derive(s.res.Program, s.program); err != nil {
+	if err := r.derive(rewritten, plain); err != nil {
 		return err
 	}
-	before, doneBefore, err := r.generator(ctx, s.program)
+	before, doneBefore, err := r.generator(ctx, plain)
 	if err != nil {
 		return err
 	}
 	defer doneBefore()
-	after, doneAfter, err := r.generator(ctx, s.res.Program)
+	after, doneAfter, err := r.generator(ctx, rewritten)
 	if err != nil {
 		return err
 	}
 	defer doneAfter()
 	if format == "text" {
-		fmt.Fprintf(a.stdout, "%s · profile %s · %s on %s %s · kernels: %s\n", s.name, prof.Name, r.engine.Name(), r.engine.Device(), r.engine.Version(), r.kernels())
+		fmt.Fprintf(a.stdout, "%s · profile %s · %s on %s %s · kernels: %s", s.name, prof.Name, r.engine.Name(), r.engine.Device(), r.engine.Version(), r.kernels())
+		if o.kv.Bits > 0 {
+			fmt.Fprintf(a.stdout, " · KV cache: %s", &o.kv)
+		}
+		fmt.Fprintln(a.stdout)
 	}
 	differ := 0
 	for _, text := range texts {
@@ -114,7 +123,7 @@ func (a *app) validate(ctx context.Context, o *options, t *textOptions, format s
 			return err
 		}
 		var sb []decode.Step
-		rb, counts, err := r.count(s.res.Program, func() (res *decode.Result, err error) {
+		rb, counts, err := r.count(rewritten, func() (res *decode.Result, err error) {
 			res, sb, err = steps(ctx, after, prompt, opts)
 			return res, err
 		})

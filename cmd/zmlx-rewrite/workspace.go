@@ -28,7 +28,8 @@ type options struct {
 	rules, only, exclude, force    []string
 	kernels                        []string
 	dims                           []string
-	dtype                          string // of generate and validate
+	dtype                          string    // of generate and validate
+	kv                             kvOptions // of commands that look at the program with a quantized cache
 }
 
 func (o *options) flags(c *cobra.Command) {

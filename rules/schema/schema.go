@@ -112,11 +112,20 @@ func Rule() *jsonschema.Schema {
 func Profile() *jsonschema.Schema {
 	off := &jsonschema.Schema{Type: "object", Description: "targets where the rule is not used, with the reason", AdditionalProperties: closed(),
 		Properties: map[string]*jsonschema.Schema{"all": text("reason"), "cpu": text("reason"), "cuda": text("reason"), "metal": text("reason")}}
+	use := func(doc string) *jsonschema.Schema {
+		return list(doc, either("", text("full name of a rule"),
+			object("", []string{"rule"}, map[string]*jsonschema.Schema{"rule": text("full name of a rule"), "off": off})))
+	}
 	s := object("which rules a family of models uses", []string{"zmlx", "profile", "doc", "rules"}, map[string]*jsonschema.Schema{
 		"zmlx": version(), "profile": named("the file's own name"), "doc": text("for which models"),
 		"models": list("Hugging Face model_type values", text("")),
-		"rules": list("in order of preference", either("", text("full name of a rule"),
-			object("", []string{"rule"}, map[string]*jsonschema.Schema{"rule": text("full name of a rule"), "off": off}))),
+		"rules":  use("in order of preference"),
+		"kv_cache": object("whether the cache of keys and values is quantized by default", []string{"bits", "why"}, map[string]*jsonschema.Schema{
+			"bits":       {Type: "integer", Enum: []any{0, 2, 3, 4, 5, 6, 8}, Description: "0: it is not"},
+			"group_size": {Type: "integer", Enum: []any{32, 64, 128}, Description: "64 without it"},
+			"start":      {Type: "integer", Description: "tokens from which on it is; 5000 without it"},
+			"why":        text("what that rests on"),
+			"rules":      use("used beside the others where it is quantized")}),
 		"expect": list("how often rules must match", object("", []string{"model", "dims", "rules"}, map[string]*jsonschema.Schema{
 			"model":   text("name of a reference configuration"),
 			"targets": list("where it holds; everywhere without it", words("", "cpu", "cuda", "metal")),

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"zmlx-rewrite/diag"
+	"zmlx-rewrite/graph"
+	"zmlx-rewrite/graph/kvquant"
+	"zmlx-rewrite/profiles"
+)
+
+// kvOptions are mlx-lm's flags for a quantized cache of keys and values.
+type kvOptions struct {
+	kvquant.Options
+	start int
+	flags *cobra.Command // whose flags they are; nil: the command has none
+	// beside says that the program with plain caches runs first, as in mlx-lm. Commands
+	// that only look take the one with quantized caches in its place.
+	beside bool
+}
+
+// kvFlags are for commands that look at a program.
+func (k *kvOptions) kvFlags(c *cobra.Command) {
+	k.flags = c
+	f := c.Flags()
+	f.IntVar(&k.Bits, "kv-bits", 0, "quantize the cache of keys and values to `n` bits, such as 8 or 4; 0 keeps it plain; the profile says what is without the flag")
+	f.IntVar(&k.GroupSize, "kv-group-size", profiles.KVGroupSize, "`elements` of a row that share a scale: 32, 64 or 128")
+}
+
+// startFlag is for commands that run one.
+func (k *kvOptions) startFlag(c *cobra.Command) {
+	k.beside = true
+	k.kvFlags(c)
+	c.Flags().IntVar(&k.start, "quantized-kv-start", profiles.KVStart, "with --kv-bits, quantize the cache once it holds this many `tokens`")
+}
+
+// check reports values without a meaning.
+func (k *kvOptions) check() error {
+	switch {
+	case k.flags == nil:
+	case k.Bits != 0 && !slices.Contains(profiles.KVBits, k.Bits):
+		return diag.Errorf("usage/kv", diag.Pos{}, "--kv-bits %d is none of %s", k.Bits, list(profiles.KVBits))
+	case !slices.Contains(profiles.KVGroupSizes, k.GroupSize):
+		return diag.Errorf("usage/kv", diag.Pos{}, "--kv-group-size %d is none of %s", k.GroupSize, list(profiles.KVGroupSizes))
+	case k.start < 0:
+		return diag.Errorf("usage/kv", diag.Pos{}, "--quantized-kv-start %d is below 0", k.start)
+	}
+	return nil
+}
+
+func list(numbers []int) string {
+	text := ""
+	for i, n := range numbers {
+		switch {
+		case i == 0:
+		case i == len(numbers)-1:
+			text += " and "
+		default:
+			text += ", "
+		}
+		text += fmt.Sprint(n)
+	}
+	return text
+}
+
+// settle takes what the profile says where no flag does, and returns the profile for
+// what is to be: with the rules for quantized caches if there are any.
+func (k *kvOptions) settle(prof *profiles.Profile) *profiles.Profile {
+	if k.flags == nil {
+		return prof
+	}
+	changed := k.flags.Flags().Changed
+	if kv := prof.KV; kv != nil && kv.Bits > 0 && k.beside && !changed("kv-bits") {
+		k.Bits = kv.Bits
+		if !changed("kv-group-size") {
+			k.GroupSize = kv.GroupSize
+		}
+		if !changed("quantized-kv-start") {
+			k.start = kv.Start
+		}
+	}
+	if k.Bits == 0 {
+		return prof
+	}
+	return prof.Quantized()
+}
+
+// withCache replaces the program of a subject by the one with a quantized cache.
+func (k *kvOptions) withCache(s *subject) error {
+	if k.Bits == 0 {
+		return nil
+	}
+	p, err := kvquant.Program(s.program, k.Options)
+	if err != nil {
+		return err
+	}
+	s.program = p
+	return nil
+}
+
+// programs are what runs one model: the program with plain caches, and the one that
+// takes over with quantized ones, if that is to be.
+type programs struct {
+	plain, quantized *graph.Program
+	start            int // tokens from which on the caches are quantized
+}
+
+// all lists the programs.
+func (p *programs) all() []*graph.Program {
+	if p.quantized == nil {
+		return []*graph.Program{p.plain}
+	}
+	return []*graph.Program{p.plain, p.quantized}
+}
+
+// programs returns what runs a subject without a rewrite, and with it.
+func (k *kvOptions) programs(w *workspace, prof *profiles.Profile, o *options, s *rewritten) (before, after *programs, err error) {
+	before, after = &programs{plain: s.program}, &programs{plain: s.res.Program}
+	if k.Bits == 0 {
+		return before, after, nil
+	}
+	q := &subject{name: s.name, program: s.program, model: s.model}
+	if err := k.withCache(q); err != nil {
+		return nil, nil, err
+	}
+	r, err := rewriteOne(w, prof, o, q, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	before.quantized, before.start = q.program, k.start
+	after.quantized, after.start = r.res.Program, k.start
+	return before, after, nil
+}
+
+// String says what the cache is, for people: "8 bits in groups of 64 from token 5000 on".
+func (k *kvOptions) String() string {
+	if k.Bits == 0 {
+		return "plain"
+	}
+	return fmt.Sprintf("%d bits in groups of %d from token %d on", k.Bits, k.GroupSize, k.start)
+}
