@@ -29,7 +29,7 @@ func TestExactNorms(t *testing.T) {
 				t.Skip("the tiny models are not in .cache/oracle/tiny: scripts/oracle/tiny_models.py makes them")
 			}
 			p := rewriteIdentity(t, &options{model: dir, preset: "minimal", target: "cpu"})
-			for _, c := range p.rewritten.Cases {
+			for _, c := range p.rewritten.plain.Cases {
 				left := 0
 				for i := range c.Graph.NumNodes() {
 					n := c.Graph.Node(graph.NodeID(i))

@@ -13,7 +13,6 @@ import (
 
 	"zmlx-rewrite/decode"
 	"zmlx-rewrite/engine/mlx"
-	"zmlx-rewrite/graph"
 	"zmlx-rewrite/models/upcycle"
 )
 
@@ -63,7 +62,7 @@ func TestTokenIdentity(t *testing.T) {
 	} {
 		t.Run(m.name, func(t *testing.T) {
 			p := newIdentity(t, m.path, "inference", "float32")
-			perStep := kernelCalls(p.rewritten, []int{1})
+			perStep := kernelCalls(p.rewritten, []int{1}, 1)
 			for _, k := range m.kernels {
 				if perStep[k] == 0 {
 					t.Errorf("no %s in a decode step: %v", k, perStep)
@@ -86,7 +85,7 @@ type identityRun struct {
 // identity is a model before and after the rewrite, both ready to run.
 type identity struct {
 	r             *runner
-	rewritten     *graph.Program
+	rewritten     *programs
 	before, after *decode.Generator
 }
 
@@ -99,22 +98,26 @@ func rewriteIdentity(t *testing.T, o *options) *identity {
 	t.Helper()
 	ctx := context.Background()
 	a := &app{stdout: io.Discard, progress: io.Discard, log: slog.New(slog.DiscardHandler)}
-	w, _, all, err := a.rewriteAll(o)
+	w, prof, all, err := a.rewriteAll(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := all[0]
 	t.Cleanup(s.close)
+	before, after, err := o.kv.programs(w, prof, o, s)
+	if err != nil {
+		t.Fatal(err)
+	}
 	e, err := mlx.New("cpu", w.set.Kernels)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { e.Close() })
-	p := &identity{r: &runner{engine: e, model: s.model, catalog: w.set.Kernels, warn: &testLog{t}, ran: map[string]string{}}, rewritten: s.res.Program}
-	if err := p.r.derive(s.res.Program, s.program); err != nil {
+	p := &identity{r: &runner{engine: e, model: s.model, catalog: w.set.Kernels, warn: &testLog{t}, ran: map[string]string{}}, rewritten: after}
+	if err := p.r.derive(after, before); err != nil {
 		t.Fatal(err)
 	}
-	load := func(q *graph.Program) *decode.Generator {
+	load := func(q *programs) *decode.Generator {
 		g, done, err := p.r.generator(ctx, q)
 		if err != nil {
 			t.Fatal(err)
@@ -122,7 +125,7 @@ func rewriteIdentity(t *testing.T, o *options) *identity {
 		t.Cleanup(done)
 		return g
 	}
-	p.before, p.after = load(s.program), load(s.res.Program)
+	p.before, p.after = load(before), load(after)
 	for name, where := range p.r.ran {
 		if where != "cpu" {
 			t.Errorf("kernel %s runs as %s", name, where)
@@ -172,11 +175,11 @@ func (p *identity) run(t *testing.T, g *identityRun, n int, perStep map[string]i
 	}
 	// What the prompt's call computes of its last layer nobody asks for, so that it is
 	// not launched; all of a decode step is.
-	calls := kernelCalls(p.rewritten, rb.Calls)
+	calls := kernelCalls(p.rewritten, rb.Calls, rb.Plain)
 	if slices.Max(rb.Calls[1:]) > 1 || len(rb.Calls) != n+1 {
 		t.Fatalf("calls of %v tokens", rb.Calls)
 	}
-	prompt := kernelCalls(p.rewritten, rb.Calls[:1])
+	prompt := kernelCalls(p.rewritten, rb.Calls[:1], rb.Plain)
 	for name, most := range calls {
 		least := most - prompt[name]
 		if got := counts[name]; got < least || got > most || got == 0 {

@@ -85,7 +85,7 @@ func TestTinyIdentity(t *testing.T) {
 				t.Fatal(err)
 			}
 			p := newIdentity(t, dir, m.preset, "float32")
-			perStep := kernelCalls(p.rewritten, []int{1})
+			perStep := kernelCalls(p.rewritten, []int{1}, 1)
 			for _, k := range m.kernels {
 				if perStep[k] == 0 {
 					t.Errorf("no %s in a decode step: %v", k, perStep)

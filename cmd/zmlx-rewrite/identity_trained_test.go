@@ -48,7 +48,7 @@ func TestTrainedIdentity(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			perStep := kernelCalls(p.rewritten, []int{1})
+			perStep := kernelCalls(p.rewritten, []int{1}, 1)
 			if len(perStep) == 0 {
 				t.Error("no kernel in a decode step")
 			}

@@ -245,7 +245,7 @@ func (r *runner) count(p *programs, f func() (*decode.Result, error)) (*decode.R
 	if err != nil {
 		return nil, nil, err
 	}
-	counts := kernelCalls(p, res)
+	counts := kernelCalls(p, res.Calls, res.Plain)
 	if launching {
 		after := e.Launches()
 		for name := range counts {
@@ -269,14 +269,14 @@ func printCounts(counts map[string]int) string {
 }
 
 // kernelCalls counts how often each kernel is called in a generation: those of the
-// case that each call selects.
-func kernelCalls(p *programs, r *decode.Result) map[string]int {
+// case that each call selects. So many calls as plain have plain caches.
+func kernelCalls(p *programs, calls []int, plain int) map[string]int {
 	counts := map[string]int{}
 	offset := 0
-	for i, n := range r.Calls {
+	for i, n := range calls {
 		offset += n
 		program := p.plain
-		if i >= r.Plain {
+		if i >= plain {
 			program = p.quantized
 		}
 		c, err := program.Select(map[string]int64{graph.SymBatch: 1, graph.SymSeqLen: int64(n), graph.SymKVLen: int64(offset)})

@@ -269,6 +269,9 @@ func (e *exporter) emit() array {
 			return in[0]
 		}
 		return e.op("View", dtype, e.out.shape, in, field("dtype", dtype))
+	case "quantize":
+		fail("a program with a quantized cache is not exported: quantize has three results")
+		return array{}
 	case "contiguous": // the same values; MLX cannot write the primitive
 		return in[0]
 	}
