@@ -7,6 +7,7 @@ package decode
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 
@@ -27,9 +28,15 @@ type Options struct {
 	// Logits makes every Token carry its logits. It costs a copy a token.
 	Logits bool
 	// OnToken is told of each token as soon as it is known; an error ends the
-	// generation.
+	// generation, ErrStop as an end token does.
 	OnToken func(Token) error
+	// Whole makes the caches hold the last token, too, as mlx-lm's do: for what goes on
+	// from them. It takes a step more.
+	Whole bool
 }
+
+// ErrStop is what OnToken returns where the text is complete.
+var ErrStop = errors.New("the text is complete")
 
 // Token is one step of a generation.
 type Token struct {
@@ -122,7 +129,7 @@ func New(ctx context.Context, e engine.Engine, s engine.Session, p *graph.Progra
 }
 
 // headProgram computes, from logits [1, seq_len, vocab], those of the last
-// position, and the most likely token as the next step's input. mlx-lm takes the
+// position, their log-probabilities, and the most likely token as the next step's input. mlx-lm takes the
 // largest of the log-probabilities, not of the logits; they may tie where logits do not.
 func headProgram(t graph.DType, vocab graph.Dim) (*graph.Program, error) {
 	g := graph.New()
@@ -135,6 +142,7 @@ func headProgram(t graph.DType, vocab graph.Dim) (*graph.Program, error) {
 		"best", "argmax(logprobs, axis=-1)",
 		"next", "expand_dims(astype(best, int32), axis=-1)",
 		"wide", "astype(row, float32)",
+		"sampled", "astype(logprobs, float32)",
 	)
 	if err != nil {
 		return nil, err
@@ -144,6 +152,7 @@ func headProgram(t graph.DType, vocab graph.Dim) (*graph.Program, error) {
 	}
 	g.Output("next", b.Values["next"])
 	g.Output("row", b.Values["wide"])
+	g.Output("logprobs", b.Values["sampled"])
 	if err := g.Compact(); err != nil {
 		return nil, err
 	}
@@ -221,17 +230,28 @@ func (g *Generator) prefill(ctx context.Context, prompt []int, chunk int) error 
 	return nil
 }
 
-// next feeds one token and returns the most likely one behind it, and the logits.
-func (g *Generator) next(ctx context.Context, token engine.Tensor) (next, row engine.Tensor, err error) {
+// next feeds one token and returns what headProgram makes of the logits behind it.
+func (g *Generator) next(ctx context.Context, token engine.Tensor) (*under, error) {
 	logits, err := g.step(ctx, token, 1)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	out, err := g.head.Step(ctx, map[string]engine.Tensor{"logits": engine.Take(logits)}, nil)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return out["next"], out["row"], nil
+	return &under{out["next"], out["row"], out["logprobs"]}, nil
+}
+
+// under is a step under way: the most likely token, logits and log-probabilities.
+type under struct{ next, row, logprobs engine.Tensor }
+
+func (u *under) release() {
+	if u != nil {
+		u.next.Release()
+		u.row.Release()
+		u.logprobs.Release()
+	}
 }
 
 // Generate continues a prompt of at least one token. What the caches hold from
@@ -250,7 +270,7 @@ func (g *Generator) Generate(ctx context.Context, prompt []int, o Options) (*Res
 	if err := g.prefill(ctx, prompt, o.PrefillStep); err != nil {
 		return nil, err
 	}
-	if o.MaxTokens < 1 {
+	if o.MaxTokens < 1 && !o.Whole {
 		r.PromptTime = time.Since(start)
 		return r, nil
 	}
@@ -263,11 +283,16 @@ func (g *Generator) Generate(ctx context.Context, prompt []int, o Options) (*Res
 	if err := p.dispatch(ctx, engine.Take(feed)); err != nil {
 		return nil, err
 	}
+	if o.MaxTokens < 1 {
+		err := p.finish(ctx)
+		r.PromptTime = time.Since(start)
+		return r, err
+	}
 	for {
 		if err := ctx.Err(); err != nil {
 			return r, err
 		}
-		tok, err := p.take(ctx, len(r.Tokens)+1 < o.MaxTokens)
+		tok, err := p.take(ctx, o.Whole || len(r.Tokens)+1 < o.MaxTokens)
 		if err != nil {
 			return r, err
 		}
@@ -279,48 +304,59 @@ func (g *Generator) Generate(ctx context.Context, prompt []int, o Options) (*Res
 		r.Times = append(r.Times, time.Since(start))
 		if o.OnToken != nil {
 			if err := o.OnToken(tok); err != nil {
+				if errors.Is(err, ErrStop) {
+					r.Finish = "stop"
+					return r, p.finish(ctx)
+				}
 				return r, err
 			}
 		}
 		for _, id := range o.EOS {
 			if id == tok.ID {
 				r.Finish = "stop"
-				if p.next != nil { // a step that nobody will read: its end is waited for
-					return r, g.engine.Eval(ctx, p.next)
-				}
-				return r, nil
+				return r, p.finish(ctx)
 			}
 		}
 		if len(r.Tokens) >= o.MaxTokens {
-			return r, nil
+			return r, p.finish(ctx)
 		}
 	}
 }
 
 // pipeline keeps one step under way.
 type pipeline struct {
-	g         *Generator
-	o         *Options
-	next, row engine.Tensor // of the step under way
+	g *Generator
+	o *Options
+	*under
 }
 
 func (p *pipeline) release() {
-	for _, t := range []engine.Tensor{p.next, p.row} {
-		if t != nil {
-			t.Release()
-		}
+	p.under.release()
+	p.under = nil
+}
+
+// finish waits for the end of a step that nobody will read.
+func (p *pipeline) finish(ctx context.Context) error {
+	if p.under == nil {
+		return nil
 	}
-	p.next, p.row = nil, nil
+	if err := p.g.engine.Eval(ctx, p.next); err != nil || !p.o.Whole {
+		return err
+	}
+	return p.g.engine.Eval(ctx, p.g.caches.Tensors()...)
 }
 
 // dispatch starts the step that token feeds.
 func (p *pipeline) dispatch(ctx context.Context, token engine.Tensor) error {
 	var err error
-	if p.next, p.row, err = p.g.next(ctx, token); err != nil {
+	if p.under, err = p.g.next(ctx, token); err != nil {
 		return err
 	}
 	want := []engine.Tensor{p.next}
-	if p.o.Logits || p.o.Sampler != nil {
+	if p.o.Sampler != nil {
+		want = []engine.Tensor{p.logprobs}
+	}
+	if p.o.Logits {
 		want = append(want, p.row)
 	}
 	want = append(want, p.g.caches.Unread()...)
@@ -329,44 +365,39 @@ func (p *pipeline) dispatch(ctx context.Context, token engine.Tensor) error {
 
 // take returns the token of the step under way, having started the one after it
 // if there is to be one.
-func (p *pipeline) take(ctx context.Context, more bool) (Token, error) {
-	next, row := p.next, p.row
-	p.next, p.row = nil, nil
-	defer row.Release()
-	if p.o.Sampler != nil {
-		defer next.Release()
-		logits, err := floats(row)
+func (p *pipeline) take(ctx context.Context, more bool) (tok Token, err error) {
+	u := p.under
+	p.under = nil
+	defer u.release()
+	if p.o.Sampler == nil {
+		if more { // the next step reads the token on the device, before we do
+			if err := p.dispatch(ctx, u.next); err != nil {
+				return Token{}, err
+			}
+		}
+		data, err := u.next.Read()
 		if err != nil {
 			return Token{}, err
 		}
-		tok := Token{ID: p.o.Sampler.Sample(logits)}
-		if p.o.Logits {
-			tok.Logits = logits
+		tok.ID = int(int32(binary.LittleEndian.Uint32(data)))
+	} else {
+		logprobs, err := floats(u.logprobs)
+		if err != nil {
+			return Token{}, err
 		}
+		tok.ID = p.o.Sampler.Sample(logprobs)
 		if more {
 			feed, err := p.g.tokens([]int{tok.ID})
 			if err != nil {
 				return tok, err
 			}
-			return tok, p.dispatch(ctx, engine.Take(feed))
-		}
-		return tok, nil
-	}
-	defer next.Release()
-	if more { // the next step reads the token on the device, before we do
-		if err := p.dispatch(ctx, next); err != nil {
-			return Token{}, err
+			if err := p.dispatch(ctx, engine.Take(feed)); err != nil {
+				return tok, err
+			}
 		}
 	}
-	data, err := next.Read()
-	if err != nil {
-		return Token{}, err
-	}
-	tok := Token{ID: int(int32(binary.LittleEndian.Uint32(data)))}
 	if p.o.Logits {
-		if tok.Logits, err = floats(row); err != nil {
-			return tok, err
-		}
+		tok.Logits, err = floats(u.row)
 	}
-	return tok, nil
+	return tok, err
 }

@@ -221,13 +221,13 @@ func TestCompare(t *testing.T) {
 func TestSampling(t *testing.T) {
 	logits := []float32{1, 3, 2, -4, 2.5}
 	draw := func(topP, minP float64, topK int, temp float64) map[int]int {
-		s, err := NewSampling(temp, topP, minP, topK, 1)
+		s, err := NewSampling(Sampling{Temp: temp, TopP: topP, MinP: minP, MinKeep: 1, TopK: topK}, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
 		n := map[int]int{}
 		for range 20000 {
-			n[s.Sample(logits)]++
+			n[s.Sample(slices.Clone(logits))]++
 		}
 		return n
 	}
@@ -255,7 +255,7 @@ func TestSampling(t *testing.T) {
 		}
 	}
 	for _, bad := range [][4]float64{{0, 0, 0, 0}, {-1, 0, 0, 0}, {1, 2, 0, 0}, {1, 0, -1, 0}, {1, 0, 0, -1}, {math.NaN(), 0, 0, 0}} {
-		if _, err := NewSampling(bad[0], bad[1], bad[2], int(bad[3]), 0); err == nil {
+		if _, err := NewSampling(Sampling{Temp: bad[0], TopP: bad[1], MinP: bad[2], MinKeep: 1, TopK: int(bad[3])}, 0); err == nil {
 			t.Errorf("%v is accepted", bad)
 		}
 	}

@@ -13,83 +13,127 @@ import (
 	"zmlx-rewrite/graph/syntax"
 )
 
-// Sampler chooses a token from logits of the whole vocabulary.
-type Sampler interface{ Sample(logits []float32) int }
+// Sampler chooses a token from the log-probabilities of the whole vocabulary, which it
+// may change.
+type Sampler interface{ Sample(logprobs []float32) int }
 
-// Sampling draws tokens at random, with the meaning of mlx-lm's flags: top_p, min_p
-// and top_k cut the distribution in that order, temp flattens what is left.
+// Sampling draws tokens at random, with the meaning of mlx-lm's flags: top_p, min_p and
+// top_k cut the distribution in that order, temp flattens what is left. What is cut is
+// what mlx_lm/sample_utils.py cuts; the random numbers are our own.
 type Sampling struct {
 	Temp float64 // above 0
 	TopP float64 // 0 or 1: off
 	MinP float64 // 0: off; a share of the largest probability
-	TopK int     // 0: off
-	rng  *rand.Rand
+	// MinKeep tokens, at least 1, stay whatever MinP says.
+	MinKeep int
+	TopK    int // 0: off
+	rng     *rand.Rand
 }
 
 // NewSampling returns a sampler; the same seed draws the same tokens. It returns
 // an error for values without a meaning.
-func NewSampling(temp, topP, minP float64, topK int, seed uint64) (*Sampling, error) {
+func NewSampling(s Sampling, seed uint64) (*Sampling, error) {
 	switch {
-	case !(temp > 0) || math.IsInf(temp, 0):
-		return nil, fmt.Errorf("temperature %v is not above 0", temp)
-	case topP < 0 || topP > 1 || math.IsNaN(topP):
-		return nil, fmt.Errorf("top_p %v is not between 0 and 1", topP)
-	case minP < 0 || minP > 1 || math.IsNaN(minP):
-		return nil, fmt.Errorf("min_p %v is not between 0 and 1", minP)
-	case topK < 0:
-		return nil, fmt.Errorf("top_k %d is below 0", topK)
+	case !(s.Temp > 0) || math.IsInf(s.Temp, 0):
+		return nil, fmt.Errorf("temperature %v is not above 0", s.Temp)
+	case s.TopP < 0 || s.TopP > 1 || math.IsNaN(s.TopP):
+		return nil, fmt.Errorf("top_p %v is not between 0 and 1", s.TopP)
+	case s.MinP < 0 || s.MinP > 1 || math.IsNaN(s.MinP):
+		return nil, fmt.Errorf("min_p %v is not between 0 and 1", s.MinP)
+	case s.MinKeep < 1:
+		return nil, fmt.Errorf("min_tokens_to_keep %d is below 1", s.MinKeep)
+	case s.TopK < 0:
+		return nil, fmt.Errorf("top_k %d is below 0", s.TopK)
 	}
-	return &Sampling{temp, topP, minP, topK, rand.New(rand.NewPCG(seed, seed))}, nil
+	s.rng = rand.New(rand.NewPCG(seed, seed))
+	return &s, nil
+}
+
+var none = float32(math.Inf(-1))
+
+// Filter sets the log-probability of tokens that are cut to minus infinity.
+func (s *Sampling) Filter(logprobs []float32) {
+	if s.TopP > 0 && s.TopP < 1 {
+		s.topP(logprobs)
+	}
+	if s.MinP > 0 {
+		s.minP(logprobs)
+	}
+	if s.TopK > 0 && s.TopK < len(logprobs) {
+		for _, i := range largestFirst(logprobs)[s.TopK:] {
+			logprobs[i] = none
+		}
+	}
+}
+
+// topP keeps tokens as long as those above them have less than TopP of the mass, and
+// whatever is as likely as the last of them.
+func (s *Sampling) topP(logprobs []float32) {
+	sorted := slices.Clone(logprobs)
+	slices.Sort(sorted)
+	above := make([]float32, len(sorted)) // the mass of larger ones, in float32 as MLX adds it up
+	var mass float32
+	for i := len(sorted) - 1; i >= 0; i-- {
+		above[i] = mass
+		mass += float32(math.Exp(float64(sorted[i])))
+	}
+	least, dropped := float32(s.TopP)*mass, 0
+	for _, a := range above {
+		if a >= least {
+			dropped++
+		}
+	}
+	threshold := sorted[min(dropped, len(sorted)-1)]
+	for i, x := range logprobs {
+		if x < threshold {
+			logprobs[i] = none
+		}
+	}
+}
+
+func (s *Sampling) minP(logprobs []float32) {
+	least := slices.Max(logprobs) + float32(math.Log(s.MinP))
+	var keep []int
+	if s.MinKeep > 1 {
+		keep = largestFirst(logprobs)[:min(s.MinKeep, len(logprobs))]
+	}
+	for i, x := range logprobs {
+		if x < least && !slices.Contains(keep, i) {
+			logprobs[i] = none
+		}
+	}
+}
+
+// largestFirst returns all indices, the most likely first, the lowest among equals.
+func largestFirst(logprobs []float32) []int {
+	order := make([]int, len(logprobs))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(logprobs[b], logprobs[a]) })
+	return order
 }
 
 // Sample implements Sampler.
-func (s *Sampling) Sample(logits []float32) int {
-	type cand struct {
-		id int
-		p  float64 // log-probability, then probability
+func (s *Sampling) Sample(logprobs []float32) int {
+	s.Filter(logprobs)
+	most, sum := float64(slices.Max(logprobs)), 0.0
+	weights := make([]float64, len(logprobs))
+	for i, x := range logprobs {
+		weights[i] = math.Exp((float64(x) - most) / s.Temp)
+		sum += weights[i]
 	}
-	most := slices.Max(logits)
-	sum := 0.0
-	for _, x := range logits {
-		sum += math.Exp(float64(x - most))
-	}
-	all := make([]cand, len(logits))
-	for i, x := range logits {
-		all[i] = cand{i, float64(x-most) - math.Log(sum)}
-	}
-	slices.SortStableFunc(all, func(a, b cand) int { return cmp.Compare(b.p, a.p) })
-	keep := len(all)
-	if s.TopP > 0 && s.TopP < 1 {
-		total := 0.0
-		for i := range all {
-			if total += math.Exp(all[i].p); total >= s.TopP {
-				keep = i + 1
-				break
-			}
+	x, last := s.rng.Float64()*sum, 0
+	for i, w := range weights {
+		if w == 0 {
+			continue
+		}
+		last = i
+		if x -= w; x < 0 {
+			break
 		}
 	}
-	if s.MinP > 0 {
-		least := all[0].p + math.Log(s.MinP)
-		for keep > 1 && all[keep-1].p < least {
-			keep--
-		}
-	}
-	if s.TopK > 0 {
-		keep = min(keep, s.TopK)
-	}
-	all = all[:keep]
-	sum = 0
-	for i, top := 0, all[0].p; i < len(all); i++ {
-		all[i].p = math.Exp((all[i].p - top) / s.Temp)
-		sum += all[i].p
-	}
-	x := s.rng.Float64() * sum
-	for _, c := range all {
-		if x -= c.p; x < 0 {
-			return c.id
-		}
-	}
-	return all[len(all)-1].id
+	return last
 }
 
 func floats(t engine.Tensor) ([]float32, error) {

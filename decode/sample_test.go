@@ -1,0 +1,70 @@
+package decode
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"slices"
+	"testing"
+)
+
+// TestFiltersAreMLXLM: of random log-probabilities the filters leave what mlx-lm's leave
+// (scripts/oracle/sampling_goldens.py).
+func TestFiltersAreMLXLM(t *testing.T) {
+	text, err := os.ReadFile("testdata/sampling.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var goldens []struct {
+		Args struct {
+			TopP    float64 `json:"top_p"`
+			MinP    float64 `json:"min_p"`
+			MinKeep int     `json:"min_tokens_to_keep"`
+			TopK    int     `json:"top_k"`
+		}
+		Logprobs string
+		Kept     []int
+	}
+	if err := json.Unmarshal(text, &goldens); err != nil || len(goldens) < 60 {
+		t.Fatalf("%d cases, %v", len(goldens), err)
+	}
+	for i, c := range goldens {
+		t.Run(fmt.Sprintf("%d/%+v", i, c.Args), func(t *testing.T) {
+			data, err := base64.StdEncoding.DecodeString(c.Logprobs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			before := make([]float32, len(data)/4)
+			for k := range before {
+				before[k] = math.Float32frombits(binary.LittleEndian.Uint32(data[4*k:]))
+			}
+			a := c.Args
+			s, err := NewSampling(Sampling{Temp: 0.7, TopP: a.TopP, MinP: a.MinP, MinKeep: max(1, a.MinKeep), TopK: a.TopK}, 3)
+			if err != nil {
+				t.Fatal(err)
+			}
+			after := slices.Clone(before)
+			s.Filter(after)
+			var kept []int
+			for k, x := range after {
+				if math.IsInf(float64(x), -1) {
+					continue
+				}
+				if kept = append(kept, k); x != before[k] {
+					t.Errorf("token %d has %v, not %v", k, x, before[k])
+				}
+			}
+			if !slices.Equal(kept, c.Kept) {
+				t.Errorf("keeps %v, mlx-lm %v", kept, c.Kept)
+			}
+			for range 50 {
+				if id := s.Sample(slices.Clone(before)); !slices.Contains(kept, id) {
+					t.Errorf("token %d is drawn", id)
+				}
+			}
+		})
+	}
+}
