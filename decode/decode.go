@@ -71,6 +71,7 @@ func (r *Result) TPS() float64 {
 type Generator struct {
 	engine  engine.Engine
 	session engine.Session
+	program *graph.Program
 	head    engine.Session
 	caches  *cache.Caches
 	first   *cache.Caches // of the session's program; caches are these until they are quantized
@@ -102,7 +103,7 @@ func New(ctx context.Context, e engine.Engine, s engine.Session, p *graph.Progra
 	if err != nil {
 		return nil, err
 	}
-	g := &Generator{engine: e, session: s, first: caches, caches: caches}
+	g := &Generator{engine: e, session: s, program: p, first: caches, caches: caches}
 	gr := p.Cases[0].Graph
 	for _, o := range gr.Outputs() {
 		if o.Name == "logits" {
@@ -163,6 +164,33 @@ func headProgram(t graph.DType, vocab graph.Dim) (*graph.Program, error) {
 func (g *Generator) Reset() {
 	g.caches.Reset()
 	g.caches, g.switched = g.first, false // which is empty, too
+}
+
+// Save writes what the caches hold to a prompt cache file, which mlx-lm reads, too. meta
+// says what made it.
+func (g *Generator) Save(path string, meta map[string]string) error { return g.caches.Save(path, meta) }
+
+// Restore takes the caches from a file. If it is quantized, the program of Quantize goes
+// on from there.
+func (g *Generator) Restore(f *cache.File) error {
+	p := g.program
+	if f.Bits > 0 {
+		if g.quantized == nil {
+			return fmt.Errorf("%s is quantized, and there is no program for that", f.Path)
+		}
+		p = g.quantized.Program
+	}
+	c, err := f.Caches(g.engine, p)
+	if err != nil {
+		return err
+	}
+	g.Reset()
+	if f.Bits > 0 {
+		g.caches, g.switched = c, true
+		return nil
+	}
+	g.caches, g.first = c, c
+	return nil
 }
 
 // Close releases the caches.

@@ -101,7 +101,7 @@ var tie = map[string]float64{"bfloat16": 0.25, "float16": 0.05, "float32": 1e-3}
 // test runs the prompt of a tiny model twice, as Reset goes back to plain caches. exact
 // says that logits have mlx-lm's bits.
 func (r *kvRun) test(t *testing.T, e engine.Engine, exact bool) {
-	g := kvGenerator(t, e, kvModel(t, r.Model), r)
+	g := kvGenerator(t, e, kvModel(t, r.Model), r, true)
 	times := 2
 	if r.Model == kvSmolLM2 {
 		times = 1
@@ -131,28 +131,32 @@ func (r *kvRun) test(t *testing.T, e engine.Engine, exact bool) {
 	}
 }
 
-func kvGenerator(t *testing.T, e engine.Engine, m *models.Model, r *kvRun) *decode.Generator {
+// kvGenerator returns a generator whose caches are quantized as r says, or plain ones.
+func kvGenerator(t *testing.T, e engine.Engine, m *models.Model, r *kvRun, quantized bool) *decode.Generator {
 	t.Helper()
 	ctx := context.Background()
-	q, err := kvquant.Program(m.Program, kvquant.Options{Bits: r.Bits, GroupSize: r.GroupSize})
-	if err != nil {
-		t.Fatal(err)
-	}
 	s, err := e.Load(ctx, m.Program, m.Weights)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
-	qs, err := e.Load(ctx, q, m.Weights)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { qs.Close() })
 	g, err := decode.New(ctx, e, s, m.Program)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { g.Close() })
+	if !quantized {
+		return g
+	}
+	q, err := kvquant.Program(m.Program, kvquant.Options{Bits: r.Bits, GroupSize: r.GroupSize})
+	if err != nil {
+		t.Fatal(err)
+	}
+	qs, err := e.Load(ctx, q, m.Weights)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { qs.Close() })
 	g.Quantize(&decode.Quantized{Session: qs, Program: q, Start: r.Start})
 	return g
 }

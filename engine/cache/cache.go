@@ -32,6 +32,8 @@ type Caches struct {
 	list   []*state
 	offset int // tokens seen
 	next   int // the row of a ring that is written next
+	// bits and group are of the caches that kvquant has quantized; 0 if there are none.
+	bits, group int
 }
 
 // state is one input that a call gives back.
@@ -83,6 +85,11 @@ func New(e engine.Engine, p *graph.Program, batch int) (*Caches, error) {
 		uses, made := g.Uses(), map[string]graph.ValueID{}
 		for _, o := range g.Outputs() {
 			made[o.Name] = o.Value
+		}
+		for k := range g.NumNodes() {
+			if n := g.Node(graph.NodeID(k)); n.Op.Name == "quantize" {
+				c.bits, c.group = n.Attr("bits").(graph.Dim).Int(), n.Attr("group_size").(graph.Dim).Int()
+			}
 		}
 		for _, s := range c.list {
 			v, ok := made[s.name]

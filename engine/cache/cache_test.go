@@ -53,7 +53,7 @@ func (r *recorder) Step(ctx context.Context, in map[string]engine.Tensor, dims m
 
 // program appends tokens [batch, seq_len], made rows of one number, to a cache of keys,
 // and their negatives to one of values.
-func program(t *testing.T, window int) *graph.Program {
+func program(t testing.TB, window int) *graph.Program {
 	t.Helper()
 	g := graph.New()
 	one := graph.N(1)
