@@ -30,3 +30,12 @@ func TestQuantizedCacheIsMLXLM(t *testing.T) {
 		t.Run(r.name(i), func(t *testing.T) { r.test(t, e, exact) })
 	}
 }
+
+func TestPerplexityOnMLX(t *testing.T) {
+	e, err := mlx.New("cpu", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	testPerplexity(t, e, func(string) bool { return true })
+}

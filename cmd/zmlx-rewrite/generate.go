@@ -27,6 +27,8 @@ func (a *app) generateCmd() *cobra.Command {
 	o.kv.startFlag(c)
 	t.flags(c, 100)
 	t.samplingFlags(c)
+	t.cacheFlag(c)
+	c.Flags().StringVar(&t.prefill, "prefill-response", "", "`text` with which the answer begins")
 	c.Flags().BoolVar(&plain, "no-rewrite", false, "run the unrewritten program")
 	c.Flags().StringVarP(&format, "output", "o", "text", "text or json")
 	return c
@@ -46,6 +48,7 @@ type generated struct {
 	Rewritten     bool           `json:"rewritten"`
 	Profile       string         `json:"profile,omitempty"`
 	KVBits        int            `json:"kv_bits,omitempty"`
+	CachedTokens  int            `json:"cached_tokens,omitempty"` // of the prompt cache
 }
 
 func (a *app) generate(ctx context.Context, o *options, t *textOptions, format string, plain bool) error {
@@ -56,83 +59,64 @@ func (a *app) generate(ctx context.Context, o *options, t *textOptions, format s
 	if err != nil {
 		return err
 	}
-	if len(texts) != 1 || o.model == "" || t.maxTokens < 1 {
+	if len(texts) != 1 || o.model == "" && t.cacheFile == "" || t.maxTokens < 1 {
 		return diag.Errorf("usage/generate", diag.Pos{}, "generate needs --model, one --prompt, and --max-tokens of at least 1")
 	}
 	sampler, err := t.sampler()
 	if err != nil {
 		return err
 	}
-	o.dims = nil
-	w, prof, all, err := a.rewriteAll(o)
+	m, err := a.open(ctx, o, t, plain)
 	if err != nil {
 		return err
 	}
-	s := all[0]
-	defer s.close()
-	before, program, err := o.kv.programs(w, prof, o, s)
+	defer m.close()
+	turn := m.prompt
+	if m.file != nil {
+		turn = m.query
+	}
+	prompt, err := turn(texts[0], t)
 	if err != nil {
 		return err
 	}
-	if plain {
-		program = before
+	emit := func(string) {}
+	if format == "text" {
+		emit = func(piece string) { fmt.Fprint(a.stdout, piece) }
 	}
-	r, err := a.runner(s.subject, w.set.Kernels)
+	out, res, err := m.say(ctx, prompt, t, m.options(t, sampler), emit)
 	if err != nil {
 		return err
 	}
-	defer r.close()
-	prompt, err := r.prompt(texts[0], t)
-	if err != nil {
-		return err
+	out.KVBits = o.kv.Bits
+	if m.file != nil {
+		out.CachedTokens = m.file.Offset()
 	}
-	if err := r.derive(program); err != nil {
-		return err
-	}
-	g, done, err := r.generator(ctx, program)
-	if err != nil {
-		return err
-	}
-	defer done()
-	opts := decode.Options{MaxTokens: t.maxTokens, PrefillStep: t.prefillStep, EOS: r.eos, Sampler: sampler}
-	if t.ignoreEOS {
-		opts.EOS = nil
-	}
-	stream, text := r.tok.Stream(true), ""
-	emit := func(piece string) {
-		text += piece
-		if format == "text" {
-			fmt.Fprint(a.stdout, piece)
-		}
-	}
-	opts.OnToken = func(tok decode.Token) error { emit(stream.Next(tok.ID)); return nil }
-	res, kernels, err := r.count(program, func() (*decode.Result, error) { return g.Generate(ctx, prompt, opts) })
-	if err != nil {
-		return err
-	}
-	emit(stream.Flush())
 	if format == "json" {
-		var times []float64
-		for _, t := range res.Times {
-			times = append(times, t.Seconds())
-		}
-		out := generated{res.Prompt, res.Tokens, text, res.Finish, res.PromptTPS(), res.TPS(), times, kernels, r.kernels(), !plain, prof.Name, o.kv.Bits}
-		enc := json.NewEncoder(a.stdout)
-		enc.SetEscapeHTML(false)
-		return enc.Encode(out)
+		return a.json(out)
 	}
 	fmt.Fprintln(a.stdout)
+	fmt.Fprintln(a.progress, m.account(out, res, o))
+	return nil
+}
+
+func (a *app) json(x any) error {
+	enc := json.NewEncoder(a.stdout)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(x)
+}
+
+// account says in one line what a text took.
+func (m *opened) account(out *generated, res *decode.Result, o *options) string {
 	rewritten := " (not rewritten)"
-	if !plain {
-		rewritten = ", kernels: " + r.kernels()
-		if len(kernels) > 0 {
-			rewritten += " · " + printCounts(kernels)
+	if !m.plain {
+		rewritten = ", kernels: " + m.kernels()
+		if len(out.Kernels) > 0 {
+			rewritten += " · " + printCounts(out.Kernels)
 		}
 	}
 	if o.kv.Bits > 0 {
 		rewritten += fmt.Sprintf(" · KV cache: %s", &o.kv)
 	}
-	fmt.Fprintf(a.progress, "prompt: %d tokens, %.1f tokens/s · generation: %d tokens, %.1f tokens/s · %s on %s %s · profile %s%s\n",
-		len(res.Prompt), res.PromptTPS(), len(res.Tokens), res.TPS(), r.engine.Name(), r.engine.Device(), r.engine.Version(), prof.Name, rewritten)
-	return nil
+	return fmt.Sprintf("prompt: %d tokens, %.1f tokens/s · generation: %d tokens, %.1f tokens/s · %s on %s %s · profile %s%s",
+		len(res.Prompt), res.PromptTPS(), len(res.Tokens), res.TPS(), m.engine.Name(), m.engine.Device(), m.engine.Version(), m.prof.Name, rewritten)
 }

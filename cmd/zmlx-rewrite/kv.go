@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"zmlx-rewrite/diag"
+	"zmlx-rewrite/engine/cache"
 	"zmlx-rewrite/graph"
 	"zmlx-rewrite/graph/kvquant"
 	"zmlx-rewrite/profiles"
@@ -20,6 +21,8 @@ type kvOptions struct {
 	// beside says that the program with plain caches runs first, as in mlx-lm. Commands
 	// that only look take the one with quantized caches in its place.
 	beside bool
+	// file is a prompt cache; one that is quantized says how.
+	file *cache.File
 }
 
 // kvFlags are for commands that look at a program.
@@ -39,8 +42,11 @@ func (k *kvOptions) startFlag(c *cobra.Command) {
 
 // check reports values without a meaning.
 func (k *kvOptions) check() error {
-	switch {
+	switch f := k.file; {
 	case k.flags == nil:
+	case f != nil && f.Bits > 0 && (k.flags.Flags().Changed("kv-bits") && k.Bits != f.Bits || k.flags.Flags().Changed("kv-group-size") && k.GroupSize != f.GroupSize):
+		return diag.Errorf("prompt-cache/kv", diag.Pos{File: f.Path}, "is quantized to %d bits in groups of %d, not to %d in groups of %d", f.Bits, f.GroupSize, k.Bits, k.GroupSize).
+			WithHint("leave --kv-bits and --kv-group-size out")
 	case k.Bits != 0 && !slices.Contains(profiles.KVBits, k.Bits):
 		return diag.Errorf("usage/kv", diag.Pos{}, "--kv-bits %d is none of %s", k.Bits, list(profiles.KVBits))
 	case !slices.Contains(profiles.KVGroupSizes, k.GroupSize):
@@ -73,6 +79,10 @@ func (k *kvOptions) settle(prof *profiles.Profile) *profiles.Profile {
 		return prof
 	}
 	changed := k.flags.Flags().Changed
+	if k.file != nil && k.file.Bits > 0 {
+		k.Bits, k.GroupSize = k.file.Bits, k.file.GroupSize
+		return prof.Quantized()
+	}
 	if kv := prof.KV; kv != nil && kv.Bits > 0 && k.beside && !changed("kv-bits") {
 		k.Bits = kv.Bits
 		if !changed("kv-group-size") {

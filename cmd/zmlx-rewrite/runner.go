@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -25,40 +26,62 @@ import (
 type textOptions struct {
 	prompts     []string
 	system      string
+	prefill     string // with which the answer begins
 	maxTokens   int
-	temp        float64
-	topP, minP  float64
-	topK        int
+	sampling    decode.Sampling
 	seed        uint64
 	ignoreChat  bool
 	prefillStep int
 	ignoreEOS   bool
+	stop        []string
+	extraEOS    []string
+	cacheFile   string
 }
 
 func (t *textOptions) flags(c *cobra.Command, defaultTokens int) {
+	t.lengthFlags(c, defaultTokens)
+	c.Flags().StringArrayVarP(&t.prompts, "prompt", "p", nil, "`text` to go on from; - reads standard input; may be repeated")
+}
+
+// lengthFlags are those of flags for commands that ask for prompts themselves.
+func (t *textOptions) lengthFlags(c *cobra.Command, defaultTokens int) {
 	f := c.Flags()
-	f.StringArrayVarP(&t.prompts, "prompt", "p", nil, "`text` to go on from; - reads standard input; may be repeated")
-	f.StringVar(&t.system, "system-prompt", "", "`text` of the system message")
 	f.IntVarP(&t.maxTokens, "max-tokens", "m", defaultTokens, "make at most `n` tokens")
+	f.BoolVar(&t.ignoreEOS, "ignore-eos", false, "go on after the end token, for measurements")
+	t.promptFlags(c)
+}
+
+// promptFlags say what becomes of a prompt before the model sees it.
+func (t *textOptions) promptFlags(c *cobra.Command) {
+	f := c.Flags()
+	f.StringVar(&t.system, "system-prompt", "", "`text` of the system message")
 	f.BoolVar(&t.ignoreChat, "ignore-chat-template", false, "feed the prompt as it is")
 	f.IntVar(&t.prefillStep, "prefill-step-size", decode.PrefillStep, "tokens of one chunk of the prompt")
-	f.BoolVar(&t.ignoreEOS, "ignore-eos", false, "go on after the end token, for measurements")
 }
 
 func (t *textOptions) samplingFlags(c *cobra.Command) {
-	f := c.Flags()
-	f.Float64Var(&t.temp, "temp", 0, "temperature; 0 takes the most likely token")
-	f.Float64Var(&t.topP, "top-p", 0, "keep the most likely tokens up to this share; 0 keeps all")
-	f.Float64Var(&t.minP, "min-p", 0, "keep tokens of at least this share of the most likely one's probability")
-	f.IntVar(&t.topK, "top-k", 0, "keep this many tokens; 0 keeps all")
+	f, s := c.Flags(), &t.sampling
+	f.Float64Var(&s.Temp, "temp", 0, "temperature; 0 takes the most likely token")
+	f.Float64Var(&s.TopP, "top-p", 0, "keep the most likely tokens up to this share; 0 and 1 keep all")
+	f.Float64Var(&s.MinP, "min-p", 0, "keep tokens of at least this share of the most likely one's probability")
+	f.IntVar(&s.MinKeep, "min-tokens-to-keep", 1, "keep at least this many tokens, whatever --min-p says")
+	f.IntVar(&s.TopK, "top-k", 0, "keep this many tokens; 0 keeps all")
 	f.Uint64Var(&t.seed, "seed", 0, "seed of the random numbers")
+	f.StringArrayVar(&t.stop, "stop", nil, "end before this `text`; may be repeated")
+	f.StringArrayVar(&t.extraEOS, "extra-eos-token", nil, "end at this `token`, too; may be repeated")
+}
+
+// cacheFlag is for commands that go on from a prompt cache.
+func (t *textOptions) cacheFlag(c *cobra.Command) {
+	c.Flags().StringVar(&t.cacheFile, "prompt-cache-file", "", "`file` of cache-prompt or mlx_lm.cache_prompt to go on from")
+	c.Flags().StringVar(&t.cacheFile, "prompt-cache", "", "the same as --prompt-cache-file")
 }
 
 func (t *textOptions) sampler() (decode.Sampler, error) {
-	if t.temp == 0 {
+	if t.sampling.Temp == 0 {
 		return nil, nil
 	}
-	s, err := decode.NewSampling(t.temp, t.topP, t.minP, t.topK, t.seed)
+	s, err := decode.NewSampling(t.sampling, t.seed)
 	if err != nil {
 		return nil, diag.Errorf("usage/sampling", diag.Pos{}, "%v", err)
 	}
@@ -186,27 +209,77 @@ func (r *runner) kernels() string {
 
 // prompt turns text into tokens, by the model's chat template if it has one.
 func (r *runner) prompt(text string, t *textOptions) ([]int, error) {
-	tmpl, err := r.model.ChatTemplate()
+	rendered, ok, err := r.render(text, t, false)
 	if err != nil {
 		return nil, err
 	}
-	if t.ignoreChat || tmpl.Source == "" {
-		return nonEmpty(r.tok.Encode(text, true))
+	return nonEmpty(r.tok.Encode(rendered, !ok)) // a template writes special tokens itself
+}
+
+// query turns text into the tokens that follow a prompt cache. As mlx-lm does, it takes
+// for granted that what the template puts before the text is in the cache.
+func (r *runner) query(text string, t *textOptions) ([]int, error) {
+	const mark = "<query>"
+	rendered, ok, err := r.render(text, t, false)
+	if err != nil || !ok {
+		return r.orPlain(text, err)
+	}
+	marked, _, err := r.render(mark, t, false)
+	if err != nil {
+		return nil, err
+	}
+	at := strings.Index(marked, mark)
+	if at < 0 || at > len(rendered) {
+		return nil, diag.Errorf("prompt-cache/template", diag.Pos{}, "the chat template does not have the prompt as it is, so what follows a prompt cache is unknown").
+			WithHint("give --ignore-chat-template and the text that is to follow")
+	}
+	return nonEmpty(r.tok.Encode(rendered[at:], false))
+}
+
+func (r *runner) orPlain(text string, err error) ([]int, error) {
+	if err != nil {
+		return nil, err
+	}
+	return nonEmpty(r.tok.Encode(text, true))
+}
+
+// render is the text that the model sees, and whether a chat template made it. It ends where
+// the answer begins; with open, behind the message itself.
+func (r *runner) render(text string, t *textOptions, open bool) (string, bool, error) {
+	tmpl, err := r.model.ChatTemplate()
+	if err != nil || t.ignoreChat || tmpl.Source == "" {
+		return text, false, err
 	}
 	parsed, err := chattemplate.Parse(tmpl.File, tmpl.Source)
 	if err != nil {
-		return nil, err
+		return "", false, err
 	}
 	var messages []*chattemplate.Dict
 	if t.system != "" {
 		messages = append(messages, chattemplate.Message("system", t.system))
 	}
-	messages = append(messages, chattemplate.Message("user", text))
-	rendered, err := parsed.Render(messages, nil, true, tmpl.Extra)
-	if err != nil {
-		return nil, err
+	// Where the last message ends is found by a tag behind it, as Transformers does.
+	const tag = "CONTINUE_FINAL_MESSAGE_TAG "
+	switch {
+	case open:
+		messages = append(messages, chattemplate.Message("user", text+tag))
+	case t.prefill != "":
+		messages, open = append(messages, chattemplate.Message("user", text), chattemplate.Message("assistant", t.prefill+tag)), true
+	default:
+		messages = append(messages, chattemplate.Message("user", text))
 	}
-	return nonEmpty(r.tok.Encode(rendered, false)) // the template writes special tokens itself
+	rendered, err := parsed.Render(messages, nil, !open, tmpl.Extra)
+	if err != nil || !open {
+		return rendered, true, err
+	}
+	at := strings.LastIndex(rendered, strings.TrimSpace(tag))
+	if at < 0 {
+		return "", false, diag.Errorf("usage/prompt", diag.Pos{File: tmpl.File}, "the chat template does not have the last message as it is, so its end is unknown")
+	}
+	if strings.HasPrefix(rendered[at:], tag) {
+		return rendered[:at], true, nil
+	}
+	return strings.TrimRightFunc(rendered[:at], unicode.IsSpace), true, nil // the template strips messages
 }
 
 func nonEmpty(ids []int) ([]int, error) {

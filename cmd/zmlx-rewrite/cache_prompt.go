@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"zmlx-rewrite/decode"
+	"zmlx-rewrite/diag"
+)
+
+func (a *app) cachePromptCmd() *cobra.Command {
+	var o options
+	var t textOptions
+	var plain bool
+	var out string
+	c := &cobra.Command{
+		Use:   "cache-prompt",
+		Short: "Process a prompt once, and keep the caches in a file to go on from",
+		Long: "Cache-prompt writes what a model keeps of a prompt to a file, in the layout of mlx_lm.cache_prompt:\n" +
+			"generate and chat of either go on from it with --prompt-cache-file.",
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return a.cachePrompt(c.Context(), &o, &t, out, plain) },
+	}
+	o.flags(c)
+	o.dtypeFlag(c)
+	o.kv.startFlag(c)
+	t.promptFlags(c)
+	c.Flags().StringArrayVarP(&t.prompts, "prompt", "p", nil, "`text` to process; - reads standard input")
+	c.Flags().StringVar(&out, "prompt-cache-file", "", "`file` to write, as safetensors")
+	c.Flags().BoolVar(&plain, "no-rewrite", false, "run the unrewritten program")
+	return c
+}
+
+func (a *app) cachePrompt(ctx context.Context, o *options, t *textOptions, out string, plain bool) error {
+	texts, err := a.texts(t.prompts)
+	if err != nil {
+		return err
+	}
+	if len(texts) != 1 || o.model == "" || out == "" {
+		return diag.Errorf("usage/cache-prompt", diag.Pos{}, "cache-prompt needs --model, one --prompt, and --prompt-cache-file")
+	}
+	m, err := a.open(ctx, o, t, plain)
+	if err != nil {
+		return err
+	}
+	defer m.close()
+	rendered, ok, err := m.render(texts[0], t, true)
+	if err != nil {
+		return err
+	}
+	prompt, err := nonEmpty(m.tok.Encode(rendered, !ok))
+	if err != nil {
+		return err
+	}
+	res, err := m.gen.Generate(ctx, prompt, decode.Options{PrefillStep: t.prefillStep, Whole: true})
+	if err != nil {
+		return err
+	}
+	if err := m.gen.Save(out, map[string]string{"model": o.model, "tokenizer_config": "{}"}); err != nil {
+		return err
+	}
+	fmt.Fprintf(a.progress, "%s: %d tokens, %.1f tokens/s\n", out, len(prompt), res.PromptTPS())
+	return nil
+}
