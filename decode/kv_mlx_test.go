@@ -39,3 +39,12 @@ func TestPerplexityOnMLX(t *testing.T) {
 	defer e.Close()
 	testPerplexity(t, e, func(string) bool { return true })
 }
+
+func TestTurnsAreMLXLM(t *testing.T) {
+	e, err := mlx.New("cpu", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	testTurns(t, e, enginetest.SameCPU(t, kvGoldens))
+}

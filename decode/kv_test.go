@@ -190,3 +190,48 @@ func TestQuantizedCacheRefusals(t *testing.T) {
 		})
 	}
 }
+
+// testTurns: a second prompt goes on from the caches that the first one and its answer
+// leave, which hold the last token, too.
+func testTurns(t *testing.T, e engine.Engine, exact bool) {
+	text, err := os.ReadFile(kvGoldens)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var goldens struct {
+		Turns []struct {
+			Model string
+			Bits  int
+			Turns []struct {
+				Prompt, Tokens []int
+				Logits         []string
+			}
+		}
+	}
+	if err := json.Unmarshal(text, &goldens); err != nil || len(goldens.Turns) < 3 {
+		t.Fatalf("%d conversations, %v", len(goldens.Turns), err)
+	}
+	for _, c := range goldens.Turns {
+		t.Run(fmt.Sprintf("%s/%d bits", c.Model, c.Bits), func(t *testing.T) {
+			g := kvGenerator(t, e, kvModel(t, c.Model), &kvRun{Bits: c.Bits, GroupSize: 32}, c.Bits > 0)
+			for i, turn := range c.Turns {
+				var rows []string
+				o := decode.Options{MaxTokens: len(turn.Tokens), Whole: true, Logits: true}
+				o.OnToken = func(tok decode.Token) error { rows = append(rows, digest(tok.Logits)); return nil }
+				res, err := g.Generate(context.Background(), turn.Prompt, o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !slices.Equal(res.Tokens, turn.Tokens) || exact && !slices.Equal(rows, turn.Logits) {
+					t.Errorf("turn %d: tokens %v with logits %v, mlx-lm's %v with %v", i, res.Tokens, rows, turn.Tokens, turn.Logits)
+				}
+			}
+		})
+	}
+}
+
+func TestTurns(t *testing.T) {
+	e := ref.New()
+	defer e.Close()
+	testTurns(t, e, false)
+}

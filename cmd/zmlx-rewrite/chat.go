@@ -92,6 +92,7 @@ func (a *app) chat(ctx context.Context, o *options, t *textOptions, format strin
 			if err != nil {
 				return err
 			}
+			out.KVBits = o.kv.Bits
 			if format == "json" {
 				if err := a.json(out); err != nil {
 					return err

@@ -8,7 +8,8 @@ quantized_kv_start and prefill_step_size, for SmolLM2-135M-Instruct and for tiny
 of scripts/oracle/tiny_models.py: the prompt, the greedy tokens, the margin of each
 (largest minus second largest logit), and the first 16 digits of the sha256 of the row of
 logits that each was chosen from, as float32. "attention" has small calls of
-quantized_scaled_dot_product_attention, for each kind of mask. "refused" has what mlx-lm raises for models
+quantized_scaled_dot_product_attention, for each kind of mask. "turns" has two
+prompts that share a cache. "refused" has what mlx-lm raises for models
 whose caches it cannot quantize.
 
 --check makes all of it again and compares: on the CPU that the file names everything, on
@@ -18,6 +19,7 @@ another one the tokens up to the first near-tie.
 import argparse
 import hashlib
 import importlib
+import itertools
 import json
 import sys
 
@@ -25,6 +27,7 @@ import mlx.core as mx
 import mlx_lm
 import numpy as np
 from mlx_lm.generate import generate_step
+from mlx_lm.models.cache import make_prompt_cache
 from mlx_lm.models.base import quantized_scaled_dot_product_attention
 from mlx_lm.utils import load_model
 
@@ -54,6 +57,7 @@ RUNS = [
 ]
 # heads, heads of the cache, queries, rows, bits, mask
 ATTENTION = [(2, 2, 1, 3, 8, "none"), (4, 2, 2, 5, 4, "causal"), (2, 2, 3, 3, 8, "causal"), (4, 2, 2, 4, 4, "bool"), (4, 1, 2, 4, 8, "add"), (2, 2, 2, 3, 4, "add")]
+TURNS = [("llama-f32", None), ("llama-f32", 8), ("gpt_oss-f32", None)]
 REFUSED = ["gpt_oss-f32", "gemma2-f32", "gemma3_text-f32", "deepseek_v3-f32", "glm4_moe_lite-f32"]
 
 
@@ -93,6 +97,25 @@ def run(model, tokenizer, name, bits, group_size, start, prompt, chunk, n):
     return dict(model=name, dtype=types.pop(), bits=bits, group_size=group_size, start=start, chunk=chunk, prompt=ids, tokens=tokens, margins=margins[:n], logits=rows[:n])
 
 
+def turns(name, bits):
+    """Two prompts, one after the other in one cache, as mlx_lm.chat has them: 6 tokens each."""
+    model = load(name)[0]
+    rng = np.random.Generator(np.random.PCG64(500))
+    cache, out = make_prompt_cache(model), []
+    for n in (20, 7):
+        prompt, rows = rng.integers(1, COMMON["vocab_size"], n).tolist(), []
+
+        def watch(_, logits):
+            rows.append(digest(logits))
+            return logits
+
+        steps = generate_step(mx.array(prompt, mx.int32), model, max_tokens=6, prompt_cache=cache, kv_bits=bits, kv_group_size=32,
+                              quantized_kv_start=0, logits_processors=[watch])
+        # stream_generate does not come back for more behind the last token.
+        out.append(dict(prompt=prompt, tokens=[t for t, _ in itertools.islice(steps, 6)], logits=rows[:6]))
+    return dict(model=name, bits=bits or 0, turns=out)
+
+
 def refusal(name):
     model = load(name)[0]
     try:
@@ -121,7 +144,7 @@ def attention(heads, groups, queries, rows, bits, kind):
 
 def make():
     out = dict(mlx=mx.__version__, mlx_lm=mlx_lm.__version__, cpu=cpu(), refused={n: refusal(n) for n in REFUSED}, runs=[],
-               attention=[attention(*a) for a in ATTENTION])
+               attention=[attention(*a) for a in ATTENTION], turns=[turns(*a) for a in TURNS])
     loaded = None
     for r in RUNS:
         if not loaded or loaded[0] != r[0]:
@@ -139,8 +162,8 @@ def main():
     mx.set_default_device(mx.cpu)
     got = make()
     if not check:
-        head = {k: v for k, v in got.items() if k not in ("runs", "attention")}
-        rows = {k: ",\n".join(json.dumps(r, separators=(",", ":")) for r in got[k]) for k in ("runs", "attention")}
+        head = {k: v for k, v in got.items() if k not in ("runs", "attention", "turns")}
+        rows = {k: ",\n".join(json.dumps(r, separators=(",", ":")) for r in got[k]) for k in ("runs", "attention", "turns")}
         GOLDENS.write_text(json.dumps(head)[:-1] + "".join(f', "{k}": [\n{v}\n]' for k, v in rows.items()) + "}\n")
         return
     want = json.loads(GOLDENS.read_text())
@@ -152,6 +175,10 @@ def main():
         if {**g, "out": 0} != {**w, "out": 0} or not np.allclose(g["out"], w["out"], rtol=0, atol=1e-5):
             failed += 1
             print(f"attention {i}: another result")
+    for g, w in zip(got["turns"], want["turns"], strict=True):
+        if same_cpu and g != w or [t["tokens"] for t in g["turns"]] != [t["tokens"] for t in w["turns"]]:
+            failed += 1
+            print(f"turns of {g['model']}: others")
     for i, (g, w) in enumerate(zip(got["runs"], want["runs"], strict=True)):
         n = len(w["tokens"])
         if not same_cpu:
