@@ -78,6 +78,7 @@ type Generator struct {
 	vocab   int
 	calls   []int
 	plain   int // calls before the caches were quantized
+	keep    int // rows of rings that stay for good
 
 	quantized *Quantized
 	switched  bool // the caches are those of the quantized program
@@ -166,6 +167,12 @@ func (g *Generator) Reset() {
 	g.caches, g.switched = g.first, false // which is empty, too
 }
 
+// KeepFirst makes rings keep their first n rows for good. It comes before the first prompt.
+func (g *Generator) KeepFirst(n int) {
+	g.keep = n
+	g.caches.KeepFirst(n)
+}
+
 // Save writes what the caches hold to a prompt cache file, which mlx-lm reads, too. meta
 // says what made it.
 func (g *Generator) Save(path string, meta map[string]string) error { return g.caches.Save(path, meta) }
@@ -180,7 +187,7 @@ func (g *Generator) Restore(f *cache.File) error {
 		}
 		p = g.quantized.Program
 	}
-	c, err := f.Caches(g.engine, p)
+	c, err := f.Caches(g.engine, p, g.keep)
 	if err != nil {
 		return err
 	}

@@ -48,3 +48,12 @@ func TestTurnsAreMLXLM(t *testing.T) {
 	defer e.Close()
 	testTurns(t, e, enginetest.SameCPU(t, kvGoldens))
 }
+
+func TestRingsAreMLXLM(t *testing.T) {
+	e, err := mlx.New("cpu", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	testRings(t, e, enginetest.SameCPU(t, kvGoldens))
+}

@@ -20,6 +20,7 @@ import (
 	"zmlx-rewrite/engine"
 	"zmlx-rewrite/engine/ref"
 	"zmlx-rewrite/graph/kvquant"
+	"zmlx-rewrite/graph/kvring"
 	"zmlx-rewrite/models"
 )
 
@@ -34,6 +35,7 @@ type kvRun struct {
 	Bits           int
 	GroupSize      int `json:"group_size"`
 	Start, Chunk   int
+	Size           int // max_kv_size
 	Prompt, Tokens []int
 	Margins        []float64
 	Logits         []string
@@ -102,6 +104,14 @@ var tie = map[string]float64{"bfloat16": 0.25, "float16": 0.05, "float32": 1e-3}
 // says that logits have mlx-lm's bits.
 func (r *kvRun) test(t *testing.T, e engine.Engine, exact bool) {
 	g := kvGenerator(t, e, kvModel(t, r.Model), r, true)
+	res := r.compare(t, g, exact)
+	if reached := len(r.Prompt)+len(r.Tokens) > r.Start; reached != (res.Plain < len(res.Calls)) {
+		t.Errorf("%d of %d calls came before the caches were quantized", res.Plain, len(res.Calls))
+	}
+}
+
+func (r *kvRun) compare(t *testing.T, g *decode.Generator, exact bool) (res *decode.Result) {
+	t.Helper()
 	times := 2
 	if r.Model == kvSmolLM2 {
 		times = 1
@@ -111,8 +121,8 @@ func (r *kvRun) test(t *testing.T, e engine.Engine, exact bool) {
 		var rows []string
 		o := decode.Options{MaxTokens: len(r.Tokens), PrefillStep: r.Chunk, Logits: true}
 		o.OnToken = func(tok decode.Token) error { rows = append(rows, digest(tok.Logits)); return nil }
-		res, err := g.Generate(context.Background(), r.Prompt, o)
-		if err != nil {
+		var err error
+		if res, err = g.Generate(context.Background(), r.Prompt, o); err != nil {
 			t.Fatal(err)
 		}
 		n := slices.IndexFunc(r.Margins, func(m float64) bool { return m < tie[r.DType] })
@@ -125,10 +135,8 @@ func (r *kvRun) test(t *testing.T, e engine.Engine, exact bool) {
 		if exact && !slices.Equal(rows, r.Logits) {
 			t.Errorf("run %d: logits %v, mlx-lm's are %v", again, rows, r.Logits)
 		}
-		if reached := len(r.Prompt)+len(r.Tokens) > r.Start; reached != (res.Plain < len(res.Calls)) {
-			t.Errorf("run %d: %d of %d calls came before the caches were quantized", again, res.Plain, len(res.Calls))
-		}
 	}
+	return res
 }
 
 // kvGenerator returns a generator whose caches are quantized as r says, or plain ones.
@@ -234,4 +242,36 @@ func TestTurns(t *testing.T) {
 	e := ref.New()
 	defer e.Close()
 	testTurns(t, e, false)
+}
+
+// testRings: caches of max_kv_size rows, of which the first four stay.
+func testRings(t *testing.T, e engine.Engine, exact bool) {
+	text, err := os.ReadFile(kvGoldens)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var goldens struct{ Rings []kvRun }
+	if err := json.Unmarshal(text, &goldens); err != nil || len(goldens.Rings) < 5 {
+		t.Fatalf("%d runs, %v", len(goldens.Rings), err)
+	}
+	for i, r := range goldens.Rings {
+		if !exact && r.DType != "float32" {
+			continue
+		}
+		t.Run(fmt.Sprintf("%d/%s %d rows", i, r.Model, r.Size), func(t *testing.T) {
+			m := kvModel(t, r.Model)
+			if m.Program, err = kvring.Program(m.Program, r.Size); err != nil {
+				t.Fatal(err)
+			}
+			g := kvGenerator(t, e, m, &r, false)
+			g.KeepFirst(kvring.Keep)
+			r.compare(t, g, exact)
+		})
+	}
+}
+
+func TestRings(t *testing.T) {
+	e := ref.New()
+	defer e.Close()
+	testRings(t, e, false)
 }

@@ -68,7 +68,8 @@ func (a *app) rewriteAll(o *options) (*workspace, *profiles.Profile, []*rewritte
 	for _, s := range list {
 		start := time.Now()
 		var r *rewritten
-		if !o.kv.beside {
+		err := o.kv.withRings(s)
+		if err == nil && !o.kv.beside {
 			err = o.kv.withCache(s)
 		}
 		if err == nil {

@@ -10,6 +10,7 @@ import (
 	"zmlx-rewrite/engine/cache"
 	"zmlx-rewrite/graph"
 	"zmlx-rewrite/graph/kvquant"
+	"zmlx-rewrite/graph/kvring"
 	"zmlx-rewrite/profiles"
 )
 
@@ -17,6 +18,7 @@ import (
 type kvOptions struct {
 	kvquant.Options
 	start int
+	size  int            // rows of rings; 0: caches grow
 	flags *cobra.Command // whose flags they are; nil: the command has none
 	// beside says that the program with plain caches runs first, as in mlx-lm. Commands
 	// that only look take the one with quantized caches in its place.
@@ -31,6 +33,7 @@ func (k *kvOptions) kvFlags(c *cobra.Command) {
 	f := c.Flags()
 	f.IntVar(&k.Bits, "kv-bits", 0, "quantize the cache of keys and values to `n` bits, such as 8 or 4; 0 keeps it plain; the profile says what is without the flag")
 	f.IntVar(&k.GroupSize, "kv-group-size", profiles.KVGroupSize, "`elements` of a row that share a scale: 32, 64 or 128")
+	f.IntVar(&k.size, "max-kv-size", 0, "keep only the first 4 and the last tokens, `n` in all; 0 keeps all")
 }
 
 // startFlag is for commands that run one.
@@ -51,6 +54,8 @@ func (k *kvOptions) check() error {
 		return diag.Errorf("usage/kv", diag.Pos{}, "--kv-bits %d is none of %s", k.Bits, list(profiles.KVBits))
 	case !slices.Contains(profiles.KVGroupSizes, k.GroupSize):
 		return diag.Errorf("usage/kv", diag.Pos{}, "--kv-group-size %d is none of %s", k.GroupSize, list(profiles.KVGroupSizes))
+	case k.size < 0:
+		return diag.Errorf("usage/kv", diag.Pos{}, "--max-kv-size %d is below 0", k.size)
 	case k.start < 0:
 		return diag.Errorf("usage/kv", diag.Pos{}, "--quantized-kv-start %d is below 0", k.start)
 	}
@@ -98,6 +103,19 @@ func (k *kvOptions) settle(prof *profiles.Profile) *profiles.Profile {
 	return prof.Quantized()
 }
 
+// withRings replaces the program of a subject by the one whose caches are rings.
+func (k *kvOptions) withRings(s *subject) error {
+	if k.size == 0 {
+		return nil
+	}
+	p, err := kvring.Program(s.program, k.size)
+	if err != nil {
+		return err
+	}
+	s.program, s.expect = p, nil
+	return nil
+}
+
 // withCache replaces the program of a subject by the one with a quantized cache.
 func (k *kvOptions) withCache(s *subject) error {
 	if k.Bits == 0 {
@@ -116,6 +134,7 @@ func (k *kvOptions) withCache(s *subject) error {
 type programs struct {
 	plain, quantized *graph.Program
 	start            int // tokens from which on the caches are quantized
+	keep             int // rows of rings that stay
 }
 
 // all lists the programs.
@@ -129,6 +148,9 @@ func (p *programs) all() []*graph.Program {
 // programs returns what runs a subject without a rewrite, and with it.
 func (k *kvOptions) programs(w *workspace, prof *profiles.Profile, o *options, s *rewritten) (before, after *programs, err error) {
 	before, after = &programs{plain: s.program}, &programs{plain: s.res.Program}
+	if k.size > 0 {
+		before.keep, after.keep = kvring.Keep, kvring.Keep
+	}
 	if k.Bits == 0 {
 		return before, after, nil
 	}

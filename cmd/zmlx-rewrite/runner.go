@@ -153,6 +153,7 @@ func (r *runner) generator(ctx context.Context, p *programs) (*decode.Generator,
 		s.Close()
 		return nil, nil, err
 	}
+	g.KeepFirst(p.keep)
 	done := func() { g.Close(); s.Close() }
 	if p.quantized == nil {
 		return g, done, nil

@@ -29,6 +29,7 @@ type Caches struct {
 	engine engine.Engine
 	batch  int
 	window int // rows; 0 if no layer has one
+	keep   int // rows of a ring that stay for good, the first ones
 	list   []*state
 	offset int // tokens seen
 	next   int // the row of a ring that is written next
@@ -98,6 +99,10 @@ func New(e engine.Engine, p *graph.Program, batch int) (*Caches, error) {
 	}
 	return c, nil
 }
+
+// KeepFirst makes rings keep their first n rows for good, as mlx-lm's do behind
+// max_kv_size. It comes before the first call; rings have more rows.
+func (c *Caches) KeepFirst(n int) { c.keep = n }
 
 // Offset returns how many tokens the caches have seen.
 func (c *Caches) Offset() int { return c.offset }
@@ -229,13 +234,13 @@ func (c *Caches) slide(ctx context.Context, s *state, n int) (at, rows int, err 
 			at = c.offset
 		}
 		if surplus := held + more - c.window; surplus > 0 {
-			keep, at = [][2]int{{surplus, held}}, c.window
+			keep, at = [][2]int{{0, c.keep}, {c.keep + surplus, held}}, c.window
 			held -= surplus
 		}
 		if at == c.window {
-			at = 0
+			at = c.keep
 		}
-		if more > 0 || keep[0][0] > 0 {
+		if more > 0 || len(keep) > 1 {
 			err = c.arrange(ctx, s, keep, more)
 		}
 		return at, min(c.offset+1, held+more), err
@@ -245,24 +250,30 @@ func (c *Caches) slide(ctx context.Context, s *state, n int) (at, rows int, err 
 	switch {
 	case at == held:
 	case at < c.offset:
-		order = [][2]int{{at, held}, {0, at}}
+		order = [][2]int{{0, c.keep}, {at, held}, {c.keep, at}}
 	}
 	count := 0
 	for _, r := range order {
 		count += r[1] - r[0]
 	}
-	for surplus := count - c.window + 1; surplus > 0; {
-		first := &order[0]
-		if drop := min(surplus, first[1]-first[0]); drop > 0 {
-			first[0] += drop
-			surplus -= drop
-			count -= drop
-		}
-		if first[0] == first[1] {
-			order = order[1:]
-		}
+	if surplus := count - c.window + 1; surplus > 0 {
+		order = slices.Concat(part(order, 0, c.keep), part(order, c.keep+surplus, count))
+		count -= surplus
 	}
 	return count, count + n, c.arrange(ctx, s, order, n)
+}
+
+// part returns the ranges of the rows from start to stop of those that are listed.
+func part(list [][2]int, start, stop int) [][2]int {
+	var out [][2]int
+	for _, r := range list {
+		n := r[1] - r[0]
+		if a, b := max(start, 0), min(stop, n); a < b {
+			out = append(out, [2]int{r[0] + a, r[0] + b})
+		}
+		start, stop = start-n, stop-n
+	}
+	return out
 }
 
 func (s *state) rows() int {

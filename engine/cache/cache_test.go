@@ -17,6 +17,7 @@ import (
 // golden is a case of testdata/caches.json: see scripts/oracle/cache_goldens.py.
 type golden struct {
 	Window  int
+	Keep    int
 	Lengths []int
 	Calls   []call
 }
@@ -118,7 +119,7 @@ func TestAgainstMLXLM(t *testing.T) {
 		t.Fatalf("%d cases, %v", len(goldens), err)
 	}
 	for i, g := range goldens {
-		t.Run(fmt.Sprintf("%d/window %d", i, g.Window), func(t *testing.T) { g.run(t) })
+		t.Run(fmt.Sprintf("%d/window %d, %d kept", i, g.Window, g.Keep), func(t *testing.T) { g.run(t) })
 	}
 }
 
@@ -136,6 +137,7 @@ func (g golden) run(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Reset()
+	c.KeepFirst(g.Keep)
 	for again := range 2 { // Reset makes them as new
 		token := 0
 		for k, n := range g.Lengths {

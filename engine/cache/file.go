@@ -218,12 +218,13 @@ func (c *Caches) entries() ([]entry, error) {
 }
 
 // Caches returns the state of one sequence that the file holds, for a program that is
-// plain or quantized as the file is.
-func (f *File) Caches(e engine.Engine, p *graph.Program) (*Caches, error) {
+// plain or quantized as the file is. Rings keep their first keep rows for good.
+func (f *File) Caches(e engine.Engine, p *graph.Program, keep int) (*Caches, error) {
 	c, err := New(e, p, 1)
 	if err != nil {
 		return nil, err
 	}
+	c.keep = keep
 	list, err := c.entries()
 	if err != nil {
 		return nil, f.fail("kind", "prompt caches of %s are not read: %v", p.Name, err)
@@ -257,11 +258,11 @@ func (f *File) layer(c *Caches, x *entry, layer int) error {
 			}
 		}
 		switch {
-		case n[0] != 0:
-			return f.fail("kind", "layer %d keeps its first %d tokens for good, which this program does not", layer, n[0])
+		case n[0] != c.keep:
+			return f.fail("kind", "layer %d keeps its first %d tokens for good, this program %d", layer, n[0], c.keep)
 		case n[1] != c.window:
 			return f.fail("model", "layer %d has a window of %d, the model of %d", layer, n[1], c.window)
-		case n[2] < 0 || c.next > 0 && n[2] != c.next:
+		case n[2] < 0 || c.next > 0 && n[2] != c.next || n[2] < c.keep && n[2] != c.offset:
 			return f.fail("format", "layer %d goes on at row %d, others at %d", layer, n[2], c.next)
 		}
 		c.next = n[2]
@@ -345,7 +346,7 @@ func (c *Caches) Save(path string, meta map[string]string) error {
 		case classQuantized:
 			numbers = []int{c.offset, c.group, c.bits}
 		case classRotating:
-			numbers = []int{c.offset, 0, c.window, c.next}
+			numbers = []int{c.offset, c.keep, c.window, c.next}
 		case classArrays:
 			for _, i := range []int{1, 2} { // left_padding and lengths
 				name := fmt.Sprintf("%d.%d", x.layer, i)

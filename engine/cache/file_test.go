@@ -84,7 +84,7 @@ func open(t *testing.T, window int, tensors map[string]*weights.Tensor, meta map
 		return nil, err
 	}
 	defer f.Close()
-	return f.Caches(ref.New(), program(t, window))
+	return f.Caches(ref.New(), program(t, window), 0)
 }
 
 func TestHostileFiles(t *testing.T) {
@@ -201,7 +201,7 @@ func FuzzFile(f *testing.F) {
 			return
 		}
 		defer file.Close()
-		c, err := file.Caches(ref.New(), program(t, max(0, min(window, 16))))
+		c, err := file.Caches(ref.New(), program(t, max(0, min(window, 16))), 0)
 		if err != nil {
 			return
 		}

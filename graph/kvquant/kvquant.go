@@ -124,7 +124,7 @@ func (w *writer) check() diag.List {
 func (w *writer) appends(cache graph.ValueID, refuse refusal) {
 	name := w.old.InputName(cache)
 	other := func(n *graph.Node) {
-		refuse("reader", n.Scope, without+"; mlx-lm fails at such a model, too", "%s is read by %s, not only by attention", name, n.Op.Name)
+		refuse("reader", n.Scope, without+"; mlx-lm fails at such a model, or leaves its cache as it is", "%s is read by %s, not only by attention", name, n.Op.Name)
 	}
 	for _, id := range w.uses.Of(cache) {
 		n := w.old.Node(id)

@@ -9,7 +9,7 @@ of scripts/oracle/tiny_models.py: the prompt, the greedy tokens, the margin of e
 (largest minus second largest logit), and the first 16 digits of the sha256 of the row of
 logits that each was chosen from, as float32. "attention" has small calls of
 quantized_scaled_dot_product_attention, for each kind of mask. "turns" has two
-prompts that share a cache. "refused" has what mlx-lm raises for models
+prompts that share a cache. "rings" are runs with max_kv_size. "refused" has what mlx-lm raises for models
 whose caches it cannot quantize.
 
 --check makes all of it again and compares: on the CPU that the file names everything, on
@@ -55,6 +55,9 @@ RUNS = [
     ("gemma-bf16", 8, 32, 0, 20, 8, 8),  # as many heads in the cache as queries
     ("qwen3-f32", 8, 32, 5000, 20, 2048, 4),  # never reached
 ]
+# model, max_kv_size, tokens of the prompt, chunk, tokens
+RINGS = [("qwen3-f32", 16, 40, 2048, 16), ("qwen3-f32", 16, 40, 7, 16), ("qwen3-bf16", 12, 5, 2048, 20), ("qwen3_moe-f32-4bit", 300, 290, 2048, 16),
+         ("mixtral-f32", 8, 33, 8, 12), ("gemma-f32", 20, 1, 2048, 30)]
 # heads, heads of the cache, queries, rows, bits, mask
 ATTENTION = [(2, 2, 1, 3, 8, "none"), (4, 2, 2, 5, 4, "causal"), (2, 2, 3, 3, 8, "causal"), (4, 2, 2, 4, 4, "bool"), (4, 1, 2, 4, 8, "add"), (2, 2, 2, 3, 4, "add")]
 TURNS = [("llama-f32", None), ("llama-f32", 8), ("gpt_oss-f32", None)]
@@ -76,7 +79,7 @@ def load(name):
     return mlx_lm.load(str(smollm2_to_mlx.OUT))
 
 
-def run(model, tokenizer, name, bits, group_size, start, prompt, chunk, n):
+def run(model, tokenizer, name, bits, group_size, start, prompt, chunk, n, size=None):
     if tokenizer:
         ids = tokenizer.apply_chat_template([{"role": "user", "content": TEXTS[prompt]}], add_generation_prompt=True, return_dict=False)
     else:
@@ -91,9 +94,11 @@ def run(model, tokenizer, name, bits, group_size, start, prompt, chunk, n):
         types.add(str(logits.dtype).split(".")[-1])
         return logits
 
-    steps = generate_step(mx.array(ids, mx.int32), model, max_tokens=n, kv_bits=bits, kv_group_size=group_size,
+    steps = generate_step(mx.array(ids, mx.int32), model, max_tokens=n, max_kv_size=size, kv_bits=bits, kv_group_size=group_size,
                           quantized_kv_start=start, prefill_step_size=chunk, logits_processors=[watch])
     tokens = [t for t, _ in steps]
+    if size:
+        return dict(model=name, dtype=types.pop(), size=size, chunk=chunk, prompt=ids, tokens=tokens, margins=margins[:n], logits=rows[:n])
     return dict(model=name, dtype=types.pop(), bits=bits, group_size=group_size, start=start, chunk=chunk, prompt=ids, tokens=tokens, margins=margins[:n], logits=rows[:n])
 
 
@@ -144,7 +149,8 @@ def attention(heads, groups, queries, rows, bits, kind):
 
 def make():
     out = dict(mlx=mx.__version__, mlx_lm=mlx_lm.__version__, cpu=cpu(), refused={n: refusal(n) for n in REFUSED}, runs=[],
-               attention=[attention(*a) for a in ATTENTION], turns=[turns(*a) for a in TURNS])
+               attention=[attention(*a) for a in ATTENTION], turns=[turns(*a) for a in TURNS],
+               rings=[run(*load(name), name, None, 64, 0, prompt, chunk, n, size) for name, size, prompt, chunk, n in RINGS])
     loaded = None
     for r in RUNS:
         if not loaded or loaded[0] != r[0]:
@@ -162,8 +168,8 @@ def main():
     mx.set_default_device(mx.cpu)
     got = make()
     if not check:
-        head = {k: v for k, v in got.items() if k not in ("runs", "attention", "turns")}
-        rows = {k: ",\n".join(json.dumps(r, separators=(",", ":")) for r in got[k]) for k in ("runs", "attention", "turns")}
+        head = {k: v for k, v in got.items() if k not in ("runs", "attention", "turns", "rings")}
+        rows = {k: ",\n".join(json.dumps(r, separators=(",", ":")) for r in got[k]) for k in ("runs", "attention", "turns", "rings")}
         GOLDENS.write_text(json.dumps(head)[:-1] + "".join(f', "{k}": [\n{v}\n]' for k, v in rows.items()) + "}\n")
         return
     want = json.loads(GOLDENS.read_text())
@@ -179,16 +185,16 @@ def main():
         if same_cpu and g != w or [t["tokens"] for t in g["turns"]] != [t["tokens"] for t in w["turns"]]:
             failed += 1
             print(f"turns of {g['model']}: others")
-    for i, (g, w) in enumerate(zip(got["runs"], want["runs"], strict=True)):
+    for i, (g, w) in enumerate(zip(got["runs"] + got["rings"], want["runs"] + want["rings"], strict=True)):
         n = len(w["tokens"])
         if not same_cpu:
             n = next((k for k, m in enumerate(w["margins"]) if m < NEAR_TIE[w["dtype"]]), n)
-        keys = ["model", "bits", "group_size", "start", "chunk", "prompt"] + (["margins", "logits"] if same_cpu else [])
+        keys = [k for k in w if k not in ("tokens", "margins", "logits")] + (["margins", "logits"] if same_cpu else [])
         bad = [k for k in keys if g[k] != w[k]] + (["tokens"] if g["tokens"][:n] != w["tokens"][:n] else [])
         failed += bool(bad)
         if bad:
             print(f"run {i} ({w['model']}): differs in {', '.join(bad)}")
-    print(f"{len(want['runs'])} runs, {int(failed)} differ; logits {'compared' if same_cpu else 'not compared: another CPU'}")
+    print(f"{len(want['runs'] + want['rings'])} runs, {int(failed)} differ; logits {'compared' if same_cpu else 'not compared: another CPU'}")
     sys.exit(failed > 0)
 
 
