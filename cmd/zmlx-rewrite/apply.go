@@ -92,9 +92,9 @@ func rewriteOne(w *workspace, prof *profiles.Profile, o *options, s *subject, en
 	if err != nil {
 		return nil, err
 	}
-	// Expectations hold for the case that their own dimensions select.
+	// Expectations hold for the case that their own dimensions select, and with all rules.
 	contract := -1
-	if s.expect != nil && o.preset == "inference" && len(o.only)+len(o.exclude)+len(o.force) == 0 {
+	if s.expect != nil && len(w.failing) == 0 && o.preset == "inference" && len(o.only)+len(o.exclude)+len(o.force) == 0 {
 		if one, err := selected(res.Cases, s.expect.Dims); err == nil {
 			contract = one[0]
 		}

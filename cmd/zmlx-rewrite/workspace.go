@@ -28,7 +28,8 @@ type options struct {
 	rules, only, exclude, force    []string
 	kernels                        []string
 	dims                           []string
-	dtype                          string // of generate and validate
+	dtype                          string // of commands that run a model
+	unproven                       bool   // use rules that failed on this device, too
 }
 
 func (o *options) flags(c *cobra.Command) {
@@ -55,7 +56,8 @@ func (o *options) dtypeFlag(c *cobra.Command) {
 type workspace struct {
 	set      *rules.Set
 	profiles []*profiles.Profile
-	notes    []string // for people: which files of the working folder are used
+	notes    []string          // for people: which files of the working folder are used
+	failing  map[string]string // rules that failed on this device, with the reason
 }
 
 func (a *app) workspace(o *options) (*workspace, error) {
@@ -158,7 +160,16 @@ func (w *workspace) config(prof *profiles.Profile, o *options) (*rewrite.Config,
 		}
 	}
 	cfg := &rewrite.Config{Set: w.set, Setting: guard.Setting{Target: o.target, Training: o.preset == "training", TPSize: 1}, Off: choice.Off}
+	if err := w.lookUpFailing(o); err != nil {
+		return nil, err
+	}
 	for _, r := range choice.Rules {
+		if why := w.failing[r.Name]; why != "" && cfg.Off[r.Name] == "" && !named(o.force, r) {
+			if cfg.Off = maps.Clone(cfg.Off); cfg.Off == nil {
+				cfg.Off = map[string]string{}
+			}
+			cfg.Off[r.Name] = why
+		}
 		if len(o.only) > 0 && !named(o.only, r) || named(o.exclude, r) {
 			continue
 		}

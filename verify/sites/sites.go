@@ -31,6 +31,21 @@ type Use struct {
 	Case string
 }
 
+// cost is about how much a call reads: the elements of all parameters.
+func (r *Replacement) cost() int64 {
+	p, err := r.Uses[0].Pair(true)
+	if err != nil {
+		return 0
+	}
+	sum := int64(0)
+	for _, l := range p.Leaves {
+		if n, ok := l.Type.Size().Const(); ok && l.Param != "" {
+			sum += n
+		}
+	}
+	return sum
+}
+
 // Scope returns where the replacement stands first.
 func (r *Replacement) Scope() string { return r.Uses[0].Scope }
 
