@@ -2,14 +2,17 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 
 	"zmlx-rewrite/diag"
 	"zmlx-rewrite/engine"
 	"zmlx-rewrite/engine/mlx"
+	"zmlx-rewrite/graph"
 	"zmlx-rewrite/models"
 	"zmlx-rewrite/models/weights"
+	"zmlx-rewrite/rewrite"
 	"zmlx-rewrite/verify/sites"
 )
 
@@ -31,32 +34,66 @@ func deviceOf(e engine.Engine) sites.Device {
 	return d
 }
 
-// lookUpFailing finds the rules that failed on this device. The engine is asked what it
-// is only if something failed on a device of the kind that the plan is for.
-func (w *workspace) lookUpFailing(o *options) error {
-	if o.unproven || w.failing != nil {
-		return nil
+// failures are the records of a device on which something failed.
+type failures struct {
+	on   sites.Device
+	list sites.Records
+}
+
+// findFailures reads the records. The engine is asked what it is only if something failed
+// on a device of the kind that the plan is for.
+func (w *workspace) findFailures(o *options) (*failures, error) {
+	if w.failures != nil {
+		return w.failures, nil
 	}
-	w.failing = map[string]string{}
+	w.failures = &failures{}
 	list, err := sites.ReadRecords(recordsFile())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if o.target != engineTarget() || !list.AnyFailed(o.target) {
-		return nil
+		return w.failures, nil
 	}
-	e, err := newEngine(w.set.Kernels)
-	if err != nil {
-		return nil // then nothing runs here
+	if e, err := newEngine(w.set.Kernels); err == nil { // else nothing runs here
+		defer e.Close()
+		w.failures = &failures{deviceOf(e), list}
 	}
-	defer e.Close()
-	d := deviceOf(e)
-	for _, r := range w.set.Rules() {
-		if why := list.Failed(d, r, w.set.Kernels); why != "" {
-			w.failing[r.Name] = fmt.Sprintf("it failed on this device, %s: %s (zmlx-rewrite verify --device)", d, why)
+	return w.failures, nil
+}
+
+// withoutFailed plans again without the rules of which a replacement in the plan failed on
+// this device, until none is left. --force keeps a rule, and a journal is replayed as it is.
+func (w *workspace) withoutFailed(p *graph.Program, cfg *rewrite.Config, o *options, res *rewrite.Result) (*rewrite.Result, error) {
+	if o.unproven || o.replay != "" {
+		return res, nil
+	}
+	f, err := w.findFailures(o)
+	if err != nil || len(f.list) == 0 {
+		return res, err
+	}
+	for {
+		list, err := sites.Distinct(res)
+		if err != nil {
+			return nil, err
+		}
+		n := len(cfg.Off)
+		for _, x := range list {
+			rec := f.list.Get(f.on, x, w.set.Kernels)
+			if rec == nil || rec.Verdict != sites.Failed || cfg.Off[x.Rule.Name] != "" || named(o.force, x.Rule) {
+				continue
+			}
+			if cfg.Off = maps.Clone(cfg.Off); cfg.Off == nil {
+				cfg.Off = map[string]string{}
+			}
+			cfg.Off[x.Rule.Name] = fmt.Sprintf("it failed on this device, %s: %s (zmlx-rewrite verify --device)", f.on, rec.Reason)
+		}
+		if len(cfg.Off) == n {
+			return res, nil
+		}
+		if res, err = runOrReplay(p, cfg, ""); err != nil {
+			return nil, err
 		}
 	}
-	return nil
 }
 
 // weights returns the weights that a subject is checked with, and what to say of them.

@@ -335,63 +335,74 @@ func (c *Checker) call(ctx context.Context, p *place, t trial, at *Place) (wrong
 	if err != nil {
 		return nil, err
 	}
-	stock, err := run(ctx, c.Engine, p.before, p.results, in, t.env)
-	if err != nil {
-		return nil, fmt.Errorf("MLX's own ops: %w", err)
-	}
-	got, err := run(ctx, c.Engine, p.after, p.results, keepOnly(in, p.changed), t.env)
-	var changed *changedError
+	call, got, err := c.both(ctx, p, t, in, r, at)
+	var its *ownError
 	switch {
-	case errors.As(err, &changed) || err != nil && ctx.Err() == nil:
-		return err, nil
+	case errors.As(err, &its) && ctx.Err() == nil:
+		return its.error, nil
 	case err != nil:
 		return nil, err
 	}
-	call := &kernelcheck.Call{Numerics: p.use.Rule.Numerics, Results: p.results, Style: t.style, Weights: p.weighted || t.inside, Tied: &at.Tied}
+	return call.Judge(got, &at.Error, &at.Stock), nil
+}
+
+// ownError is what kept a replacement from running: its own fault.
+type ownError struct{ error }
+
+// both runs MLX's own ops, the replacement, and what both are held against.
+func (c *Checker) both(ctx context.Context, p *place, t trial, in map[string]data, r *rand.Rand, at *Place) (*kernelcheck.Call, [][]byte, error) {
+	stock, err := run(ctx, c.Engine, p.before, p.results, keepOnly(in, p.stock), t.env)
+	if err != nil {
+		return nil, nil, fmt.Errorf("MLX's own ops: %w", err)
+	}
+	got, err := run(ctx, c.Engine, p.after, p.results, keepOnly(in, p.changed), t.env)
+	if err != nil {
+		return nil, nil, &ownError{err}
+	}
+	call := &kernelcheck.Call{Numerics: p.use.Rule.Numerics, Results: p.results, Style: t.style, Stock: stock, Weights: p.weighted || t.inside, Tied: &at.Tied}
 	for _, o := range p.stock.Outputs() {
 		typ := p.stock.Type(o.Value)
 		shape, err := engine.Shape(typ.Shape, t.env)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		dims := make([]graph.Dim, len(shape))
 		for i, d := range shape {
 			dims[i] = graph.N(int64(d))
 		}
-		call.Types = append(call.Types, graph.T(typ.DType, dims...))
 		of, unordered := chosenOf(p.stock, o.Value, t.env)
-		call.Of, call.Unordered = append(call.Of, of), append(call.Unordered, unordered)
+		call.Types, call.Of, call.Unordered = append(call.Types, graph.T(typ.DType, dims...)), append(call.Of, of), append(call.Unordered, unordered)
 	}
-	call.Stock = stock
-	if p.exact != nil {
-		wideIn := map[string]data{}
-		for name, x := range in {
-			if x.dtype.IsFloat() {
-				x.bytes, x.dtype = kernelcheck.ToFloat32(x.dtype, x.bytes), graph.Float32
-			}
-			wideIn[name] = x
-		}
-		if call.Exact, err = run(ctx, p.exactOn, p.exact, p.results, wideIn, t.env); err != nil {
-			return nil, fmt.Errorf("in float32: %w", err)
-		}
-		for range 2 {
-			moved := map[string]data{}
-			for _, name := range sortedKeys(wideIn) {
-				x := wideIn[name]
-				if x.dtype == graph.Float32 {
-					x.bytes = kernelcheck.Nudge(r, x.bytes)
-				}
-				moved[name] = x
-			}
-			m, err := run(ctx, p.exactOn, p.exact, p.results, moved, t.env)
-			if err != nil {
-				return nil, fmt.Errorf("in float32: %w", err)
-			}
-			call.Moved = append(call.Moved, m)
-		}
-		call.Turn = turn(p.stock, t.env)
+	if p.exact == nil {
+		return call, got, nil
 	}
-	return call.Judge(got, &at.Error, &at.Stock), nil
+	wideIn := map[string]data{}
+	for name, x := range in {
+		if x.dtype.IsFloat() {
+			x.bytes, x.dtype = kernelcheck.ToFloat32(x.dtype, x.bytes), graph.Float32
+		}
+		wideIn[name] = x
+	}
+	if call.Exact, err = run(ctx, p.exactOn, p.exact, p.results, wideIn, t.env); err != nil {
+		return nil, nil, fmt.Errorf("in float32: %w", err)
+	}
+	for range 2 {
+		moved := map[string]data{}
+		for _, name := range sortedKeys(wideIn) {
+			x := wideIn[name]
+			if x.dtype == graph.Float32 {
+				x.bytes = kernelcheck.Nudge(r, x.bytes)
+			}
+			moved[name] = x
+		}
+		m, err := run(ctx, p.exactOn, p.exact, p.results, moved, t.env)
+		if err != nil {
+			return nil, nil, fmt.Errorf("in float32: %w", err)
+		}
+		call.Moved = append(call.Moved, m)
+	}
+	call.Turn = turn(p.stock, t.env)
+	return call, got, nil
 }
 
 // turn is the rounding of the largest angle that a graph turns by.

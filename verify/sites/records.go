@@ -141,17 +141,6 @@ func (l Records) Get(d Device, x *Replacement, c *kernels.Catalog) *Record {
 	return r
 }
 
-// Failed returns why a rule must not be used on a device: it failed there, as it is now,
-// somewhere. "" if it did not.
-func (l Records) Failed(d Device, rule *rules.Rule, c *kernels.Catalog) string {
-	for _, k := range slices.Sorted(maps.Keys(l)) {
-		if r := l[k]; r.Device == d && r.Verdict == Failed && r.current(rule, c) {
-			return r.Reason
-		}
-	}
-	return ""
-}
-
 // AnyFailed reports whether anything failed on a device of that kind: if not, nobody has
 // to find out which device this is.
 func (l Records) AnyFailed(device string) bool {
