@@ -140,7 +140,7 @@ func (d *duel) close() {
 }
 
 // duel loads a model both ways.
-func (a *app) duel(ctx context.Context, o *options, t *textOptions, command string) (d *duel, err error) {
+func (a *app) duel(ctx context.Context, o *options, t *textOptions, command string) (*duel, error) {
 	texts, err := a.texts(t.prompts)
 	if err != nil {
 		return nil, err
@@ -156,18 +156,21 @@ func (a *app) duel(ctx context.Context, o *options, t *textOptions, command stri
 	if err != nil {
 		return nil, err
 	}
-	d = &duel{w: w, prof: prof, s: all[0], texts: texts, closers: []func(){all[0].close}}
-	defer func() {
-		if err != nil {
-			d.close()
-		}
-	}()
-	if d.r, err = a.runner(d.s.subject, w.set.Kernels); err != nil {
+	d := &duel{w: w, prof: prof, s: all[0], texts: texts, closers: []func(){all[0].close}}
+	if err := d.load(ctx, a); err != nil {
+		d.close()
 		return nil, err
+	}
+	return d, nil
+}
+
+func (d *duel) load(ctx context.Context, a *app) (err error) {
+	if d.r, err = a.runner(d.s.subject, d.w.set.Kernels); err != nil {
+		return err
 	}
 	d.closers = append(d.closers, d.r.close)
 	if err := d.r.derive(d.s.res.Program, d.s.program); err != nil {
-		return nil, err
+		return err
 	}
 	for _, x := range []struct {
 		g **decode.Generator
@@ -175,11 +178,11 @@ func (a *app) duel(ctx context.Context, o *options, t *textOptions, command stri
 	}{{&d.before, d.s.program}, {&d.after, d.s.res.Program}} {
 		g, done, err := d.r.generator(ctx, x.p)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		*x.g, d.closers = g, append(d.closers, done)
 	}
-	return d, nil
+	return nil
 }
 
 func (d *duel) options(t *textOptions) decode.Options {
