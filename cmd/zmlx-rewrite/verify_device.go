@@ -182,7 +182,7 @@ func (a *app) printSite(out *siteChecked, format string) error {
 			more = fmt.Sprintf("; and %d more (-o json lists them)", len(some)-2)
 			some = some[:2]
 		}
-		fmt.Fprintf(a.stdout, "           left out for lack of time: %s%s\n", strings.Join(some, "; "), more)
+		fmt.Fprintf(a.stdout, "           left out: %s%s\n", strings.Join(some, "; "), more)
 	}
 	if out.Reason != "" {
 		fmt.Fprintf(a.stdout, "           %s\n", out.Reason)

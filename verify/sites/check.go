@@ -62,7 +62,7 @@ type Report struct {
 	Runs    int      // of the replacement
 	Reruns  int      // of one call, at one place
 	Rows    []int64  // row counts that were tried, in order
-	LeftOut []string // for lack of time
+	LeftOut []string // for lack of time, or of memory
 }
 
 // Place is a layer where a replacement was checked.
@@ -207,7 +207,11 @@ func (c *Checker) at(ctx context.Context, rep *Report, p *place, index int, over
 			return err
 		}
 		wrong, err := c.call(ctx, p, t, at)
+		var large *errTooLarge
 		switch {
+		case errors.As(err, &large):
+			left[fmt.Sprintf("activations: %v", large)] = true
+			continue
 		case err != nil && ctx.Err() != nil:
 			return ctx.Err()
 		case err != nil:

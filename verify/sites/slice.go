@@ -2,12 +2,24 @@ package sites
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 
 	"zmlx-rewrite/engine"
 	"zmlx-rewrite/graph"
 	"zmlx-rewrite/verify/kernelcheck"
 )
+
+// mostWeights bounds the weights of a slice in bytes: a place behind all layers would need
+// the whole model.
+const mostWeights = 4 << 30
+
+// errTooLarge says that a slice has more weights than that.
+type errTooLarge struct{ bytes int64 }
+
+func (e *errTooLarge) Error() string {
+	return fmt.Sprintf("the layers in front of it have %.1f GB of weights", float64(e.bytes)/1e9)
+}
 
 // activations returns what a place's inputs are in the model: its case is cut off behind
 // them, and run on random tokens and caches. Only the layers up to the place are loaded.
@@ -64,6 +76,14 @@ func (c *Checker) activations(ctx context.Context, p *place, env map[string]int6
 	prog, err := engine.Program(g)
 	if err != nil {
 		return nil, err
+	}
+	total := int64(0)
+	for _, q := range prog.Params {
+		n, _ := q.Type.Size().Const()
+		total += n * int64(q.Type.DType.Size())
+	}
+	if total > mostWeights {
+		return nil, &errTooLarge{total}
 	}
 	if prog, err = c.Catalog.Expand(prog, c.Keeps); err != nil {
 		return nil, err
