@@ -46,6 +46,8 @@ func TestJudge(t *testing.T) {
 		{"reordered: as far off as MLX", sums(kernels.Reordered), [][]byte{elements(bf, 1, 2.03125, 3, 4)}, "", 0},
 		{"reordered: another number", sums(kernels.Reordered), [][]byte{elements(bf, 1, 2, 3, 4.25)}, "y, row 0, element 3: got 4.25", 0},
 		{"reordered: no number", sums(kernels.Reordered), [][]byte{elements(bf, 1, 2, nan(), 4)}, "element 2: got NaN", 0},
+		{"reordered: less than normal", sums(kernels.Reordered).with(1, 2).with(3, 0), [][]byte{elements(bf, 1, 2, 3, 6e-39)}, "", 0},
+		{"reordered: more than normal", sums(kernels.Reordered).with(1, 2).with(3, 0), [][]byte{elements(bf, 1, 2, 3, 6e-37)}, "element 3", 0},
 		{"reordered: beyond the type", large(65611), [][]byte{elements(graph.Float16, 65520)}, "", 0},
 		{"reordered: not beyond the type", large(65000), [][]byte{elements(graph.Float16, 65520)}, "got +Inf", 0},
 		{"reordered: beyond, on the other side", large(65611), [][]byte{elements(graph.Float16, -65520)}, "got -Inf", 0},
@@ -71,6 +73,13 @@ func TestJudge(t *testing.T) {
 			t.Errorf("%s: %d ties", c.name, *c.call.Tied)
 		}
 	}
+}
+
+// with sets an element of the results to a number that MLX has exactly.
+func (c *Call) with(k int, v float64) *Call {
+	c.Stock[0] = append(append(c.Stock[0][:2*k:2*k], elements(graph.BFloat16, v)...), c.Stock[0][2*k+2:]...)
+	c.Exact[0] = append(append(c.Exact[0][:4*k:4*k], elements(graph.Float32, v)...), c.Exact[0][4*k+4:]...)
+	return c
 }
 
 func nan() float64 { return graph.DecodeElem(graph.Float32, []byte{0, 0, 0xC0, 0x7F}) }
