@@ -40,6 +40,8 @@ func TestCompare(t *testing.T) {
 		{name: "as good", a: a, b: steps([]float32{4.25, 1, 0}, []float32{2, 1.75, 0.125}, []float32{0, 5, 1}), truth: truth, want: Identical, first: -1},
 		{name: "a near tie", a: a, b: steps([]float32{4, 1, 0}, []float32{1.75, 2, 0}), truth: truth, want: NearTie, first: 1},
 		{name: "no near tie", a: a, b: steps([]float32{4, 1, 0}, []float32{2, 1.75, 0}, []float32{0, 5, 5.5}), truth: truth, want: Differs, first: 2},
+		{name: "not near enough", a: steps([]float32{2, 1.25, 0, 0, 0, 0}), b: steps([]float32{1.5, 1.75, 0.25, 0.25, 0.25, 0.25}),
+			truth: steps([]float32{2.25, 1.5, 0.25, 0.25, 0.25, 0.25}), want: Differs, why: "it prefers token 1", first: 0},
 		{name: "the same tokens, other logits", a: a, b: steps([]float32{9, 1, 0}, []float32{2, 1.75, 0}, []float32{0, 5, 1}), truth: truth, want: Differs, why: "more than 1.5 times", first: -1},
 		{name: "no number", a: a, b: steps([]float32{4, nan, 0}, []float32{2, 1.75, 0}, []float32{0, 5, 1}), truth: truth, want: Differs, why: "NaN", first: -1},
 		{name: "a text that ends", a: a, b: a[:2], truth: truth, want: Differs, why: "longer", first: 2},
