@@ -94,7 +94,14 @@ func (c *Checker) Check(ctx context.Context, list []*Replacement, budget time.Du
 	start := time.Now()
 	var all []*Report
 	list = slices.Clone(list)
-	slices.SortStableFunc(list, func(a, b *Replacement) int { return cmp.Compare(a.cost(), b.cost()) })
+	cost := map[*Replacement]int64{}
+	for _, r := range list {
+		cost[r] = r.weights()
+		if first := calls(c.Program, r); len(first) > 0 {
+			cost[r] *= rows(first[0])
+		}
+	}
+	slices.SortStableFunc(list, func(a, b *Replacement) int { return cmp.Compare(cost[a], cost[b]) })
 	for i, r := range list {
 		share := time.Duration(0)
 		if budget > 0 {

@@ -31,8 +31,8 @@ type Use struct {
 	Case string
 }
 
-// cost is about how much a call reads: the elements of all parameters.
-func (r *Replacement) cost() int64 {
+// weights returns how many elements the parameters have that a call reads.
+func (r *Replacement) weights() int64 {
 	p, err := r.Uses[0].Pair(true)
 	if err != nil {
 		return 0
