@@ -157,6 +157,9 @@ func (a *app) duel(ctx context.Context, o *options, t *textOptions, command stri
 		return nil, err
 	}
 	d := &duel{w: w, prof: prof, s: all[0], texts: texts, closers: []func(){all[0].close}}
+	if command == "verify" {
+		measureInFloat32(d.s.program)
+	}
 	if err := d.load(ctx, a); err != nil {
 		d.close()
 		return nil, err

@@ -63,6 +63,7 @@ func (a *app) verifyDevice(ctx context.Context, v *verifyOptions) error {
 	if err := models.Derive(s.res.Program, store); err != nil {
 		return err
 	}
+	measureInFloat32(s.program)
 	e, err := newEngine(w.set.Kernels)
 	if err != nil {
 		return lacks("%v", err)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"os"
 	"slices"
 
 	"zmlx-rewrite/decode"
@@ -112,7 +113,7 @@ func (a *app) verifyPrompt(ctx context.Context, d *duel, m *measure, text string
 			return nil, err
 		}
 		c := whole.Compare(sa[:min(n, len(sa))], sb, truth)
-		if c.Verdict != whole.BitExact && truth == nil && !d.inFloat32() {
+		if c.Verdict != whole.BitExact && truth == nil && !inFloat32(d.s.program) {
 			if truth, err = m.along(ctx, prompt, stock.Tokens, opts); err != nil {
 				return nil, err
 			}
@@ -174,12 +175,21 @@ func (a *app) verifyPrompt(ctx context.Context, d *duel, m *measure, text string
 	return out, nil
 }
 
-// inFloat32 reports whether the model's logits are float32: then it is its own measure.
-func (d *duel) inFloat32() bool {
-	g := d.s.program.Cases[0].Graph
+// inFloat32 reports whether a model's logits are float32: then it is its own measure.
+func inFloat32(p *graph.Program) bool {
+	g := p.Cases[0].Graph
 	return slices.ContainsFunc(g.Outputs(), func(o graph.Output) bool {
 		return o.Name == "logits" && g.Type(o.Value).DType == graph.Float32
 	})
+}
+
+// measureInFloat32 makes MLX on NVIDIA multiply float32 in float32, and not in TF32 with the
+// mantissa of a float16: for models in 16 bits float32 is the measure. It comes before the
+// first product. Models in float32 run as their users have it.
+func measureInFloat32(p *graph.Program) {
+	if os.Getenv("MLX_ENABLE_TF32") == "" && !inFloat32(p) {
+		os.Setenv("MLX_ENABLE_TF32", "0")
+	}
 }
 
 // measure is the unrewritten model in float32, loaded when it is needed.
