@@ -1,6 +1,7 @@
 package kernelcheck
 
 import (
+	"math"
 	"strings"
 	"testing"
 
@@ -49,6 +50,7 @@ func TestJudge(t *testing.T) {
 		{"reordered: less than normal", sums(kernels.Reordered).with(1, 2).with(3, 0), [][]byte{elements(bf, 1, 2, 3, 6e-39)}, "", 0},
 		{"reordered: more than normal", sums(kernels.Reordered).with(1, 2).with(3, 0), [][]byte{elements(bf, 1, 2, 3, 6e-37)}, "element 3", 0},
 		{"reordered: beyond the type", large(65611), [][]byte{elements(graph.Float16, 65520)}, "", 0},
+		{"reordered: both overflow on the way", large(65000).with(0, math.NaN()), [][]byte{elements(graph.Float16, 65520)}, "", 0},
 		{"reordered: not beyond the type", large(65000), [][]byte{elements(graph.Float16, 65520)}, "got +Inf", 0},
 		{"reordered: beyond, on the other side", large(65611), [][]byte{elements(graph.Float16, -65520)}, "got -Inf", 0},
 		{"chosen: the same", top([]float64{3, 5}, []float64{3, 5}, false), choice(3, 5, 0.5, 0.25), "", 0},
@@ -75,9 +77,13 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// with sets an element of the results to a number that MLX has exactly.
+// with sets an element of the results to a number that MLX has exactly; to none, of what MLX
+// has only.
 func (c *Call) with(k int, v float64) *Call {
-	c.Stock[0] = append(append(c.Stock[0][:2*k:2*k], elements(graph.BFloat16, v)...), c.Stock[0][2*k+2:]...)
+	c.Stock[0] = append(append(c.Stock[0][:2*k:2*k], elements(c.Types[0].DType, v)...), c.Stock[0][2*k+2:]...)
+	if math.IsNaN(v) {
+		return c
+	}
 	c.Exact[0] = append(append(c.Exact[0][:4*k:4*k], elements(graph.Float32, v)...), c.Exact[0][4*k+4:]...)
 	return c
 }
