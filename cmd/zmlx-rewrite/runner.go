@@ -20,6 +20,7 @@ import (
 	"zmlx-rewrite/models"
 	"zmlx-rewrite/models/chattemplate"
 	"zmlx-rewrite/models/tokenizer"
+	"zmlx-rewrite/verify/whole"
 )
 
 // textOptions are mlx-lm's flags for making text.
@@ -144,17 +145,11 @@ func (r *runner) load(ctx context.Context, p *graph.Program) (*graph.Program, en
 
 // generator loads what runs a model. Close it with the function that comes with it.
 func (r *runner) generator(ctx context.Context, p *programs) (*decode.Generator, func(), error) {
-	plain, s, err := r.load(ctx, p.plain)
+	g, done, err := r.host().Load(ctx, p.plain)
 	if err != nil {
-		return nil, nil, err
-	}
-	g, err := decode.New(ctx, r.engine, s, plain)
-	if err != nil {
-		s.Close()
 		return nil, nil, err
 	}
 	g.KeepFirst(p.keep)
-	done := func() { g.Close(); s.Close() }
 	if p.quantized == nil {
 		return g, done, nil
 	}
@@ -165,6 +160,10 @@ func (r *runner) generator(ctx context.Context, p *programs) (*decode.Generator,
 	}
 	g.Quantize(&decode.Quantized{Session: q, Program: quantized, Start: p.start})
 	return g, func() { done(); q.Close() }, nil
+}
+
+func (r *runner) host() *whole.Host {
+	return &whole.Host{Engine: r.engine, Catalog: r.catalog, Keeps: r.launches, Weights: r.model.Weights}
 }
 
 // launches reports whether the engine launches a kernel.
