@@ -30,6 +30,10 @@ func (f *fidelity) own() float64 {
 // steps.
 func (f *fidelity) closer() bool { return f.other.RMS <= f.original.RMS }
 
+// sound reports whether the second errs about as much as the first. What rounds as often
+// does; twice the error, over all steps and the whole vocabulary, is no chance.
+func (f *fidelity) sound() bool { return f.other.RMS <= 2*f.original.RMS }
+
 // way is a generator with the options that it generates with.
 type way struct {
 	*decode.Generator

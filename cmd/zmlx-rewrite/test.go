@@ -175,6 +175,7 @@ func scriptParams() testscript.Params {
 	model := firstFile("ZMLX_SMOLLM2", ".cache/models/SmolLM2-135M-Instruct/SmolLM2-135M-Instruct.Q4_1.gguf")
 	mixture := firstFile("ZMLX_MIXTURE", ".cache/models/SmolLM2-135M-MoE")
 	python := firstFile("ZMLX_PYTHON", ".cache/oracle/venv/bin/python")
+	trained := firstFile("ZMLX_TRAINED", "testdata/trained")
 	library := firstFile("ZMLX_KERNELS", "bin/libzmlx-kernels.so")
 	return testscript.Params{
 		RequireExplicitExec: true,
@@ -183,6 +184,7 @@ func scriptParams() testscript.Params {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("SMOLLM2", model)
 			e.Setenv("MIXTURE", mixture)
+			e.Setenv("TRAINED", trained)
 			if library != "" {
 				e.Setenv("ZMLX_KERNELS", library)
 			}
@@ -197,6 +199,8 @@ func scriptParams() testscript.Params {
 				return model != "", nil
 			case "mixture":
 				return mixture != "", nil
+			case "trained":
+				return trained != "", nil
 			case "kernels":
 				return engineName == "mlx" && library != "", nil
 			case "oracle":
@@ -209,7 +213,7 @@ func scriptParams() testscript.Params {
 			case "full":
 				return isDevice("/dev/full"), nil
 			}
-			return false, fmt.Errorf("unknown condition; there are mlx, smollm2, mixture, kernels, compiler, oracle, root and full")
+			return false, fmt.Errorf("unknown condition; there are mlx, smollm2, mixture, trained, kernels, compiler, oracle, root and full")
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "hex": writeHex, "fill": fill,

@@ -192,8 +192,8 @@ func narrow(p *graph.Program) bool {
 }
 
 // judge says what it means that tokens part: nothing, if the unrewritten model's margin
-// there is not above its own error against float32. For comparison it does the same with
-// the unrewritten model and another chunking of the prompt.
+// there is not above its own error against float32, and the rewritten one errs no more. For
+// comparison it does the same with the unrewritten model and another chunking of the prompt.
 func (v *validated) judge(ctx context.Context, prompt []int, sa []decode.Step, before, after way, sb []decode.Step, exact way) error {
 	f, err := hold(ctx, prompt, sa, after, sb, exact)
 	if err != nil {
@@ -201,7 +201,7 @@ func (v *validated) judge(ctx context.Context, prompt []int, sa []decode.Step, b
 	}
 	v.OwnError, v.RMS, v.Rewritten = f.own(), f.original.RMS, f.other.RMS
 	switch {
-	case !f.nearTie():
+	case !f.nearTie() || !f.sound():
 		v.Verdict = "differs"
 	case f.closer():
 		v.Verdict = "closer-to-fp32"
