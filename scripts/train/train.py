@@ -414,7 +414,9 @@ def main():
             results[k] = json.loads((folder / "train.json").read_text())
             (folder / "train.json").unlink()
             pack(folder, args.out / f"{k}.tar.gz")
-    shutil.rmtree(args.out / "work")
+            shutil.rmtree(folder)
+    if len(results) == len(families):
+        (args.out / "work").rmdir()
     (args.out / "train.json").write_text(json.dumps(results, indent=1) + "\n")
     print({k: (codes[k], results.get(k, {}).get("validation")) for k in families})
     sys.exit(any(codes.values()) or len(results) < len(families))
