@@ -31,7 +31,7 @@ type Model struct {
 	EOS []int
 
 	text textSource
-	as   graph.DType // see LoadAs; NoDType for the files' own
+	as   []graph.DType // see LoadAs
 }
 
 // textSource is where a model's tokenizer and chat template come from.
@@ -51,29 +51,30 @@ type ChatTemplate struct {
 // Load opens a model: a folder of Hugging Face or MLX, a .gguf file, a config.json
 // without weights, or the id of a model (organization/name) in the local cache of
 // the Hugging Face hub. Nothing is downloaded. Close the model after use.
-func Load(path string) (*Model, error) { return LoadAs(path, graph.NoDType) }
+func Load(path string) (*Model, error) { return LoadAs(path) }
 
 // LoadAs is Load with all parameters of floating-point types converted to one type,
-// scales and biases of quantized matrices too: activations then have it as well.
-// NoDType leaves them as they are.
-func LoadAs(path string, dtype graph.DType) (*Model, error) {
+// scales and biases of quantized matrices too: activations then have it as well. Of
+// several types, each comes after the other: bfloat16 and float32 are the numbers of a
+// model in bfloat16, computed with in float32.
+func LoadAs(path string, dtypes ...graph.DType) (*Model, error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if path, err = findInHub(path); err != nil {
 			return nil, err
 		}
-		return loadFolder(path, dtype)
+		return loadFolder(path, dtypes)
 	}
 	if err != nil {
 		return nil, diag.Errorf("model/open", diag.Pos{File: path}, "%v", err)
 	}
 	switch ext := filepath.Ext(path); {
 	case info.IsDir():
-		return loadFolder(path, dtype)
+		return loadFolder(path, dtypes)
 	case ext == ".gguf":
-		return loadGGUF(path, dtype)
+		return loadGGUF(path, dtypes)
 	case ext == ".json":
-		return loadConfig(path, dtype)
+		return loadConfig(path, dtypes)
 	}
 	return nil, diag.Errorf("model/open", diag.Pos{File: path}, "not a model").
 		WithHint("give a model's folder, a .gguf file, a config.json, or the id of a model in the local hub cache")
@@ -189,39 +190,49 @@ func (m *Model) sanitize() error {
 	return nil
 }
 
-// convert gives all parameters of floating-point types the type that was asked for.
+// convert gives all parameters of floating-point types the types that were asked for.
 func (m *Model) convert() error {
-	if m.as == graph.NoDType {
-		return nil
-	}
-	m.Config.DType = m.as
-	if m.Weights == nil {
-		return nil
-	}
-	w := weights.NewStore(m.Weights) // which closing w closes
-	for t := range m.Weights.All() {
-		if t.DType.IsFloat() && t.DType != m.as {
-			from, to := t.DType, m.as
-			var err error
-			t, err = weights.Map(t, to, func(dst, src []byte) {
-				for i := 0; i < len(src); i += from.Size() {
-					graph.AppendElem(dst[:0], to, graph.DecodeElem(from, src[i:]))
-					dst = dst[to.Size():]
-				}
-			})
+	for _, as := range m.as {
+		m.Config.DType = as
+		if m.Weights == nil {
+			continue
+		}
+		w := weights.NewStore(m.Weights) // which closing w closes
+		for t := range m.Weights.All() {
+			t, err := converted(t, as)
 			if err != nil {
 				return err
 			}
+			if err := w.Add(t); err != nil {
+				return err
+			}
 		}
-		if err := w.Add(t); err != nil {
-			return err
-		}
+		m.Weights = w
 	}
-	m.Weights = w
 	return nil
 }
 
-func loadConfig(path string, as graph.DType) (*Model, error) {
+// chosenBy are the parameters that say which experts are chosen. mlx_lm.convert does not
+// round them (cast_predicate of its models).
+var chosenBy = []string{".expert_bias", ".e_score_correction_bias"}
+
+func converted(t *weights.Tensor, to graph.DType) (*weights.Tensor, error) {
+	from := t.DType
+	if !from.IsFloat() || from == to {
+		return t, nil
+	}
+	if to != graph.Float32 && slices.ContainsFunc(chosenBy, func(s string) bool { return strings.HasSuffix(t.Name, s) }) {
+		return t, nil
+	}
+	return weights.Map(t, to, func(dst, src []byte) {
+		for i := 0; i < len(src); i += from.Size() {
+			graph.AppendElem(dst[:0], to, graph.DecodeElem(from, src[i:]))
+			dst = dst[to.Size():]
+		}
+	})
+}
+
+func loadConfig(path string, as []graph.DType) (*Model, error) {
 	text, err := readFile(path, maxConfigBytes)
 	if err != nil {
 		return nil, err
@@ -229,7 +240,7 @@ func loadConfig(path string, as graph.DType) (*Model, error) {
 	return (&Model{Path: path, as: as}).finish(path, text)
 }
 
-func loadFolder(dir string, as graph.DType) (*Model, error) {
+func loadFolder(dir string, as []graph.DType) (*Model, error) {
 	f, err := safetensors.OpenFolder(dir)
 	if err != nil {
 		return nil, err
@@ -244,7 +255,7 @@ func loadFolder(dir string, as graph.DType) (*Model, error) {
 	return m, nil
 }
 
-func loadGGUF(path string, as graph.DType) (*Model, error) {
+func loadGGUF(path string, as []graph.DType) (*Model, error) {
 	f, err := gguf.Open(path)
 	if err != nil {
 		return nil, err

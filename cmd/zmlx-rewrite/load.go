@@ -23,12 +23,9 @@ func (a *app) load(path string, w *workspace) (*subject, error) { return a.loadA
 // loadAs is load with a model's floating-point parameters converted to a type; "" for
 // their own.
 func (a *app) loadAs(path, dtype string, w *workspace) (*subject, error) {
-	as := graph.NoDType
-	if dtype != "" {
-		var ok bool
-		if as, ok = graph.ParseDType(dtype); !ok || as != graph.Float32 && as != graph.Float16 && as != graph.BFloat16 {
-			return nil, diag.Errorf("usage/dtype", diag.Pos{}, "--dtype %q is none of float32, float16, bfloat16", dtype)
-		}
+	as, err := dtypes(dtype)
+	if err != nil {
+		return nil, err
 	}
 	s := &subject{name: path}
 	start := time.Now()
@@ -62,13 +59,25 @@ func (a *app) loadAs(path, dtype string, w *workspace) (*subject, error) {
 			s.program, err = reference(path)
 			return s, err
 		}
-		m, err := models.LoadAs(path, as)
+		m, err := models.LoadAs(path, as...)
 		if err != nil {
 			return nil, err
 		}
 		s.model, s.program = m, m.Program
 	}
 	return s, nil
+}
+
+// dtypes reads --dtype: one type, or none.
+func dtypes(name string) ([]graph.DType, error) {
+	if name == "" {
+		return nil, nil
+	}
+	as, ok := graph.ParseDType(name)
+	if !ok || as != graph.Float32 && as != graph.Float16 && as != graph.BFloat16 {
+		return nil, diag.Errorf("usage/dtype", diag.Pos{}, "--dtype %q is none of float32, float16, bfloat16", name)
+	}
+	return []graph.DType{as}, nil
 }
 
 // readLimited reads a file of at most n bytes.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math"
 	"slices"
 
@@ -11,6 +12,7 @@ import (
 
 	"zmlx-rewrite/decode"
 	"zmlx-rewrite/diag"
+	"zmlx-rewrite/graph"
 	"zmlx-rewrite/profiles"
 	"zmlx-rewrite/verify/whole"
 )
@@ -49,7 +51,7 @@ type validated struct {
 	Prompt       string  `json:"prompt"`
 	PromptTokens int     `json:"prompt_tokens"`
 	Tokens       int     `json:"tokens"`
-	Verdict      string  `json:"verdict"` // bit-exact, token-identical, differs
+	Verdict      string  `json:"verdict"` // bit-exact, token-identical, closer-to-fp32, near-tie, differs
 	FirstDiff    int     `json:"first_difference"`
 	Margin       float64 `json:"margin"` // at the first difference, else the smallest
 	MarginStep   int     `json:"margin_step"`
@@ -59,6 +61,20 @@ type validated struct {
 
 	KernelRuns string         `json:"kernel_runs"`
 	Kernels    map[string]int `json:"kernels"` // how often each ran in the rewritten model
+
+	// Where tokens part in a half type: what float32 says.
+	OwnError  float64    `json:"original_error,omitempty"` // largest of a logit at the first difference
+	RMS       float64    `json:"original_rms_error,omitempty"`
+	Rewritten float64    `json:"rewritten_rms_error,omitempty"`
+	Rechunked *rechunked `json:"rechunked,omitempty"`
+}
+
+// rechunked is the unrewritten model against itself, the prompt cut elsewhere.
+type rechunked struct {
+	First    int     `json:"first_difference"`
+	Margin   float64 `json:"margin"`
+	OwnError float64 `json:"original_error"`
+	RMS      float64 `json:"rms_error"`
 }
 
 func (a *app) validate(ctx context.Context, o *options, t *textOptions, format string) error {
@@ -78,6 +94,9 @@ func (a *app) validate(ctx context.Context, o *options, t *textOptions, format s
 		}
 		fmt.Fprintln(a.stdout)
 	}
+	var exact *decode.Generator // the model in float32, loaded once tokens part in another type
+	doneExact := func() {}
+	defer func() { doneExact() }()
 	differ := 0
 	for _, text := range d.texts {
 		prompt, err := r.prompt(text, t)
@@ -98,13 +117,25 @@ func (a *app) validate(ctx context.Context, o *options, t *textOptions, format s
 			return err
 		}
 		c := decode.Compare(sa, sb)
-		v := validated{text, len(prompt), c.Steps, "token-identical", c.First, c.Margin, c.MarginStep, c.MaxError, ra.TPS(), rb.TPS(), r.kernels(), counts}
+		v := validated{Prompt: text, PromptTokens: len(prompt), Tokens: c.Steps, Verdict: "token-identical", FirstDiff: c.First, Margin: c.Margin, MarginStep: c.MarginStep,
+			MaxError: c.MaxError, TPS: ra.TPS(), RewrittenTPS: rb.TPS(), KernelRuns: r.kernels(), Kernels: counts}
 		switch {
+		case c.First < 0 && c.Exact:
+			v.Verdict = "bit-exact"
+		case c.First >= 0 && narrow(d.s.program):
+			if exact == nil {
+				if exact, doneExact, err = r.truth(ctx, o.model, o.dtype); err != nil {
+					return err
+				}
+			}
+			if err := v.judge(ctx, prompt, sa, way{d.before, opts}, way{d.after, opts}, sb, way{exact, opts}); err != nil {
+				return err
+			}
 		case c.First >= 0:
 			v.Verdict = "differs"
+		}
+		if v.Verdict == "differs" {
 			differ++
-		case c.Exact:
-			v.Verdict = "bit-exact"
 		}
 		if math.IsInf(v.Margin, 0) {
 			v.Margin = 0
@@ -122,6 +153,49 @@ func (a *app) validate(ctx context.Context, o *options, t *textOptions, format s
 	if differ > 0 {
 		return isFalse("%d of %d prompts give other tokens after the rewrite", differ, len(d.texts))
 	}
+	return nil
+}
+
+// narrow reports whether a program's logits are in a half type.
+func narrow(p *graph.Program) bool {
+	g := p.Cases[0].Graph
+	for _, o := range g.Outputs() {
+		if o.Name == "logits" {
+			return g.Type(o.Value).DType != graph.Float32
+		}
+	}
+	return false
+}
+
+// judge says what it means that tokens part: nothing, if the unrewritten model's margin
+// there is not above its own error against float32, and the rewritten one errs no more. For
+// comparison it does the same with the unrewritten model and another chunking of the prompt.
+func (v *validated) judge(ctx context.Context, prompt []int, sa []decode.Step, before, after way, sb []decode.Step, exact way) error {
+	f, err := hold(ctx, prompt, sa, after, sb, exact)
+	if err != nil {
+		return err
+	}
+	v.OwnError, v.RMS, v.Rewritten = f.own(), f.original.RMS, f.other.RMS
+	switch {
+	case !f.nearTie() || !f.sound():
+		v.Verdict = "differs"
+	case f.closer():
+		v.Verdict = "closer-to-fp32"
+	default:
+		v.Verdict = "near-tie"
+	}
+	cut, ok := before.rechunked(prompt)
+	if !ok {
+		return nil
+	}
+	_, sc, err := cut.free(ctx, prompt)
+	if err != nil {
+		return err
+	}
+	if f, err = hold(ctx, prompt, sa, cut, sc, exact); err != nil {
+		return err
+	}
+	v.Rechunked = &rechunked{f.First, f.Margin, f.own(), f.other.RMS}
 	return nil
 }
 
@@ -211,11 +285,27 @@ func (a *app) printVerdict(v *validated, c *decode.Comparison, text string) {
 	fmt.Fprintf(a.stdout, "  %q\n", text)
 	if c.First >= 0 {
 		fmt.Fprintf(a.stdout, "  tokens part at step %d (%d before, %d after): the margin there was %.4g, the largest logit error so far %.3g\n", c.First, c.A, c.B, c.Margin, c.MaxError)
+		v.printFloat32(a.stdout)
 	} else {
 		fmt.Fprintf(a.stdout, "  %d tokens equal · smallest margin (top1 − top2) %.4g at step %d · largest logit error %.3g\n", c.Steps, c.Margin, c.MarginStep, c.MaxError)
 	}
 	fmt.Fprintf(a.stdout, "  unrewritten %.2f tokens/s · rewritten %.2f tokens/s\n", v.TPS, v.RewrittenTPS)
 	if len(v.Kernels) > 0 {
 		fmt.Fprintf(a.stdout, "  kernels: %s · %s\n", v.KernelRuns, printCounts(v.Kernels))
+	}
+}
+
+// printFloat32 says how both compare with float32.
+func (v *validated) printFloat32(w io.Writer) {
+	if v.RMS == 0 {
+		return
+	}
+	fmt.Fprintf(w, "  against float32: the unrewritten model's own largest error there is %.4g · root mean square of all %.4g, rewritten %.4g\n", v.OwnError, v.RMS, v.Rewritten)
+	switch r := v.Rechunked; {
+	case r == nil:
+	case r.First < 0:
+		fmt.Fprintf(w, "  unrewritten, the prompt cut in two: the same tokens · %.4g\n", r.RMS)
+	default:
+		fmt.Fprintf(w, "  unrewritten, the prompt cut in two: tokens part at step %d, margin %.4g, own error %.4g · %.4g\n", r.First, r.Margin, r.OwnError, r.RMS)
 	}
 }

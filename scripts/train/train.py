@@ -2,14 +2,17 @@
 """Trains one small model a family with Transformers, for testdata/trained.
 
     .cache/train/venv/bin/python scripts/train/corpus.py             first: text and tokenizer
-    python3 scripts/train/train.py --out DIR [--family F] [--seconds S] [--steps N]
+    python3 scripts/train/train.py --out DIR [--family F] [--seconds S] [--steps N] [--small]
     .cache/oracle/venv/bin/python scripts/train/convert.py DIR       then: MLX folders
 
 Needs torch and transformers (scripts/train/requirements.txt) and the folder
 .cache/train/device (--data), no network. All families train at the same time, one process
 each. Each one stops after --steps steps or --seconds seconds, whichever comes first, and
 its learning rate is back at zero by then. An NVIDIA H200 does all six in about four
-minutes; --steps 3 --batch 2 shows on a CPU that everything runs.
+minutes; --steps 3 --batch 2 shows on a CPU that everything runs. Without a GPU, --small
+trains models of about a million parameters, one core each, in about half an hour:
+
+    OMP_NUM_THREADS=1 nice python3 scripts/train/train.py --out DIR --small --batch 8 --seconds 1800
 
 DIR/F.tar.gz is a Hugging Face folder: model.safetensors in float32 as Transformers
 saves it, config.json in the spelling of the family's published models, the tokenizer.
@@ -212,6 +215,22 @@ FAMILIES = {
     ),
 }
 
+# What --small changes: fewer layers, experts and heads, and windows that are just longer
+# than what the models are asked to write.
+SMALL_CONTEXT = 320
+SMALL_MLA = dict(num_hidden_layers=3, num_attention_heads=2, num_key_value_heads=2, n_routed_experts=8, num_experts_per_tok=2)
+SMALL = {
+    "lfm2_moe": dict(
+        num_hidden_layers=4,
+        layer_types=["conv", "full_attention", "conv", "full_attention"],
+        intermediate_size=256,
+        num_experts=8,
+        num_experts_per_tok=2,
+    ),
+    "deepseek_v3": SMALL_MLA,
+    "glm4_moe_lite": SMALL_MLA,
+}
+
 
 def dense_experts(self, x, chosen, weights):
     """All experts on all tokens, those that were not chosen times zero. For experts as
@@ -229,10 +248,10 @@ def dense_experts(self, x, chosen, weights):
     return out + gates @ self.down_proj_bias if self.has_bias else out
 
 
-def make(family):
+def make(family, config):
     ALL_EXPERTS_FUNCTIONS.register("dense", dense_experts)
     torch.manual_seed(list(FAMILIES).index(family))
-    config = dict(FAMILIES[family])
+    config = dict(config)
     config = AutoConfig.for_model(config.pop("model_type"), **config)
     model = AutoModelForCausalLM.from_config(config)
     if any(hasattr(m, "is_transposed") for m in model.modules()):
@@ -282,7 +301,10 @@ class Balance:
 def train(family, args):
     torch.set_float32_matmul_precision("high")
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = make(family).to(device).train()
+    config, context = FAMILIES[family], CONTEXT
+    if args.small:
+        config, context = config | SMALL[family], SMALL_CONTEXT
+    model = make(family, config).to(device).train()
     size = sum(p.numel() for p in model.parameters())
     print(f"{family}: {size} parameters on {device}", flush=True)
     data = np.load(args.data / "tokens.npz")
@@ -291,13 +313,13 @@ def train(family, args):
     rest = [p for p in model.parameters() if p.dim() <= 1]
     opt = torch.optim.AdamW([dict(params=matrices, weight_decay=0.1), dict(params=rest, weight_decay=0.0)], lr=0.0, betas=(0.9, 0.95), fused=True)
     balance = Balance(model)
-    routed = dict(output_router_logits=True) if "router_aux_loss_coef" in FAMILIES[family] else {}
-    offsets = torch.arange(CONTEXT, device=device)
+    routed = dict(output_router_logits=True) if "router_aux_loss_coef" in config else {}
+    offsets = torch.arange(context, device=device)
 
     @torch.no_grad()
     def validate():
         model.eval()
-        windows = held[: held.numel() // CONTEXT * CONTEXT].view(-1, CONTEXT)[: args.batch * 2]
+        windows = held[: held.numel() // context * context].view(-1, context)[: args.batch * 2]
         loss = sum(model(input_ids=w, labels=w, use_cache=False).loss for w in windows.split(args.batch)) / math.ceil(len(windows) / args.batch)
         model.train()
         return loss.item()
@@ -307,7 +329,7 @@ def train(family, args):
         rate = min(1, (step + 1) / 60) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
         for group in opt.param_groups:
             group["lr"] = args.rate * rate
-        at = torch.randint(tokens.numel() - CONTEXT, (args.batch, 1), device=device)
+        at = torch.randint(tokens.numel() - context, (args.batch, 1), device=device)
         ids = tokens[at + offsets]
         loss = model(input_ids=ids, labels=ids, use_cache=False, **routed).loss
         loss.backward()
@@ -325,13 +347,13 @@ def train(family, args):
     model.eval()
     with torch.no_grad():
         balance.finish()
-    result = dict(parameters=size, steps=step, batch=args.batch, context=CONTEXT, rate=args.rate, seconds=round(time.monotonic() - start), validation=validate())
+    result = dict(parameters=size, device=device, steps=step, batch=args.batch, context=context, rate=args.rate, seconds=round(time.monotonic() - start), validation=validate())
     if device == "cuda":
         result["gigabytes"] = round(torch.cuda.max_memory_allocated() / 2**30, 1)
     result["expert_bias"] = [[round(x, 4) for x in b.tolist()] for b in balance.biases()]
     print(f"{family}: {json.dumps(result)}", flush=True)
     folder = args.out / "work" / family
-    save(model, FAMILIES[family], folder, args.data, held[:320].cpu())
+    save(model, config, folder, args.data, held[:320].cpu())
     (folder / "train.json").write_text(json.dumps(result) + "\n")
     model.to(device)
     tokenizer = AutoTokenizer.from_pretrained(args.data / "tokenizer")
@@ -366,10 +388,13 @@ def main():
     parser.add_argument("--family", choices=[*FAMILIES, "all"], default="all")
     parser.add_argument("--seconds", type=float, default=200)
     parser.add_argument("--steps", type=int, default=2500)
-    parser.add_argument("--batch", type=int, default=32, help="windows of 512 tokens a step")
+    parser.add_argument("--batch", type=int, default=32, help="windows of 512 tokens a step, 320 with --small")
     parser.add_argument("--rate", type=float, default=3e-3, help="the highest learning rate")
+    parser.add_argument("--small", action="store_true", help=f"smaller models, for a CPU: {', '.join(SMALL)}")
     parser.add_argument("--sample", type=int, default=128, help="tokens of greedy text a prompt")
     args = parser.parse_args()
+    if args.small and args.family not in (*SMALL, "all"):
+        parser.error(f"no small {args.family}")
     if args.family != "all":
         return train(args.family, args)
 
@@ -377,21 +402,24 @@ def main():
     (args.out / "work").mkdir(parents=True, exist_ok=True)
     log = args.out / "train.log"
     with log.open("w") as f:
-        options = [f"--{k}={v}" for k, v in vars(args).items() if k != "family"]
-        jobs = {k: subprocess.Popen([sys.executable, __file__, f"--family={k}", *options], stdout=f, stderr=f) for k in FAMILIES}
+        families = list(SMALL if args.small else FAMILIES)
+        options = [f"--{k}={v}" for k, v in vars(args).items() if k not in ("family", "small")] + ["--small"] * args.small
+        jobs = {k: subprocess.Popen([sys.executable, __file__, f"--family={k}", *options], stdout=f, stderr=f) for k in families}
         codes = {k: p.wait() for k, p in jobs.items()}
     print(log.read_text()[-9000:])
     results = {}
-    for k in FAMILIES:
+    for k in families:
         folder = args.out / "work" / k
         if (folder / "train.json").exists():
             results[k] = json.loads((folder / "train.json").read_text())
             (folder / "train.json").unlink()
             pack(folder, args.out / f"{k}.tar.gz")
-    shutil.rmtree(args.out / "work")
+            shutil.rmtree(folder)
+    if len(results) == len(families):
+        (args.out / "work").rmdir()
     (args.out / "train.json").write_text(json.dumps(results, indent=1) + "\n")
-    print({k: (codes[k], results.get(k, {}).get("validation")) for k in FAMILIES})
-    sys.exit(any(codes.values()) or len(results) < len(FAMILIES))
+    print({k: (codes[k], results.get(k, {}).get("validation")) for k in families})
+    sys.exit(any(codes.values()) or len(results) < len(families))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,67 @@
+package decode
+
+import (
+	"context"
+	"math"
+	"slices"
+	"testing"
+)
+
+func TestMeasure(t *testing.T) {
+	truth := []Step{{0, []float32{1, 2, 3}}, {1, []float32{4, 0, 0}}}
+	run := []Step{{0, []float32{1, 2.5, 3}}, {1, []float32{4, 0, -1}}, {2, []float32{9, 9, 9}}}
+	e := MeasureErrors(run, truth)
+	if !slices.Equal(e.Steps, []float64{0.5, 1}) || math.Abs(e.RMS-math.Sqrt(1.25/6)) > 1e-12 {
+		t.Errorf("%+v", e)
+	}
+	nan := float32(math.NaN())
+	for _, logits := range [][]float32{{nan, 0, 0}, {0, nan, 0}, {0, 9, nan}} {
+		if e := MeasureErrors([]Step{{0, logits}}, truth[:1]); !math.IsNaN(e.Steps[0]) || !math.IsNaN(e.RMS) {
+			t.Errorf("%v: %+v", logits, e)
+		}
+	}
+	for _, c := range []struct {
+		first  int
+		margin float64
+		want   bool
+	}{
+		{-1, 9, true}, {0, 0.5, true}, {0, 0.51, false}, {1, 0.9, true}, {1, 1.1, false}, {2, 0, false}, {0, math.NaN(), false},
+	} {
+		if got := (&Comparison{First: c.first, Margin: c.margin}).NearTie(e); got != c.want {
+			t.Errorf("parting at %d by a margin of %v: %v", c.first, c.margin, got)
+		}
+	}
+	if (&Comparison{First: 0, Margin: 0}).NearTie(Errors{Steps: []float64{math.NaN()}}) {
+		t.Error("an error that is no number excuses a near-tie")
+	}
+}
+
+// A model that follows its own text computes what it computed.
+func TestFollow(t *testing.T) {
+	m, ctx := newModel(t), context.Background()
+	run := func(tokens Sampler) (*Result, []Step) {
+		var list []Step
+		r, err := m.generator(t).Generate(ctx, []int{3, 14, 15}, Options{MaxTokens: 6, Logits: true, Sampler: tokens, OnToken: func(tok Token) error {
+			list = append(list, Step(tok))
+			return nil
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r, list
+	}
+	r, free := run(nil)
+	same, forced := run(Follow(r.Tokens))
+	if c := Compare(free, forced); !slices.Equal(same.Tokens, r.Tokens) || !c.Exact || c.First >= 0 {
+		t.Errorf("%v follows %v: %+v", same.Tokens, r.Tokens, c)
+	}
+	other := slices.Clone(r.Tokens)
+	other[2] = (other[2] + 1) % vocab
+	led, forced := run(Follow(other))
+	if c := Compare(free, forced); !slices.Equal(led.Tokens, other) || c.First != 2 || !c.Exact {
+		t.Errorf("%v follows %v: %+v", led.Tokens, other, c)
+	}
+	if slices.Equal(forced[3].Logits, free[3].Logits) {
+		t.Error("the token that was taken makes no difference")
+	}
+}
