@@ -76,6 +76,7 @@ type Generator struct {
 	caches  *cache.Caches
 	first   *cache.Caches // of the session's program; caches are these until they are quantized
 	vocab   int
+	logits  graph.DType
 	calls   []int
 	plain   int // calls before the caches were quantized
 	keep    int // rows of rings that stay for good
@@ -114,7 +115,7 @@ func New(ctx context.Context, e engine.Engine, s engine.Session, p *graph.Progra
 			if !ok {
 				return nil, fmt.Errorf("program %s: the vocabulary of its logits is not a number", p.Name)
 			}
-			g.vocab = int(n)
+			g.vocab, g.logits = int(n), t.DType
 			head, err := headProgram(t.DType, d)
 			if err != nil {
 				return nil, err
@@ -166,6 +167,9 @@ func (g *Generator) Reset() {
 	g.caches.Reset()
 	g.caches, g.switched = g.first, false // which is empty, too
 }
+
+// LogitsType is the element type of the program's logits.
+func (g *Generator) LogitsType() graph.DType { return g.logits }
 
 // KeepFirst makes rings keep their first n rows for good. It comes before the first prompt.
 func (g *Generator) KeepFirst(n int) {

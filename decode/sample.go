@@ -27,7 +27,10 @@ type Sampling struct {
 	// MinKeep tokens, at least 1, stay whatever MinP says.
 	MinKeep int
 	TopK    int // 0: off
-	rng     *rand.Rand
+	// Type is the element type of the log-probabilities, in which MLX computes the
+	// threshold of MinP. None is float32.
+	Type graph.DType
+	rng  *rand.Rand
 }
 
 // NewSampling returns a sampler; the same seed draws the same tokens. It returns
@@ -92,16 +95,25 @@ func (s *Sampling) topP(logprobs []float32) {
 }
 
 func (s *Sampling) minP(logprobs []float32) {
-	least := slices.Max(logprobs) + float32(math.Log(s.MinP))
+	least := s.round(s.round(math.Log(s.MinP)) + float64(slices.Max(logprobs)))
 	var keep []int
 	if s.MinKeep > 1 {
 		keep = largestFirst(logprobs)[:min(s.MinKeep, len(logprobs))]
 	}
 	for i, x := range logprobs {
-		if x < least && !slices.Contains(keep, i) {
+		if float64(x) < least && !slices.Contains(keep, i) {
 			logprobs[i] = none
 		}
 	}
+}
+
+// round rounds to the element type of the log-probabilities.
+func (s *Sampling) round(x float64) float64 {
+	t := s.Type
+	if t != graph.Float16 && t != graph.BFloat16 {
+		t = graph.Float32
+	}
+	return graph.DecodeElem(t, graph.AppendElem(nil, t, float64(float32(x))))
 }
 
 // largestFirst returns all indices, the most likely first, the lowest among equals.

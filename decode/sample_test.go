@@ -9,6 +9,8 @@ import (
 	"os"
 	"slices"
 	"testing"
+
+	"zmlx-rewrite/graph"
 )
 
 // TestFiltersAreMLXLM: of random log-probabilities the filters leave what mlx-lm's leave
@@ -25,6 +27,7 @@ func TestFiltersAreMLXLM(t *testing.T) {
 			MinKeep int     `json:"min_tokens_to_keep"`
 			TopK    int     `json:"top_k"`
 		}
+		DType    string
 		Logprobs string
 		Kept     []int
 	}
@@ -42,7 +45,11 @@ func TestFiltersAreMLXLM(t *testing.T) {
 				before[k] = math.Float32frombits(binary.LittleEndian.Uint32(data[4*k:]))
 			}
 			a := c.Args
-			s, err := NewSampling(Sampling{Temp: 0.7, TopP: a.TopP, MinP: a.MinP, MinKeep: max(1, a.MinKeep), TopK: a.TopK}, 3)
+			dtype, ok := graph.ParseDType(c.DType)
+			if !ok {
+				t.Fatal(c.DType)
+			}
+			s, err := NewSampling(Sampling{Temp: 0.7, TopP: a.TopP, MinP: a.MinP, MinKeep: max(1, a.MinKeep), TopK: a.TopK, Type: dtype}, 3)
 			if err != nil {
 				t.Fatal(err)
 			}

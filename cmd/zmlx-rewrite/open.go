@@ -113,6 +113,9 @@ func madeBy(f *cache.File, o *options) error {
 
 // options are those of a generation.
 func (m *opened) options(t *textOptions, sampler decode.Sampler) decode.Options {
+	if s, ok := sampler.(*decode.Sampling); ok {
+		s.Type = m.gen.LogitsType()
+	}
 	opts := decode.Options{MaxTokens: t.maxTokens, PrefillStep: t.prefillStep, EOS: m.eos, Sampler: sampler}
 	if t.ignoreEOS {
 		opts.EOS = nil

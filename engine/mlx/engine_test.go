@@ -3,10 +3,6 @@
 package mlx
 
 import (
-	"os"
-	"runtime"
-	"slices"
-	"strings"
 	"testing"
 
 	"zmlx-rewrite/engine"

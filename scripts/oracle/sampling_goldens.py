@@ -3,7 +3,7 @@
 
     .cache/oracle/venv/bin/python scripts/oracle/sampling_goldens.py [--check]
 
-Each case has log-probabilities (float32, little-endian, base64), the arguments of
+Each case has log-probabilities (float32, little-endian, base64), their element type, the arguments of
 mlx_lm.sample_utils.make_sampler, and the tokens whose log-probability is not minus
 infinity when it draws, in order: all filters, as it chains them.
 """
@@ -28,7 +28,7 @@ def case(logprobs, **args):
     left = np.array(drawn[0].astype(mx.float32))[0]
     kept = np.flatnonzero(left > -np.inf).tolist()
     assert (left[kept] == before[0][kept]).all()
-    return dict(args=args, logprobs=base64.b64encode(before.tobytes()).decode(), kept=kept)
+    return dict(args=args, dtype=str(logprobs.dtype).split(".")[-1], logprobs=base64.b64encode(before.tobytes()).decode(), kept=kept)
 
 
 def cases():
@@ -44,6 +44,11 @@ def cases():
                 order = np.sort(np.array(logprobs.astype(mx.float32))[0])[::-1]
                 args = dict(args, top_k=next(k for k in range(args["top_k"], vocab) if order[k - 1] > order[k]))
             yield case(logprobs, **args)
+    # In half types the threshold is rounded, and many are close to it.
+    for dtype in (mx.bfloat16, mx.float16):
+        for min_p in (0.3, 0.17, 0.011, 0.6):
+            logits = mx.array((rng.standard_normal((1, 300)) * 0.8).astype(np.float32)).astype(dtype)
+            yield case(logits - mx.logsumexp(logits, keepdims=True), min_p=min_p)
     ties = mx.array([[-1.0, -2.0, -1.0, -2.0, -2.0, -9.0]])
     ties = ties - mx.logsumexp(ties, keepdims=True)
     for args in (dict(top_p=0.2), dict(top_p=0.6), dict(top_p=0.75), dict(min_p=0.36), dict(min_p=0.37), dict(top_k=2), dict(top_k=5)):
