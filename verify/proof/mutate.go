@@ -152,7 +152,7 @@ func (m *mutator) look(from, mutant *Instance, kind, what, place string, targets
 			follows = true
 			m.follow++
 		}
-		if kind == mutReader || kind == mutOutput { // it would be computed twice
+		if (kind == mutReader || kind == mutOutput) && swallows(res) { // it would be computed twice
 			m.fail(mutant, CodeMutant, "the rule applies, though an inner value is used outside")
 			return
 		}
@@ -210,6 +210,36 @@ func (m *mutator) choices(from, mutant *Instance, target string, v *Verdict) *Ve
 
 // choiceSamples is how many samples show what is chosen.
 const choiceSamples = 24
+
+// swallows reports whether a match has a value inside that something outside reads. A
+// smaller match may have it as its result.
+func swallows(res *rewrite.Result) bool {
+	for _, c := range res.Cases {
+		g := c.Before
+		for _, o := range g.Outputs() {
+			if o.Name != outside {
+				continue
+			}
+			v := o.Value
+			if n := g.Def(v); n.Scope == outside {
+				v = n.In[0]
+			}
+			for _, s := range c.Sites {
+				if s.Round != 1 || !slices.Contains(s.Match.Nodes, g.Value(v).Def) {
+					continue
+				}
+				result := false
+				for i := range s.Rule.Results {
+					result = result || s.Match.Result(g, i) == v
+				}
+				if !result {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
 
 func (m *mutator) fail(in *Instance, code, why string) { m.failed(in, code, why, nil) }
 

@@ -26,6 +26,9 @@ const (
 	mutVariable = "$variable"   // a $variable has another value, everywhere
 )
 
+// outside is the scope of a node that is added, and the name of a result.
+const outside = "outside"
+
 // mutations lists each single change of the graph of an instance.
 func (in *Instance) mutations() []*mutation {
 	l := newLister(in)
@@ -299,14 +302,14 @@ func (l *lister) inner(id graph.NodeID, n *graph.Node) {
 		}
 		l.add(&mutation{kind: mutReader, at: -1, place: l.called(id), what: fmt.Sprintf("%s is read by another node, too", l.called(id)),
 			end: func(m *maker) error {
-				out, err := m.to.Add(graph.LookupOp("reshape"), "outside", []graph.ValueID{m.now[v]}, graph.Dims{l.g.Type(v).Size()})
+				out, err := m.to.Add(graph.LookupOp("reshape"), outside, []graph.ValueID{m.now[v]}, graph.Dims{l.g.Type(v).Size()})
 				if err == nil {
-					m.to.Output("outside", out[0])
+					m.to.Output(outside, out[0])
 				}
 				return err
 			}})
 		l.add(&mutation{kind: mutOutput, at: -1, place: l.called(id), what: fmt.Sprintf("%s is a result of the graph", l.called(id)),
-			end: func(m *maker) error { m.to.Output("outside", m.now[v]); return nil }})
+			end: func(m *maker) error { m.to.Output(outside, m.now[v]); return nil }})
 	}
 }
 

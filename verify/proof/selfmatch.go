@@ -118,9 +118,9 @@ func (in *Instance) spellings() []*mutation {
 	for _, o := range l.g.Outputs() {
 		l.add(&mutation{kind: mutReader, at: -1, place: o.Name, what: o.Name + " is read by another node, too",
 			end: func(m *maker) error {
-				out, err := m.to.Add(graph.LookupOp("reshape"), "outside", []graph.ValueID{m.now[o.Value]}, graph.Dims{l.g.Type(o.Value).Size()})
+				out, err := m.to.Add(graph.LookupOp("reshape"), outside, []graph.ValueID{m.now[o.Value]}, graph.Dims{l.g.Type(o.Value).Size()})
 				if err == nil {
-					m.to.Output("outside", out[0])
+					m.to.Output(outside, out[0])
 				}
 				return err
 			}})
