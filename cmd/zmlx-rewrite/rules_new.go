@@ -167,7 +167,8 @@ func linked(d *draft.Draft, name string) (*rules.Set, *rules.Rule, error) {
 	return set, set.Rule(name + "." + name), nil
 }
 
-// fits returns the rule's instance at the place that it was made from.
+// fits returns the rule's instance at the place that it was made from, with shorter
+// dimensions, which are as good for proofs.
 func fits(set *rules.Set, rule *rules.Rule, part *draft.Part, from string) (*proof.Instance, error) {
 	patterns, err := matcher.Compile(set, rule)
 	if err != nil {
@@ -202,7 +203,7 @@ func fits(set *rules.Set, rule *rules.Rule, part *draft.Part, from string) (*pro
 		}
 		for i := range res.Cases {
 			if len(res.Cases[i].Sites) > 0 {
-				return at, nil
+				return proof.Smaller(set, at), nil
 			}
 			for _, r := range report.Nearest(&res.Cases[i], rule) {
 				expected, observed := r.Detail()

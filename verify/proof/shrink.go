@@ -137,64 +137,21 @@ func (s *shrinker) symbols() {
 // dims makes the numbers among the lengths of inputs and parameters smaller, each
 // everywhere at once; those of one quantized matrix together.
 func (s *shrinker) dims() {
-	numbers := map[int64]bool{}
-	for _, t := range s.best.Instance.Sample.Types {
-		for _, d := range t.Shape {
-			if n, ok := d.Const(); ok && n > 1 {
-				numbers[n] = true
-			}
-		}
-	}
-	tied := map[int64][]int64{} // what changes with a number
-	byQuant := map[*graph.Quant]map[string]graph.Type{}
-	for _, q := range s.best.Instance.Program.Params {
-		if q.Quant != nil {
-			if byQuant[q.Quant] == nil {
-				byQuant[q.Quant] = map[string]graph.Type{}
-			}
-			byQuant[q.Quant][q.Part] = q.Type
-		}
-	}
-	for quant, parts := range byQuant {
-		packed, ok1 := lastDim(parts["weight"])
-		groups, ok2 := lastDim(parts["scales"])
-		if !ok1 || !ok2 {
-			continue
-		}
-		long := groups * int64(quant.GroupSize)
-		for _, n := range []int64{packed, groups, long} {
-			tied[n] = append(tied[n], packed, groups, long)
-		}
-	}
+	numbers, tied := s.best.Instance.numbers(), s.best.Instance.tied()
 	for _, n := range slices.Backward(slices.Sorted(maps.Keys(numbers))) {
 		for _, m := range smaller(n) {
 			alone := map[int64]int64{n: m}
 			if s.substituted(alone) {
 				break
 			}
-			if n%m != 0 || len(tied[n]) == 0 {
+			if n%m != 0 {
 				continue
 			}
-			together := map[int64]int64{}
-			whole := true
-			for _, other := range tied[n] {
-				whole = whole && other%(n/m) == 0
-				together[other] = other / (n / m)
-			}
-			if whole && s.substituted(together) {
+			if together, ok := scaled(tied[n], n/m); ok && s.substituted(together) {
 				break
 			}
 		}
 	}
-}
-
-func lastDim(t graph.Type) (int64, bool) {
-	d, ok := t.Dim(-1)
-	if !ok {
-		return 0, false
-	}
-	n, ok := d.Const()
-	return n, ok
 }
 
 // substituted tries the instance with other numbers for lengths; $variables are lengths

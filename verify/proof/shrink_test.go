@@ -183,3 +183,42 @@ func FuzzReadCall(f *testing.F) {
 		}
 	})
 }
+
+// TestSmaller: an instance of long dimensions becomes short, the rule applies to it still,
+// and dimensions that differed still do.
+func TestSmaller(t *testing.T) {
+	set, c := wrongCall(t)
+	in := c.Instance
+	by := map[int64]int64{}
+	for n := range in.numbers() {
+		by[n] = n * 64
+	}
+	for _, q := range in.Program.Params { // codes and scales of rows that are 64 times as long
+		if q.Quant != nil && q.Part == "scales" {
+			n, _ := lastDim(q.Type)
+			by[n*int64(q.Quant.GroupSize)] = 64 * n * int64(q.Quant.GroupSize)
+		}
+	}
+	s := substitute(in.Sample, by, false)
+	long, err := newInstance(in.Pattern, s, in.When, in.Where, retype(in.Program.Params, s))
+	if err != nil || !long.applies(set) {
+		t.Fatal(err)
+	}
+	small := Smaller(set, long)
+	if !small.applies(set) {
+		t.Error("the rule does not apply")
+	}
+	largest := func(in *Instance) (most int64) {
+		for n := range in.numbers() {
+			most = max(most, n)
+		}
+		return most
+	}
+	t.Log(largest(long), largest(small), len(long.numbers()), len(small.numbers()))
+	if largest(small) > 256 {
+		t.Errorf("%d of %d is left", largest(small), largest(long))
+	}
+	if len(small.numbers()) < len(long.numbers())-1 { // lengths of one number are not counted
+		t.Errorf("of %d lengths that differ, %d do", len(long.numbers()), len(small.numbers()))
+	}
+}
