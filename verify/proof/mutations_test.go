@@ -1,0 +1,40 @@
+package proof
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"zmlx-rewrite/rules"
+)
+
+func instances(t testing.TB, set *rules.Set) map[string]*Instances {
+	t.Helper()
+	all, err := Programs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	corpus, out := NewCorpus(all), map[string]*Instances{}
+	for _, r := range set.Rules() {
+		if out[r.Name], err = corpus.Instances(set, r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out
+}
+
+func TestShippedMutations(t *testing.T) {
+	set := shipped(t)
+	all := instances(t, set)
+	for _, r := range set.Rules() {
+		start := time.Now()
+		s := SelfMatch(set, all[r.Name])
+		v := Mutations(context.Background(), set, all[r.Name], nil)
+		t.Logf("%s: %v %v", r.Name, v.Detail, time.Since(start).Round(time.Millisecond))
+		for _, v := range []*Verdict{s, v} {
+			if v.Failed() {
+				t.Errorf("%s: %s %s: %v", r.Name, v.Check, v.Code, join(v.Why, 4))
+			}
+		}
+	}
+}
