@@ -28,8 +28,7 @@ const (
 
 // mutations lists each single change of the graph of an instance.
 func (in *Instance) mutations() []*mutation {
-	l := &lister{in: in, g: in.Program.Cases[0].Graph}
-	l.uses = l.g.Uses()
+	l := newLister(in)
 	for id := range graph.NodeID(l.g.NumNodes()) {
 		n := l.g.Node(id)
 		switch n.Op.Name {
@@ -50,10 +49,28 @@ func (in *Instance) mutations() []*mutation {
 }
 
 type lister struct {
-	in   *Instance
-	g    *graph.Graph
-	uses *graph.Uses
-	all  []*mutation
+	in    *Instance
+	g     *graph.Graph
+	uses  *graph.Uses
+	names []string // of nodes, for people: the op, and a number if the graph has several
+	all   []*mutation
+}
+
+func newLister(in *Instance) *lister {
+	l := &lister{in: in, g: in.Program.Cases[0].Graph}
+	l.uses = l.g.Uses()
+	count, first := map[*graph.Op]int{}, map[*graph.Op]int{}
+	for id := range l.g.NumNodes() {
+		op := l.g.Node(graph.NodeID(id)).Op
+		if count[op]++; count[op] == 1 {
+			first[op] = id
+			l.names = append(l.names, op.Name)
+			continue
+		}
+		l.names[first[op]] = op.Name + " #1"
+		l.names = append(l.names, fmt.Sprintf("%s #%d", op.Name, count[op]))
+	}
+	return l
 }
 
 func (l *lister) add(x *mutation) {
@@ -61,22 +78,7 @@ func (l *lister) add(x *mutation) {
 	l.all = append(l.all, x)
 }
 
-// called names a node for people: the op, and a number if the graph has several.
-func (l *lister) called(id graph.NodeID) string {
-	n := l.g.Node(id)
-	before, all := 0, 0
-	for other := range graph.NodeID(l.g.NumNodes()) {
-		if l.g.Node(other).Op == n.Op {
-			if all++; other <= id {
-				before++
-			}
-		}
-	}
-	if all == 1 {
-		return n.Op.Name
-	}
-	return fmt.Sprintf("%s #%d", n.Op.Name, before)
-}
+func (l *lister) called(id graph.NodeID) string { return l.names[id] }
 
 func (l *lister) value(v graph.ValueID) string {
 	if v == graph.None {

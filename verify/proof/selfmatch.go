@@ -104,7 +104,7 @@ func (in *Instance) sitesOf(set *rules.Set, p *graph.Program) int {
 // spellings are changes after which the graph computes the same: operands of commutative
 // ops in the other order, and a result that something else reads, too.
 func (in *Instance) spellings() []*mutation {
-	l := &lister{in: in, g: in.Program.Cases[0].Graph}
+	l := newLister(in)
 	for id := range graph.NodeID(l.g.NumNodes()) {
 		n := l.g.Node(id)
 		if n.Op.Commutative && n.In[0] != n.In[1] {

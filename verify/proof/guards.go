@@ -1,0 +1,332 @@
+package proof
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"zmlx-rewrite/graph"
+	"zmlx-rewrite/graph/guard"
+	"zmlx-rewrite/graph/syntax"
+	"zmlx-rewrite/rewrite"
+	"zmlx-rewrite/rules"
+)
+
+// Codes of what is said of guards. The first two are lints.
+const (
+	CodeRedundant    = "guard-redundant"          // the rule is as right without it
+	CodeDead         = "guard-dead"               // no model satisfies it
+	CodeCostNeeded   = "proof/cost-guard"         // a guard under `cost` keeps out what would be wrong
+	CodeInsufficient = "proof/guard-insufficient" // the rule applies where it is wrong
+)
+
+// Guards asks of each guard of a rule what it is for: dropped, it must let in a call for
+// which the rule is wrong (judge finds it), or one that a kernel or the replacement refuses
+// by itself; or it must stand under `cost` with a source for what was lost there. Else it
+// is redundant. A guard that no model of the corpus satisfies is dead. The last verdict is
+// about the edges of all guards together: wherever the rule applies, it must be right.
+func Guards(ctx context.Context, set *rules.Set, corpus *Corpus, all *Instances, judge Judge) []*Verdict {
+	var out []*Verdict
+	for i := range all.Rule.Guards {
+		out = append(out, necessary(ctx, set, corpus, all, &all.Rule.Guards[i], judge))
+	}
+	if len(all.Rule.Guards) > 0 && len(all.All) > 0 {
+		out = append(out, sufficient(ctx, set, all, judge))
+	}
+	return out
+}
+
+// calls of judge for one guard, and for the edges of one instance.
+const (
+	maxAdmitted = 6
+	maxEdges    = 4
+)
+
+// admitted is a call that a rule takes without one of its guards, and not with it.
+type admitted struct {
+	in     *Instance // of the rule without the guard
+	at     point
+	target string
+}
+
+func necessary(ctx context.Context, set *rules.Set, corpus *Corpus, all *Instances, g *rules.Guard, judge Judge) *Verdict {
+	v := &Verdict{Check: CheckGuards, Method: "without " + g.Name}
+	lint := func(code, format string, args ...any) *Verdict {
+		v.Status, v.Code, v.Detail = Tested, code, fmt.Sprintf("%s (%s) ", g.Name, g.Text)+fmt.Sprintf(format, args...)
+		return v
+	}
+	ok := func(format string, args ...any) *Verdict { return lint("", format, args...) }
+
+	without := all.Rule.Without(g.Name)
+	free, err := corpus.Instances(set, without)
+	if err != nil {
+		v.Status, v.Detail = Unchecked, err.Error()
+		return v
+	}
+	if len(all.All) == 0 {
+		if len(free.All) > 0 {
+			return lint(CodeDead, "holds in no model that has the pattern")
+		}
+		v.Status, v.Detail = Unchecked, "no model has the pattern"
+		return v
+	}
+	s := search{set: set, rule: all.Rule, without: without, guard: g.Name, codes: map[string]int{}}
+	for _, in := range free.All {
+		s.instance(in)
+		s.instance(in.whenever())
+		for _, x := range in.variants() {
+			if c, err := in.as(x); err == nil {
+				s.instance(c)
+			}
+		}
+	}
+	for _, in := range all.All { // places where the rule without it does not apply either are there, too
+		for _, x := range in.variants() {
+			if c, err := in.as(x); err == nil {
+				c.Rule = without
+				s.instance(c)
+			}
+		}
+	}
+	v.Count = s.looked
+	slices.SortStableFunc(s.found, func(a, b admitted) int { return int(a.at.size() - b.at.size()) })
+	if s.training && makesByComputing(without) {
+		return ok("is needed in training: what the rule computes of parameters when they are loaded would not learn")
+	}
+	judged := 0
+	for _, a := range spread(s.found) {
+		if judged == maxAdmitted || judge == nil || ctx.Err() != nil {
+			break
+		}
+		in, err := a.in.at(a.at)
+		if err != nil {
+			continue
+		}
+		judged++
+		if w := judge(ctx, in, a.target); w != nil && w.Failed() {
+			v.Counter = w.Counter
+			if g.Cost {
+				ok("stands under cost, and without it the rule is wrong: %s, %s", in.Where, w.Detail)
+				v.Status, v.Code = Failed, CodeCostNeeded
+				return v
+			}
+			return ok("is needed: without it, %s, %s", in.Where, w.Detail)
+		}
+	}
+	switch {
+	case g.Cost && g.Source != "":
+		return ok("is a matter of cost: %s", g.Source)
+	case len(s.found) > 0 && judge == nil:
+		ok("lets in %d more settings without it, which nothing compared", len(s.found))
+		v.Status = Unchecked
+		return v
+	case len(s.found) > 0:
+		return lint(CodeRedundant, "keeps out %d settings where the rule is as right, such as %s, %s: say under cost what is lost there, with a source, or leave it out",
+			len(s.found), s.found[0].in.Where, s.found[0].at)
+	case len(s.codes) > 0:
+		return ok("says what is refused without it, too: %s", join(sortedKeys(s.codes), 4))
+	}
+	return lint(CodeRedundant, "holds wherever the pattern matches")
+}
+
+// makesByComputing reports whether a rule makes parameters by more than moving bytes.
+func makesByComputing(r *rules.Rule) bool {
+	return slices.ContainsFunc(r.Weights, func(l rules.Line) bool {
+		c, ok := l.Expr.(*syntax.Call)
+		return ok && c.Fun == "increment"
+	})
+}
+
+// spread takes one setting of each instance, then the next of each, so that few tell much.
+func spread(all []admitted) []admitted {
+	turn, seen := make([]int, len(all)), map[*Instance]int{}
+	for i, a := range all {
+		turn[i] = seen[a.in]
+		seen[a.in]++
+	}
+	order := make([]int, len(all))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return turn[a] - turn[b] })
+	out := make([]admitted, len(all))
+	for i, k := range order {
+		out[i] = all[k]
+	}
+	return out
+}
+
+// whenever returns the instance as if the case of the model that it was taken from applied
+// always.
+func (in *Instance) whenever() *Instance {
+	c := *in
+	c.When = graph.True
+	c.Program = program(in.Program.Cases[0].Graph, graph.True, nil)
+	c.Program.Params = in.Program.Params
+	return &c
+}
+
+// search looks for settings that a guard keeps out.
+type search struct {
+	set           *rules.Set
+	rule, without *rules.Rule
+	guard         string
+
+	looked   int
+	found    []admitted
+	training bool           // there is one in training
+	codes    map[string]int // why settings that the guard keeps out are refused without it
+}
+
+func (s *search) instance(in *Instance) {
+	for _, training := range []bool{false, true} {
+		for _, target := range Targets {
+			s.setting(in, guard.Setting{Target: target, Training: training, TPSize: 1})
+			if !s.asks("target") {
+				break
+			}
+		}
+		if !s.asks("training") {
+			break
+		}
+	}
+}
+
+func (s *search) asks(name string) bool {
+	for _, g := range s.rule.Guards {
+		if g.Name == s.guard && slices.Contains(g.Names(), name) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *search) setting(in *Instance, to guard.Setting) {
+	s.looked++
+	free, errFree := rewriteFor(s.set, s.without, in.Program, to)
+	with, errWith := rewriteFor(s.set, s.rule, in.Program, to)
+	if errFree != nil || errWith != nil {
+		return
+	}
+	if sites(free) == 0 {
+		for _, c := range with.Cases {
+			for _, r := range c.Refusals(s.rule) {
+				if r.Guard == s.guard && (r.Code == rewrite.CodeGuard || r.Code == rewrite.CodeUnknown) {
+					s.refused(free)
+					return
+				}
+			}
+		}
+		return
+	}
+	n := 0
+	for _, p := range in.points(free, with) {
+		if !appliesAt(free, p) || appliesAt(with, p) {
+			continue
+		}
+		if to.Training {
+			s.training = true
+			return
+		}
+		if n++; n <= maxAdmitted {
+			s.found = append(s.found, admitted{in, p, to.Target})
+		}
+	}
+}
+
+// refused notes why the rule does not apply without the guard.
+func (s *search) refused(res *rewrite.Result) {
+	for _, c := range res.Cases {
+		for _, r := range c.Refusals(s.without) {
+			if r.Matched == r.Of {
+				what := r.Code
+				if r.Guard != "" {
+					what += " " + r.Guard
+				}
+				s.codes[what]++
+			}
+		}
+	}
+}
+
+func rewriteFor(set *rules.Set, r *rules.Rule, p *graph.Program, to guard.Setting) (*rewrite.Result, error) {
+	return rewrite.Run(p, &rewrite.Config{Set: set, Rules: []*rules.Rule{r}, Setting: to})
+}
+
+// sufficient compares pattern and replacement at the edges of what the guards let in.
+func sufficient(ctx context.Context, set *rules.Set, all *Instances, judge Judge) *Verdict {
+	v := &Verdict{Check: CheckGuards, Status: Tested, Method: "edges"}
+	points, judged := 0, 0
+	for _, in := range all.All {
+		for _, target := range in.targets(set) {
+			res, err := in.Rewrite(set, target)
+			if err != nil {
+				continue
+			}
+			list := in.points(res)
+			points += len(list)
+			for _, p := range atEdges(list, func(p point) bool { return appliesAt(res, p) }) {
+				if judge == nil || ctx.Err() != nil {
+					break
+				}
+				c, err := in.at(p)
+				if err != nil {
+					continue
+				}
+				judged++
+				if w := judge(ctx, c, target); w != nil && w.Failed() {
+					v.Status, v.Code, v.Counter = Failed, CodeInsufficient, w.Counter
+					v.Detail = fmt.Sprintf("the guards let in %s: %s", c.Where, w.Detail)
+					return v
+				}
+			}
+		}
+	}
+	v.Count = points
+	v.Detail = fmt.Sprintf("%d calls around the guards' edges, of which %d were compared", points, judged)
+	if judge == nil {
+		v.Status = Unchecked
+	}
+	return v
+}
+
+// atEdges picks points where a rule applies: the largest, those beside points where it
+// does not, and the smallest.
+func atEdges(all []point, applies func(point) bool) []point {
+	var in []point
+	for _, p := range all {
+		if applies(p) {
+			in = append(in, p)
+		}
+	}
+	if len(in) <= maxEdges {
+		return in
+	}
+	out := []point{in[0], in[len(in)-1]}
+	for i := len(in) - 2; i > 0 && len(out) < maxEdges; i-- {
+		if beside(in[i], all, applies) {
+			out = append(out, in[i])
+		}
+	}
+	return out
+}
+
+// beside reports whether the next larger value of one symbol leaves what applies.
+func beside(p point, all []point, applies func(point) bool) bool {
+	for _, q := range all {
+		up := 0
+		for name, x := range p {
+			switch y := q[name]; {
+			case y == x:
+			case y == x+1:
+				up++
+			default:
+				up = 3
+			}
+		}
+		if up == 1 && !applies(q) {
+			return true
+		}
+	}
+	return false
+}
