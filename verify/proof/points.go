@@ -74,25 +74,8 @@ func (in *Instance) points(results ...*rewrite.Result) []point {
 			}
 		}
 	}
-	all := []point{{}}
-	values := edges(texts...)
-	for _, name := range in.symbols() {
-		if name == graph.SymKVCap || name == graph.SymWindowCap {
-			continue
-		}
-		var next []point
-		for _, p := range all {
-			for _, x := range values {
-				if x > maxEdge && (name == graph.SymBatch || name == graph.SymSeqLen) {
-					continue
-				}
-				q := maps.Clone(p)
-				q[name] = x
-				next = append(next, q)
-			}
-		}
-		all = next
-	}
+	symbols := slices.DeleteFunc(in.symbols(), func(name string) bool { return name == graph.SymKVCap || name == graph.SymWindowCap })
+	all := grid(symbols, edges(texts...))
 	out := all[:0]
 	for _, p := range all {
 		for _, pair := range [][2]string{{graph.SymKVLen, graph.SymKVCap}, {graph.SymWindowLen, graph.SymWindowCap}} {
@@ -109,6 +92,26 @@ func (in *Instance) points(results ...*rewrite.Result) []point {
 	}
 	slices.SortStableFunc(out, func(a, b point) int { return cmp.Compare(a.size(), b.size()) })
 	return out
+}
+
+// grid gives symbols all combinations of values.
+func grid(symbols []string, values []int64) []point {
+	all := []point{{}}
+	for _, name := range symbols {
+		var next []point
+		for _, p := range all {
+			for _, x := range values {
+				if x > maxEdge && (name == graph.SymBatch || name == graph.SymSeqLen) {
+					continue
+				}
+				q := maps.Clone(p)
+				q[name] = x
+				next = append(next, q)
+			}
+		}
+		all = next
+	}
+	return all
 }
 
 // symbols lists the symbols of an instance.
