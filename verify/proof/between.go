@@ -76,7 +76,7 @@ type between struct {
 	all   map[string]*Instances
 	plans []*rewrite.Result // by model
 
-	compete []*pair
+	compete []*rivals
 }
 
 func (b *between) rewrite(list []*rules.Rule, p *graph.Program) (*rewrite.Result, error) {
@@ -234,23 +234,23 @@ func (b *between) falls(res *rewrite.Result, fail func(code, format string, args
 	}
 }
 
-// pair is two rules that compete for nodes on some model.
-type pair struct {
+// rivals are two rules that compete for nodes on some model.
+type rivals struct {
 	winner, loser *rules.Rule
 	sites         int
 	larger        int // of those, where the winner's match is larger
 	changes       bool
 }
 
-func (b *between) pairs(plans []*rewrite.Result) []*pair {
-	var all []*pair
+func (b *between) pairs(plans []*rewrite.Result) []*rivals {
+	var all []*rivals
 	for _, res := range plans {
 		for _, c := range res.Cases {
 			for _, o := range c.Overlaps() {
-				k := slices.IndexFunc(all, func(p *pair) bool { return p.winner == o.Winner && p.loser == o.Rule })
+				k := slices.IndexFunc(all, func(p *rivals) bool { return p.winner == o.Winner && p.loser == o.Rule })
 				if k < 0 {
 					k = len(all)
-					all = append(all, &pair{winner: o.Winner, loser: o.Rule})
+					all = append(all, &rivals{winner: o.Winner, loser: o.Rule})
 				}
 				all[k].sites++
 				if o.WinnerSize > o.Of {
@@ -285,7 +285,7 @@ func (b *between) competition() *Verdict {
 }
 
 // swapped reports whether two rules alone give another plan in the other order.
-func (b *between) swapped(p *pair) bool {
+func (b *between) swapped(p *rivals) bool {
 	for _, m := range b.f.Models {
 		x, errX := b.rewrite([]*rules.Rule{p.winner, p.loser}, m.Program)
 		y, errY := b.rewrite([]*rules.Rule{p.loser, p.winner}, m.Program)
@@ -311,14 +311,14 @@ func (b *between) ruleOrder() *Verdict {
 		for {
 			keepOrder(list, b.f.Rules, declared)
 			plans, other := b.planAll(list)
-			var more []*pair
+			var more []*rivals
 			for _, p := range b.pairs(plans) {
 				inOrder := slices.Index(b.f.Rules, p.winner) < slices.Index(b.f.Rules, p.loser)
-				known := slices.ContainsFunc(declared, func(q *pair) bool {
+				known := slices.ContainsFunc(declared, func(q *rivals) bool {
 					return q.winner == p.winner && q.loser == p.loser || q.winner == p.loser && q.loser == p.winner
 				})
 				if p.larger < p.sites && !inOrder && !known {
-					more = append(more, &pair{winner: p.loser, loser: p.winner})
+					more = append(more, &rivals{winner: p.loser, loser: p.winner})
 				}
 			}
 			if len(more) > 0 && other >= 0 {
@@ -384,7 +384,7 @@ func samePlan(x, y *rewrite.Result) bool {
 }
 
 // keepOrder moves rules of which one must come before the other, and nothing else.
-func keepOrder(list, as []*rules.Rule, pairs []*pair) {
+func keepOrder(list, as []*rules.Rule, pairs []*rivals) {
 	for moved := true; moved; {
 		moved = false
 		for _, p := range pairs {

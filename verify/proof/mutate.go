@@ -12,9 +12,6 @@ import (
 	"zmlx-rewrite/rules"
 )
 
-// Judge tells whether an instance computes the same with its rule and without, on a target.
-type Judge func(ctx context.Context, in *Instance, target string) *Verdict
-
 // Mutations changes one thing at a time in each instance of a rule's patterns, and looks
 // whether the rule still applies. It should not. Where it does, the change must be within
 // the rule's own language, as of an attribute that a $variable stands for, and what the

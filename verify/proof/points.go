@@ -34,14 +34,14 @@ func (p point) size() int64 {
 	return n
 }
 
-var numbers = regexp.MustCompile(`[0-9]+`)
+var digits = regexp.MustCompile(`[0-9]+`)
 
 // edges are the numbers in texts, and those beside them.
 func edges(texts ...string) []int64 {
 	set := map[int64]bool{1: true, 2: true, 3: true}
 	for _, text := range texts {
-		for _, digits := range numbers.FindAllString(text, -1) {
-			if n, err := strconv.ParseInt(digits, 10, 32); err == nil {
+		for _, number := range digits.FindAllString(text, -1) {
+			if n, err := strconv.ParseInt(number, 10, 32); err == nil {
 				for _, x := range []int64{n - 1, n, n + 1} {
 					if x > 0 {
 						set[x] = true
