@@ -24,14 +24,15 @@ const (
 // which the rule is wrong (judge finds it), or one that a kernel or the replacement refuses
 // by itself; or it must stand under `cost` with a source for what was lost there. Else it
 // is redundant. A guard that no model of the corpus satisfies is dead. The last verdict is
-// about the edges of all guards together: wherever the rule applies, it must be right.
-func Guards(ctx context.Context, set *rules.Set, corpus *Corpus, all *Instances, judge Judge) []*Verdict {
+// about the edges of all guards together, those under cost left out: wherever the rule
+// applies, it must be right.
+func Guards(ctx context.Context, set *rules.Set, corpus *Corpus, all *Instances) []*Verdict {
 	var out []*Verdict
 	for i := range all.Rule.Guards {
-		out = append(out, necessary(ctx, set, corpus, all, &all.Rule.Guards[i], judge))
+		out = append(out, necessary(newJudge(ctx, set), corpus, all, &all.Rule.Guards[i]))
 	}
 	if len(all.Rule.Guards) > 0 && len(all.All) > 0 {
-		out = append(out, sufficient(ctx, set, all, judge))
+		out = append(out, sufficient(newJudge(ctx, set), all))
 	}
 	return out
 }
@@ -49,7 +50,8 @@ type admitted struct {
 	target string
 }
 
-func necessary(ctx context.Context, set *rules.Set, corpus *Corpus, all *Instances, g *rules.Guard, judge Judge) *Verdict {
+func necessary(j *judge, corpus *Corpus, all *Instances, g *rules.Guard) *Verdict {
+	set := j.set
 	v := &Verdict{Check: CheckGuards, Method: "without " + g.Name}
 	lint := func(code, format string, args ...any) *Verdict {
 		v.Status, v.Code, v.Detail = Tested, code, fmt.Sprintf("%s (%s) ", g.Name, g.Text)+fmt.Sprintf(format, args...)
@@ -94,32 +96,34 @@ func necessary(ctx context.Context, set *rules.Set, corpus *Corpus, all *Instanc
 		return ok("is needed in training: what the rule computes of parameters when they are loaded would not learn")
 	}
 	judged := 0
-	for _, a := range spread(s.found) {
-		if judged == maxAdmitted || judge == nil || ctx.Err() != nil {
-			break
-		}
-		in, err := a.in.at(a.at)
-		if err != nil {
-			continue
-		}
-		judged++
-		if w := judge(ctx, in, a.target); w != nil && w.Failed() {
+	for _, look := range []func(*Instance, string) *Verdict{j.values, j.bits} {
+		n := 0
+		for _, a := range spread(s.found) {
+			if n == maxAdmitted || n > 0 && j.spent() {
+				break
+			}
+			in, err := a.in.at(a.at)
+			if err != nil {
+				continue
+			}
+			n++
+			w := look(in, a.target)
+			if !w.Failed() || w.Check == CheckRounding && !j.sameChoices(all) {
+				continue
+			}
 			v.Counter = w.Counter
 			if g.Cost {
-				ok("stands under cost, and without it the rule is wrong: %s, %s", in.Where, w.Detail)
+				ok("stands under cost, and without it the rule is wrong: %s", w.Detail)
 				v.Status, v.Code = Failed, CodeCostNeeded
 				return v
 			}
-			return ok("is needed: without it, %s, %s", in.Where, w.Detail)
+			return ok("is needed: without it, %s", w.Detail)
 		}
+		judged += n
 	}
 	switch {
 	case g.Cost && g.Source != "":
 		return ok("is a matter of cost: %s", g.Source)
-	case len(s.found) > 0 && judge == nil:
-		ok("lets in %d more settings without it, which nothing compared", len(s.found))
-		v.Status = Unchecked
-		return v
 	case len(s.found) > 0:
 		return lint(CodeRedundant, "keeps out %d settings where the rule is as right, such as %s, %s: say under cost what is lost there, with a source, or leave it out",
 			len(s.found), s.found[0].in.Where, s.found[0].at)
@@ -127,6 +131,22 @@ func necessary(ctx context.Context, set *rules.Set, corpus *Corpus, all *Instanc
 		return ok("says what is refused without it, too: %s", join(sortedKeys(s.codes), 4))
 	}
 	return lint(CodeRedundant, "holds wherever the pattern matches")
+}
+
+// sameChoices reports whether the rule as it is keeps to the bits that judge.bits compares.
+// If not, these say nothing about a guard.
+func (j *judge) sameChoices(all *Instances) bool {
+	for i, in := range all.All {
+		if i == maxEdges {
+			break
+		}
+		for _, target := range in.targets(j.set) {
+			if j.bits(in, target).Failed() {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // makesByComputing reports whether a rule makes parameters by more than moving bytes.
@@ -254,19 +274,22 @@ func rewriteFor(set *rules.Set, r *rules.Rule, p *graph.Program, to guard.Settin
 }
 
 // sufficient compares pattern and replacement at the edges of what the guards let in.
-func sufficient(ctx context.Context, set *rules.Set, all *Instances, judge Judge) *Verdict {
+func sufficient(j *judge, all *Instances) *Verdict {
 	v := &Verdict{Check: CheckGuards, Status: Tested, Method: "edges"}
-	points, judged := 0, 0
-	for _, in := range all.All {
-		for _, target := range in.targets(set) {
-			res, err := in.Rewrite(set, target)
+	right := withoutCost(all.Rule)
+	judged := 0
+	for _, one := range all.All {
+		in := one.whenever()
+		in.Rule = right
+		for _, target := range in.targets(j.set) {
+			res, err := in.Rewrite(j.set, target)
 			if err != nil {
 				continue
 			}
 			list := in.points(res)
-			points += len(list)
-			for _, p := range atEdges(list, func(p point) bool { return appliesAt(res, p) }) {
-				if judge == nil || ctx.Err() != nil {
+			v.Count += len(list)
+			for i, p := range atEdges(list, func(p point) bool { return appliesAt(res, p) }) {
+				if i > 0 && j.spent() {
 					break
 				}
 				c, err := in.at(p)
@@ -274,7 +297,7 @@ func sufficient(ctx context.Context, set *rules.Set, all *Instances, judge Judge
 					continue
 				}
 				judged++
-				if w := judge(ctx, c, target); w != nil && w.Failed() {
+				if w := j.values(c, target); w.Failed() {
 					v.Status, v.Code, v.Counter = Failed, CodeInsufficient, w.Counter
 					v.Detail = fmt.Sprintf("the guards let in %s: %s", c.Where, w.Detail)
 					return v
@@ -282,11 +305,7 @@ func sufficient(ctx context.Context, set *rules.Set, all *Instances, judge Judge
 			}
 		}
 	}
-	v.Count = points
-	v.Detail = fmt.Sprintf("%d calls around the guards' edges, of which %d were compared", points, judged)
-	if judge == nil {
-		v.Status = Unchecked
-	}
+	v.Detail = fmt.Sprintf("%d calls around the guards' edges, of which %d were compared", v.Count, judged)
 	return v
 }
 

@@ -3,43 +3,114 @@ package proof
 import (
 	"cmp"
 	"context"
+	"math/rand/v2"
 	"slices"
 
+	"zmlx-rewrite/kernels"
 	"zmlx-rewrite/rules"
 )
 
-// Judge tells whether an instance computes the same with its rule and without, on a target.
-type Judge func(ctx context.Context, in *Instance, target string) *Verdict
+// judge tells whether instances compute the same with their rule and without.
+type judge struct {
+	ctx context.Context
+	set *rules.Set
+	// steps counts the numbers that were computed, left those that may still be.
+	steps, left int
+}
 
-// Compare returns a judge that does what Equivalence does, at few points: one for each of
-// two calls, which are the smallest that there is, and the smallest of those in which the
-// fewest lengths are 1. In the fields, two functions that differ are seldom the same at one
-// point.
-func Compare(set *rules.Set) Judge {
-	return func(ctx context.Context, in *Instance, target string) *Verdict {
-		v := &Verdict{Check: CheckEquivalence, Status: Proven, Method: methodForm}
-		res, err := in.Rewrite(set, target)
+// judgedSteps bounds the numbers that are computed for the mutants of one pattern, or the
+// guards of one rule. A second or so is spent on those.
+const judgedSteps = 8_000_000
+
+func newJudge(ctx context.Context, set *rules.Set) *judge {
+	return &judge{ctx: ctx, set: set, left: judgedSteps}
+}
+
+// spent reports whether no more than what must be compared should be.
+func (j *judge) spent() bool { return j.left <= 0 || j.ctx.Err() != nil }
+
+// calls gives an instance numbers at few calls, for one target.
+func (j *judge) calls(v *Verdict, in *Instance, target string, look func(p *pair)) {
+	res, err := in.Rewrite(j.set, target)
+	if err != nil {
+		v.fail(CodeEvaluation, "%s: %v", in.Where, err)
+		return
+	}
+	after, err := j.set.Kernels.Expand(res.Program, nil)
+	if err != nil {
+		v.fail(CodeEvaluation, "%s: %v", in.Where, err)
+		return
+	}
+	list := few(calls(in.Program, res))
+	if len(list) == 0 {
+		v.Status, v.Detail = Unchecked, "no call runs what the rule made"
+	}
+	for _, env := range list {
+		p, err := newPair(in, target, res, after, env)
 		if err != nil {
-			return v.fail(CodeEvaluation, "%s: %v", in.Where, err)
+			v.fail(CodeEvaluation, "%s: %v", in.Where, err)
 		}
-		after, err := set.Kernels.Expand(res.Program, nil)
+		if v.Failed() {
+			return
+		}
+		look(p)
+	}
+}
+
+// values does what Equivalence does, at few points: one for each of two calls, which are
+// the smallest that there is, and the smallest of those in which the fewest lengths are 1.
+// In the fields, two functions that differ are seldom the same at one point.
+func (j *judge) values(in *Instance, target string) *Verdict {
+	v := &Verdict{Check: CheckEquivalence, Status: Proven, Method: methodForm}
+	j.calls(v, in, target, func(p *pair) {
+		took := v.pair(j.ctx, p, 0, map[string]bool{})
+		j.steps, j.left = j.steps+took, j.left-took
+	})
+	return v
+}
+
+// bits compares what two sides make in the element types that they have: nothing may be
+// infinite that was not, an exact rule may not change a bit, and no rule may choose
+// otherwise: whole numbers are compared as they are.
+func (j *judge) bits(in *Instance, target string) *Verdict {
+	v := &Verdict{Check: CheckRounding, Status: Tested, Method: "engine/ref"}
+	j.calls(v, in, target, func(p *pair) {
+		if same, err := p.sameSteps(j.ctx); err != nil || !same {
+			j.left -= bitSamples * p.cost()
+			v.bits(j.ctx, p)
+		}
+	})
+	return v
+}
+
+// bitSamples is how many samples are drawn of a call whose bits are compared.
+const bitSamples = 12
+
+func (v *Verdict) bits(ctx context.Context, p *pair) {
+	styles := []style{normalStyle, normalStyle, normalStyle, lattice, large}
+	for i := range bitSamples {
+		in, err := p.sample(ctx, rand.New(rand.NewPCG(uint64(i), 0x62697473)), styles[i%len(styles)])
 		if err != nil {
-			return v.fail(CodeEvaluation, "%s: %v", in.Where, err)
+			return
 		}
-		list := few(calls(in.Program, res))
-		for _, env := range list {
-			p, err := newPair(in, target, res, after, env)
-			if err != nil {
-				return v.fail(CodeEvaluation, "%s: %v", in.Where, err)
+		want, errWant := runRef(ctx, p.before, in)
+		got, errGot := runRef(ctx, p.after, in)
+		if errWant != nil || errGot != nil {
+			return
+		}
+		v.Count++
+		for _, o := range p.before.Outputs() {
+			a, b := want[o.Name], got[o.Name]
+			at := firstInfinite(a, b)
+			if at < 0 && (!a.DType.IsFloat() || p.in.Rule.Numerics == kernels.Exact) {
+				at = firstDifference(a, b)
 			}
-			if v.pair(ctx, p, 0, map[string]bool{}); v.Failed() {
-				return v
+			if at >= 0 {
+				v.Counter = p.counterexample(in, o.Name, a, b, at)
+				v.fail(CodeDiffers, "in %s, %s", a.DType, v.Counter)
+				return
 			}
 		}
-		if len(list) == 0 {
-			v.Status, v.Detail = Unchecked, "no call runs what the rule made"
-		}
-		return v
 	}
 }
 

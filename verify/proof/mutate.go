@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"runtime"
 	"slices"
+	"sync"
 
 	"zmlx-rewrite/graph"
 	"zmlx-rewrite/graph/normal"
@@ -15,47 +17,84 @@ import (
 // Mutations changes one thing at a time in each instance of a rule's patterns, and looks
 // whether the rule still applies. It should not. Where it does, the change must be within
 // the rule's own language, as of an attribute that a $variable stands for, and what the
-// rule makes of it must compute the same: judge says so. A mutant of which the rule makes
-// the very same graph as of the pattern is right only if it computes what the pattern does.
-func Mutations(ctx context.Context, set *rules.Set, all *Instances, judge Judge) *Verdict {
-	m := &mutator{ctx: ctx, set: set, judge: judge, proven: map[string]bool{}, kinds: map[string]int{}}
-	m.v = &Verdict{Check: CheckMutations, Status: Tested, Method: "enumeration"}
-	for _, in := range all.All {
-		if ctx.Err() != nil {
-			break
-		}
-		m.instance(in)
+// rule makes of it must compute the same. A mutant of which the rule makes the very same
+// graph as of the pattern is right only if it computes what the pattern does.
+//
+// Guards under `cost` are left out: the rule must be right without them. Count is the
+// changes; those that are no program, by the types of its ops, do not count.
+func Mutations(ctx context.Context, set *rules.Set, all *Instances) *Verdict {
+	v := &Verdict{Check: CheckMutations, Status: Tested, Method: "enumeration"}
+	rule := withoutCost(all.Rule)
+	var parts []*mutator
+	var wg sync.WaitGroup
+	slots := make(chan bool, runtime.GOMAXPROCS(0))
+	for _, p := range all.Patterns {
+		m := &mutator{ctx: ctx, set: set, judge: newJudge(ctx, set), proven: map[string]bool{}, kinds: map[string]int{}, v: &Verdict{}}
+		parts = append(parts, m)
+		wg.Go(func() {
+			slots <- true
+			defer func() { <-slots }()
+			for _, in := range all.All {
+				if in.Pattern == p && ctx.Err() == nil {
+					c := *in
+					c.Rule = rule
+					m.instance(&c)
+				}
+			}
+		})
 	}
-	v := m.v
-	v.Count = m.refused + m.follow
-	if v.Failed() {
-		v.Detail = v.Why[0]
-	} else {
-		v.Detail = fmt.Sprintf("%d changes: %d keep the rule off; it follows %d, of which %d were compared, the others being changes of the same places",
-			v.Count, m.refused, m.follow, m.judged)
-		for _, kind := range sortedKeys(m.kinds) {
-			v.Why = append(v.Why, fmt.Sprintf("%d of %s", m.kinds[kind], kind))
+	wg.Wait()
+	refused, follow, judged, skipped, kinds := 0, 0, 0, 0, map[string]int{}
+	for _, m := range parts {
+		refused, follow, judged, skipped = refused+m.refused, follow+m.follow, judged+m.judged, skipped+m.skipped
+		for kind, n := range m.kinds {
+			kinds[kind] += n
 		}
+		if m.v.Status == Failed && !v.Failed() {
+			v.Status, v.Code, v.Counter = Failed, m.v.Code, m.v.Counter
+		}
+		v.Why = append(v.Why, m.v.Why...)
 	}
+	v.Count = refused + follow
 	switch {
 	case v.Failed():
+		v.Detail = v.Why[0]
 	case ctx.Err() != nil:
 		v.Status, v.Detail = Unchecked, "stopped: "+ctx.Err().Error()
 	case v.Count == 0:
 		v.Status, v.Detail = Unchecked, "no pattern of the rule has an instance"
+	default:
+		v.Detail = fmt.Sprintf("%d changes: %d keep the rule off; it follows %d, of which %d were compared, for each place one", v.Count, refused, follow, judged)
+		if skipped > 0 {
+			v.Detail += fmt.Sprintf("; %d places were not, for their size", skipped)
+		}
+		for _, kind := range sortedKeys(kinds) {
+			v.Why = append(v.Why, fmt.Sprintf("%d of %s", kinds[kind], kind))
+		}
 	}
 	return v
 }
 
+// withoutCost returns a rule without the guards that keep it to where it pays.
+func withoutCost(r *rules.Rule) *rules.Rule {
+	for _, g := range r.Guards {
+		if g.Cost {
+			r = r.Without(g.Name)
+		}
+	}
+	return r
+}
+
+// mutator changes the instances of one pattern.
 type mutator struct {
 	ctx   context.Context
 	set   *rules.Set
-	judge Judge
+	judge *judge
 	v     *Verdict
 
-	refused, follow, judged int
-	kinds                   map[string]int
-	proven                  map[string]bool // places of patterns of which a change was judged
+	refused, follow, judged, skipped int
+	kinds                            map[string]int
+	proven                           map[string]bool // places of which a change was judged
 }
 
 func (m *mutator) instance(in *Instance) {
@@ -109,18 +148,24 @@ func (m *mutator) look(from, mutant *Instance, kind, what, place string, targets
 		same := slices.ContainsFunc(results(res), func(h graph.Hash) bool { return slices.Contains(before[target], h) })
 		if same && !equalSpelling(from, mutant) {
 			// The rule does not see the change. It need not, if the change makes no difference.
-			if v := m.ask(mutant, target); v == nil || v.Failed() || v.Status == Unchecked {
+			m.judged++
+			if v := m.judge.values(mutant, target); v.Status <= Failed {
 				m.failed(mutant, "proof/mutant-matches", "the rule does not see that "+what, v)
 				return
 			}
 			continue
 		}
-		key := fmt.Sprintf("%p %s %s", from.Pattern, place, target)
+		key := place + " " + target
 		if same || m.proven[key] {
 			continue
 		}
 		m.proven[key] = true
-		if v := m.ask(mutant, target); v != nil && v.Failed() {
+		if m.judge.spent() {
+			m.skipped++
+			continue
+		}
+		m.judged++
+		if v := m.judge.values(mutant, target); v.Failed() {
 			m.failed(mutant, "proof/mutant-matches", "the rule applies, and computes something else", v)
 			return
 		}
@@ -130,14 +175,6 @@ func (m *mutator) look(from, mutant *Instance, kind, what, place string, targets
 	}
 }
 
-func (m *mutator) ask(in *Instance, target string) *Verdict {
-	if m.judge == nil {
-		return nil
-	}
-	m.judged++
-	return m.judge(m.ctx, in, target)
-}
-
 func (m *mutator) fail(in *Instance, code, why string) { m.failed(in, code, why, nil) }
 
 func (m *mutator) failed(in *Instance, code, why string, by *Verdict) {
@@ -145,11 +182,16 @@ func (m *mutator) failed(in *Instance, code, why string, by *Verdict) {
 	if m.v.Code == "" {
 		m.v.Code = code
 	}
-	m.v.Why = append(m.v.Why, fmt.Sprintf("%s: %s", in.Where, why))
+	if len(m.v.Why) < maxWhy {
+		m.v.Why = append(m.v.Why, fmt.Sprintf("%s: %s", in.Where, why))
+	}
 	if by != nil && by.Counter != nil && m.v.Counter == nil {
 		m.v.Counter = by.Counter
 	}
 }
+
+// maxWhy bounds what is listed of one pattern.
+const maxWhy = 20
 
 // targets are those where the rule applies to the instance. If nothing about the rule asks
 // for the target, one stands for all.
