@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 
 	"zmlx-rewrite/graph"
 	"zmlx-rewrite/graph/guard"
@@ -27,13 +28,17 @@ const (
 // about the edges of all guards together, those under cost left out: wherever the rule
 // applies, it must be right.
 func Guards(ctx context.Context, set *rules.Set, corpus *Corpus, all *Instances) []*Verdict {
-	var out []*Verdict
+	out := make([]*Verdict, len(all.Rule.Guards)+1)
+	var wg sync.WaitGroup
 	for i := range all.Rule.Guards {
-		out = append(out, necessary(newJudge(ctx, set), corpus, all, &all.Rule.Guards[i]))
+		wg.Go(func() { out[i] = necessary(newJudge(ctx, set), corpus, all, &all.Rule.Guards[i]) })
 	}
-	if len(all.Rule.Guards) > 0 && len(all.All) > 0 {
-		out = append(out, sufficient(newJudge(ctx, set), all))
+	if len(all.Rule.Guards) == 0 || len(all.All) == 0 {
+		wg.Wait()
+		return out[:len(out)-1]
 	}
+	out[len(out)-1] = sufficient(newJudge(ctx, set), all)
+	wg.Wait()
 	return out
 }
 
@@ -85,7 +90,6 @@ func necessary(j *judge, corpus *Corpus, all *Instances, g *rules.Guard) *Verdic
 	for _, in := range all.All { // places where the rule without it does not apply either are there, too
 		for _, x := range in.variants() {
 			if c, err := in.as(x); err == nil {
-				c.Rule = without
 				s.instance(c)
 			}
 		}
@@ -95,9 +99,9 @@ func necessary(j *judge, corpus *Corpus, all *Instances, g *rules.Guard) *Verdic
 	if s.training && makesByComputing(without) {
 		return ok("is needed in training: what the rule computes of parameters when they are loaded would not learn")
 	}
-	judged := 0
 	for _, look := range []func(*Instance, string) *Verdict{j.values, j.bits} {
 		n := 0
+		j.left = judgedSteps
 		for _, a := range spread(s.found) {
 			if n == maxAdmitted || n > 0 && j.spent() {
 				break
@@ -119,7 +123,6 @@ func necessary(j *judge, corpus *Corpus, all *Instances, g *rules.Guard) *Verdic
 			}
 			return ok("is needed: without it, %s", w.Detail)
 		}
-		judged += n
 	}
 	switch {
 	case g.Cost && g.Source != "":

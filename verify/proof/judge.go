@@ -76,19 +76,21 @@ func (j *judge) bits(in *Instance, target string) *Verdict {
 	v := &Verdict{Check: CheckRounding, Status: Tested, Method: "engine/ref"}
 	j.calls(v, in, target, func(p *pair) {
 		if same, err := p.sameSteps(j.ctx); err != nil || !same {
-			j.left -= bitSamples * p.cost()
-			v.bits(j.ctx, p)
+			samples := min(200, max(12, bitSteps/max(1, p.cost())))
+			j.left -= samples * p.cost()
+			v.bits(j.ctx, p, samples)
 		}
 	})
 	return v
 }
 
-// bitSamples is how many samples are drawn of a call whose bits are compared.
-const bitSamples = 12
+// bitSteps bounds the numbers of all samples of a call whose bits are compared: what
+// changes a choice among a few experts is seldom met.
+const bitSteps = 600_000
 
-func (v *Verdict) bits(ctx context.Context, p *pair) {
+func (v *Verdict) bits(ctx context.Context, p *pair, samples int) {
 	styles := []style{normalStyle, normalStyle, normalStyle, lattice, large}
-	for i := range bitSamples {
+	for i := range samples {
 		in, err := p.sample(ctx, rand.New(rand.NewPCG(uint64(i), 0x62697473)), styles[i%len(styles)])
 		if err != nil {
 			return

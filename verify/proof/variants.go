@@ -160,5 +160,10 @@ func (in *Instance) as(x *variant) (*Instance, error) {
 	if x.kind == mutParam {
 		params = slices.DeleteFunc(slices.Clone(params), func(q *graph.Param) bool { return !x.sample.Params[q.Name] })
 	}
-	return newInstance(in.Pattern, x.sample, in.When, in.Where+"; "+x.what, retype(params, x.sample))
+	c, err := newInstance(in.Pattern, x.sample, in.When, in.Where+"; "+x.what, retype(params, x.sample))
+	if err != nil {
+		return nil, err
+	}
+	c.Rule = in.Rule
+	return c, nil
 }
