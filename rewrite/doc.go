@@ -152,6 +152,17 @@ func (c *CaseResult) Overlaps() []*Refusal {
 	return all
 }
 
+// Whole returns the whole matches of a rule in the graph as loaded that were not taken.
+func (c *CaseResult) Whole(r *rules.Rule) []*Refusal {
+	var all []*Refusal
+	for i := range c.refusals {
+		if c.refusals[i].Rule == r {
+			all = append(all, &c.refusals[i])
+		}
+	}
+	return all
+}
+
 // Matches counts the sites of a rule in the case of that name.
 func (c *CaseResult) Matches(rule string) int {
 	n := 0

@@ -14,10 +14,11 @@ import (
 	"zmlx-rewrite/rules"
 )
 
-// Codes of what is said of rules together. The first two are lints.
+// Codes of what is said of rules together. The first three are lints.
 const (
 	CodeDuplicate   = "rule-duplicate"    // two rules do the same in the same places
 	CodeShadowed    = "rule-shadowed"     // another rule always comes first
+	CodeUndone      = "rule-undoing"      // one rule matches what another made, and only its launches keep it off
 	CodeUndoing     = "proof/undoing"     // one rule makes what another made again
 	CodeTermination = "proof/termination" // a rewrite saves nothing, or does not end
 	CodeRuleOrder   = "proof/rule-order"  // the plan depends on the order of rules that do not compete
@@ -55,7 +56,7 @@ func Between(ctx context.Context, set *rules.Set, f *Together, all map[string]*I
 	for _, m := range f.Models {
 		res, err := b.rewrite(f.Rules, m.Program)
 		if err != nil {
-			return []*Verdict{{Check: CheckRules, Status: Failed, Code: "proof/broken", Detail: fmt.Sprintf("%s: rewriting %s fails: %v", f.Name, m.Name, err)}}
+			return []*Verdict{{Check: CheckRules, Status: Failed, Code: CodeBroken, Detail: fmt.Sprintf("%s: rewriting %s fails: %v", f.Name, m.Name, err)}}
 		}
 		b.plans = append(b.plans, res)
 	}
@@ -163,9 +164,8 @@ func (b *between) alike(r, s *rules.Rule, instances []*Instance) bool {
 func (b *between) undoing() *Verdict {
 	v := &Verdict{Status: Tested, Method: "undoing and termination"}
 	fail := func(code, format string, args ...any) {
-		v.Status = Failed
-		if v.Code == "" {
-			v.Code = code
+		if !v.Failed() {
+			v.Status, v.Code, v.Why = Failed, code, nil
 		}
 		v.Why = append(v.Why, fmt.Sprintf(format, args...))
 	}
@@ -183,8 +183,14 @@ func (b *between) undoing() *Verdict {
 				v.Count++
 				back, err := b.rewrite([]*rules.Rule{s}, made.Program)
 				if err != nil {
-					fail("proof/broken", "%s: %s behind %s: %v", in.Where, s.Name, r.Name, err)
+					fail(CodeBroken, "%s: %s behind %s: %v", in.Where, s.Name, r.Name, err)
 					continue
+				}
+				if of := unpaid(back, s); of != "" {
+					if v.Code == "" {
+						v.Code = CodeUndone
+					}
+					v.Why = append(v.Why, fmt.Sprintf("%s would undo %s at %s, if it did not start as many launches", s.Name, r.Name, of))
 				}
 				if slices.Contains(results(back), began) {
 					fail(CodeUndoing, "%s makes of the replacement of %s what that one began with, at %s", s.Name, r.Name, in.Where)
@@ -200,10 +206,22 @@ func (b *between) undoing() *Verdict {
 		b.falls(res, fail)
 	}
 	v.Detail = fmt.Sprintf("%d times a rule behind another at its instances: none gives back what was there; launches, or MLX's own among as many, fall with each rewrite", v.Count)
-	if v.Failed() {
+	if len(v.Why) > 0 {
 		v.Detail = v.Why[0]
 	}
 	return v
+}
+
+// unpaid returns where a rule matches but saves no launch, or "".
+func unpaid(res *rewrite.Result, r *rules.Rule) string {
+	for i := range res.Cases {
+		for _, f := range res.Cases[i].Whole(r) {
+			if f.Code == rewrite.CodeCost {
+				return f.Scope
+			}
+		}
+	}
+	return ""
 }
 
 // measure is what falls with each rewrite: launches, then those of MLX's own ops.

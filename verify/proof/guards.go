@@ -99,6 +99,9 @@ func necessary(j *judge, corpus *Corpus, all *Instances, g *rules.Guard) *Verdic
 	if s.training && makesByComputing(without) {
 		return ok("is needed in training: what the rule computes of parameters when they are loaded would not learn")
 	}
+	if g.Cost { // it promises that there is nothing to be found
+		j.samples = fewSamples
+	}
 	for _, look := range []func(*Instance, string) *Verdict{j.values, j.bits} {
 		n := 0
 		j.left = judgedSteps
@@ -233,7 +236,7 @@ func (s *search) setting(in *Instance, to guard.Setting) {
 	}
 	if sites(free) == 0 {
 		for _, c := range with.Cases {
-			for _, r := range c.Refusals(s.rule) {
+			for _, r := range c.Whole(s.rule) {
 				if r.Guard == s.guard && (r.Code == rewrite.CodeGuard || r.Code == rewrite.CodeUnknown) {
 					s.refused(free)
 					return
@@ -252,7 +255,9 @@ func (s *search) setting(in *Instance, to guard.Setting) {
 			return
 		}
 		if n++; n <= maxAdmitted {
-			s.found = append(s.found, admitted{in, p, to.Target})
+			c := *in
+			c.Rule = s.without
+			s.found = append(s.found, admitted{&c, p, to.Target})
 		}
 	}
 }
@@ -260,8 +265,8 @@ func (s *search) setting(in *Instance, to guard.Setting) {
 // refused notes why the rule does not apply without the guard.
 func (s *search) refused(res *rewrite.Result) {
 	for _, c := range res.Cases {
-		for _, r := range c.Refusals(s.without) {
-			if r.Matched == r.Of {
+		for _, r := range c.Whole(s.without) {
+			if r.Code != rewrite.CodeGuard { // another guard says nothing of this one
 				what := r.Code
 				if r.Guard != "" {
 					what += " " + r.Guard

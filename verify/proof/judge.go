@@ -16,6 +16,7 @@ type judge struct {
 	set *rules.Set
 	// steps counts the numbers that were computed, left those that may still be.
 	steps, left int
+	samples     int // at most, of a call whose bits are compared
 }
 
 // judgedSteps bounds the numbers that are computed for the mutants of one pattern, or the
@@ -23,7 +24,7 @@ type judge struct {
 const judgedSteps = 8_000_000
 
 func newJudge(ctx context.Context, set *rules.Set) *judge {
-	return &judge{ctx: ctx, set: set, left: judgedSteps}
+	return &judge{ctx: ctx, set: set, left: judgedSteps, samples: manySamples}
 }
 
 // spent reports whether no more than what must be compared should be.
@@ -76,7 +77,7 @@ func (j *judge) bits(in *Instance, target string) *Verdict {
 	v := &Verdict{Check: CheckRounding, Status: Tested, Method: "engine/ref"}
 	j.calls(v, in, target, func(p *pair) {
 		if same, err := p.sameSteps(j.ctx); err != nil || !same {
-			samples := min(200, max(12, bitSteps/max(1, p.cost())))
+			samples := min(j.samples, max(fewSamples, bitSteps/max(1, p.cost())))
 			j.left -= samples * p.cost()
 			v.bits(j.ctx, p, samples)
 		}
@@ -86,7 +87,11 @@ func (j *judge) bits(in *Instance, target string) *Verdict {
 
 // bitSteps bounds the numbers of all samples of a call whose bits are compared: what
 // changes a choice among a few experts is seldom met.
-const bitSteps = 600_000
+const (
+	bitSteps    = 600_000
+	fewSamples  = 6
+	manySamples = 200
+)
 
 func (v *Verdict) bits(ctx context.Context, p *pair, samples int) {
 	styles := []style{normalStyle, normalStyle, normalStyle, lattice, large}

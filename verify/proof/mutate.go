@@ -14,6 +14,12 @@ import (
 	"zmlx-rewrite/rules"
 )
 
+// Codes of failed mutations.
+const (
+	CodeMutant = "proof/mutant-matches" // the rule applies to a changed pattern, and is wrong there
+	CodeBroken = "proof/broken"         // rewriting fails
+)
+
 // Mutations changes one thing at a time in each instance of a rule's patterns, and looks
 // whether the rule still applies. It should not. Where it does, the change must be within
 // the rule's own language, as of an attribute that a $variable stands for, and what the
@@ -135,7 +141,7 @@ func (m *mutator) look(from, mutant *Instance, kind, what, place string, targets
 	for _, target := range targets {
 		res, err := rewriteBy(m.set, mutant.Rule, mutant.Program, target)
 		if err != nil {
-			m.fail(mutant, "proof/broken", fmt.Sprintf("rewriting fails: %v", err))
+			m.fail(mutant, CodeBroken, fmt.Sprintf("rewriting fails: %v", err))
 			return
 		}
 		if sites(res) == 0 {
@@ -150,7 +156,7 @@ func (m *mutator) look(from, mutant *Instance, kind, what, place string, targets
 			// The rule does not see the change. It need not, if the change makes no difference.
 			m.judged++
 			if v := m.judge.values(mutant, target); v.Status <= Failed {
-				m.failed(mutant, "proof/mutant-matches", "the rule does not see that "+what, v)
+				m.failed(mutant, CodeMutant, "the rule does not see that "+what, v)
 				return
 			}
 			continue
@@ -166,7 +172,7 @@ func (m *mutator) look(from, mutant *Instance, kind, what, place string, targets
 		}
 		m.judged++
 		if v := m.judge.values(mutant, target); v.Failed() {
-			m.failed(mutant, "proof/mutant-matches", "the rule applies, and computes something else", v)
+			m.failed(mutant, CodeMutant, "the rule applies, and computes something else", v)
 			return
 		}
 	}

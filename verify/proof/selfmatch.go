@@ -9,13 +9,16 @@ import (
 	"zmlx-rewrite/rules"
 )
 
+// CodeSelfMatch is of a pattern that does not match itself, once.
+const CodeSelfMatch = "proof/self-match"
+
 // SelfMatch looks at each instance of a rule's patterns: the pattern matches the graph that
 // it was rendered to, once, at all of its nodes; the rule is applied there, once; and still
 // is when operands of commutative ops are swapped, or a result has one more reader.
 func SelfMatch(set *rules.Set, all *Instances) *Verdict {
 	v := &Verdict{Check: CheckSelfMatch, Status: Tested, Method: "enumeration"}
 	bad := func(in *Instance, format string, args ...any) {
-		v.Status, v.Code = Failed, "proof/self-match"
+		v.Status, v.Code = Failed, CodeSelfMatch
 		v.Why = append(v.Why, in.Where+": "+fmt.Sprintf(format, args...))
 	}
 	rendered := map[*matcher.Pattern]bool{}
