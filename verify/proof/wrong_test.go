@@ -64,8 +64,8 @@ func smallCorpus(t testing.TB, set *rules.Set) (*Corpus, *Model) {
 	return NewCorpus([]*Model{m}), m
 }
 
-// one writes a rule; the lines of blocks are indented by six.
-func one(name, match, extra, replace, numerics string) string {
+// ruleText writes a rule; the lines of blocks are indented by six.
+func ruleText(name, match, extra, replace, numerics string) string {
 	block := func(key, lines string) string {
 		if lines == "" {
 			return ""
@@ -89,9 +89,9 @@ func TestMutationsFindWrongRules(t *testing.T) {
 		name, rule string
 		what       string // in what is said
 	}{
-		{"an attribute that is left open", one("r", "p: softmax(x, ...)", "", "p: kernel.softmax(x)", "reordered"), "softmax: axis=-2 in place of -1"},
-		{"a $variable that is forgotten", one("r", "a: add(x, z); y: rms_norm(a, w, eps=$eps)", "results: [a, y]", "a, y: kernel.add_rms_norm(x, z, w, eps=0.000001)", "reordered"), "rms_norm: eps=2e-06 in place of 1e-06"},
-		{"a constant that is forgotten", one("r", "p: multiply(x, $s); y: cumsum(p, axis=1)", "", "y: cumsum(x, axis=1)", "reordered"), "constant"},
+		{"an attribute that is left open", ruleText("r", "p: softmax(x, ...)", "", "p: kernel.softmax(x)", "reordered"), "softmax: axis=-2 in place of -1"},
+		{"a $variable that is forgotten", ruleText("r", "a: add(x, z); y: rms_norm(a, w, eps=$eps)", "results: [a, y]", "a, y: kernel.add_rms_norm(x, z, w, eps=0.000001)", "reordered"), "rms_norm: eps=2e-06 in place of 1e-06"},
+		{"a constant that is forgotten", ruleText("r", "p: multiply(x, $s); y: cumsum(p, axis=1)", "", "y: cumsum(x, axis=1)", "reordered"), "constant"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			text := c.rule
@@ -117,8 +117,8 @@ func TestMutationsFindWrongRules(t *testing.T) {
 // their language.
 func TestMutationsAcceptRightRules(t *testing.T) {
 	for name, text := range map[string]string{
-		"closed":             one("r", siluMatch, "", siluMake, "exact"),
-		"a $variable passed": one("r", "a: add(x, z); y: rms_norm(a, w, eps=$eps)", "results: [a, y]", "a, y: kernel.add_rms_norm(x, z, w, eps=$eps)", "reordered"),
+		"closed":             ruleText("r", siluMatch, "", siluMake, "exact"),
+		"a $variable passed": ruleText("r", "a: add(x, z); y: rms_norm(a, w, eps=$eps)", "results: [a, y]", "a, y: kernel.add_rms_norm(x, z, w, eps=$eps)", "reordered"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			text = strings.Replace(text, "results:\n      [", "results: [", 1)
@@ -139,7 +139,7 @@ func TestMutationsAcceptRightRules(t *testing.T) {
 
 // TestSelfMatchFails changes the graph that an instance was rendered to.
 func TestSelfMatchFails(t *testing.T) {
-	set := ruleSet(t, one("r", siluMatch, "", siluMake, "exact"))
+	set := ruleSet(t, ruleText("r", siluMatch, "", siluMake, "exact"))
 	corpus, _ := smallCorpus(t, set)
 	all, err := corpus.Instances(set, set.Rules()[0])
 	if err != nil || len(all.All) == 0 {
@@ -170,17 +170,17 @@ func TestGuards(t *testing.T) {
 		status     Status
 		says       string
 	}{
-		{"needed", one("r", "y: cumsum(x, axis=1)", "guards: one: seq_len <= 1", first, "exact"), "", Tested, "is needed: without it"},
-		{"off by one", one("r", "y: cumsum(x, axis=1)", "guards: one: seq_len <= 2", first, "exact"), CodeInsufficient, Failed, "the guards let in"},
-		{"on the wrong dimension", one("r", "y: cumsum(x, axis=1)", "guards: one: batch <= 1", first, "exact"), CodeInsufficient, Failed, "the guards let in"},
-		{"needed, and called a matter of cost", one("r", "y: cumsum(x, axis=1)", "cost: one: {when: seq_len <= 1, source: a table}", first, "exact"), CodeCostNeeded, Failed, "without it the rule is wrong"},
-		{"redundant", one("r", siluMatch, "guards: few: rows(x) <= 8", siluMake, "exact"), CodeRedundant, Tested, "keeps out"},
-		{"a matter of cost without a source", one("r", siluMatch, "cost: few: rows(x) <= 8", siluMake, "exact"), CodeRedundant, Tested, "keeps out"},
-		{"a matter of cost", one("r", siluMatch, "cost: few: {when: rows(x) <= 8, source: a table}", siluMake, "exact"), "", Tested, "is a matter of cost: a table"},
-		{"true wherever the pattern matches", one("r", siluMatch, "guards: some: rows(x) >= 1", siluMake, "exact"), CodeRedundant, Tested, "holds wherever"},
-		{"in the kernel's domain", one("r", siluMatch, `guards: kind: dtype(x) in ["float16", "bfloat16", "float32"]`, siluMake, "exact"), "", Tested, "says what is refused without it"},
-		{"dead", one("r", siluMatch, `guards: kind: dtype(x) == "float64"`, siluMake, "exact"), CodeDead, Tested, "holds in no model"},
-		{"dead by the call", one("r", siluMatch, "guards: none: seq_len < 1", siluMake, "exact"), CodeDead, Tested, "holds in no model"},
+		{"needed", ruleText("r", "y: cumsum(x, axis=1)", "guards: one: seq_len <= 1", first, "exact"), "", Tested, "is needed: without it"},
+		{"off by one", ruleText("r", "y: cumsum(x, axis=1)", "guards: one: seq_len <= 2", first, "exact"), CodeInsufficient, Failed, "the guards let in"},
+		{"on the wrong dimension", ruleText("r", "y: cumsum(x, axis=1)", "guards: one: batch <= 1", first, "exact"), CodeInsufficient, Failed, "the guards let in"},
+		{"needed, and called a matter of cost", ruleText("r", "y: cumsum(x, axis=1)", "cost: one: {when: seq_len <= 1, source: a table}", first, "exact"), CodeCostNeeded, Failed, "without it the rule is wrong"},
+		{"redundant", ruleText("r", siluMatch, "guards: few: rows(x) <= 8", siluMake, "exact"), CodeRedundant, Tested, "keeps out"},
+		{"a matter of cost without a source", ruleText("r", siluMatch, "cost: few: rows(x) <= 8", siluMake, "exact"), CodeRedundant, Tested, "keeps out"},
+		{"a matter of cost", ruleText("r", siluMatch, "cost: few: {when: rows(x) <= 8, source: a table}", siluMake, "exact"), "", Tested, "is a matter of cost: a table"},
+		{"true wherever the pattern matches", ruleText("r", siluMatch, "guards: some: rows(x) >= 1", siluMake, "exact"), CodeRedundant, Tested, "holds wherever"},
+		{"in the kernel's domain", ruleText("r", siluMatch, `guards: kind: dtype(x) in ["float16", "bfloat16", "float32"]`, siluMake, "exact"), "", Tested, "says what is refused without it"},
+		{"dead", ruleText("r", siluMatch, `guards: kind: dtype(x) == "float64"`, siluMake, "exact"), CodeDead, Tested, "holds in no model"},
+		{"dead by the call", ruleText("r", siluMatch, "guards: none: seq_len < 1", siluMake, "exact"), CodeDead, Tested, "holds in no model"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			set := ruleSet(t, c.rule)
@@ -207,21 +207,21 @@ func TestGuards(t *testing.T) {
 
 // TestBetween gives rules that get into each other's way.
 func TestBetween(t *testing.T) {
-	silu := one("silu", siluMatch, "", siluMake, "exact")
+	silu := ruleText("silu", siluMatch, "", siluMake, "exact")
 	for _, c := range []struct {
 		name, rules, code, says string
 		numerics                kernels.Numerics
 	}{
-		{"a duplicate", silu + one("again", "g: sigmoid(v); a: multiply(g, v); out: multiply(z, a)", "", "out: kernel.swiglu(v, z)", "exact"),
+		{"a duplicate", silu + ruleText("again", "g: sigmoid(v); a: multiply(g, v); out: multiply(z, a)", "", "out: kernel.swiglu(v, z)", "exact"),
 			CodeDuplicate, "test.again does at each of its 1 instances what test.silu does", ""},
-		{"shadowed", silu + one("other", siluMatch, "guards: few: rows(x) <= 8", "s: kernel.swiglu(x, u); y: reshape(s, shape=[dim(x, 0), dim(x, 1), dim(x, 2)])", "exact"),
+		{"shadowed", silu + ruleText("other", siluMatch, "guards: few: rows(x) <= 8", "s: kernel.swiglu(x, u); y: reshape(s, shape=[dim(x, 0), dim(x, 1), dim(x, 2)])", "exact"),
 			CodeShadowed, "test.other is never applied", ""},
-		{"not shadowed for many rows", one("other", siluMatch, "guards: few: rows(x) <= 8", siluMake, "exact") + silu, "", "none of 2 rules", ""},
-		{"undoing, if it were let", silu + one("back", "y: kernel.swiglu(x, u)", "", "g: sigmoid(x); a: multiply(x, g); y: multiply(a, u)", "exact"),
+		{"not shadowed for many rows", ruleText("other", siluMatch, "guards: few: rows(x) <= 8", siluMake, "exact") + silu, "", "none of 2 rules", ""},
+		{"undoing, if it were let", silu + ruleText("back", "y: kernel.swiglu(x, u)", "", "g: sigmoid(x); a: multiply(x, g); y: multiply(a, u)", "exact"),
 			CodeUndone, "test.back would undo test.silu", ""},
-		{"worse than was stated", one("norm", "a: add(x, z); y: rms_norm(a, w, eps=$eps)", "results: [a, y]", "a, y: kernel.add_rms_norm(x, z, w, eps=$eps)", "reordered"),
+		{"worse than was stated", ruleText("norm", "a: add(x, z); y: rms_norm(a, w, eps=$eps)", "results: [a, y]", "a, y: kernel.add_rms_norm(x, z, w, eps=$eps)", "reordered"),
 			CodeNumerics, "is reordered, and exact was stated", kernels.Exact},
-		{"competing", silu + one("tail", "a: multiply(x, g); y: multiply(a, u); r: add(y, c)", "", "r: kernel.relu2_mul(x, u)", "exact"), "", "test.silu before test.tail at 1 places, at 1 by the order of rules, which decides the plan", ""},
+		{"competing", silu + ruleText("tail", "a: multiply(x, g); y: multiply(a, u); r: add(y, c)", "", "r: kernel.relu2_mul(x, u)", "exact"), "", "test.silu before test.tail at 1 places, at 1 by the order of rules, which decides the plan", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			set := ruleSet(t, strings.ReplaceAll(c.rules, "results:\n      [", "results: ["))
@@ -249,7 +249,7 @@ func TestBetween(t *testing.T) {
 
 // TestBetweenFails makes plans up that are not those of the rules.
 func TestBetweenFails(t *testing.T) {
-	set := ruleSet(t, one("silu", siluMatch, "", siluMake, "exact"))
+	set := ruleSet(t, ruleText("silu", siluMatch, "", siluMake, "exact"))
 	corpus, m := smallCorpus(t, set)
 	in, err := corpus.Instances(set, set.Rules()[0])
 	if err != nil {
