@@ -1,9 +1,11 @@
 package proof
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"zmlx-rewrite/graph"
@@ -44,7 +46,7 @@ func Guards(ctx context.Context, set *rules.Set, corpus *Corpus, all *Instances)
 
 // calls of judge for one guard, and for the edges of one instance.
 const (
-	maxAdmitted = 6
+	maxAdmitted = 8
 	maxEdges    = 4
 )
 
@@ -95,26 +97,25 @@ func necessary(j *judge, corpus *Corpus, all *Instances, g *rules.Guard) *Verdic
 		}
 	}
 	v.Count = s.looked
-	slices.SortStableFunc(s.found, func(a, b admitted) int { return int(a.at.size() - b.at.size()) })
 	if s.training && makesByComputing(without) {
 		return ok("is needed in training: what the rule computes of parameters when they are loaded would not learn")
 	}
 	if g.Cost { // it promises that there is nothing to be found
 		j.samples = fewSamples
 	}
-	for _, look := range []func(*Instance, string) *Verdict{j.values, j.bits} {
+	compared := 0
+	for _, look := range []func(*Instance, string, point) *Verdict{j.values, j.bits} {
 		n := 0
 		j.left = judgedSteps
 		for _, a := range spread(s.found) {
 			if n == maxAdmitted || n > 0 && j.spent() {
 				break
 			}
-			in, err := a.in.at(a.at)
-			if err != nil {
-				continue
-			}
 			n++
-			w := look(in, a.target)
+			w := look(a.in, a.target, a.at)
+			if w.Status > Failed && w.Check == CheckEquivalence {
+				compared++
+			}
 			if !w.Failed() || w.Check == CheckRounding && !j.sameChoices(all) {
 				continue
 			}
@@ -130,6 +131,10 @@ func necessary(j *judge, corpus *Corpus, all *Instances, g *rules.Guard) *Verdic
 	switch {
 	case g.Cost && g.Source != "":
 		return ok("is a matter of cost: %s", g.Source)
+	case len(s.found) > 0 && compared == 0:
+		ok("keeps out %d settings, of which none could be compared", len(s.found))
+		v.Status = Unchecked
+		return v
 	case len(s.found) > 0:
 		return lint(CodeRedundant, "keeps out %d settings where the rule is as right, such as %s, %s: say under cost what is lost there, with a source, or leave it out",
 			len(s.found), s.found[0].in.Where, s.found[0].at)
@@ -147,7 +152,7 @@ func (j *judge) sameChoices(all *Instances) bool {
 			break
 		}
 		for _, target := range in.targets(j.set) {
-			if j.bits(in, target).Failed() {
+			if j.bits(in, target, nil).Failed() {
 				return false
 			}
 		}
@@ -163,21 +168,29 @@ func makesByComputing(r *rules.Rule) bool {
 	})
 }
 
-// spread takes one setting of each instance, then the next of each, so that few tell much.
+// spread orders settings so that few tell much: one of each place of the corpus, then the
+// next of each, and of a place those first in which the fewest lengths are 1, and the
+// smallest.
 func spread(all []admitted) []admitted {
-	turn, seen := make([]int, len(all)), map[*Instance]int{}
+	type turn struct {
+		admitted
+		n int
+	}
+	list := make([]turn, len(all))
 	for i, a := range all {
-		turn[i] = seen[a.in]
-		seen[a.in]++
+		list[i].admitted = a
 	}
-	order := make([]int, len(all))
-	for i := range order {
-		order[i] = i
+	slices.SortStableFunc(list, func(a, b turn) int { return cmp.Or(a.at.ones()-b.at.ones(), cmp.Compare(a.at.size(), b.at.size())) })
+	seen := map[string]int{}
+	for i := range list {
+		place, _, _ := strings.Cut(list[i].in.Where, ";")
+		list[i].n = seen[place]
+		seen[place]++
 	}
-	slices.SortStableFunc(order, func(a, b int) int { return turn[a] - turn[b] })
+	slices.SortStableFunc(list, func(a, b turn) int { return a.n - b.n })
 	out := make([]admitted, len(all))
-	for i, k := range order {
-		out[i] = all[k]
+	for i := range list {
+		out[i] = list[i].admitted
 	}
 	return out
 }
@@ -300,14 +313,10 @@ func sufficient(j *judge, all *Instances) *Verdict {
 				if i > 0 && j.spent() {
 					break
 				}
-				c, err := in.at(p)
-				if err != nil {
-					continue
-				}
 				judged++
-				if w := j.values(c, target); w.Failed() {
+				if w := j.values(in, target, p); w.Failed() {
 					v.Status, v.Code, v.Counter = Failed, CodeInsufficient, w.Counter
-					v.Detail = fmt.Sprintf("the guards let in %s: %s", c.Where, w.Detail)
+					v.Detail = fmt.Sprintf("the guards let in %s: %s", p, w.Detail)
 					return v
 				}
 			}

@@ -30,8 +30,9 @@ func newJudge(ctx context.Context, set *rules.Set) *judge {
 // spent reports whether no more than what must be compared should be.
 func (j *judge) spent() bool { return j.left <= 0 || j.ctx.Err() != nil }
 
-// calls gives an instance numbers at few calls, for one target.
-func (j *judge) calls(v *Verdict, in *Instance, target string, look func(p *pair)) {
+// calls gives an instance numbers, for one target: those of a call, or of few calls if at
+// is nil.
+func (j *judge) calls(v *Verdict, in *Instance, target string, at point, look func(p *pair)) {
 	res, err := in.Rewrite(j.set, target)
 	if err != nil {
 		v.fail(CodeEvaluation, "%s: %v", in.Where, err)
@@ -42,9 +43,11 @@ func (j *judge) calls(v *Verdict, in *Instance, target string, look func(p *pair
 		v.fail(CodeEvaluation, "%s: %v", in.Where, err)
 		return
 	}
-	list := few(calls(in.Program, res))
-	if len(list) == 0 {
-		v.Status, v.Detail = Unchecked, "no call runs what the rule made"
+	list := []map[string]int64{at}
+	if at == nil {
+		if list = few(calls(in.Program, res)); len(list) == 0 {
+			v.Status, v.Detail = Unchecked, "no call runs what the rule made"
+		}
 	}
 	for _, env := range list {
 		p, err := newPair(in, target, res, after, env)
@@ -61,9 +64,9 @@ func (j *judge) calls(v *Verdict, in *Instance, target string, look func(p *pair
 // values does what Equivalence does, at few points: one for each of two calls, which are
 // the smallest that there is, and the smallest of those in which the fewest lengths are 1.
 // In the fields, two functions that differ are seldom the same at one point.
-func (j *judge) values(in *Instance, target string) *Verdict {
+func (j *judge) values(in *Instance, target string, at point) *Verdict {
 	v := &Verdict{Check: CheckEquivalence, Status: Proven, Method: methodForm}
-	j.calls(v, in, target, func(p *pair) {
+	j.calls(v, in, target, at, func(p *pair) {
 		took := v.pair(j.ctx, p, 0, map[string]bool{})
 		j.steps, j.left = j.steps+took, j.left-took
 	})
@@ -73,9 +76,9 @@ func (j *judge) values(in *Instance, target string) *Verdict {
 // bits compares what two sides make in the element types that they have: nothing may be
 // infinite that was not, an exact rule may not change a bit, and no rule may choose
 // otherwise: whole numbers are compared as they are.
-func (j *judge) bits(in *Instance, target string) *Verdict {
+func (j *judge) bits(in *Instance, target string, at point) *Verdict {
 	v := &Verdict{Check: CheckRounding, Status: Tested, Method: "engine/ref"}
-	j.calls(v, in, target, func(p *pair) {
+	j.calls(v, in, target, at, func(p *pair) {
 		if same, err := p.sameSteps(j.ctx); err != nil || !same {
 			samples := min(j.samples, max(fewSamples, bitSteps/max(1, p.cost())))
 			j.left -= samples * p.cost()
@@ -126,17 +129,9 @@ func few(all []map[string]int64) []map[string]int64 {
 	if len(all) == 0 {
 		return nil
 	}
-	ones := func(p point) (n int) {
-		for _, x := range p {
-			if x == 1 {
-				n++
-			}
-		}
-		return n
-	}
 	small := slices.MinFunc(all, func(a, b map[string]int64) int { return cmp.Compare(point(a).size(), point(b).size()) })
 	wide := slices.MinFunc(all, func(a, b map[string]int64) int {
-		return cmp.Or(ones(a)-ones(b), cmp.Compare(point(a).size(), point(b).size()))
+		return cmp.Or(point(a).ones()-point(b).ones(), cmp.Compare(point(a).size(), point(b).size()))
 	})
 	if point(small).String() == point(wide).String() {
 		return []map[string]int64{small}

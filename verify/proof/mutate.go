@@ -155,7 +155,7 @@ func (m *mutator) look(from, mutant *Instance, kind, what, place string, targets
 		if same && !equalSpelling(from, mutant) {
 			// The rule does not see the change. It need not, if the change makes no difference.
 			m.judged++
-			if v := m.judge.values(mutant, target); v.Status <= Failed {
+			if v := m.judge.values(mutant, target, nil); v.Status <= Failed {
 				m.failed(mutant, CodeMutant, "the rule does not see that "+what, v)
 				return
 			}
@@ -171,7 +171,7 @@ func (m *mutator) look(from, mutant *Instance, kind, what, place string, targets
 			continue
 		}
 		m.judged++
-		if v := m.judge.values(mutant, target); v.Failed() {
+		if v := m.judge.values(mutant, target, nil); v.Failed() {
 			m.failed(mutant, CodeMutant, "the rule applies, and computes something else", v)
 			return
 		}

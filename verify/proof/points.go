@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"zmlx-rewrite/graph"
-	"zmlx-rewrite/graph/normal"
 	"zmlx-rewrite/rewrite"
 )
 
@@ -30,6 +29,17 @@ func (p point) size() int64 {
 	n := int64(1)
 	for _, x := range p {
 		n *= x
+	}
+	return n
+}
+
+// ones counts the symbols that are 1.
+func (p point) ones() int {
+	n := 0
+	for _, x := range p {
+		if x == 1 {
+			n++
+		}
 	}
 	return n
 }
@@ -124,18 +134,6 @@ func (in *Instance) symbols() []string {
 		}
 	}
 	return in.When.Symbols(list)
-}
-
-// at returns the instance with numbers in place of symbols.
-func (in *Instance) at(p point) (*Instance, error) {
-	g, err := normal.Specialize(in.Program.Cases[0].Graph, p)
-	if err != nil {
-		return nil, err
-	}
-	c := *in
-	c.Where, c.When = in.Where+"; "+p.String(), graph.True
-	c.Program = &graph.Program{Name: in.Program.Name, Params: in.Program.Params, Cases: []graph.Case{{Name: "pattern", When: graph.True, Graph: g}}}
-	return &c, nil
 }
 
 // appliesAt reports whether the case of a rewritten program that a call takes is one where

@@ -76,6 +76,9 @@ func (in *Instance) variants() []*variant {
 		if _, ok := s.Vars[name].(graph.Str); ok {
 			values = in.words(s.Vars[name])
 		}
+		for _, other := range sortedKeys(s.Vars) { // what others are, and more: their order may count
+			values = append(values, beyondOf(s.Vars[name], s.Vars[other])...)
+		}
 		for _, a := range values {
 			c := *s
 			c.Vars = maps.Clone(s.Vars)
@@ -84,6 +87,34 @@ func (in *Instance) variants() []*variant {
 		}
 	}
 	return all
+}
+
+// beyondOf returns the number that b is, and twice that, as what a is.
+func beyondOf(a, b graph.Attr) []graph.Attr {
+	x, ok := numberOf(b)
+	if _, number := numberOf(a); !ok || !number {
+		return nil
+	}
+	var all []graph.Attr
+	for _, y := range []float64{x, 2 * x} {
+		switch l := a.(type) {
+		case graph.Float:
+			all = append(all, graph.Float(y))
+		case *graph.Literal:
+			all = append(all, graph.ScalarLiteral(l.DType, y))
+		}
+	}
+	return different(all, a)
+}
+
+func numberOf(a graph.Attr) (float64, bool) {
+	switch x := a.(type) {
+	case graph.Float:
+		return float64(x), true
+	case *graph.Literal:
+		return x.Scalar()
+	}
+	return 0, false
 }
 
 func withType(s *matcher.Sample, name string, t graph.Type) *matcher.Sample {
