@@ -10,6 +10,7 @@ import (
 	"zmlx-rewrite/rules"
 )
 
+// TestShippedTogether looks at the rules of each profile on each target.
 func TestShippedTogether(t *testing.T) {
 	set := shipped(t)
 	all := instances(t, set)
@@ -39,7 +40,7 @@ func TestShippedTogether(t *testing.T) {
 						t.Log("    ", w)
 					}
 				}
-				if v.Failed() {
+				if v.Status != Tested || v.Code != "" {
 					t.Errorf("%s: %s", v.Code, v.Detail)
 				}
 			}

@@ -72,9 +72,9 @@ func necessary(j *judge, corpus *Corpus, all *Instances, g *rules.Guard) *Verdic
 		v.Status, v.Detail = Unchecked, err.Error()
 		return v
 	}
-	if len(all.All) == 0 {
-		if len(free.All) > 0 {
-			return lint(CodeDead, "holds in no model that has the pattern")
+	if !lives(set, all) {
+		if lives(set, free) {
+			return lint(CodeDead, "holds at no call of a model that has the pattern")
 		}
 		v.Status, v.Detail = Unchecked, "no model has the pattern"
 		return v
@@ -144,9 +144,30 @@ func necessary(j *judge, corpus *Corpus, all *Instances, g *rules.Guard) *Verdic
 	return lint(CodeRedundant, "holds wherever the pattern matches")
 }
 
+// lives reports whether there is a call of an instance that its rule applies to.
+func lives(set *rules.Set, all *Instances) bool {
+	for _, in := range all.All {
+		for _, target := range Targets {
+			res, err := in.Rewrite(set, target)
+			if err == nil && sites(res) > 0 && slices.ContainsFunc(in.points(res), func(p point) bool { return appliesAt(res, p) }) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // sameChoices reports whether the rule as it is keeps to the bits that judge.bits compares.
 // If not, these say nothing about a guard.
 func (j *judge) sameChoices(all *Instances) bool {
+	if j.same == nil {
+		same := j.keepsBits(all)
+		j.same = &same
+	}
+	return *j.same
+}
+
+func (j *judge) keepsBits(all *Instances) bool {
 	for i, in := range all.All {
 		if i == maxEdges {
 			break

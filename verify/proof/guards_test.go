@@ -6,6 +6,7 @@ import (
 	"time"
 )
 
+// TestShippedGuards asks what each guard of the rules that ship is for.
 func TestShippedGuards(t *testing.T) {
 	set := shipped(t)
 	programs, err := Programs()
@@ -21,6 +22,9 @@ func TestShippedGuards(t *testing.T) {
 		start := time.Now()
 		for _, v := range Guards(context.Background(), set, corpus, all) {
 			t.Logf("%s: %s %s %s (%d) %v", r.Name, v.Status, v.Code, v.Detail, v.Count, time.Since(start).Round(time.Millisecond))
+			if v.Status <= Failed || v.Code != "" {
+				t.Errorf("%s: %s %s %s", r.Name, v.Status, v.Code, v.Detail)
+			}
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 
+	"zmlx-rewrite/graph"
 	"zmlx-rewrite/kernels"
 	"zmlx-rewrite/rules"
 )
@@ -16,7 +17,8 @@ type judge struct {
 	set *rules.Set
 	// steps counts the numbers that were computed, left those that may still be.
 	steps, left int
-	samples     int // at most, of a call whose bits are compared
+	samples     int   // at most, of a call whose bits are compared
+	same        *bool // what sameChoices found
 }
 
 // judgedSteps bounds the numbers that are computed for the mutants of one pattern, or the
@@ -80,12 +82,24 @@ func (j *judge) bits(in *Instance, target string, at point) *Verdict {
 	v := &Verdict{Check: CheckRounding, Status: Tested, Method: "engine/ref"}
 	j.calls(v, in, target, at, func(p *pair) {
 		if same, err := p.sameSteps(j.ctx); err != nil || !same {
-			samples := min(j.samples, max(fewSamples, bitSteps/max(1, p.cost())))
-			j.left -= samples * p.cost()
+			cost := p.cost() + given(p.before) + given(p.after)
+			samples := min(j.samples, max(fewSamples, bitSteps/max(1, cost)))
+			j.left -= samples * cost
 			v.bits(j.ctx, p, samples)
 		}
 	})
 	return v
+}
+
+// given is how many numbers a graph reads.
+func given(g *graph.Graph) int {
+	n := 0
+	for id := range graph.NodeID(g.NumNodes()) {
+		if node := g.Node(id); node.Op.Name == "input" || node.Op.Name == "param" {
+			n += g.Type(node.Out[0]).Size().Int()
+		}
+	}
+	return n
 }
 
 // bitSteps bounds the numbers of all samples of a call whose bits are compared: what

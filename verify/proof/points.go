@@ -84,12 +84,13 @@ func (in *Instance) points(results ...*rewrite.Result) []point {
 			}
 		}
 	}
-	symbols := slices.DeleteFunc(in.symbols(), func(name string) bool { return name == graph.SymKVCap || name == graph.SymWindowCap })
+	names := symbolsOf(in.Program.Cases[0].Graph, in.When)
+	symbols := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return name == graph.SymKVCap || name == graph.SymWindowCap })
 	all := grid(symbols, edges(texts...))
 	out := all[:0]
 	for _, p := range all {
 		for _, pair := range [][2]string{{graph.SymKVLen, graph.SymKVCap}, {graph.SymWindowLen, graph.SymWindowCap}} {
-			if slices.Contains(in.symbols(), pair[1]) {
+			if slices.Contains(names, pair[1]) {
 				p[pair[1]] = p[pair[0]] + 3 // room that is not used
 			}
 		}
@@ -122,18 +123,6 @@ func grid(symbols []string, values []int64) []point {
 		all = next
 	}
 	return all
-}
-
-// symbols lists the symbols of an instance.
-func (in *Instance) symbols() []string {
-	g := in.Program.Cases[0].Graph
-	var list []string
-	for v := range graph.ValueID(g.NumValues()) {
-		for _, d := range g.Type(v).Shape {
-			list = d.Symbols(list)
-		}
-	}
-	return in.When.Symbols(list)
 }
 
 // appliesAt reports whether the case of a rewritten program that a call takes is one where

@@ -179,8 +179,9 @@ func TestGuards(t *testing.T) {
 		{"a matter of cost", ruleText("r", siluMatch, "cost: few: {when: rows(x) <= 8, source: a table}", siluMake, "exact"), "", Tested, "is a matter of cost: a table"},
 		{"true wherever the pattern matches", ruleText("r", siluMatch, "guards: some: rows(x) >= 1", siluMake, "exact"), CodeRedundant, Tested, "holds wherever"},
 		{"in the kernel's domain", ruleText("r", siluMatch, `guards: kind: dtype(x) in ["float16", "bfloat16", "float32"]`, siluMake, "exact"), "", Tested, "says what is refused without it"},
-		{"dead", ruleText("r", siluMatch, `guards: kind: dtype(x) == "float64"`, siluMake, "exact"), CodeDead, Tested, "holds in no model"},
-		{"dead by the call", ruleText("r", siluMatch, "guards: none: seq_len < 1", siluMake, "exact"), CodeDead, Tested, "holds in no model"},
+		{"dead", ruleText("r", siluMatch, `guards: kind: dtype(x) == "float64"`, siluMake, "exact"), CodeDead, Tested, "holds at no call"},
+		{"dead together", ruleText("r", siluMatch, "guards: few: rows(x) <= 1; many: rows(x) >= 2", siluMake, "exact"), CodeDead, Tested, "holds at no call"},
+		{"dead by the call", ruleText("r", siluMatch, "guards: none: seq_len < 1", siluMake, "exact"), CodeDead, Tested, "holds at no call"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			set := ruleSet(t, c.rule)
