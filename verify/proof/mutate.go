@@ -151,6 +151,10 @@ func (m *mutator) look(from, mutant *Instance, kind, what, place string, targets
 			follows = true
 			m.follow++
 		}
+		if kind == mutReader || kind == mutOutput { // it would be computed twice
+			m.fail(mutant, CodeMutant, "the rule applies, though an inner value is used outside")
+			return
+		}
 		same := slices.ContainsFunc(results(res), func(h graph.Hash) bool { return slices.Contains(before[target], h) })
 		if same && !equalSpelling(from, mutant) {
 			// The rule does not see the change. It need not, if the change makes no difference.
