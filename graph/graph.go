@@ -362,3 +362,28 @@ func (g *Graph) Launches() int {
 	}
 	return n
 }
+
+// Ordered returns g if its nodes are in canonical order, and else a copy in which they are:
+// what Compact would make of it.
+func (g *Graph) Ordered() (*Graph, error) {
+	if len(g.repl) == 0 {
+		p := Patch{g: g}
+		now := make([]ValueID, len(g.values))
+		for i := range now {
+			now[i] = ValueID(i)
+		}
+		order, err := p.order(now)
+		if err != nil {
+			return nil, err
+		}
+		same := len(order) == len(g.nodes)
+		for i := 0; same && i < len(order); i++ {
+			same = order[i] == NodeID(i)
+		}
+		if same {
+			return g, nil
+		}
+	}
+	c := g.Clone()
+	return c, c.Compact()
+}

@@ -489,7 +489,7 @@ func (s *search) complete() bool {
 		}
 	}
 	mark := len(s.trail)
-	if s.operands() && s.attrs() && s.whens() && s.escapes() && s.convex() {
+	if s.operands() && s.attrs() && s.scalars() && s.whens() && s.escapes() && s.convex() {
 		return true
 	}
 	s.undo(mark)
@@ -506,6 +506,32 @@ func (s *search) operands() bool {
 		id := s.g.Value(v).Def
 		if q := slices.Index(s.nodes, id); q >= 0 && len(s.g.Node(id).In) > 0 {
 			return s.fail(CodeDistinct, q, 0, id, v)
+		}
+	}
+	return true
+}
+
+// scalars refuses constants that are not what the number of an attribute, bound to the same
+// $variable, is beside the operands that they have: a float16 one beside float32 is not.
+func (s *search) scalars() bool {
+	for q := range s.p.nodes {
+		pn, n := &s.p.nodes[q], s.g.Node(s.nodes[q])
+		for i, r := range pn.in {
+			if r.kind != refScalar {
+				continue
+			}
+			f, isFloat := s.vars[r.i].(graph.Float)
+			if !isFloat {
+				continue
+			}
+			num := ref{kind: refLiteral, num: float64(f)}
+			ok := s.isNumber(n.In[i], &num, n)
+			if !ok && pn.op.Commutative && i < 2 {
+				ok = s.isNumber(n.In[1-i], &num, n)
+			}
+			if !ok {
+				return s.fail(CodeLiteral, q, i, s.nodes[q], n.In[i])
+			}
 		}
 	}
 	return true

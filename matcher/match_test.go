@@ -331,6 +331,21 @@ func TestFind(t *testing.T) {
 			want: []string{"match a=A x=x y=Y $s=0.2704675577217602", "miss at B: 2 nodes, match/attr: rms_norm eps=$s, which is 0.27148438; eps=0.2704675577217602"},
 		},
 		{
+			name: "a constant that is an attribute's number, rounded more than its operands ask for",
+			rule: `match: {a: "multiply(x, $s)", y: "rms_norm(a, none, eps=$s)"}` + replaceX,
+			graph: `
+  input x : float32[4]
+  c = constant(0.26953125) : bfloat16[]
+  a = multiply(x, c) : float32[4] @ A
+  y = rms_norm(a, eps=0.2704675577217602) : float32[4] @ Y
+  d = constant(0.2704675577217602) : float32[]
+  b = multiply(d, x) : float32[4] @ B
+  z = rms_norm(b, eps=0.2704675577217602) : float32[4] @ Z
+  output y = y
+  output z = z`,
+			want: []string{"miss at A: 2 nodes, match/literal: multiply operand b to be a scalar constant, the same everywhere; constant 0.26953125", "match a=B x=x y=Z $s=0.2704675577217602"},
+		},
+		{
 			name: "a spelling on a condition",
 			rule: "match: {a: row(x), y: negative(a)}" + replaceX,
 			graph: `

@@ -49,6 +49,9 @@ func (m *Match) Sample(g *graph.Graph) *Sample {
 	return s
 }
 
+// Line returns the line of the rule that node i of the pattern belongs to, as Miss.Line does.
+func (p *Pattern) Line(i int) string { return p.nodes[i].line }
+
 // Render makes a graph that is the pattern and nothing else: value variables are its
 // inputs, parameters or constants, in the order in which the pattern names them, and the
 // rule's results its outputs. The graph is the smallest in which the pattern matches. The

@@ -100,6 +100,10 @@ type Refusal struct {
 	Matched int // nodes of the pattern that matched
 	Of      int // nodes of the pattern
 	Guard   string
+	// Winner has the nodes, where another rule took them (CodeOverlap), with a match of
+	// WinnerSize nodes.
+	Winner     *rules.Rule
+	WinnerSize int
 
 	late   bool // it came up in choosing among matches
 	line   string
@@ -135,6 +139,28 @@ func (c *CaseResult) Numerics() kernels.Numerics {
 		}
 	}
 	return worst
+}
+
+// Overlaps returns the matches that were not taken because another rule's took their nodes.
+func (c *CaseResult) Overlaps() []*Refusal {
+	var all []*Refusal
+	for i := range c.refusals {
+		if c.refusals[i].Winner != nil {
+			all = append(all, &c.refusals[i])
+		}
+	}
+	return all
+}
+
+// Whole returns the whole matches of a rule in the graph as loaded that were not taken.
+func (c *CaseResult) Whole(r *rules.Rule) []*Refusal {
+	var all []*Refusal
+	for i := range c.refusals {
+		if c.refusals[i].Rule == r {
+			all = append(all, &c.refusals[i])
+		}
+	}
+	return all
 }
 
 // Matches counts the sites of a rule in the case of that name.

@@ -38,6 +38,13 @@ func Run(p *graph.Program, cfg *Config) (*Result, error) {
 	why := &account{cfg, patterns}
 	var wg sync.WaitGroup
 	for i, c := range p.Cases {
+		// Twins of a pattern are told apart by the order of nodes, and equal matches are tried
+		// in it. In canonical order, that is the same for all programs of one hash.
+		g, err := c.Graph.Ordered()
+		if err != nil {
+			return nil, fmt.Errorf("case %s: %w", c.Name, err)
+		}
+		c.Graph = g
 		workers[i] = rewriter{cfg: cfg, patterns: patterns, params: newParams(&known), symbols: Symbols(c.Graph)}
 		start := &CaseResult{From: c.Name, Name: c.Name, When: c.When, given: graph.And(c.When, earlier.Given(c.When)), Before: c.Graph, After: c.Graph, account: why}
 		earlier = graph.And(earlier, graph.Not(c.When))

@@ -84,6 +84,8 @@ func (rw *rewriter) choose(c *CaseResult, f *finder) []*candidate {
 				refuseLate(c, r, cand, &objection{CodeOverlap, "", func() (string, string) {
 					return "nodes that no other rule takes", fmt.Sprintf("%s takes them at %s", rw.cfg.Rules[w.rule].Name, w.scope)
 				}})
+				lost := &c.refusals[len(c.refusals)-1]
+				lost.Winner, lost.WinnerSize = rw.cfg.Rules[w.rule], len(w.match.Nodes)
 			}
 			continue
 		}

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"zmlx-rewrite/diag"
@@ -69,4 +70,13 @@ func (l *linker) guard(n *diag.Node, name string, scope guard.Scope) *guard.Guar
 		}
 	}
 	return nil
+}
+
+// Without returns a copy of the rule that lacks one of its guards, for those who ask what
+// the guard is for. It is no rule of a file, and has no hash.
+func (r *Rule) Without(guard string) *Rule {
+	c := *r
+	c.Hash = ""
+	c.Guards = slices.DeleteFunc(slices.Clone(r.Guards), func(g Guard) bool { return g.Name == guard })
+	return &c
 }
