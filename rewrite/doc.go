@@ -25,6 +25,10 @@ type Config struct {
 	// Off gives rules that must not be applied, with the reason. Where they match is
 	// looked up when it is asked for.
 	Off map[string]string
+	// Keep, if it is not nil, says which of the sites that would be rewritten are. It is
+	// called from several goroutines. A site of a later round may need those of earlier
+	// ones: what is kept is best a prefix of the sites of each case.
+	Keep func(SiteID) bool
 }
 
 // Result is a rewritten program and the account of how it came about.
@@ -62,6 +66,7 @@ type CaseResult struct {
 
 // Site is one place where a rule was applied.
 type Site struct {
+	ID     SiteID
 	Rule   *rules.Rule
 	Scope  string // of the first result: "model.layers.3.mlp"
 	Guards []GuardValue
@@ -72,6 +77,7 @@ type Site struct {
 	Params []*graph.Param
 
 	graph *graph.Graph // as matched
+	cand  *candidate
 }
 
 // GuardValue is what a guard said at a site.
@@ -122,6 +128,7 @@ const (
 	CodeOverlap = "plan/overlap"
 	CodeOff     = "plan/off"
 	CodeCycle   = "plan/cycle"
+	CodeLeftOut = "plan/left-out"
 )
 
 // Detail returns what the rule wanted at the place, and what it found instead.

@@ -17,6 +17,7 @@ func (rw *rewriter) take(c *CaseResult, f *finder, n int) error {
 			return "matches that can be applied together", "this one and others need each other's results"
 		}})
 	}
+	taken, ids := rw.keep(c, taken, n)
 	if len(taken) == 0 {
 		rw.finish(c)
 		return nil
@@ -31,7 +32,7 @@ func (rw *rewriter) take(c *CaseResult, f *finder, n int) error {
 	patch, added := f.g.Patch(nodes, values), map[*graph.Op]bool{}
 	c.Sites = slices.Grow(c.Sites, len(taken))
 	var last *shape
-	for _, cand := range taken {
+	for i, cand := range taken {
 		if err := cand.put(patch, f.g, n); err != nil {
 			return err
 		}
@@ -40,7 +41,7 @@ func (rw *rewriter) take(c *CaseResult, f *finder, n int) error {
 			s.addOps(added)
 			last = s
 		}
-		site := Site{Rule: rw.cfg.Rules[cand.rule], Scope: cand.scope, Guards: s.guards, Match: cand.match, Round: n, Size: len(cand.match.Nodes), Saved: s.saved, graph: f.g}
+		site := Site{ID: ids[i], Rule: rw.cfg.Rules[cand.rule], Scope: cand.scope, Guards: s.guards, Match: cand.match, Round: n, Size: len(cand.match.Nodes), Saved: s.saved, graph: f.g, cand: cand}
 		for _, q := range cand.params {
 			if q == nil {
 				continue

@@ -84,6 +84,10 @@ func rewriteOne(w *workspace, prof *profiles.Profile, o *options, s *subject, en
 	if err != nil {
 		return nil, err
 	}
+	off := len(cfg.Off)
+	if res, err = w.withoutFailed(s.program, cfg, o, res); err != nil {
+		return nil, err
+	}
 	if err := res.Program.Verify(); err != nil {
 		return nil, fmt.Errorf("%s: the rewritten program is broken, a bug in this program: %w", s.name, err)
 	}
@@ -92,9 +96,9 @@ func rewriteOne(w *workspace, prof *profiles.Profile, o *options, s *subject, en
 	if err != nil {
 		return nil, err
 	}
-	// Expectations hold for the case that their own dimensions select.
+	// Expectations hold for the case that their own dimensions select, and with all rules.
 	contract := -1
-	if s.expect != nil && o.preset == "inference" && len(o.only)+len(o.exclude)+len(o.force) == 0 {
+	if s.expect != nil && len(cfg.Off) == off && o.preset == "inference" && len(o.only)+len(o.exclude)+len(o.force) == 0 {
 		if one, err := selected(res.Cases, s.expect.Dims); err == nil {
 			contract = one[0]
 		}

@@ -17,6 +17,7 @@ import (
 	"zmlx-rewrite/graph"
 	"zmlx-rewrite/models"
 	"zmlx-rewrite/models/weights"
+	"zmlx-rewrite/verify/whole"
 )
 
 // TestExactNorms takes gemma.norm at its word: exact, in all types. Half types, clipped
@@ -46,11 +47,11 @@ func TestExactNorms(t *testing.T) {
 				prompt[i] = 1 + 7*i
 			}
 			opts := decode.Options{MaxTokens: 8, Logits: true}
-			_, before, err := steps(context.Background(), p.before, prompt, opts)
+			_, before, err := whole.Steps(context.Background(), p.before, prompt, opts)
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, after, err := steps(context.Background(), p.after, prompt, opts)
+			_, after, err := whole.Steps(context.Background(), p.after, prompt, opts)
 			if err != nil {
 				t.Fatal(err)
 			}

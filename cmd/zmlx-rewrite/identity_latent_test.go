@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"zmlx-rewrite/decode"
+	"zmlx-rewrite/verify/whole"
 )
 
 // TestLatentIdentity is TestTinyIdentity over caches that are long enough to be attended
@@ -38,13 +39,13 @@ func TestLatentIdentity(t *testing.T) {
 				prompt[i] = 1 + (i*i*7+i*13)%319
 			}
 			ctx, opts := context.Background(), decode.Options{MaxTokens: 6, Logits: true}
-			_, before, err := steps(ctx, p.before, prompt, opts)
+			_, before, err := whole.Steps(ctx, p.before, prompt, opts)
 			if err != nil {
 				t.Fatal(err)
 			}
 			var after []decode.Step
 			_, counts, err := p.r.count(p.rewritten, func() (r *decode.Result, err error) {
-				r, after, err = steps(ctx, p.after, prompt, opts)
+				r, after, err = whole.Steps(ctx, p.after, prompt, opts)
 				return r, err
 			})
 			if err != nil {

@@ -15,6 +15,7 @@ import (
 	"zmlx-rewrite/engine/mlx"
 	"zmlx-rewrite/graph"
 	"zmlx-rewrite/models/upcycle"
+	"zmlx-rewrite/verify/whole"
 )
 
 const (
@@ -140,13 +141,13 @@ func (p *identity) run(t *testing.T, g *identityRun, n int, perStep map[string]i
 	t.Helper()
 	ctx := context.Background()
 	opts := decode.Options{MaxTokens: n, Logits: true}
-	ra, sa, err := steps(ctx, p.before, g.Prompt, opts)
+	ra, sa, err := whole.Steps(ctx, p.before, g.Prompt, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var sb []decode.Step
 	rb, counts, err := p.r.count(p.rewritten, func() (r *decode.Result, err error) {
-		r, sb, err = steps(ctx, p.after, g.Prompt, opts)
+		r, sb, err = whole.Steps(ctx, p.after, g.Prompt, opts)
 		return r, err
 	})
 	if err != nil {

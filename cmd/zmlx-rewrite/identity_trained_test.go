@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"zmlx-rewrite/decode"
+	"zmlx-rewrite/verify/whole"
 )
 
 // nearTieHalf is a margin in bfloat16 that another order of summation may turn around.
@@ -80,7 +81,7 @@ func (p *identity) untilNearTie(t *testing.T, g *identityRun, n int) {
 		what string
 		g    *decode.Generator
 	}{{"unrewritten", p.before}, {"rewritten", p.after}} {
-		r, _, err := steps(context.Background(), m.g, g.Prompt, decode.Options{MaxTokens: n, Logits: true})
+		r, _, err := whole.Steps(context.Background(), m.g, g.Prompt, decode.Options{MaxTokens: n, Logits: true})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -149,7 +149,7 @@ func (a *app) root() *cobra.Command {
 	})
 	root.AddCommand(
 		a.applyCmd(), a.explainCmd(), a.diffCmd(), a.lintCmd(), a.graphCmd(), a.rulesCmd(), a.profilesCmd(), a.modelsCmd(),
-		a.kernelsCmd(), a.importCmd(), a.exportCmd(), a.generateCmd(), a.validateCmd(), a.testCmd(), a.doctorCmd(), a.versionCmd(),
+		a.kernelsCmd(), a.importCmd(), a.exportCmd(), a.generateCmd(), a.validateCmd(), a.verifyCmd(), a.testCmd(), a.doctorCmd(), a.versionCmd(),
 	)
 	return root
 }

@@ -19,6 +19,7 @@ import (
 	"zmlx-rewrite/models"
 	"zmlx-rewrite/models/chattemplate"
 	"zmlx-rewrite/models/tokenizer"
+	"zmlx-rewrite/verify/whole"
 )
 
 // textOptions are mlx-lm's flags for making text.
@@ -109,20 +110,11 @@ func (r *runner) derive(programs ...*graph.Program) error {
 // generator loads a program. Kernels that the engine cannot launch run as their
 // reference graphs; that it should have been able to is said once.
 func (r *runner) generator(ctx context.Context, p *graph.Program) (*decode.Generator, func(), error) {
-	plain, err := r.catalog.Expand(p, r.launches)
-	if err != nil {
-		return nil, nil, err
-	}
-	s, err := r.engine.Load(ctx, plain, r.model.Weights)
-	if err != nil {
-		return nil, nil, err
-	}
-	g, err := decode.New(ctx, r.engine, s, plain)
-	if err != nil {
-		s.Close()
-		return nil, nil, err
-	}
-	return g, func() { g.Close(); s.Close() }, nil
+	return r.host().Load(ctx, p)
+}
+
+func (r *runner) host() *whole.Host {
+	return &whole.Host{Engine: r.engine, Catalog: r.catalog, Keeps: r.launches, Weights: r.model.Weights}
 }
 
 // launches reports whether the engine launches a kernel.

@@ -29,8 +29,8 @@ func (a *app) testCmd() *cobra.Command {
 		Long: "Test runs the scripts (.txtar) of a folder and its subfolders, or those that are built in.\n" +
 			"In a script, `exec zmlx-rewrite ...` runs this program and `exits N zmlx-rewrite ...` demands\n" +
 			"an exit code. Conditions say what the machine has: [mlx] the engine, [kernels] the library of\n" +
-			"CPU kernels, [compiler] a C++ compiler, [smollm2] and [mixture] the models ($SMOLLM2, $MIXTURE),\n" +
-			"[oracle] a Python with MLX ($PYTHON).",
+			"CPU kernels, [compiler] a C++ compiler, [smollm2], [mixture] and [trained] the models ($SMOLLM2,\n" +
+			"$MIXTURE, and small ones in $TRAINED), [oracle] a Python with MLX ($PYTHON).",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error { return a.test(args, only) },
 	}
@@ -174,6 +174,7 @@ func (t *scriptRun) Verbose() bool                      { return t.verbose }
 func scriptParams() testscript.Params {
 	model := firstFile("ZMLX_SMOLLM2", ".cache/models/SmolLM2-135M-Instruct/SmolLM2-135M-Instruct.Q4_1.gguf")
 	mixture := firstFile("ZMLX_MIXTURE", ".cache/models/SmolLM2-135M-MoE")
+	trained := firstFile("ZMLX_TRAINED", "testdata/trained")
 	python := firstFile("ZMLX_PYTHON", ".cache/oracle/venv/bin/python")
 	library := firstFile("ZMLX_KERNELS", "bin/libzmlx-kernels.so")
 	return testscript.Params{
@@ -183,6 +184,7 @@ func scriptParams() testscript.Params {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("SMOLLM2", model)
 			e.Setenv("MIXTURE", mixture)
+			e.Setenv("TRAINED", trained)
 			if library != "" {
 				e.Setenv("ZMLX_KERNELS", library)
 			}
@@ -197,6 +199,8 @@ func scriptParams() testscript.Params {
 				return model != "", nil
 			case "mixture":
 				return mixture != "", nil
+			case "trained":
+				return trained != "", nil
 			case "kernels":
 				return engineName == "mlx" && library != "", nil
 			case "oracle":
@@ -209,7 +213,7 @@ func scriptParams() testscript.Params {
 			case "full":
 				return isDevice("/dev/full"), nil
 			}
-			return false, fmt.Errorf("unknown condition; there are mlx, smollm2, mixture, kernels, compiler, oracle, root and full")
+			return false, fmt.Errorf("unknown condition; there are mlx, smollm2, mixture, trained, kernels, compiler, oracle, root and full")
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "hex": writeHex, "fill": fill,

@@ -5,11 +5,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"zmlx-rewrite/decode"
 	"zmlx-rewrite/diag"
+	"zmlx-rewrite/graph"
+	"zmlx-rewrite/profiles"
+	"zmlx-rewrite/verify/whole"
 )
 
 func (a *app) validateCmd() *cobra.Command {
@@ -61,61 +65,29 @@ func (a *app) validate(ctx context.Context, o *options, t *textOptions, format s
 	if format != "text" && format != "json" {
 		return diag.Errorf("usage/output", diag.Pos{}, "output %q is neither text nor json", format)
 	}
-	texts, err := a.texts(t.prompts)
+	d, err := a.duel(ctx, o, t, "validate")
 	if err != nil {
 		return err
 	}
-	if len(texts) == 0 {
-		texts = defaultPrompts
-	}
-	if o.model == "" || t.maxTokens < 1 {
-		return diag.Errorf("usage/validate", diag.Pos{}, "validate needs --model, and --max-tokens of at least 1")
-	}
-	o.dims = nil
-	w, prof, all, err := a.rewriteAll(o)
-	if err != nil {
-		return err
-	}
-	s := all[0]
-	defer s.close()
-	r, err := a.runner(s.subject, w.set.Kernels)
-	if err != nil {
-		return err
-	}
-	defer r.close()
-	if err := r.derive(s.res.Program, s.program); err != nil {
-		return err
-	}
-	before, doneBefore, err := r.generator(ctx, s.program)
-	if err != nil {
-		return err
-	}
-	defer doneBefore()
-	after, doneAfter, err := r.generator(ctx, s.res.Program)
-	if err != nil {
-		return err
-	}
-	defer doneAfter()
+	defer d.close()
+	r := d.r
 	if format == "text" {
-		fmt.Fprintf(a.stdout, "%s · profile %s · %s on %s %s · kernels: %s\n", s.name, prof.Name, r.engine.Name(), r.engine.Device(), r.engine.Version(), r.kernels())
+		fmt.Fprintf(a.stdout, "%s · profile %s · %s on %s %s · kernels: %s\n", d.s.name, d.prof.Name, r.engine.Name(), r.engine.Device(), r.engine.Version(), r.kernels())
 	}
 	differ := 0
-	for _, text := range texts {
+	for _, text := range d.texts {
 		prompt, err := r.prompt(text, t)
 		if err != nil {
 			return err
 		}
-		opts := decode.Options{MaxTokens: t.maxTokens, PrefillStep: t.prefillStep, EOS: r.eos, Logits: true}
-		if t.ignoreEOS {
-			opts.EOS = nil
-		}
-		ra, sa, err := steps(ctx, before, prompt, opts)
+		opts := d.options(t)
+		ra, sa, err := whole.Steps(ctx, d.before, prompt, opts)
 		if err != nil {
 			return err
 		}
 		var sb []decode.Step
-		rb, counts, err := r.count(s.res.Program, func() (res *decode.Result, err error) {
-			res, sb, err = steps(ctx, after, prompt, opts)
+		rb, counts, err := r.count(d.s.res.Program, func() (res *decode.Result, err error) {
+			res, sb, err = whole.Steps(ctx, d.after, prompt, opts)
 			return res, err
 		})
 		if err != nil {
@@ -144,17 +116,84 @@ func (a *app) validate(ctx context.Context, o *options, t *textOptions, format s
 		a.printVerdict(&v, c, r.tok.Decode(rb.Tokens, true))
 	}
 	if differ > 0 {
-		return isFalse("%d of %d prompts give other tokens after the rewrite", differ, len(texts))
+		return isFalse("%d of %d prompts give other tokens after the rewrite", differ, len(d.texts))
 	}
 	return nil
 }
 
-func steps(ctx context.Context, g *decode.Generator, prompt []int, o decode.Options) (*decode.Result, []decode.Step, error) {
-	var list []decode.Step
-	o.OnToken = func(t decode.Token) error { list = append(list, decode.Step(t)); return nil }
-	g.Reset()
-	r, err := g.Generate(ctx, prompt, o)
-	return r, list, err
+// duel is a model that is ready to run unrewritten and rewritten: what validate and verify
+// share.
+type duel struct {
+	w             *workspace
+	prof          *profiles.Profile
+	s             *rewritten
+	r             *runner
+	texts         []string
+	before, after *decode.Generator
+	closers       []func()
+}
+
+func (d *duel) close() {
+	for _, f := range slices.Backward(d.closers) {
+		f()
+	}
+}
+
+// duel loads a model both ways.
+func (a *app) duel(ctx context.Context, o *options, t *textOptions, command string) (*duel, error) {
+	texts, err := a.texts(t.prompts)
+	if err != nil {
+		return nil, err
+	}
+	if len(texts) == 0 {
+		texts = defaultPrompts
+	}
+	if o.model == "" || t.maxTokens < 1 {
+		return nil, diag.Errorf("usage/"+command, diag.Pos{}, "%s needs --model, and --max-tokens of at least 1", command)
+	}
+	o.dims = nil
+	w, prof, all, err := a.rewriteAll(o)
+	if err != nil {
+		return nil, err
+	}
+	d := &duel{w: w, prof: prof, s: all[0], texts: texts, closers: []func(){all[0].close}}
+	if command == "verify" {
+		measureInFloat32(d.s.program)
+	}
+	if err := d.load(ctx, a); err != nil {
+		d.close()
+		return nil, err
+	}
+	return d, nil
+}
+
+func (d *duel) load(ctx context.Context, a *app) (err error) {
+	if d.r, err = a.runner(d.s.subject, d.w.set.Kernels); err != nil {
+		return err
+	}
+	d.closers = append(d.closers, d.r.close)
+	if err := d.r.derive(d.s.res.Program, d.s.program); err != nil {
+		return err
+	}
+	for _, x := range []struct {
+		g **decode.Generator
+		p *graph.Program
+	}{{&d.before, d.s.program}, {&d.after, d.s.res.Program}} {
+		g, done, err := d.r.generator(ctx, x.p)
+		if err != nil {
+			return err
+		}
+		*x.g, d.closers = g, append(d.closers, done)
+	}
+	return nil
+}
+
+func (d *duel) options(t *textOptions) decode.Options {
+	o := decode.Options{MaxTokens: t.maxTokens, PrefillStep: t.prefillStep, EOS: d.r.eos, Logits: true}
+	if t.ignoreEOS {
+		o.EOS = nil
+	}
+	return o
 }
 
 func (a *app) printVerdict(v *validated, c *decode.Comparison, text string) {

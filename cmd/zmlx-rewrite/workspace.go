@@ -28,7 +28,8 @@ type options struct {
 	rules, only, exclude, force    []string
 	kernels                        []string
 	dims                           []string
-	dtype                          string // of generate and validate
+	dtype                          string // of commands that run a model
+	unproven                       bool   // use what failed on this device, too
 }
 
 func (o *options) flags(c *cobra.Command) {
@@ -55,7 +56,8 @@ func (o *options) dtypeFlag(c *cobra.Command) {
 type workspace struct {
 	set      *rules.Set
 	profiles []*profiles.Profile
-	notes    []string // for people: which files of the working folder are used
+	notes    []string  // for people: which files of the working folder are used
+	failures *failures // what failed on this device; see workspace.withoutFailed
 }
 
 func (a *app) workspace(o *options) (*workspace, error) {
@@ -143,9 +145,6 @@ func (w *workspace) config(prof *profiles.Profile, o *options) (*rewrite.Config,
 		return nil, diag.Errorf("usage/target", diag.Pos{}, "target %q is none of metal, cuda, cpu", o.target)
 	}
 	choice := prof.Choose(w.set, o.preset, o.target, o.force)
-	named := func(list []string, r *rules.Rule) bool {
-		return slices.ContainsFunc(list, func(s string) bool { return s == r.Name || s == r.Short() })
-	}
 	for _, list := range [][]string{o.only, o.exclude, o.force} {
 		for _, s := range list {
 			if !slices.ContainsFunc(choice.Rules, func(r *rules.Rule) bool { return named([]string{s}, r) }) {
@@ -165,6 +164,11 @@ func (w *workspace) config(prof *profiles.Profile, o *options) (*rewrite.Config,
 		cfg.Rules = append(cfg.Rules, r)
 	}
 	return cfg, nil
+}
+
+// named reports whether a list of a flag names a rule, with or without its family.
+func named(list []string, r *rules.Rule) bool {
+	return slices.ContainsFunc(list, func(s string) bool { return s == r.Name || s == r.Short() })
 }
 
 // subject is one program to rewrite, with how often its rules are expected to match.

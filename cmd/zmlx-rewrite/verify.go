@@ -1,0 +1,64 @@
+package main
+
+import (
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"zmlx-rewrite/diag"
+)
+
+// verifyOptions are the flags of verify beyond those that choose a rewrite.
+type verifyOptions struct {
+	options
+	text   textOptions
+	format string
+	device bool
+	// Of --device.
+	budget time.Duration
+	fresh  bool
+	layers int
+	random bool
+	heavy  bool
+	seed   uint64
+}
+
+func (a *app) verifyCmd() *cobra.Command {
+	var v verifyOptions
+	c := &cobra.Command{
+		Use:   "verify [--profile P] --model M [--device]",
+		Short: "Show that a rewrite changes nothing: tokens and logits of a model, or each replacement on this device",
+		Long: "Verify runs a model unrewritten and rewritten and compares tokens and logits; where they part, it\n" +
+			"finds the one application of a rule that does it. With --device it compares each distinct\n" +
+			"replacement with the MLX ops that stood there, on this device, in seconds, and remembers the\n" +
+			"outcome: what fails is not used by apply and generate.",
+		Args: cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			if v.format != "text" && v.format != "json" {
+				return diag.Errorf("usage/output", diag.Pos{}, "output %q is neither text nor json", v.format)
+			}
+			switch {
+			case v.model == "" || len(args) > 0:
+				// Proofs of rules that need no model belong here: verify [RULE...].
+				return diag.Errorf("usage/verify", diag.Pos{}, "verify needs --model").
+					WithHint("zmlx-rewrite verify --model M compares tokens and logits, with --device each replacement")
+			case v.device:
+				return a.verifyDevice(c.Context(), &v)
+			}
+			return a.verifyModel(c.Context(), &v)
+		},
+	}
+	v.flags(c)
+	v.dtypeFlag(c)
+	v.text.flags(c, 48)
+	f := c.Flags()
+	f.StringVarP(&v.format, "output", "o", "text", "text or json")
+	f.BoolVar(&v.device, "device", false, "check each distinct replacement on this device")
+	f.DurationVar(&v.budget, "budget", 20*time.Second, "with --device: `time` for all replacements; what is left out is named; 0 is as long as it takes")
+	f.BoolVar(&v.fresh, "fresh", false, "with --device: check again what has been checked before")
+	f.IntVar(&v.layers, "layers", 1, "with --device: check each replacement in the first `n` layers that have it, on the model's own activations too if n is more than 1")
+	f.BoolVar(&v.random, "random-weights", false, "with --device: make up the weights of a configuration that has none")
+	f.BoolVar(&v.heavy, "heavy-tailed", false, "with --random-weights: deviations with the tail of Student's t")
+	f.Uint64Var(&v.seed, "seed", 1, "with --random-weights: seed of the random numbers")
+	return c
+}

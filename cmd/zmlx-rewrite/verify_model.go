@@ -1,0 +1,269 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"slices"
+
+	"zmlx-rewrite/decode"
+	"zmlx-rewrite/graph"
+	"zmlx-rewrite/models"
+	"zmlx-rewrite/verify/whole"
+)
+
+// modelVerified is the JSON form of one prompt's comparison; fields may be added, these stay.
+type modelVerified struct {
+	Model        string  `json:"model"`
+	Prompt       string  `json:"prompt"`
+	PromptTokens int     `json:"prompt_tokens"`
+	Tokens       int     `json:"tokens"`
+	Verdict      string  `json:"verdict"` // bit-exact, token-identical, near-tie, differs
+	Why          string  `json:"why,omitempty"`
+	FirstDiff    int     `json:"first_difference"` // step where tokens part; -1 if they do not
+	Before       int     `json:"before"`           // tokens there
+	After        int     `json:"after"`
+	Margin       float64 `json:"margin"` // there, else the smallest
+	MarginStep   int     `json:"margin_step"`
+	MaxError     float64 `json:"max_logit_error"` // of the rewritten against the unrewritten model
+	// Against the unrewritten model in float32, over all logits up to where tokens part.
+	Error      float64 `json:"error,omitempty"`
+	StockError float64 `json:"stock_error,omitempty"`
+	StepError  float64 `json:"stock_step_error,omitempty"` // largest, at the step where tokens part
+	// The unrewritten model against itself, its prompt in other chunks, if tokens part.
+	Other   *otherChunks    `json:"stock_in_other_chunks,omitempty"`
+	Culprit *culpritVerdict `json:"culprit,omitempty"`
+}
+
+type otherChunks struct {
+	PrefillStep int     `json:"prefill_step"`
+	FirstDiff   int     `json:"first_difference"`
+	MaxError    float64 `json:"max_logit_error"`
+}
+
+type culpritVerdict struct {
+	Rule     string  `json:"rule"`
+	Scope    string  `json:"scope"`
+	Case     string  `json:"case"`
+	Round    int     `json:"round"`
+	Index    int     `json:"index"` // among all applications
+	Of       int     `json:"of"`
+	Programs int     `json:"programs"` // that were tried
+	Call     int     `json:"call,omitempty"`
+	Value    string  `json:"value,omitempty"`
+	Op       string  `json:"op,omitempty"`
+	Element  []int   `json:"element,omitempty"`
+	Before   float64 `json:"value_before,omitempty"`
+	After    float64 `json:"value_after,omitempty"`
+	Why      string  `json:"why,omitempty"`
+}
+
+// verifyModel compares a model's tokens and logits before and after its rewrite.
+func (a *app) verifyModel(ctx context.Context, v *verifyOptions) error {
+	v.unproven = true
+	d, err := a.duel(ctx, &v.options, &v.text, "verify")
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	if v.format == "text" {
+		fmt.Fprintf(a.stdout, "%s · profile %s · %s on %s %s · kernels: %s · %d applications of rules\n", d.s.name, d.prof.Name,
+			d.r.engine.Name(), d.r.engine.Device(), d.r.engine.Version(), d.r.kernels(), len(whole.Sites(d.s.res)))
+	}
+	m := &measure{path: v.model, r: d.r}
+	defer m.close()
+	differ := 0
+	for _, text := range d.texts {
+		out, err := a.verifyPrompt(ctx, d, m, text, &v.text)
+		if err != nil {
+			return err
+		}
+		out.Model = d.s.name
+		if out.Verdict == string(whole.Differs) {
+			differ++
+		}
+		if err := a.printModelVerified(out, v.format); err != nil {
+			return err
+		}
+	}
+	if differ > 0 {
+		return isFalse("%d of %d prompts are not as the unrewritten model has them", differ, len(d.texts))
+	}
+	return nil
+}
+
+func (a *app) verifyPrompt(ctx context.Context, d *duel, m *measure, text string, t *textOptions) (*modelVerified, error) {
+	prompt, err := d.r.prompt(text, t)
+	if err != nil {
+		return nil, err
+	}
+	opts := d.options(t)
+	stock, sa, err := whole.Steps(ctx, d.before, prompt, opts)
+	if err != nil {
+		return nil, err
+	}
+	var truth []decode.Step
+	judge := func(g *decode.Generator, n int) (*whole.Comparison, error) {
+		o := opts
+		o.MaxTokens = n
+		_, sb, err := whole.Steps(ctx, g, prompt, o)
+		if err != nil {
+			return nil, err
+		}
+		c := whole.Compare(sa[:min(n, len(sa))], sb, truth)
+		if c.Verdict != whole.BitExact && truth == nil && !inFloat32(d.s.program) {
+			if truth, err = m.along(ctx, prompt, stock.Tokens, opts); err != nil {
+				return nil, err
+			}
+			c = whole.Compare(sa[:min(n, len(sa))], sb, truth)
+		}
+		return c, nil
+	}
+	c, err := judge(d.after, opts.MaxTokens)
+	if err != nil {
+		return nil, err
+	}
+	out := &modelVerified{Prompt: text, PromptTokens: len(prompt), Tokens: c.Steps, Verdict: string(c.Verdict), Why: c.Why, FirstDiff: c.First, Before: c.A, After: c.B,
+		Margin: c.Margin, MarginStep: c.MarginStep, MaxError: c.MaxError, Error: c.Error, StockError: c.Stock, StepError: c.StepError}
+	if math.IsInf(out.Margin, 0) {
+		out.Margin = 0
+	}
+	if c.First >= 0 {
+		o := opts
+		o.PrefillStep = max(1, (len(prompt)-1)/2)
+		_, sc, err := whole.Steps(ctx, d.before, prompt, o)
+		if err != nil {
+			return nil, err
+		}
+		self := decode.Compare(sa, sc)
+		out.Other = &otherChunks{o.PrefillStep, self.First, self.MaxError}
+	}
+	if c.Verdict != whole.Differs {
+		return out, nil
+	}
+	fmt.Fprintf(a.progress, "%q differs: looking for the application that does it\n", text)
+	host, n := d.r.host(), c.Steps
+	if c.First >= 0 {
+		n = c.First + 1
+	}
+	culprit, err := host.Bisect(ctx, d.s.program, d.s.cfg, d.s.res, func(p *graph.Program) (bool, error) {
+		g, done, err := d.r.generator(ctx, p)
+		if err != nil {
+			return false, err
+		}
+		defer done()
+		c, err := judge(g, n)
+		if err != nil {
+			return false, err
+		}
+		return c.Verdict == whole.Differs, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := host.Look(ctx, d.s.program, d.s.res, culprit, prompt, stock.Tokens[:n-1], opts); err != nil {
+		return nil, err
+	}
+	out.Culprit = &culpritVerdict{Rule: culprit.Use.Rule.Name, Scope: culprit.Use.Scope, Case: culprit.Use.Case, Round: culprit.Use.Round,
+		Index: culprit.Index, Of: culprit.Of, Programs: culprit.Tried, Why: culprit.Why}
+	if f := culprit.First; f != nil {
+		x := out.Culprit
+		x.Call, x.Value, x.Op, x.Element, x.Before, x.After, x.Why = f.Call, f.Value, f.Op, f.Index, f.Before, f.After, f.Why
+	}
+	return out, nil
+}
+
+// inFloat32 reports whether a model's logits are float32: then it is its own measure.
+func inFloat32(p *graph.Program) bool {
+	g := p.Cases[0].Graph
+	return slices.ContainsFunc(g.Outputs(), func(o graph.Output) bool {
+		return o.Name == "logits" && g.Type(o.Value).DType == graph.Float32
+	})
+}
+
+// measureInFloat32 makes MLX on NVIDIA multiply float32 in float32, and not in TF32 with the
+// mantissa of a float16: for models in 16 bits float32 is the measure. It comes before the
+// first product. Models in float32 run as their users have it.
+func measureInFloat32(p *graph.Program) {
+	if os.Getenv("MLX_ENABLE_TF32") == "" && !inFloat32(p) {
+		os.Setenv("MLX_ENABLE_TF32", "0")
+	}
+}
+
+// measure is the unrewritten model in float32, loaded when it is needed.
+type measure struct {
+	path    string
+	r       *runner
+	g       *decode.Generator
+	closers []func()
+}
+
+func (m *measure) close() {
+	for _, f := range slices.Backward(m.closers) {
+		f()
+	}
+}
+
+// along returns the model's logits in float32 for a prompt and the tokens behind it.
+func (m *measure) along(ctx context.Context, prompt, tokens []int, o decode.Options) ([]decode.Step, error) {
+	if m.g == nil {
+		model, err := models.LoadAs(m.path, graph.Float32)
+		if err != nil {
+			return nil, err
+		}
+		m.closers = append(m.closers, func() { model.Close() })
+		host := m.r.host()
+		host.Weights = model.Weights
+		g, done, err := host.Load(ctx, model.Program)
+		if err != nil {
+			return nil, err
+		}
+		m.g, m.closers = g, append(m.closers, done)
+	}
+	return whole.Along(ctx, m.g, prompt, tokens, o)
+}
+
+func (a *app) printModelVerified(v *modelVerified, format string) error {
+	if format == "json" {
+		enc := json.NewEncoder(a.stdout)
+		enc.SetEscapeHTML(false)
+		return enc.Encode(v)
+	}
+	fmt.Fprintf(a.stdout, "%q: %s\n", v.Prompt, v.Verdict)
+	if v.FirstDiff < 0 {
+		fmt.Fprintf(a.stdout, "  %d tokens equal · smallest margin (top1 − top2) %.4g at step %d", v.Tokens, v.Margin, v.MarginStep)
+	} else {
+		fmt.Fprintf(a.stdout, "  tokens part at step %d (%d before, %d after): the margin there was %.4g, where the unrewritten model is off by up to %.3g", v.FirstDiff, v.Before, v.After, v.Margin, v.StepError)
+	}
+	switch {
+	case v.StockError > 0:
+		fmt.Fprintf(a.stdout, " · error against float32 %.3g, unrewritten %.3g\n", v.Error, v.StockError)
+	case v.Verdict != string(whole.BitExact):
+		fmt.Fprintf(a.stdout, " · largest logit error %.3g\n", v.MaxError)
+	default:
+		fmt.Fprintln(a.stdout)
+	}
+	if o := v.Other; o != nil {
+		what := "makes the same tokens"
+		if o.FirstDiff >= 0 {
+			what = fmt.Sprintf("parts from itself at step %d", o.FirstDiff)
+		}
+		fmt.Fprintf(a.stdout, "  the unrewritten model, its prompt in chunks of %d, %s; largest logit error %.3g\n", o.PrefillStep, what, o.MaxError)
+	}
+	if v.Why != "" {
+		fmt.Fprintf(a.stdout, "  %s\n", v.Why)
+	}
+	c := v.Culprit
+	if c == nil {
+		return nil
+	}
+	fmt.Fprintf(a.stdout, "  one application of %d does it (%d programs tried): %s at %s, case %s\n", c.Of, c.Programs, c.Rule, c.Scope, c.Case)
+	if c.Value == "" {
+		fmt.Fprintf(a.stdout, "  %s\n", c.Why)
+		return nil
+	}
+	fmt.Fprintf(a.stdout, "  first value that differs: %s (%s), element %v in call %d: %v before, %v after (%s)\n", c.Value, c.Op, c.Element, c.Call, c.Before, c.After, c.Why)
+	return nil
+}

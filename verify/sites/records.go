@@ -1,0 +1,153 @@
+package sites
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/google/renameio/v2"
+
+	"zmlx-rewrite/diag"
+	"zmlx-rewrite/kernels"
+	"zmlx-rewrite/rules"
+)
+
+// Device is where a check ran: what its outcome holds for.
+type Device struct {
+	Engine  string `json:"engine"`         // "mlx"
+	Device  string `json:"device"`         // "metal", "cuda", "cpu"
+	Name    string `json:"name,omitempty"` // "Apple M3 Ultra"
+	Version string `json:"version"`        // of the engine
+}
+
+func (d Device) String() string {
+	text := fmt.Sprintf("%s on %s %s", d.Engine, d.Device, d.Version)
+	if d.Name != "" {
+		text += " (" + d.Name + ")"
+	}
+	return text
+}
+
+// Record is the outcome of a check that is kept. It holds for the device, and for rules
+// and kernels as they were.
+type Record struct {
+	Device      Device            `json:"on"`
+	Rule        string            `json:"rule"`
+	RuleHash    string            `json:"rule_hash"`
+	Kernels     map[string]string `json:"kernels,omitempty"` // name -> content hash
+	Replacement string            `json:"replacement"`
+	Verdict     Verdict           `json:"verdict"`
+	Reason      string            `json:"reason,omitempty"`
+	Calls       int               `json:"calls"`
+	Rows        []int64           `json:"rows"`
+	Runs        int               `json:"runs"`
+	Reruns      int               `json:"reruns"`
+	Error       float64           `json:"error,omitempty"`
+	StockError  float64           `json:"stock_error,omitempty"`
+	LeftOut     []string          `json:"left_out,omitempty"`
+}
+
+// NewRecord makes the record of a report.
+func NewRecord(d Device, r *Report, c *kernels.Catalog) *Record {
+	got, stock := r.Errors()
+	return &Record{Device: d, Rule: r.Rule.Name, RuleHash: r.Rule.Hash, Kernels: kernelHashes(r.Rule, c), Replacement: r.Key,
+		Verdict: r.Verdict, Reason: r.Reason, Calls: r.Calls, Rows: r.Rows, Runs: r.Runs, Reruns: r.Reruns,
+		Error: got.RMS(), StockError: stock.RMS(), LeftOut: r.LeftOut}
+}
+
+func kernelHashes(r *rules.Rule, c *kernels.Catalog) map[string]string {
+	var m map[string]string
+	for _, k := range r.Kernels {
+		if s := c.Spec(k); s != nil {
+			if m == nil {
+				m = map[string]string{}
+			}
+			m[k] = s.ContentHash
+		}
+	}
+	return m
+}
+
+// current reports whether the record is of the rule and its kernels as they are now.
+func (r *Record) current(rule *rules.Rule, c *kernels.Catalog) bool {
+	return r.Rule == rule.Name && r.RuleHash == rule.Hash && maps.Equal(r.Kernels, kernelHashes(rule, c))
+}
+
+// Records are outcomes by device, rule and replacement.
+type Records map[string]*Record
+
+func (r *Record) key() string {
+	return strings.Join([]string{r.Device.String(), r.Rule, r.Replacement}, "\n")
+}
+
+type recordsFile struct {
+	Version int       `json:"zmlx"`
+	Checks  []*Record `json:"checks"`
+}
+
+// ReadRecords reads a file of records. One that is not there has none.
+func ReadRecords(path string) (Records, error) {
+	list := Records{}
+	data, err := os.ReadFile(path)
+	if os.IsNotExist(err) {
+		return list, nil
+	}
+	if err != nil {
+		return nil, diag.Errorf("file/read", diag.Pos{File: path}, "%v", err)
+	}
+	var f recordsFile
+	if err := json.Unmarshal(data, &f); err != nil || f.Version != diag.FormatVersion {
+		return nil, diag.Errorf("verify/records", diag.Pos{File: path}, "is not a file of device checks of this version").
+			WithHint("remove it: zmlx-rewrite verify --device makes it again")
+	}
+	for _, r := range f.Checks {
+		if r != nil {
+			list[r.key()] = r
+		}
+	}
+	return list, nil
+}
+
+// Write writes the file, whole or not at all.
+func (l Records) Write(path string) error {
+	f := recordsFile{Version: diag.FormatVersion, Checks: []*Record{}}
+	for _, k := range slices.Sorted(maps.Keys(l)) {
+		f.Checks = append(f.Checks, l[k])
+	}
+	data, err := json.MarshalIndent(f, "", "\t")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		return err
+	}
+	return renameio.WriteFile(path, append(data, '\n'), 0o666)
+}
+
+// Put adds a record in the place of an older one.
+func (l Records) Put(r *Record) { l[r.key()] = r }
+
+// Get returns the record of a replacement on a device, if rule and kernels are what they
+// were; else nil.
+func (l Records) Get(d Device, x *Replacement, c *kernels.Catalog) *Record {
+	r := l[(&Record{Device: d, Rule: x.Rule.Name, Replacement: x.Key}).key()]
+	if r == nil || !r.current(x.Rule, c) {
+		return nil
+	}
+	return r
+}
+
+// AnyFailed reports whether anything failed on a device of that kind: if not, nobody has
+// to find out which device this is.
+func (l Records) AnyFailed(device string) bool {
+	for _, r := range l {
+		if r.Device.Device == device && r.Verdict == Failed {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,177 @@
+// Package whole compares models: the unrewritten and the rewritten program make tokens of
+// the same prompt, and their logits are held against those of the unrewritten program in
+// float32. Where the rewritten one is wrong, it finds the one application of a rule
+// without which it is right.
+//
+// It chooses no rules, reads no files and prints nothing.
+package whole
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"zmlx-rewrite/decode"
+	"zmlx-rewrite/engine"
+	"zmlx-rewrite/graph"
+	"zmlx-rewrite/kernels"
+	"zmlx-rewrite/models/weights"
+)
+
+// Host is where programs run.
+type Host struct {
+	Engine  engine.Engine
+	Catalog *kernels.Catalog
+	Keeps   func(*kernels.Spec) bool // the kernels that the engine launches; others run as their references
+	Weights *weights.Store           // with what rules derived
+}
+
+// Load makes a program ready to generate. Close what it returns by calling done.
+func (h *Host) Load(ctx context.Context, p *graph.Program) (g *decode.Generator, done func(), err error) {
+	plain, err := h.Catalog.Expand(p, h.Keeps)
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := h.Engine.Load(ctx, plain, h.Weights)
+	if err != nil {
+		return nil, nil, err
+	}
+	if g, err = decode.New(ctx, h.Engine, s, plain); err != nil {
+		s.Close()
+		return nil, nil, err
+	}
+	return g, func() { g.Close(); s.Close() }, nil
+}
+
+// Steps makes tokens of a prompt, from empty caches, with their logits.
+func Steps(ctx context.Context, g *decode.Generator, prompt []int, o decode.Options) (*decode.Result, []decode.Step, error) {
+	var list []decode.Step
+	o.Logits = true
+	o.OnToken = func(t decode.Token) error { list = append(list, decode.Step(t)); return nil }
+	g.Reset()
+	r, err := g.Generate(ctx, prompt, o)
+	return r, list, err
+}
+
+// forced takes the tokens that it is given, so that two models see the same ones.
+type forced struct{ ids []int }
+
+func (f *forced) Sample([]float32) int {
+	id := f.ids[0]
+	f.ids = f.ids[1:]
+	return id
+}
+
+// Along returns the logits of a model that is given the tokens that another one made.
+func Along(ctx context.Context, g *decode.Generator, prompt []int, tokens []int, o decode.Options) ([]decode.Step, error) {
+	o.Sampler, o.EOS, o.MaxTokens = &forced{tokens}, nil, len(tokens)
+	_, list, err := Steps(ctx, g, prompt, o)
+	return list, err
+}
+
+// Verdict is the outcome for one prompt.
+type Verdict string
+
+const (
+	BitExact  Verdict = "bit-exact"       // all logits have the same bits
+	Identical Verdict = "token-identical" // the tokens are the same, and the logits as good
+	NearTie   Verdict = "near-tie"        // tokens part where the model itself could not tell
+	Differs   Verdict = "differs"
+)
+
+// farther is how many times the error of the unrewritten model against float32 that of
+// the rewritten one may be. Every layer's rounding is carried on by the layers behind it,
+// so that errors of two orders of summation differ by more than those of single
+// replacements, for which package sites has a narrower bound.
+const farther = 1.5
+
+// nothing is an error, as a share of the largest logit, that float32 itself makes in
+// so many roundings one behind the other: 2^-24 for each, a thousand of them.
+const nothing = 0x1p-14
+
+// Comparison is what came of one prompt.
+type Comparison struct {
+	*decode.Comparison
+	Verdict Verdict
+	Why     string // if it differs
+	// Errors against the unrewritten program in float32, up to where tokens part: the root
+	// of the mean square over all logits. 0 if there is no measure: the model is float32.
+	Error, Stock float64
+	// Largest error of the unrewritten program at the step where tokens part.
+	StepError float64
+}
+
+// Compare judges the steps b of a rewritten program by those of the unrewritten one, a, and
+// of the unrewritten one in float32 along the same tokens, which may be nil for a model in
+// float32.
+//
+// Tokens may part only at a near tie: where a's best token leads b's by no more than twice
+// what a itself is off by. In float32 that is next to nothing. Up to there the logits must
+// be as close to float32 as farther allows.
+func Compare(a, b, truth []decode.Step) *Comparison {
+	c := &Comparison{Comparison: decode.Compare(a, b), Verdict: Identical}
+	if c.Exact && c.First < 0 {
+		c.Verdict = BitExact
+		return c
+	}
+	if c.First >= len(a) || c.First >= len(b) { // one text ended earlier, on the same tokens: its end is a token, too
+		c.Verdict, c.Why = Differs, "one text is longer than the other"
+		return c
+	}
+	top := 0.0
+	for _, s := range a[:min(c.Steps, len(a))] {
+		for _, v := range s.Logits {
+			top = max(top, math.Abs(float64(v)))
+		}
+	}
+	own := nothing * top // what a is off by
+	if len(truth) > 0 {
+		n := min(c.Steps, len(truth))
+		c.Stock, c.Error = rms(a[:n], truth[:n]), rms(b[:n], truth[:n])
+		if !(c.Error <= farther*c.Stock+own) {
+			c.Verdict, c.Why = Differs, fmt.Sprintf("its logits are off by %.3g against float32, those of the unrewritten model by %.3g: more than %v times", c.Error, c.Stock, farther)
+		}
+	} else if !(c.MaxError <= own) {
+		c.Verdict, c.Why = Differs, fmt.Sprintf("logits of up to %.3g differ by %.3g in float32: more than %.3g", top, c.MaxError, own)
+	}
+	if c.First < 0 {
+		return c
+	}
+	s := a[c.First]
+	c.StepError = own
+	if c.First < len(truth) {
+		c.StepError = worst(s, truth[c.First])
+	}
+	lead := float64(s.Logits[c.A]) - float64(s.Logits[c.B])
+	switch {
+	case c.Verdict == Differs:
+	case lead <= 2*c.StepError:
+		c.Verdict = NearTie
+	default:
+		c.Verdict, c.Why = Differs, fmt.Sprintf("it prefers token %d, by which %d leads by %.3g in the unrewritten model, which is off by %.3g there", c.B, c.A, lead, c.StepError)
+	}
+	return c
+}
+
+func rms(a, b []decode.Step) float64 {
+	sum, n := 0.0, 0
+	for i := range a {
+		for k := range min(len(a[i].Logits), len(b[i].Logits)) {
+			n++
+			if a[i].Logits[k] == b[i].Logits[k] { // infinite ones, too
+				continue
+			}
+			d := float64(a[i].Logits[k]) - float64(b[i].Logits[k])
+			sum += d * d
+		}
+	}
+	return math.Sqrt(sum / float64(max(n, 1)))
+}
+
+func worst(a, b decode.Step) float64 {
+	most := 0.0
+	for k := range min(len(a.Logits), len(b.Logits)) {
+		most = max(most, math.Abs(float64(a.Logits[k])-float64(b.Logits[k])))
+	}
+	return most
+}
