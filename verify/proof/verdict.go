@@ -1,6 +1,9 @@
 package proof
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // Status is how sure a check is of what it says.
 type Status int
@@ -46,6 +49,7 @@ type Verdict struct {
 	Why    []string
 	// Counter is an example that shows the failure, if it is a matter of values.
 	Counter *Counterexample
+	Took    time.Duration
 }
 
 // Failed reports whether the verdict keeps a rule from being used.

@@ -1,0 +1,112 @@
+package proof
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"zmlx-rewrite/rules"
+)
+
+// Subject is a rule that is checked, with what checks look at.
+type Subject struct {
+	Set    *rules.Set
+	Rule   *rules.Rule
+	Corpus *Corpus
+	// Instances are those of the rule; a check that needs none must do without.
+	Instances *Instances
+	// Beside are the rules that are used together with it, in order of preference; the
+	// rule itself is one of them.
+	Beside []*rules.Rule
+}
+
+// Check is one of the questions that are asked of every rule.
+type Check struct {
+	Name string
+	Run  func(ctx context.Context, s *Subject) *Verdict
+}
+
+// Checks are all checks, from cheap to dear.
+var Checks = []Check{
+	{CheckInstances, CheckPatterns},
+}
+
+// Report is what the checks say of one rule, in the order of Checks.
+type Report struct {
+	Rule      *rules.Rule
+	Instances *Instances // nil if there is an error
+	Verdicts  []*Verdict
+	Took      time.Duration
+}
+
+// Status is that of the weakest verdict of a rule: failed, if one failed.
+func (r *Report) Status() Status {
+	worst := Proven
+	for _, v := range r.Verdicts {
+		if v.Status == Failed {
+			return Failed
+		}
+		worst = min(worst, v.Status)
+	}
+	return worst
+}
+
+// Examine asks all checks about a rule. A check that fails does not keep the others from
+// being asked, but without an instance there is nothing to ask. The error is that of
+// the context.
+func Examine(ctx context.Context, s *Subject) (*Report, error) {
+	start := time.Now()
+	out := &Report{Rule: s.Rule}
+	in, err := s.Corpus.Instances(s.Set, s.Rule)
+	if err != nil {
+		out.Verdicts = []*Verdict{{Check: CheckInstances, Status: Failed, Code: "proof/pattern", Detail: err.Error()}}
+		return out, ctx.Err()
+	}
+	one := *s
+	one.Instances, out.Instances = in, in
+	for _, c := range Checks {
+		if err := ctx.Err(); err != nil {
+			return out, err
+		}
+		began := time.Now()
+		v := c.Run(ctx, &one)
+		if v == nil {
+			continue
+		}
+		v.Check, v.Took = c.Name, time.Since(began)
+		out.Verdicts = append(out.Verdicts, v)
+		if c.Name == CheckInstances && len(in.All) == 0 {
+			break
+		}
+	}
+	out.Took = time.Since(start)
+	return out, ctx.Err()
+}
+
+// CheckPatterns says whether each pattern of a rule has an instance: nothing can be said
+// of a pattern that is never seen.
+func CheckPatterns(_ context.Context, s *Subject) *Verdict {
+	in := s.Instances
+	v := &Verdict{Status: Proven, Method: "places in models", Count: len(in.All)}
+	v.Detail = fmt.Sprintf("%s of %s", counted(len(in.All), "instance"), counted(len(in.Patterns), "pattern"))
+	if len(in.Unseen) == 0 {
+		return v
+	}
+	v.Status, v.Code = Unchecked, "proof/unseen"
+	if len(in.All) == 0 {
+		v.Status, v.Code = Failed, "proof/no-instance"
+	}
+	v.Detail = fmt.Sprintf("%d of %s: no instance is known", len(in.Unseen), counted(len(in.Patterns), "pattern"))
+	for _, u := range in.Unseen {
+		v.Why = append(v.Why, fmt.Sprintf("%s: %v", strings.Join(strings.Fields(u.Pattern.String()), " "), u.Reason))
+	}
+	return v
+}
+
+func counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
