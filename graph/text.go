@@ -150,8 +150,7 @@ func (g *Graph) appendText(b []byte, taken map[string]bool) []byte {
 		b = append(append(b, " : "...), g.Type(v).String()...)
 		b = append(b, '\n')
 	}
-	numbers := make([]int32, len(g.values))
-	next := int32(0)
+	numbers := g.number(taken, inputs)
 	ref := func(v ValueID) {
 		if v == None {
 			b = append(b, "none"...)
@@ -168,13 +167,6 @@ func (g *Graph) appendText(b []byte, taken map[string]bool) []byte {
 		}
 		b = append(b, "  "...)
 		for k, v := range n.Out {
-			if len(taken)+len(inputs) > 0 {
-				for name := "v" + strconv.Itoa(int(next)); taken[name] || inputs[name]; name = "v" + strconv.Itoa(int(next)) {
-					next++
-				}
-			}
-			numbers[v] = next
-			next++
 			if k > 0 {
 				b = append(b, ", "...)
 			}
@@ -227,6 +219,50 @@ func (g *Graph) appendText(b []byte, taken map[string]bool) []byte {
 		b = append(b, '\n')
 	}
 	return b
+}
+
+// number numbers the values that have no names, but for numbers that would look like one
+// of these names.
+func (g *Graph) number(names ...map[string]bool) []int32 {
+	taken := map[string]bool{}
+	for _, m := range names {
+		maps.Copy(taken, m)
+	}
+	numbers := make([]int32, len(g.values))
+	next := int32(0)
+	for i := range g.nodes {
+		n := &g.nodes[i]
+		if n.Op == opInput || n.Op == opParam {
+			continue
+		}
+		for _, v := range n.Out {
+			for len(taken) > 0 && taken["v"+strconv.Itoa(int(next))] {
+				next++
+			}
+			numbers[v] = next
+			next++
+		}
+	}
+	return numbers
+}
+
+// ValueNames returns, for each value of the graph of one of p's cases, what the text of p
+// calls it.
+func (p *Program) ValueNames(g *Graph) []string {
+	taken := map[string]bool{}
+	for _, q := range p.Params {
+		reserveName(taken, q.Name)
+	}
+	for _, v := range g.inputs {
+		reserveName(taken, g.InputName(v))
+	}
+	names := make([]string, len(g.values))
+	for v, n := range g.number(taken) {
+		if names[v] = g.InputName(ValueID(v)); names[v] == "" {
+			names[v] = "v" + strconv.Itoa(int(n))
+		}
+	}
+	return names
 }
 
 // floatText prints v as the shortest decimal that reads back to the same number

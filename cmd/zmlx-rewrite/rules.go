@@ -14,7 +14,7 @@ import (
 
 func (a *app) rulesCmd() *cobra.Command {
 	var o options
-	c := group("rules", "List rules, show one, or print the JSON Schema of rule files")
+	c := group("rules", "List rules, show one, begin one, or print the JSON Schema of rule files")
 	list := &cobra.Command{
 		Use: "list", Short: "List all rules", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error { return a.rulesList(&o) },
@@ -31,7 +31,7 @@ func (a *app) rulesCmd() *cobra.Command {
 		sub.Flags().StringArrayVar(&o.rules, "rules", nil, "rule `file or folder` to use over the built-in ones; may be repeated")
 		sub.Flags().StringVar(&o.home, "home", "", "`folder` to take rules/ from, in place of the working folder")
 	}
-	c.AddCommand(list, show, schema)
+	c.AddCommand(list, show, schema, a.rulesNewCmd())
 	return c
 }
 

@@ -30,7 +30,8 @@ func (a *app) testCmd() *cobra.Command {
 			"In a script, `exec zmlx-rewrite ...` runs this program and `exits N zmlx-rewrite ...` demands\n" +
 			"an exit code. Conditions say what the machine has: [mlx] the engine, [kernels] the library of\n" +
 			"CPU kernels, [compiler] a C++ compiler, [smollm2], [mixture] and [trained] the models ($SMOLLM2,\n" +
-			"$MIXTURE, and small ones in $TRAINED), [oracle] a Python with MLX ($PYTHON).",
+			"$MIXTURE, and small ones in $TRAINED), [oracle] a Python with MLX ($PYTHON).\n" +
+			"$SUITE is the folder that the script is in.",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error { return a.test(args, only) },
 	}
@@ -89,6 +90,12 @@ func (a *app) test(args []string, only string) error {
 		t.do(func() {
 			p := scriptParams()
 			p.Files = []string{f}
+			setUp := p.Setup
+			p.Setup = func(e *testscript.Env) error {
+				suite, err := filepath.Abs(filepath.Dir(f))
+				e.Setenv("SUITE", suite)
+				return errors.Join(err, setUp(e))
+			}
 			testscript.RunT(t, p)
 		})
 		verdict := "ok"
