@@ -184,7 +184,7 @@ func (w *writer) line(n *graph.Node) (string, error) {
 		if bound := spec.Name == "bits" || spec.Name == "group_size"; a == nil || !bound && spec.Default != nil && spec.Default.Equal(a) {
 			continue
 		}
-		text, err := w.attr(spec, a)
+		text, err := w.attr(n, spec, a)
 		if err != nil {
 			return "", fmt.Errorf("%s of %s: %w", spec.Name, n.Op.Name, err)
 		}
@@ -195,7 +195,7 @@ func (w *writer) line(n *graph.Node) (string, error) {
 
 // attr writes an attribute: as it is, or as a $variable if it is a real number, which
 // rules and kernels hand on, part of how a matrix is quantized, or depends on the call.
-func (w *writer) attr(spec *graph.AttrSpec, a graph.Attr) (string, error) {
+func (w *writer) attr(n *graph.Node, spec *graph.AttrSpec, a graph.Attr) (string, error) {
 	switch x := a.(type) {
 	case graph.Float:
 		return w.variable(spec.Name, graph.KindFloat, a), nil
@@ -203,14 +203,14 @@ func (w *writer) attr(spec *graph.AttrSpec, a graph.Attr) (string, error) {
 		if spec.Name == "bits" || spec.Name == "group_size" {
 			return w.variable(spec.Name, graph.KindInt, a), nil
 		}
-		return w.integer(spec, x), nil
+		return w.integer(spec, w.fromEnd(n, spec, x, 0)), nil
 	case graph.Dims:
 		if spec.Kind == graph.KindAxes || !slices.ContainsFunc(x, isOpen) {
 			return graph.AttrText(spec.Kind, a), nil
 		}
 		var list []string
-		for _, d := range x {
-			list = append(list, w.integer(spec, d))
+		for i, d := range x {
+			list = append(list, w.integer(spec, w.fromEnd(n, spec, d, i)))
 		}
 		if len(list) == 1 && spec.Kind == graph.KindPosList {
 			return list[0], nil
@@ -220,6 +220,27 @@ func (w *writer) attr(spec *graph.AttrSpec, a graph.Attr) (string, error) {
 		return "", fmt.Errorf("a constant of %s cannot be written in a rule", x.Type())
 	}
 	return graph.AttrText(spec.Kind, a), nil
+}
+
+// fromEnd counts a position on an axis whose length depends on the call from the axis's
+// end, if it is at a fixed place there.
+func (w *writer) fromEnd(n *graph.Node, spec *graph.AttrSpec, d graph.Dim, i int) graph.Dim {
+	if spec.Kind != graph.KindPos && spec.Kind != graph.KindPosList || !isOpen(d) {
+		return d
+	}
+	axis := -1
+	switch x := n.Attr("axis").(type) {
+	case graph.Dim:
+		axis = x.Int()
+	case graph.Dims:
+		axis = x[i].Int()
+	}
+	if long, ok := w.g.Type(n.In[0]).Dim(axis); ok {
+		if e := d.Sub(long); !isOpen(e) && e.Int() < 0 {
+			return e
+		}
+	}
+	return d
 }
 
 func isOpen(d graph.Dim) bool { _, known := d.Const(); return !known }
