@@ -6,26 +6,28 @@ import (
 	"strings"
 )
 
-// picture is what DOT and Mermaid draw: boxes with lines of text, and labelled
+// Picture is what DOT, Mermaid and reports draw: boxes with lines of text, and labelled
 // arrows between them.
-type picture struct {
-	boxes  []box
-	arrows []arrow
+type Picture struct {
+	Boxes  []Box
+	Arrows []Arrow
 }
 
-type box struct {
-	id    string
-	lines []string
-	round bool // an input or output of what is drawn
+// Box is a node, or what a value comes from or goes to.
+type Box struct {
+	ID    string
+	Lines []string
+	Round bool // an input or output of what is drawn
 }
 
-type arrow struct{ from, to, label string }
+// Arrow is a value on its way from one box, by its ID, to another.
+type Arrow struct{ From, To, Label string }
 
-// draw pictures the nodes whose scope is the given one or lies inside it; all
+// Draw pictures the nodes whose scope is the given one or lies inside it; all
 // nodes if it is empty. Parameters and scalars are not boxes of their own: they
 // stand by name in the boxes that read them.
-func (g *Graph) draw(scope string) *picture {
-	p := &picture{}
+func (g *Graph) Draw(scope string) *Picture {
+	p := &Picture{}
 	inside := make([]bool, len(g.nodes))
 	drawn := map[ValueID]bool{} // values from outside that have a box
 	for i := range g.nodes {
@@ -57,7 +59,7 @@ func (g *Graph) draw(scope string) *picture {
 			if n.Op != opInput {
 				label = []string{n.Op.Name, n.Scope}
 			}
-			p.boxes = append(p.boxes, box{id, label, true})
+			p.Boxes = append(p.Boxes, Box{id, label, true})
 		}
 		return id
 	}
@@ -70,9 +72,9 @@ func (g *Graph) draw(scope string) *picture {
 			continue
 		}
 		id := fmt.Sprintf("n%d", i)
-		b := box{id: id, lines: []string{n.Op.Name}}
+		b := Box{ID: id, Lines: []string{n.Op.Name}}
 		if n.Scope != scope {
-			b.lines = append(b.lines, strings.TrimPrefix(n.Scope, scope+"."))
+			b.Lines = append(b.Lines, strings.TrimPrefix(n.Scope, scope+"."))
 		}
 		for k, v := range n.In {
 			operand := fmt.Sprintf("operand %d", k)
@@ -81,11 +83,11 @@ func (g *Graph) draw(scope string) *picture {
 			}
 			if s, ok := text(v); ok {
 				if v != None {
-					b.lines = append(b.lines, operand+": "+s)
+					b.Lines = append(b.Lines, operand+": "+s)
 				}
 				continue
 			}
-			p.arrows = append(p.arrows, arrow{from(v), id, g.Type(v).String()})
+			p.Arrows = append(p.Arrows, Arrow{from(v), id, g.Type(v).String()})
 		}
 		for k, a := range n.Attrs {
 			spec := &n.Op.Attrs[k]
@@ -96,9 +98,9 @@ func (g *Graph) draw(scope string) *picture {
 			if spec.Kind != KindLiteral {
 				s = AttrText(spec.Kind, a)
 			}
-			b.lines = append(b.lines, spec.Name+"="+s)
+			b.Lines = append(b.Lines, spec.Name+"="+s)
 		}
-		p.boxes = append(p.boxes, b)
+		p.Boxes = append(p.Boxes, b)
 	}
 	// What leaves the picture: the graph's outputs, and one arrow a value that is
 	// read outside.
@@ -106,13 +108,13 @@ func (g *Graph) draw(scope string) *picture {
 		if !inside[g.values[o.Value].Def] {
 			continue
 		}
-		b := box{fmt.Sprintf("out%d", k), []string{o.Name}, true}
+		b := Box{fmt.Sprintf("out%d", k), []string{o.Name}, true}
 		if s, inline := text(o.Value); inline {
-			b.lines = append(b.lines, s)
+			b.Lines = append(b.Lines, s)
 		} else {
-			p.arrows = append(p.arrows, arrow{from(o.Value), b.id, g.Type(o.Value).String()})
+			p.Arrows = append(p.Arrows, Arrow{from(o.Value), b.ID, g.Type(o.Value).String()})
 		}
-		p.boxes = append(p.boxes, b)
+		p.Boxes = append(p.Boxes, b)
 	}
 	left := map[ValueID]bool{}
 	for i := range g.nodes {
@@ -122,8 +124,8 @@ func (g *Graph) draw(scope string) *picture {
 			}
 			left[v] = true
 			id := fmt.Sprintf("y%d", v)
-			p.boxes = append(p.boxes, box{id, []string{g.nodes[i].Op.Name, g.nodes[i].Scope}, true})
-			p.arrows = append(p.arrows, arrow{from(v), id, g.Type(v).String()})
+			p.Boxes = append(p.Boxes, Box{id, []string{g.nodes[i].Op.Name, g.nodes[i].Scope}, true})
+			p.Arrows = append(p.Arrows, Arrow{from(v), id, g.Type(v).String()})
 		}
 	}
 	return p
@@ -132,21 +134,21 @@ func (g *Graph) draw(scope string) *picture {
 // DOT returns a picture of the graph, or of the part under a scope such as
 // "model.layers.0", in the language of Graphviz.
 func (g *Graph) DOT(scope string) string {
-	p := g.draw(scope)
+	p := g.Draw(scope)
 	quote := func(s string) string {
 		return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(s) + `"`
 	}
 	var b strings.Builder
 	b.WriteString("digraph {\n\tnode [shape=box, fontname=\"monospace\"]\n\tedge [fontname=\"monospace\", fontsize=10]\n")
-	for _, x := range p.boxes {
+	for _, x := range p.Boxes {
 		style := ""
-		if x.round {
+		if x.Round {
 			style = ", style=rounded"
 		}
-		fmt.Fprintf(&b, "\t%s [label=%s%s]\n", x.id, quote(joinLines(x.lines)), style)
+		fmt.Fprintf(&b, "\t%s [label=%s%s]\n", x.ID, quote(joinLines(x.Lines)), style)
 	}
-	for _, a := range p.arrows {
-		fmt.Fprintf(&b, "\t%s -> %s [label=%s]\n", a.from, a.to, quote(a.label))
+	for _, a := range p.Arrows {
+		fmt.Fprintf(&b, "\t%s -> %s [label=%s]\n", a.From, a.To, quote(a.Label))
 	}
 	b.WriteString("}\n")
 	return b.String()
@@ -155,21 +157,21 @@ func (g *Graph) DOT(scope string) string {
 // Mermaid returns the same picture in the language of Mermaid, which Markdown
 // viewers draw.
 func (g *Graph) Mermaid(scope string) string {
-	p := g.draw(scope)
+	p := g.Draw(scope)
 	quote := func(s string) string {
 		return `"` + strings.NewReplacer(`"`, "#quot;", "#", "#35;", "<", "#lt;", ">", "#gt;", "\n", "<br>").Replace(s) + `"`
 	}
 	var b strings.Builder
 	b.WriteString("flowchart TD\n")
-	for _, x := range p.boxes {
+	for _, x := range p.Boxes {
 		open, shut := "[", "]"
-		if x.round {
+		if x.Round {
 			open, shut = "([", "])"
 		}
-		fmt.Fprintf(&b, "  %s%s%s%s\n", x.id, open, quote(joinLines(x.lines)), shut)
+		fmt.Fprintf(&b, "  %s%s%s%s\n", x.ID, open, quote(joinLines(x.Lines)), shut)
 	}
-	for _, a := range p.arrows {
-		fmt.Fprintf(&b, "  %s -->|%s| %s\n", a.from, quote(a.label), a.to)
+	for _, a := range p.Arrows {
+		fmt.Fprintf(&b, "  %s -->|%s| %s\n", a.From, quote(a.Label), a.To)
 	}
 	return b.String()
 }

@@ -14,6 +14,7 @@ type verifyOptions struct {
 	text   textOptions
 	format string
 	device bool
+	proofs ruleProofs
 	// Of --device.
 	budget time.Duration
 	fresh  bool
@@ -26,22 +27,25 @@ type verifyOptions struct {
 func (a *app) verifyCmd() *cobra.Command {
 	var v verifyOptions
 	c := &cobra.Command{
-		Use:   "verify [--profile P] --model M [--device]",
-		Short: "Show that a rewrite changes nothing: tokens and logits of a model, or each replacement on this device",
-		Long: "Verify runs a model unrewritten and rewritten and compares tokens and logits; where they part, it\n" +
+		Use:   "verify [RULE|FILE...] | --model M [--device] | --replay FILE",
+		Short: "Prove rules, compare a rewritten model with the original, or check replacements on this device",
+		Long: "Verify proves rules, all or those named: each check from cheap to dear, against the small models\n" +
+			"of every family, and against --model as well if rules are named. With --watch it does so again\n" +
+			"whenever a file changes. docs/VERIFY.md says what each check means.\n\n" +
+			"With --model and no rule it runs a model unrewritten and rewritten and compares tokens and logits; where they part, it\n" +
 			"finds the one application of a rule that does it. With --device it compares each distinct\n" +
 			"replacement with the MLX ops that stood there, on this device, in seconds, and remembers the\n" +
 			"outcome: what fails is not used by apply and generate.",
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
-			if v.format != "text" && v.format != "json" {
-				return diag.Errorf("usage/output", diag.Pos{}, "output %q is neither text nor json", v.format)
-			}
+			ofRules := v.model == "" || len(args) > 0 || v.proofs.watch
 			switch {
-			case v.model == "" || len(args) > 0:
-				// Proofs of rules that need no model belong here: verify [RULE...].
-				return diag.Errorf("usage/verify", diag.Pos{}, "verify needs --model").
-					WithHint("zmlx-rewrite verify --model M compares tokens and logits, with --device each replacement")
+			case v.format != "text" && v.format != "json" && !(v.format == "html" && ofRules):
+				return diag.Errorf("usage/output", diag.Pos{}, "output %q is neither text nor json, nor html of rules", v.format)
+			case v.device && ofRules:
+				return diag.Errorf("usage/verify", diag.Pos{}, "--device checks the replacements of a model").WithHint("name it with --model, and no rule; --only chooses rules")
+			case ofRules:
+				return a.verifyRules(c.Context(), args, &v)
 			case v.device:
 				return a.verifyDevice(c.Context(), &v)
 			}
@@ -51,8 +55,9 @@ func (a *app) verifyCmd() *cobra.Command {
 	v.flags(c)
 	v.dtypeFlag(c)
 	v.text.flags(c, 48)
+	v.proofs.flags(c)
 	f := c.Flags()
-	f.StringVarP(&v.format, "output", "o", "text", "text or json")
+	f.StringVarP(&v.format, "output", "o", "text", "text, json, or of rules html")
 	f.BoolVar(&v.device, "device", false, "check each distinct replacement on this device")
 	f.DurationVar(&v.budget, "budget", 20*time.Second, "with --device: `time` for all replacements; what is left out is named; 0 is as long as it takes")
 	f.BoolVar(&v.fresh, "fresh", false, "with --device: check again what has been checked before")

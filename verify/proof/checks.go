@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"zmlx-rewrite/graph"
 	"zmlx-rewrite/rules"
 )
 
@@ -34,6 +35,7 @@ var Checks = []Check{
 
 // Report is what the checks say of one rule, in the order of Checks.
 type Report struct {
+	Set       *rules.Set
 	Rule      *rules.Rule
 	Instances *Instances // nil if there is an error
 	Verdicts  []*Verdict
@@ -52,12 +54,29 @@ func (r *Report) Status() Status {
 	return worst
 }
 
+// Rewritten returns what becomes of an instance by its rule, on the first target where it
+// applies; nil if there is none.
+func (r *Report) Rewritten(in *Instance) *graph.Graph {
+	for _, target := range Targets {
+		res, err := in.Rewrite(r.Set, target)
+		if err != nil {
+			continue
+		}
+		for _, c := range res.Cases {
+			if len(c.Sites) > 0 {
+				return c.After
+			}
+		}
+	}
+	return nil
+}
+
 // Examine asks all checks about a rule. A check that fails does not keep the others from
 // being asked, but without an instance there is nothing to ask. The error is that of
 // the context.
 func Examine(ctx context.Context, s *Subject) (*Report, error) {
 	start := time.Now()
-	out := &Report{Rule: s.Rule}
+	out := &Report{Set: s.Set, Rule: s.Rule}
 	in, err := s.Corpus.Instances(s.Set, s.Rule)
 	if err != nil {
 		out.Verdicts = []*Verdict{{Check: CheckInstances, Status: Failed, Code: "proof/pattern", Detail: err.Error()}}

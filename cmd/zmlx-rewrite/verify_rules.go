@@ -1,0 +1,298 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"zmlx-rewrite/diag"
+	"zmlx-rewrite/report"
+	"zmlx-rewrite/rules"
+	"zmlx-rewrite/verify/proof"
+)
+
+// ruleProofs are the flags of verify that prove rules.
+type ruleProofs struct {
+	watch    bool
+	out      string
+	examples string
+}
+
+func (p *ruleProofs) flags(c *cobra.Command) {
+	f := c.Flags()
+	f.BoolVar(&p.watch, "watch", false, "of rules: look again when a file changes, until interrupted")
+	f.StringVar(&p.out, "out", "", "of rules: `file` to write the output to; the table comes on the terminal all the same")
+	f.StringVar(&p.examples, "counterexamples", "", "of rules: `folder` to write counterexamples to, shrunk, as scripts that --replay reads")
+}
+
+// verifyRules proves rules that are named, of files that are named, or all.
+func (a *app) verifyRules(ctx context.Context, args []string, v *verifyOptions) error {
+	if v.proofs.watch && (v.format != "text" || v.proofs.out != "") {
+		return diag.Errorf("usage/watch", diag.Pos{}, "--watch prints tables only")
+	}
+	var names []string
+	files := map[string]bool{} // whose rules are chosen
+	for _, arg := range args {
+		if strings.HasSuffix(arg, ".yaml") || isDir(arg) {
+			v.rules = append(v.rules, arg)
+			files[filepath.ToSlash(arg)] = true
+		} else {
+			names = append(names, arg)
+		}
+	}
+	if len(args) == 0 {
+		for _, path := range v.rules {
+			files[filepath.ToSlash(path)] = true
+		}
+	}
+	p := &prover{a: a, v: v, names: names, files: files, known: map[string]*proof.Report{}}
+	if v.proofs.watch {
+		return p.watch(ctx)
+	}
+	all, err := p.round(ctx)
+	if err != nil {
+		return err
+	}
+	if err := a.writeProofs(all, v); err != nil {
+		return err
+	}
+	if n := all.Failed(); n > 0 {
+		return isFalse("%d of %d rules failed", n, len(all.Rules))
+	}
+	return nil
+}
+
+func (a *app) writeProofs(all *report.Proofs, v *verifyOptions) error {
+	var b bytes.Buffer
+	var err error
+	switch v.format {
+	case "json":
+		err = all.JSON(&b)
+	case "html":
+		err = all.HTML(&b)
+	default:
+		all.Text(&b)
+	}
+	if err != nil {
+		return err
+	}
+	if v.proofs.out == "" {
+		_, err := a.stdout.Write(b.Bytes())
+		return err
+	}
+	if err := writeFile(v.proofs.out, b.Bytes()); err != nil {
+		return err
+	}
+	all.Text(a.stdout)
+	fmt.Fprintf(a.stdout, "wrote %s\n", v.proofs.out)
+	return nil
+}
+
+// prover proves the chosen rules, and remembers those that have not changed since.
+type prover struct {
+	a      *app
+	v      *verifyOptions
+	names  []string
+	files  map[string]bool
+	corpus *proof.Corpus
+	known  map[string]*proof.Report // by the rule's content and that of its kernels
+}
+
+// round reads all files and proves the rules that it has not proved yet.
+func (p *prover) round(ctx context.Context) (*report.Proofs, error) {
+	start := time.Now()
+	w, err := p.a.workspace(&p.v.options)
+	if err != nil {
+		return nil, err
+	}
+	chosen, beside, err := p.choose(w)
+	if err != nil {
+		return nil, err
+	}
+	if p.corpus == nil {
+		if p.corpus, err = p.a.corpus(w, p.v.model); err != nil {
+			return nil, err
+		}
+	}
+	reports := make([]*proof.Report, len(chosen))
+	var todo []int
+	for i, r := range chosen {
+		if reports[i] = p.known[contentOf(w.set, r)]; reports[i] == nil {
+			todo = append(todo, i)
+		}
+	}
+	next := make(chan int)
+	var wg sync.WaitGroup
+	for range min(len(todo), runtime.GOMAXPROCS(0)) {
+		wg.Go(func() {
+			for i := range next {
+				r, err := proof.Examine(ctx, &proof.Subject{Set: w.set, Rule: chosen[i], Corpus: p.corpus, Beside: beside})
+				if err == nil {
+					reports[i] = r
+				}
+				p.a.log.Debug("verified", "rule", chosen[i].Name, "took", r.Took)
+			}
+		})
+	}
+	for _, i := range todo {
+		if ctx.Err() == nil {
+			next <- i
+		}
+	}
+	close(next)
+	wg.Wait()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	for i, r := range chosen {
+		p.known[contentOf(w.set, r)] = reports[i]
+	}
+	files, err := p.a.saveCounterexamples(ctx, w.set, reports, p.v.proofs.examples)
+	if err != nil {
+		return nil, err
+	}
+	return report.NewProofs(reports, files, time.Since(start)), nil
+}
+
+// contentOf is what the verdicts on a rule depend on, but for the rules beside it.
+func contentOf(set *rules.Set, r *rules.Rule) string {
+	key := r.Name + " " + r.Hash
+	for _, k := range r.Kernels {
+		if s := set.Kernels.Spec(k); s != nil {
+			key += " " + s.ContentHash + s.Hash
+		}
+	}
+	return key
+}
+
+// choose returns the rules to prove, and those that are used together with them: those of
+// the profile, or all.
+func (p *prover) choose(w *workspace) (chosen, beside []*rules.Rule, err error) {
+	beside = w.set.Rules()
+	if p.v.profile != "" {
+		prof, err := w.profile(p.v.profile, nil)
+		if err != nil {
+			return nil, nil, err
+		}
+		beside = prof.Choose(w.set, "all", p.v.target, nil).Rules
+	}
+	if len(p.names)+len(p.files) == 0 {
+		return beside, beside, nil
+	}
+	for _, r := range w.set.Rules() {
+		inFile := p.files[r.File.Path] || p.files[filepath.ToSlash(filepath.Dir(r.File.Path))]
+		if inFile || slices.ContainsFunc(p.names, func(n string) bool { return n == r.Name || n == r.Short() }) {
+			chosen = append(chosen, r)
+		}
+	}
+	for _, n := range p.names {
+		if !slices.ContainsFunc(chosen, func(r *rules.Rule) bool { return n == r.Name || n == r.Short() }) {
+			var all []string
+			for _, r := range w.set.Rules() {
+				all = append(all, r.Name)
+			}
+			issue := diag.Errorf("usage/rule", diag.Pos{}, "no rule %q", n).WithHint("zmlx-rewrite rules list shows all rules; a file of rules ends with .yaml")
+			if near := diag.Nearest(n, all); near != "" {
+				issue.WithHint("did you mean %s?", near)
+			}
+			return nil, nil, issue
+		}
+	}
+	if len(chosen) == 0 {
+		return nil, nil, diag.Errorf("usage/rule", diag.Pos{}, "the files that are named hold no rules")
+	}
+	return chosen, beside, nil
+}
+
+// corpus is the small models of all families, and a model that was named.
+func (a *app) corpus(w *workspace, model string) (*proof.Corpus, error) {
+	all, err := proof.Programs()
+	if err != nil {
+		return nil, err
+	}
+	if model != "" {
+		s, err := a.load(model, w)
+		if err != nil {
+			return nil, err
+		}
+		defer s.close()
+		// First, so that instances are of that model where it has any.
+		all = append([]*proof.Model{{Name: s.name, Program: s.program}}, all...)
+	}
+	return proof.NewCorpus(all), nil
+}
+
+// pollEvery is how often --watch looks at files.
+const pollEvery = 150 * time.Millisecond
+
+// watch proves whenever a file of rules or kernels has changed, until the context ends.
+// What is wrong with a file is printed, and the next change waited for.
+func (p *prover) watch(ctx context.Context) error {
+	failed := 0
+	for stamp := ""; ; {
+		if now := p.stamp(); now != stamp {
+			stamp = now
+			fmt.Fprintf(p.a.stdout, "\n── %s\n", time.Now().Format(time.TimeOnly))
+			all, err := p.round(ctx)
+			switch {
+			case ctx.Err() != nil:
+			case err != nil:
+				failed = 1
+				p.a.exit(err, ctx) // prints it
+			default:
+				failed = all.Failed()
+				all.Text(p.a.stdout)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			if failed > 0 {
+				return isFalse("")
+			}
+			return nil
+		case <-time.After(pollEvery):
+		}
+	}
+}
+
+// stamp says when the files that are watched were changed last.
+func (p *prover) stamp() string {
+	home := p.v.home
+	if home == "" {
+		home = "."
+	}
+	var list []string
+	see := func(dir string, ends ...string) {
+		entries, _ := os.ReadDir(dir)
+		for _, e := range entries {
+			if info, err := e.Info(); err == nil && slices.Contains(ends, filepath.Ext(e.Name())) {
+				list = append(list, fmt.Sprint(filepath.Join(dir, e.Name()), info.ModTime().UnixNano(), info.Size()))
+			}
+		}
+	}
+	see(filepath.Join(home, "rules"), ".yaml")
+	see(filepath.Join(home, "profiles"), ".yaml")
+	if p.v.home != "" {
+		see(filepath.Join(home, "kernels"), ".yaml", ".metal", ".h")
+	}
+	for _, dir := range p.v.kernels {
+		see(dir, ".yaml", ".metal", ".h")
+	}
+	for _, path := range p.v.rules {
+		if isDir(path) {
+			see(path, ".yaml")
+		} else if info, err := os.Stat(path); err == nil {
+			list = append(list, fmt.Sprint(path, info.ModTime().UnixNano(), info.Size()))
+		}
+	}
+	return strings.Join(list, "\n")
+}

@@ -1,0 +1,304 @@
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"zmlx-rewrite/rules"
+	"zmlx-rewrite/verify/proof"
+)
+
+// Proofs is what verify found out about rules. Its JSON form is a contract: fields may be
+// added, these stay. docs/VERIFY.md describes them.
+type Proofs struct {
+	Version int           `json:"version"`
+	Rules   []ProvedRule  `json:"rules"`
+	Summary ProofsSummary `json:"summary"`
+	took    time.Duration
+	checks  []string // in their order
+	details bool     // Text tells all of Why
+}
+
+// ProofsSummary counts rules by their status.
+type ProofsSummary struct {
+	Rules     int `json:"rules"`
+	Proven    int `json:"proven"`
+	Tested    int `json:"tested"`
+	Assumed   int `json:"assumed"`
+	Unchecked int `json:"unchecked"`
+	Failed    int `json:"failed"`
+}
+
+// ProvedRule is one rule with the verdicts of all checks.
+type ProvedRule struct {
+	Name      string    `json:"name"`
+	File      string    `json:"file"`
+	Line      int       `json:"line"`
+	Hash      string    `json:"hash"`
+	Doc       string    `json:"doc"`
+	Numerics  string    `json:"numerics"`
+	Status    string    `json:"status"`
+	Patterns  int       `json:"patterns"`
+	Instances []string  `json:"instances"` // where they are from
+	Checks    []Verdict `json:"checks"`
+	TookMS    int64     `json:"took_ms"`
+
+	report *proof.Report
+}
+
+// Verdict is what one check says.
+type Verdict struct {
+	Check   string   `json:"check"`
+	Status  string   `json:"status"`
+	Method  string   `json:"method"`
+	Count   int      `json:"count"`
+	Code    string   `json:"code,omitempty"`
+	Detail  string   `json:"detail"`
+	Why     []string `json:"why"`
+	Counter *Counter `json:"counterexample,omitempty"`
+	TookMS  int64    `json:"took_ms"`
+}
+
+// Counter is a call for which pattern and replacement differ. Numbers that JSON does not
+// have are words: "NaN", "+Inf", "-Inf".
+type Counter struct {
+	Where  string           `json:"where"`
+	Target string           `json:"target"`
+	Dims   map[string]int64 `json:"dims"`
+	Output string           `json:"output"`
+	Index  []int            `json:"index"`
+	Want   Number           `json:"want"`
+	Got    Number           `json:"got"`
+	Inputs []CounterInput   `json:"inputs"`
+	File   string           `json:"file,omitempty"` // that verify --replay reads
+}
+
+// CounterInput is an input or a parameter of the call.
+type CounterInput struct {
+	Name   string   `json:"name"`
+	Shape  []int    `json:"shape"`
+	Values []Number `json:"values"`
+}
+
+// Number is a number, which JSON cannot always write.
+type Number float64
+
+// MarshalJSON writes NaN and infinities as words.
+func (n Number) MarshalJSON() ([]byte, error) {
+	if f := float64(n); math.IsNaN(f) || math.IsInf(f, 0) {
+		return strconv.AppendQuote(nil, n.String()), nil
+	}
+	return json.Marshal(float64(n))
+}
+
+func (n Number) String() string {
+	if f := float64(n); math.IsNaN(f) || math.IsInf(f, 0) {
+		return map[bool]string{true: "NaN"}[math.IsNaN(f)] + map[bool]string{true: "+Inf"}[math.IsInf(f, 1)] + map[bool]string{true: "-Inf"}[math.IsInf(f, -1)]
+	}
+	return strconv.FormatFloat(float64(n), 'g', -1, 64)
+}
+
+// NewProofs makes the account of what was found out about rules. files are those that
+// counterexamples were written to.
+func NewProofs(all []*proof.Report, files map[*proof.Counterexample]string, took time.Duration) *Proofs {
+	p := &Proofs{Version: 1, Rules: []ProvedRule{}, took: took, details: len(all) <= 3}
+	p.Summary.Rules = len(all)
+	for _, c := range proof.Checks {
+		p.checks = append(p.checks, c.Name)
+	}
+	for _, r := range all {
+		x := ProvedRule{Name: r.Rule.Name, File: r.Rule.File.Path, Line: r.Rule.Pos.Line, Hash: r.Rule.Hash, Doc: r.Rule.Doc, Numerics: string(r.Rule.Numerics),
+			Status: r.Status().String(), Instances: []string{}, Checks: []Verdict{}, TookMS: r.Took.Milliseconds(), report: r}
+		if r.Instances != nil {
+			x.Patterns = len(r.Instances.Patterns)
+			for _, in := range r.Instances.All {
+				x.Instances = append(x.Instances, in.Where)
+			}
+		}
+		for _, v := range r.Verdicts {
+			x.Checks = append(x.Checks, newVerdict(v, files))
+		}
+		switch r.Status() {
+		case proof.Proven:
+			p.Summary.Proven++
+		case proof.Tested:
+			p.Summary.Tested++
+		case proof.Assumed:
+			p.Summary.Assumed++
+		case proof.Unchecked:
+			p.Summary.Unchecked++
+		case proof.Failed:
+			p.Summary.Failed++
+		}
+		p.Rules = append(p.Rules, x)
+	}
+	return p
+}
+
+func newVerdict(v *proof.Verdict, files map[*proof.Counterexample]string) Verdict {
+	x := Verdict{Check: v.Check, Status: v.Status.String(), Method: v.Method, Count: v.Count, Code: v.Code, Detail: v.Detail, Why: append([]string{}, v.Why...), TookMS: v.Took.Milliseconds()}
+	if c := v.Counter; c != nil {
+		x.Counter = &Counter{Where: c.Instance.Where, Target: c.Target, Dims: c.Dims, Output: c.Output, Index: c.Index, Want: Number(c.Want), Got: Number(c.Got), Inputs: []CounterInput{}, File: files[c]}
+		for _, name := range sortedNames(c.Inputs) {
+			in := CounterInput{Name: name, Shape: c.Inputs[name].Shape, Values: []Number{}}
+			for _, f := range c.Inputs[name].Values {
+				in.Values = append(in.Values, Number(f))
+			}
+			x.Counter.Inputs = append(x.Counter.Inputs, in)
+		}
+	}
+	return x
+}
+
+func sortedNames(m map[string]proof.Array) []string {
+	var list []string
+	for name := range m {
+		list = append(list, name)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// Failed is how many rules failed.
+func (p *Proofs) Failed() int { return p.Summary.Failed }
+
+// JSON writes the account as one object.
+func (p *Proofs) JSON(w io.Writer) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(p)
+}
+
+// Text writes a table: for each rule and check, the status and how much was looked at;
+// and below it what failed, and what else there is to know.
+func (p *Proofs) Text(w io.Writer) {
+	rows := [][]string{append(append([]string{"rule"}, p.checks...), "time")}
+	for i := range p.Rules {
+		r := &p.Rules[i]
+		row := []string{r.Name}
+		for _, c := range p.checks {
+			text := "-"
+			if v := r.check(c); v != nil {
+				text = v.Status
+				if v.Count > 0 {
+					text += " " + strconv.Itoa(v.Count)
+				}
+			}
+			row = append(row, text)
+		}
+		rows = append(rows, append(row, seconds(time.Duration(r.TookMS)*time.Millisecond)))
+	}
+	widths := make([]int, len(rows[0]))
+	for _, row := range rows {
+		for i, text := range row {
+			widths[i] = max(widths[i], len(text))
+		}
+	}
+	for _, row := range rows {
+		var b strings.Builder
+		for i, text := range row {
+			fmt.Fprintf(&b, "%-*s  ", widths[i], text)
+		}
+		fmt.Fprintln(w, strings.TrimRight(b.String(), " "))
+	}
+	for i := range p.Rules {
+		r := &p.Rules[i]
+		for k := range r.Checks {
+			v := &r.Checks[k]
+			if v.Status == "failed" {
+				fmt.Fprintf(w, "\nFAILED %s: %s [%s] %s:%d\n", r.Name, v.Check, v.Code, r.File, r.Line)
+			} else if v.Code != "" || p.details && len(v.Why) > 0 || v.Status == "unchecked" {
+				fmt.Fprintf(w, "\n%s %s: %s", v.Status, r.Name, v.Check)
+				if v.Code != "" {
+					fmt.Fprintf(w, " [%s]", v.Code)
+				}
+				fmt.Fprintln(w)
+			} else {
+				continue
+			}
+			if v.Detail != "" {
+				fmt.Fprintf(w, "  %s\n", v.Detail)
+			}
+			why := v.Why
+			if len(why) > 8 && !p.details {
+				why = append(slices.Clip(why[:8]), fmt.Sprintf("and %d more: -o json has all", len(v.Why)-8))
+			}
+			for _, line := range why {
+				fmt.Fprintf(w, "  - %s\n", line)
+			}
+			if v.Counter != nil {
+				v.Counter.text(w)
+			}
+		}
+	}
+	s := p.Summary
+	fmt.Fprintf(w, "\n%d rules: %d proven, %d tested, %d assumed, %d unchecked, %d failed · %s\n", s.Rules, s.Proven, s.Tested, s.Assumed, s.Unchecked, s.Failed, seconds(p.took))
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
+
+func (r *ProvedRule) check(name string) *Verdict {
+	for i := range r.Checks {
+		if r.Checks[i].Check == name {
+			return &r.Checks[i]
+		}
+	}
+	return nil
+}
+
+// shownValues is how many values of an input are printed.
+const shownValues = 24
+
+func (c *Counter) text(w io.Writer) {
+	fmt.Fprintf(w, "  counterexample at %s, target %s", c.Where, c.Target)
+	for _, name := range slices.Sorted(mapKeys(c.Dims)) {
+		fmt.Fprintf(w, ", %s=%d", name, c.Dims[name])
+	}
+	fmt.Fprintf(w, ":\n    %s%v is %s, with the rule it is %s\n", c.Output, c.Index, c.Want, c.Got)
+	for _, in := range c.Inputs {
+		fmt.Fprintf(w, "    %s %v = %s\n", in.Name, in.Shape, in.text())
+	}
+	if c.File != "" {
+		fmt.Fprintf(w, "  replay it: zmlx-rewrite verify --replay %s\n", c.File)
+	}
+}
+
+func (in *CounterInput) text() string {
+	var list []string
+	for _, v := range in.Values[:min(len(in.Values), shownValues)] {
+		list = append(list, v.String())
+	}
+	if len(in.Values) > shownValues {
+		list = append(list, fmt.Sprintf("… %d in all", len(in.Values)))
+	}
+	return strings.Join(list, ", ")
+}
+
+func mapKeys[T any](m map[string]T) func(func(string) bool) {
+	return func(yield func(string) bool) {
+		for k := range m {
+			if !yield(k) {
+				return
+			}
+		}
+	}
+}
+
+// block is a part of a rule, as its file has it.
+func block(title string, lines []rules.Line) string {
+	var b strings.Builder
+	if len(lines) > 0 {
+		fmt.Fprintf(&b, "%s:\n", title)
+	}
+	for _, l := range lines {
+		fmt.Fprintf(&b, "  %s: %s\n", strings.Join(l.Names, ", "), l.Expr)
+	}
+	return b.String()
+}
