@@ -65,9 +65,9 @@ func (p *Proofs) HTML(w io.Writer) error {
 				if len(drawn) > shownPatterns {
 					continue
 				}
-				d := drawing{Where: one.Where, Before: template.HTML(SVG(one.Program.Cases[0].Graph, "pattern of "+r.Name))}
+				d := drawing{Where: one.Where, Before: template.HTML(SVG(one.Program.Cases[0].Graph, r.Name, "pattern of "+r.Name))}
 				if g := r.report.Rewritten(one); g != nil {
-					d.After = template.HTML(SVG(g, "replacement of "+r.Name))
+					d.After = template.HTML(SVG(g, r.Name, "replacement of "+r.Name))
 				}
 				r.Drawings = append(r.Drawings, d)
 			}

@@ -32,9 +32,12 @@ type cell struct {
 }
 
 // SVG draws a graph from its inputs downwards: each node stands below all that it reads.
-// Meant for graphs of tens of nodes, as rules have.
-func SVG(g *graph.Graph, title string) string {
+// Meant for graphs of tens of nodes, as rules have. A scope that all nodes have is left out.
+func SVG(g *graph.Graph, scope, title string) string {
 	p := g.Draw("")
+	for i := range p.Boxes {
+		p.Boxes[i].Lines = slices.DeleteFunc(p.Boxes[i].Lines, func(s string) bool { return s == scope })
+	}
 	layers := layOut(p)
 	var width, height float64
 	tops := make([]float64, len(layers))
@@ -44,6 +47,11 @@ func SVG(g *graph.Graph, title string) string {
 		for _, c := range layer {
 			h = max(h, c.h)
 			width = max(width, c.x+c.w/2)
+		}
+		for _, c := range layer {
+			if c.box == nil {
+				c.h = h
+			}
 		}
 		height += h + gapY
 	}
@@ -58,14 +66,15 @@ func SVG(g *graph.Graph, title string) string {
 					x2 = c.x - c.w/2 + c.w*(float64(k)+1)/(float64(len(c.up))+1)
 				}
 				y1, y2 := tops[u.layer]+u.h, tops[i]
-				if u.box == nil {
-					y1 = tops[u.layer]
+				start := y1
+				if u.box == nil { // straight past the boxes of its layer
+					start = tops[u.layer]
 				}
 				end := ""
 				if c.box != nil {
 					end = ` marker-end="url(#arrow)"`
 				}
-				fmt.Fprintf(&b, `<path class="edge" d="M%.1f %.1fC%.1f %.1f %.1f %.1f %.1f %.1f"%s/>`+"\n", u.x, y1, u.x, (y1+y2)/2, x2, (y1+y2)/2, x2, y2, end)
+				fmt.Fprintf(&b, `<path class="edge" d="M%.1f %.1fV%.1fC%.1f %.1f %.1f %.1f %.1f %.1f"%s/>`+"\n", u.x, start, y1, u.x, (y1+y2)/2, x2, (y1+y2)/2, x2, y2, end)
 			}
 		}
 	}
