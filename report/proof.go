@@ -185,10 +185,10 @@ func (p *Proofs) Text(w io.Writer) {
 		row := []string{r.Name}
 		for _, c := range p.checks {
 			text := "-"
-			if v := r.check(c); v != nil {
-				text = v.Status
-				if v.Count > 0 {
-					text += " " + strconv.Itoa(v.Count)
+			if status, count := r.check(c); status != "" {
+				text = status
+				if count > 0 {
+					text += " " + strconv.Itoa(count)
 				}
 			}
 			row = append(row, text)
@@ -244,13 +244,20 @@ func (p *Proofs) Text(w io.Writer) {
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
 
-func (r *ProvedRule) check(name string) *Verdict {
+// check sums up the parts of a check: the status of the weakest, and all that was looked at.
+func (r *ProvedRule) check(name string) (status string, count int) {
+	order := []string{"failed", "unchecked", "assumed", "tested", "proven"}
+	worst := len(order)
 	for i := range r.Checks {
-		if r.Checks[i].Check == name {
-			return &r.Checks[i]
+		if v := &r.Checks[i]; v.Check == name {
+			worst = min(worst, slices.Index(order, v.Status))
+			count += v.Count
 		}
 	}
-	return nil
+	if worst < len(order) {
+		status = order[worst]
+	}
+	return status, count
 }
 
 // shownValues is how many values of an input are printed.

@@ -37,10 +37,7 @@ func (p *Proofs) HTML(w io.Writer) error {
 	for i := range p.Rules {
 		r := rule{ProvedRule: &p.Rules[i]}
 		for _, c := range p.checks {
-			status, count := "", 0
-			if v := r.check(c); v != nil {
-				status, count = v.Status, v.Count
-			}
+			status, count := r.check(c)
 			r.Cells, r.Counts = append(r.Cells, status), append(r.Counts, count)
 		}
 		src := r.report.Rule

@@ -17,6 +17,7 @@ import (
 	"zmlx-rewrite/diag"
 	"zmlx-rewrite/report"
 	"zmlx-rewrite/rules"
+	"zmlx-rewrite/verify/kernelcheck"
 	"zmlx-rewrite/verify/proof"
 )
 
@@ -114,7 +115,7 @@ func (p *prover) round(ctx context.Context) (*report.Proofs, error) {
 	if err != nil {
 		return nil, err
 	}
-	chosen, beside, err := p.choose(w)
+	chosen, err := p.choose(w)
 	if err != nil {
 		return nil, err
 	}
@@ -130,12 +131,16 @@ func (p *prover) round(ctx context.Context) (*report.Proofs, error) {
 			todo = append(todo, i)
 		}
 	}
+	certified, err := p.a.kernelOptions(w.set)
+	if err != nil {
+		return nil, err
+	}
 	next := make(chan int)
 	var wg sync.WaitGroup
 	for range min(len(todo), runtime.GOMAXPROCS(0)) {
 		wg.Go(func() {
 			for i := range next {
-				r, err := proof.Examine(ctx, &proof.Subject{Set: w.set, Rule: chosen[i], Corpus: p.corpus, Beside: beside})
+				r, err := proof.Examine(ctx, &proof.Subject{Set: w.set, Rule: chosen[i], Corpus: p.corpus, Kernels: certified})
 				if err == nil {
 					reports[i] = r
 				}
@@ -163,6 +168,26 @@ func (p *prover) round(ctx context.Context) (*report.Proofs, error) {
 	return report.NewProofs(reports, files, time.Since(start)), nil
 }
 
+// quickCases is how many cases a kernel without a certificate is checked by; kernels check
+// has more.
+const quickCases = 12
+
+// kernelOptions takes certificates for kernels that have them, and checks the sources of
+// others on this machine, briefly.
+func (a *app) kernelOptions(set *rules.Set) (proof.KernelOptions, error) {
+	list, err := kernelcheck.ShippedCertificates()
+	if err != nil {
+		return proof.KernelOptions{}, err
+	}
+	check := kernelcheck.Options{Cases: quickCases, Types: 1, Dir: programFolder()}
+	return proof.KernelOptions{Certificates: list, Check: func(ctx context.Context, name string) (*kernelcheck.Report, error) {
+		if err := os.MkdirAll(check.Dir, 0o777); err != nil {
+			return nil, err
+		}
+		return kernelcheck.Run(ctx, set.Kernels.Spec(name), check)
+	}}, nil
+}
+
 // contentOf is what the verdicts on a rule depend on, but for the rules beside it.
 func contentOf(set *rules.Set, r *rules.Rule) string {
 	key := r.Name + " " + r.Hash
@@ -174,21 +199,21 @@ func contentOf(set *rules.Set, r *rules.Rule) string {
 	return key
 }
 
-// choose returns the rules to prove, and those that are used together with them: those of
-// the profile, or all.
-func (p *prover) choose(w *workspace) (chosen, beside []*rules.Rule, err error) {
-	beside = w.set.Rules()
+// choose returns the rules to prove: those that are named or in the files that are, else
+// those of the profile, or all.
+func (p *prover) choose(w *workspace) (chosen []*rules.Rule, err error) {
+	all := w.set.Rules()
 	if p.v.profile != "" {
 		prof, err := w.profile(p.v.profile, nil)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		beside = prof.Choose(w.set, "all", p.v.target, nil).Rules
+		all = prof.Choose(w.set, "all", p.v.target, nil).Rules
 	}
 	if len(p.names)+len(p.files) == 0 {
-		return beside, beside, nil
+		return all, nil
 	}
-	for _, r := range w.set.Rules() {
+	for _, r := range all {
 		inFile := p.files[r.File.Path] || p.files[filepath.ToSlash(filepath.Dir(r.File.Path))]
 		if inFile || slices.ContainsFunc(p.names, func(n string) bool { return n == r.Name || n == r.Short() }) {
 			chosen = append(chosen, r)
@@ -196,21 +221,21 @@ func (p *prover) choose(w *workspace) (chosen, beside []*rules.Rule, err error) 
 	}
 	for _, n := range p.names {
 		if !slices.ContainsFunc(chosen, func(r *rules.Rule) bool { return n == r.Name || n == r.Short() }) {
-			var all []string
-			for _, r := range w.set.Rules() {
-				all = append(all, r.Name)
+			var known []string
+			for _, r := range all {
+				known = append(known, r.Name)
 			}
 			issue := diag.Errorf("usage/rule", diag.Pos{}, "no rule %q", n).WithHint("zmlx-rewrite rules list shows all rules; a file of rules ends with .yaml")
-			if near := diag.Nearest(n, all); near != "" {
+			if near := diag.Nearest(n, known); near != "" {
 				issue.WithHint("did you mean %s?", near)
 			}
-			return nil, nil, issue
+			return nil, issue
 		}
 	}
 	if len(chosen) == 0 {
-		return nil, nil, diag.Errorf("usage/rule", diag.Pos{}, "the files that are named hold no rules")
+		return nil, diag.Errorf("usage/rule", diag.Pos{}, "the files that are named hold no rules")
 	}
-	return chosen, beside, nil
+	return chosen, nil
 }
 
 // corpus is the small models of all families, and a model that was named.

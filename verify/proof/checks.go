@@ -17,21 +17,31 @@ type Subject struct {
 	Corpus *Corpus
 	// Instances are those of the rule; a check that needs none must do without.
 	Instances *Instances
-	// Beside are the rules that are used together with it, in order of preference; the
-	// rule itself is one of them.
-	Beside []*rules.Rule
+	Kernels   KernelOptions
 }
 
-// Check is one of the questions that are asked of every rule.
+// Check is one of the questions that are asked of every rule. It may be answered in parts,
+// such as one for each guard.
 type Check struct {
 	Name string
-	Run  func(ctx context.Context, s *Subject) *Verdict
+	Run  func(ctx context.Context, s *Subject) []*Verdict
 }
 
 // Checks are all checks, from cheap to dear.
 var Checks = []Check{
-	{CheckInstances, CheckPatterns},
+	{CheckInstances, func(_ context.Context, s *Subject) []*Verdict { return one(patterns(s.Instances)) }},
+	{CheckEquivalence, func(ctx context.Context, s *Subject) []*Verdict {
+		return one(Equivalence(ctx, s.Set, s.Instances.All))
+	}},
+	{CheckRounding, func(ctx context.Context, s *Subject) []*Verdict {
+		return one(Rounding(ctx, s.Set, s.Rule, s.Instances.All))
+	}},
+	{CheckKernel, func(ctx context.Context, s *Subject) []*Verdict {
+		return one(Kernels(ctx, s.Set, s.Rule, s.Kernels))
+	}},
 }
+
+func one(v *Verdict) []*Verdict { return []*Verdict{v} }
 
 // Report is what the checks say of one rule, in the order of Checks.
 type Report struct {
@@ -82,19 +92,18 @@ func Examine(ctx context.Context, s *Subject) (*Report, error) {
 		out.Verdicts = []*Verdict{{Check: CheckInstances, Status: Failed, Code: "proof/pattern", Detail: err.Error()}}
 		return out, ctx.Err()
 	}
-	one := *s
-	one.Instances, out.Instances = in, in
+	with := *s
+	with.Instances, out.Instances = in, in
 	for _, c := range Checks {
 		if err := ctx.Err(); err != nil {
 			return out, err
 		}
 		began := time.Now()
-		v := c.Run(ctx, &one)
-		if v == nil {
-			continue
+		for _, v := range c.Run(ctx, &with) {
+			v.Check, v.Took = c.Name, time.Since(began)
+			began = time.Now()
+			out.Verdicts = append(out.Verdicts, v)
 		}
-		v.Check, v.Took = c.Name, time.Since(began)
-		out.Verdicts = append(out.Verdicts, v)
 		if c.Name == CheckInstances && len(in.All) == 0 {
 			break
 		}
@@ -103,10 +112,9 @@ func Examine(ctx context.Context, s *Subject) (*Report, error) {
 	return out, ctx.Err()
 }
 
-// CheckPatterns says whether each pattern of a rule has an instance: nothing can be said
-// of a pattern that is never seen.
-func CheckPatterns(_ context.Context, s *Subject) *Verdict {
-	in := s.Instances
+// patterns says whether each pattern of a rule has an instance: nothing can be said of a
+// pattern that is never seen.
+func patterns(in *Instances) *Verdict {
 	v := &Verdict{Status: Proven, Method: "places in models", Count: len(in.All)}
 	v.Detail = fmt.Sprintf("%s of %s", counted(len(in.All), "instance"), counted(len(in.Patterns), "pattern"))
 	if len(in.Unseen) == 0 {
