@@ -89,3 +89,16 @@ func Load(dir string, paths []string, catalog *kernels.Catalog) (*Set, diag.List
 	}
 	return set, issues
 }
+
+// Text returns the bytes of a rule file that was read: of one that is built in, or from
+// where it stands.
+func (f *File) Text() ([]byte, error) {
+	if name, ok := strings.CutPrefix(f.Path, "builtin/rules/"); ok {
+		return embedded.ReadFile(name)
+	}
+	data, issue := diag.ReadText(f.Path)
+	if issue != nil {
+		return nil, issue
+	}
+	return data, nil
+}

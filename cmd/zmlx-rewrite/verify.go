@@ -38,6 +38,12 @@ func (a *app) verifyCmd() *cobra.Command {
 			"outcome: what fails is not used by apply and generate.",
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
+			if v.replay != "" {
+				if len(args) > 0 || v.model != "" {
+					return diag.Errorf("usage/verify", diag.Pos{}, "--replay names all that is run again").WithHint("--rules and --kernels take the place of what is in the file")
+				}
+				return a.verifyReplay(c.Context(), v.replay, &v)
+			}
 			ofRules := v.model == "" || len(args) > 0 || v.proofs.watch
 			switch {
 			case v.format != "text" && v.format != "json" && !(v.format == "html" && ofRules):
@@ -56,6 +62,7 @@ func (a *app) verifyCmd() *cobra.Command {
 	v.dtypeFlag(c)
 	v.text.flags(c, 48)
 	v.proofs.flags(c)
+	c.Flags().StringVar(&v.replay, "replay", "", "counterexample `file` that verify wrote: run it again, and fail while the results differ")
 	f := c.Flags()
 	f.StringVarP(&v.format, "output", "o", "text", "text, json, or of rules html")
 	f.BoolVar(&v.device, "device", false, "check each distinct replacement on this device")

@@ -18,6 +18,7 @@ const maxTrials = 600
 // given has the old place and values of the difference; whoever asks looks again.
 func Shrink(ctx context.Context, c *Counterexample, differs func(*Counterexample) bool) *Counterexample {
 	s := &shrinker{ctx: ctx, best: c, differs: differs, left: maxTrials}
+	s.unread()
 	for range 3 {
 		before := s.best
 		s.symbols()
@@ -70,6 +71,20 @@ func smaller(n int64) []int64 {
 		}
 	}
 	return list
+}
+
+// unread leaves out inputs that nothing reads, such as tokens.
+func (s *shrinker) unread() {
+	g := s.best.Instance.Program.Cases[0].Graph
+	uses := g.Uses()
+	c := *s.best
+	c.Inputs = maps.Clone(c.Inputs)
+	for _, id := range g.Inputs() {
+		if len(uses.Of(id)) == 0 && !uses.IsOutput(id) {
+			delete(c.Inputs, g.InputName(id))
+		}
+	}
+	s.try(&c)
 }
 
 func (s *shrinker) symbols() {
