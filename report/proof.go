@@ -239,7 +239,14 @@ func (p *Proofs) Text(w io.Writer) {
 		}
 	}
 	s := p.Summary
-	fmt.Fprintf(w, "\n%d rules: %d proven, %d tested, %d assumed, %d unchecked, %d failed · %s\n", s.Rules, s.Proven, s.Tested, s.Assumed, s.Unchecked, s.Failed, seconds(p.took))
+	fmt.Fprintf(w, "\n%s: %d proven, %d tested, %d assumed, %d unchecked, %d failed · %s\n", counted(s.Rules, "rule"), s.Proven, s.Tested, s.Assumed, s.Unchecked, s.Failed, seconds(p.took))
+}
+
+func counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
@@ -264,7 +271,7 @@ func (r *ProvedRule) check(name string) (status string, count int) {
 const shownValues = 24
 
 func (c *Counter) text(w io.Writer) {
-	fmt.Fprintf(w, "  counterexample at %s, target %s", c.Where, c.Target)
+	fmt.Fprintf(w, "  counterexample, as small as it gets, at %s, target %s", c.Where, c.Target)
 	for _, name := range slices.Sorted(mapKeys(c.Dims)) {
 		fmt.Fprintf(w, ", %s=%d", name, c.Dims[name])
 	}

@@ -34,41 +34,38 @@ const (
 // shrinkTime bounds how long one counterexample is made smaller.
 const shrinkTime = 10 * time.Second
 
-// saveCounterexamples makes counterexamples smaller and writes each to a script in dir, if
-// that is not "". It returns the files. One that engine/ref does not show, since it is too
-// small a difference for its numbers, is not written.
-func (a *app) saveCounterexamples(ctx context.Context, set *rules.Set, all []*proof.Report, dir string) (map[*proof.Counterexample]string, error) {
-	files := map[*proof.Counterexample]string{}
-	for _, r := range all {
-		n := 0
-		for _, v := range r.Verdicts {
-			if v.Counter == nil || v.Counter.Instance.Rule != r.Rule {
-				continue
-			}
-			call, outcome := a.shrunk(ctx, set, v)
-			if call == nil || dir == "" {
-				continue
-			}
-			call.Check = v.Check
-			name := strings.ReplaceAll(r.Rule.Name, ".", "-") + "-" + v.Check
-			if n++; n > 1 {
-				name += fmt.Sprint("-", n)
-			}
-			text, err := counterexampleScript(set, r.Rule, v, call, outcome)
-			if err != nil {
-				return nil, err
-			}
-			file := filepath.Join(dir, name+".txtar")
-			if err := os.MkdirAll(dir, 0o777); err != nil {
-				return nil, diag.Errorf("file/write", diag.Pos{File: dir}, "%v", err)
-			}
-			if err := writeFile(file, text); err != nil {
-				return nil, err
-			}
-			files[v.Counter] = file
+// saveCounterexamples makes the counterexamples of a rule smaller and writes each to a
+// script in dir, if that is not "": files learns which. One that engine/ref does not show,
+// since it is too small a difference for its numbers, is not written.
+func (a *app) saveCounterexamples(ctx context.Context, set *rules.Set, r *proof.Report, dir string, files map[*proof.Counterexample]string) error {
+	n := map[string]int{}
+	for _, v := range r.Verdicts {
+		if v.Counter == nil || v.Counter.Instance.Rule != r.Rule {
+			continue
 		}
+		call, outcome := a.shrunk(ctx, set, v)
+		if call == nil || dir == "" {
+			continue
+		}
+		call.Check = v.Check
+		name := strings.ReplaceAll(r.Rule.Name, ".", "-") + "-" + v.Check
+		if n[v.Check]++; n[v.Check] > 1 {
+			name += fmt.Sprint("-", n[v.Check])
+		}
+		text, err := counterexampleScript(set, r.Rule, v, call, outcome)
+		if err != nil {
+			return err
+		}
+		file := filepath.Join(dir, name+".txtar")
+		if err := os.MkdirAll(dir, 0o777); err != nil {
+			return diag.Errorf("file/write", diag.Pos{File: dir}, "%v", err)
+		}
+		if err := writeFile(file, text); err != nil {
+			return err
+		}
+		files[v.Counter] = file
 	}
-	return files, ctx.Err()
+	return ctx.Err()
 }
 
 // shrunk puts the smallest counterexample that it finds into the verdict, and returns it

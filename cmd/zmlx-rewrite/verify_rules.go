@@ -55,7 +55,7 @@ func (a *app) verifyRules(ctx context.Context, args []string, v *verifyOptions) 
 			files[filepath.ToSlash(path)] = true
 		}
 	}
-	p := &prover{a: a, v: v, names: names, files: files, known: map[string]*proof.Report{}}
+	p := &prover{a: a, v: v, names: names, files: files, known: map[string]*proof.Report{}, saved: map[*proof.Counterexample]string{}}
 	if v.proofs.watch {
 		return p.watch(ctx)
 	}
@@ -106,6 +106,7 @@ type prover struct {
 	files  map[string]bool
 	corpus *proof.Corpus
 	known  map[string]*proof.Report // by the rule's content and that of its kernels
+	saved  map[*proof.Counterexample]string
 }
 
 // round reads all files and proves the rules that it has not proved yet.
@@ -158,14 +159,13 @@ func (p *prover) round(ctx context.Context) (*report.Proofs, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	for i, r := range chosen {
-		p.known[contentOf(w.set, r)] = reports[i]
+	for _, i := range todo {
+		p.known[contentOf(w.set, chosen[i])] = reports[i]
+		if err := p.a.saveCounterexamples(ctx, w.set, reports[i], p.v.proofs.examples, p.saved); err != nil {
+			return nil, err
+		}
 	}
-	files, err := p.a.saveCounterexamples(ctx, w.set, reports, p.v.proofs.examples)
-	if err != nil {
-		return nil, err
-	}
-	return report.NewProofs(reports, files, time.Since(start)), nil
+	return report.NewProofs(reports, p.saved, time.Since(start)), nil
 }
 
 // quickCases is how many cases a kernel without a certificate is checked by; kernels check

@@ -33,6 +33,9 @@ var Checks = []Check{
 	{CheckEquivalence, func(ctx context.Context, s *Subject) []*Verdict {
 		return one(Equivalence(ctx, s.Set, s.Instances.All))
 	}},
+	{CheckSymmetry, func(ctx context.Context, s *Subject) []*Verdict {
+		return one(Symmetry(ctx, s.Set, s.Instances.All))
+	}},
 	{CheckRounding, func(ctx context.Context, s *Subject) []*Verdict {
 		return one(Rounding(ctx, s.Set, s.Rule, s.Instances.All))
 	}},
