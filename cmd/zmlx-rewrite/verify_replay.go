@@ -73,10 +73,7 @@ func (a *app) saveCounterexamples(ctx context.Context, set *rules.Set, r *proof.
 func (a *app) shrunk(ctx context.Context, set *rules.Set, v *proof.Verdict) (*proof.Call, *proof.Difference) {
 	e := ref.New()
 	replay := func(ctx context.Context, c *proof.Counterexample) (*proof.Call, *proof.Difference) {
-		call, err := c.Call()
-		if err != nil {
-			return nil, nil
-		}
+		call := c.Call(set)
 		out, err := call.Replay(ctx, e, set, c.Instance.Rule, nil)
 		if err != nil || out.Differs == nil {
 			return nil, nil
@@ -98,11 +95,8 @@ func (a *app) shrunk(ctx context.Context, set *rules.Set, v *proof.Verdict) (*pr
 		return nil, nil
 	}
 	small.Output, small.Index, small.Want, small.Got = d.Output, d.Index, d.Want, d.Got
-	if got, err := small.Call(); err == nil {
-		call = got
-	}
 	v.Counter = small
-	return call, d
+	return small.Call(set), d
 }
 
 // counterexampleScript writes a script that runs by itself, and that --replay reads.

@@ -43,7 +43,7 @@ func (a *app) verifyRules(ctx context.Context, args []string, v *verifyOptions) 
 	var names []string
 	files := map[string]bool{} // whose rules are chosen
 	for _, arg := range args {
-		if strings.HasSuffix(arg, ".yaml") || isDir(arg) {
+		if strings.HasSuffix(arg, ".yaml") {
 			v.rules = append(v.rules, arg)
 			files[filepath.ToSlash(arg)] = true
 		} else {

@@ -20,17 +20,20 @@ import (
 const (
 	// ByBits: no bit may differ, for rules that promise it.
 	ByBits = "bits"
-	// ByFunction: all floating-point values are float32, and may differ as much as sums in
-	// another order do. What differs more is another function.
+	// ByFunction: results may differ as much as sums in another order and other roundings
+	// between them make. What differs more is another function.
 	ByFunction = "function"
 )
 
-// How much a function's values may differ in float32: of the value itself, and of the
+// slack is how much a function's values may differ: of the value itself, and of the
 // largest of the result, which sums may have been made of.
-const (
-	functionOwn   = 3e-5
-	functionScale = 3e-6
-)
+func slack(t graph.DType) (own, scale float64) {
+	switch t {
+	case graph.Float16, graph.BFloat16:
+		return 4 * epsilon(t), 2 * epsilon(t)
+	}
+	return 3e-5, 3e-6
+}
 
 // Call is a counterexample apart from its rule: a program and what it is called with. Its
 // JSON form is a file's.
@@ -144,20 +147,20 @@ func ReadCall(data []byte, p *graph.Program) (*Call, error) {
 }
 
 // Call returns the counterexample as a call that shows the difference: as it is for a rule
-// that promises every bit, and else in float32.
-func (c *Counterexample) Call() (*Call, error) {
+// that promises every bit, and else in float32, where that applies as well.
+func (c *Counterexample) Call(set *rules.Set) *Call {
 	x := &Call{Version: callVersion, Rule: c.Instance.Rule.Name, Where: c.Instance.Where, Target: c.Target, Compare: ByBits, Dims: c.Dims, Inputs: c.Inputs,
 		Output: c.Output, Index: c.Index, Want: number(c.Want), Got: number(c.Got), Program: c.Instance.Program}
 	if c.Instance.Rule.Numerics == kernels.Exact {
-		return x, nil
+		return x
 	}
 	x.Compare = ByFunction
 	s := withFloats(c.Instance.Sample, graph.Float32)
 	in, err := newInstance(c.Instance.Pattern, s, c.Instance.When, c.Instance.Where, retype(c.Instance.Program.Params, s))
-	if err == nil {
+	if err == nil && in.applies(set) {
 		x.Program = in.Program
 	}
-	return x, nil
+	return x
 }
 
 // Difference is where a call's results differ with a rule.
@@ -342,6 +345,7 @@ func (c *Call) compare(name string, want, got *result) *Difference {
 			scale = x
 		}
 	}
+	own, of := slack(want.dtype)
 	worst, where := 0.0, -1
 	for i := range n {
 		x, y := at(want, i), at(got, i)
@@ -353,7 +357,7 @@ func (c *Call) compare(name string, want, got *result) *Difference {
 			continue
 		case c.Compare == ByBits && x == y: // two zeros
 			d = math.SmallestNonzeroFloat64
-		case x == y || c.Compare == ByFunction && d <= functionOwn*math.Abs(x)+functionScale*scale:
+		case x == y || c.Compare == ByFunction && d <= own*math.Abs(x)+of*scale:
 			continue
 		case math.IsNaN(d):
 			d = math.Inf(1)
