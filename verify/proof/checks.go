@@ -30,6 +30,8 @@ type Check struct {
 // Checks are all checks, from cheap to dear.
 var Checks = []Check{
 	{CheckInstances, func(_ context.Context, s *Subject) []*Verdict { return one(patterns(s.Instances)) }},
+	{CheckSelfMatch, func(_ context.Context, s *Subject) []*Verdict { return one(SelfMatch(s.Set, s.Instances)) }},
+	{CheckMutations, func(ctx context.Context, s *Subject) []*Verdict { return one(Mutations(ctx, s.Set, s.Instances)) }},
 	{CheckEquivalence, func(ctx context.Context, s *Subject) []*Verdict {
 		return one(Equivalence(ctx, s.Set, s.Instances.All))
 	}},
@@ -41,6 +43,9 @@ var Checks = []Check{
 	}},
 	{CheckKernel, func(ctx context.Context, s *Subject) []*Verdict {
 		return one(Kernels(ctx, s.Set, s.Rule, s.Kernels))
+	}},
+	{CheckGuards, func(ctx context.Context, s *Subject) []*Verdict {
+		return Guards(ctx, s.Set, s.Corpus, s.Instances)
 	}},
 }
 
