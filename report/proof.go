@@ -17,12 +17,24 @@ import (
 // Proofs is what verify found out about rules. Its JSON form is a contract: fields may be
 // added, these stay. docs/VERIFY.md describes them.
 type Proofs struct {
-	Version int           `json:"version"`
-	Rules   []ProvedRule  `json:"rules"`
-	Summary ProofsSummary `json:"summary"`
-	took    time.Duration
-	checks  []string // in their order
-	details bool     // Text tells all of Why
+	Version  int             `json:"version"`
+	Rules    []ProvedRule    `json:"rules"`
+	Together []ProvedProfile `json:"together"`
+	Summary  ProofsSummary   `json:"summary"`
+
+	Took    time.Duration `json:"-"`
+	checks  []string      // in their order
+	details bool          // Text tells all of Why
+}
+
+// ProvedProfile is what was found out about rules that are used together.
+type ProvedProfile struct {
+	Name   string    `json:"name"` // "qwen3, cuda"
+	Rules  int       `json:"rules"`
+	Models int       `json:"models"`
+	Status string    `json:"status"`
+	Count  int       `json:"count"`
+	Checks []Verdict `json:"checks"`
 }
 
 // ProofsSummary counts rules by their status.
@@ -106,8 +118,8 @@ func (n Number) String() string {
 
 // NewProofs makes the account of what was found out about rules. files are those that
 // counterexamples were written to.
-func NewProofs(all []*proof.Report, files map[*proof.Counterexample]string, took time.Duration) *Proofs {
-	p := &Proofs{Version: 1, Rules: []ProvedRule{}, took: took, details: len(all) <= 3}
+func NewProofs(all []*proof.Report, files map[*proof.Counterexample]string) *Proofs {
+	p := &Proofs{Version: 1, Rules: []ProvedRule{}, Together: []ProvedProfile{}, details: len(all) <= 3}
 	p.Summary.Rules = len(all)
 	for _, c := range proof.Checks {
 		p.checks = append(p.checks, c.Name)
@@ -139,6 +151,19 @@ func NewProofs(all []*proof.Report, files map[*proof.Counterexample]string, took
 		p.Rules = append(p.Rules, x)
 	}
 	return p
+}
+
+// AddTogether adds what was found out about rules that are used together.
+func (p *Proofs) AddTogether(f *proof.Together, verdicts []*proof.Verdict) {
+	x := ProvedProfile{Name: f.Name, Rules: len(f.Rules), Models: len(f.Models), Checks: []Verdict{}}
+	for _, v := range verdicts {
+		x.Checks = append(x.Checks, newVerdict(v, nil))
+	}
+	x.Status, x.Count = sum(x.Checks, "")
+	if x.Status == proof.Failed.String() {
+		p.Summary.Failed++
+	}
+	p.Together = append(p.Together, x)
 }
 
 func newVerdict(v *proof.Verdict, files map[*proof.Counterexample]string) Verdict {
@@ -211,36 +236,55 @@ func (p *Proofs) Text(w io.Writer) {
 	for i := range p.Rules {
 		r := &p.Rules[i]
 		for k := range r.Checks {
-			v := &r.Checks[k]
-			if v.Status == "failed" {
-				fmt.Fprintf(w, "\nFAILED %s: %s [%s] %s:%d\n", r.Name, v.Check, v.Code, r.File, r.Line)
-			} else if v.Code != "" || p.details && len(v.Why) > 0 || v.Status == "unchecked" {
-				fmt.Fprintf(w, "\n%s %s: %s", v.Status, r.Name, v.Check)
-				if v.Code != "" {
-					fmt.Fprintf(w, " [%s]", v.Code)
-				}
-				fmt.Fprintln(w)
-			} else {
-				continue
-			}
-			if v.Detail != "" {
-				fmt.Fprintf(w, "  %s\n", v.Detail)
-			}
-			why := v.Why
-			if len(why) > 8 && !p.details {
-				why = append(slices.Clip(why[:8]), fmt.Sprintf("and %d more: -o json has all", len(v.Why)-8))
-			}
-			for _, line := range why {
-				fmt.Fprintf(w, "  - %s\n", line)
-			}
-			if v.Counter != nil {
-				v.Counter.text(w)
-			}
+			p.note(w, &r.Checks[k], r.Name, fmt.Sprintf("%s:%d", r.File, r.Line))
+		}
+	}
+	if len(p.Together) > 0 {
+		fmt.Fprintln(w, "\nrules together:")
+	}
+	for i := range p.Together {
+		t := &p.Together[i]
+		fmt.Fprintf(w, "%-24s %s, %s  %s %d\n", t.Name, counted(t.Rules, "rule"), counted(t.Models, "model"), t.Status, t.Count)
+	}
+	for i := range p.Together {
+		for k := range p.Together[i].Checks {
+			p.note(w, &p.Together[i].Checks[k], p.Together[i].Name, "")
 		}
 	}
 	s := p.Summary
-	fmt.Fprintf(w, "\n%s: %d proven, %d tested, %d assumed, %d unchecked, %d failed · %s\n", counted(s.Rules, "rule"), s.Proven, s.Tested, s.Assumed, s.Unchecked, s.Failed, seconds(p.took))
+	fmt.Fprintf(w, "\n%s: %d proven, %d tested, %d assumed, %d unchecked, %d failed · %s\n", counted(s.Rules, "rule"), s.Proven, s.Tested, s.Assumed, s.Unchecked, s.Failed, seconds(p.Took))
 }
+
+// note writes what there is to know of a verdict: of one that failed, or is a lint; and of
+// few rules, what it rests on.
+func (p *Proofs) note(w io.Writer, v *Verdict, name, where string) {
+	switch {
+	case v.Status == "failed":
+		fmt.Fprintf(w, "\nFAILED %s: %s [%s] %s\n", name, v.Check, v.Code, where)
+	case v.Code != "":
+		fmt.Fprintf(w, "\nlint %s: %s [%s] %s\n", name, v.Check, v.Code, where)
+	case v.Status == "unchecked" || v.Status == "assumed" && p.details:
+		fmt.Fprintf(w, "\n%s %s: %s\n", v.Status, name, v.Check)
+	default:
+		return
+	}
+	if v.Detail != "" {
+		fmt.Fprintf(w, "  %s\n", v.Detail)
+	}
+	why := v.Why
+	if len(why) > shownReasons {
+		why = append(slices.Clip(why[:shownReasons]), fmt.Sprintf("and %d more: -o json has all", len(v.Why)-shownReasons))
+	}
+	for _, line := range why {
+		fmt.Fprintf(w, "  - %s\n", line)
+	}
+	if v.Counter != nil {
+		v.Counter.text(w)
+	}
+}
+
+// shownReasons is how many lines of Why are printed.
+const shownReasons = 8
 
 func counted(n int, what string) string {
 	if n == 1 {
@@ -251,12 +295,16 @@ func counted(n int, what string) string {
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
 
-// check sums up the parts of a check: the status of the weakest, and all that was looked at.
-func (r *ProvedRule) check(name string) (status string, count int) {
+// check sums up the parts of a check.
+func (r *ProvedRule) check(name string) (status string, count int) { return sum(r.Checks, name) }
+
+// sum is the status of the weakest of the verdicts of a check, or of all, and how much
+// they looked at.
+func sum(list []Verdict, name string) (status string, count int) {
 	order := []string{"failed", "unchecked", "assumed", "tested", "proven"}
 	worst := len(order)
-	for i := range r.Checks {
-		if v := &r.Checks[i]; v.Check == name {
+	for i := range list {
+		if v := &list[i]; v.Check == name || name == "" {
 			worst = min(worst, slices.Index(order, v.Status))
 			count += v.Count
 		}

@@ -30,10 +30,11 @@ func (p *Proofs) HTML(w io.Writer) error {
 		More     int
 	}
 	page := struct {
-		Checks  []string
-		Rules   []rule
-		Summary ProofsSummary
-	}{p.checks, nil, p.Summary}
+		Checks   []string
+		Rules    []rule
+		Together []ProvedProfile
+		Summary  ProofsSummary
+	}{p.checks, nil, p.Together, p.Summary}
 	for i := range p.Rules {
 		r := rule{ProvedRule: &p.Rules[i]}
 		for _, c := range p.checks {

@@ -104,6 +104,7 @@ type prover struct {
 	v      *verifyOptions
 	names  []string
 	files  map[string]bool
+	small  []*proof.Model // of all families
 	corpus *proof.Corpus
 	known  map[string]*proof.Report // by the rule's content and that of its kernels
 	saved  map[*proof.Counterexample]string
@@ -121,7 +122,7 @@ func (p *prover) round(ctx context.Context) (*report.Proofs, error) {
 		return nil, err
 	}
 	if p.corpus == nil {
-		if p.corpus, err = p.a.corpus(w, p.v.model); err != nil {
+		if err := p.models(w); err != nil {
 			return nil, err
 		}
 	}
@@ -136,28 +137,20 @@ func (p *prover) round(ctx context.Context) (*report.Proofs, error) {
 	if err != nil {
 		return nil, err
 	}
-	next := make(chan int)
-	var wg sync.WaitGroup
-	for range min(len(todo), runtime.GOMAXPROCS(0)) {
-		wg.Go(func() {
-			for i := range next {
-				r, err := proof.Examine(ctx, &proof.Subject{Set: w.set, Rule: chosen[i], Corpus: p.corpus, Kernels: certified})
-				if err == nil {
-					reports[i] = r
-				}
-				p.a.log.Debug("verified", "rule", chosen[i].Name, "took", r.Took)
-			}
-		})
-	}
-	for _, i := range todo {
-		if ctx.Err() == nil {
-			next <- i
+	inParallel(ctx, len(todo), func(k int) {
+		i := todo[k]
+		r, err := proof.Examine(ctx, &proof.Subject{Set: w.set, Rule: chosen[i], Corpus: p.corpus, Kernels: certified})
+		if err == nil {
+			reports[i] = r
 		}
-	}
-	close(next)
-	wg.Wait()
+		p.a.log.Debug("verified", "rule", chosen[i].Name, "took", r.Took)
+	})
 	if err := ctx.Err(); err != nil {
 		return nil, err
+	}
+	instances := map[string]*proof.Instances{}
+	for i, r := range chosen {
+		instances[r.Name] = reports[i].Instances
 	}
 	for _, i := range todo {
 		p.known[contentOf(w.set, chosen[i])] = reports[i]
@@ -165,7 +158,37 @@ func (p *prover) round(ctx context.Context) (*report.Proofs, error) {
 			return nil, err
 		}
 	}
-	return report.NewProofs(reports, p.saved, time.Since(start)), nil
+	out := report.NewProofs(reports, p.saved)
+	if len(p.names)+len(p.files) == 0 && p.v.profile != "all" {
+		all := p.together(w)
+		verdicts := make([][]*proof.Verdict, len(all))
+		inParallel(ctx, len(all), func(i int) { verdicts[i] = proof.Between(ctx, w.set, all[i], instances) })
+		for i, f := range all {
+			out.AddTogether(f, verdicts[i])
+		}
+	}
+	out.Took = time.Since(start)
+	return out, ctx.Err()
+}
+
+// inParallel calls f for the numbers below n, on all cores, until the context ends.
+func inParallel(ctx context.Context, n int, f func(i int)) {
+	next := make(chan int)
+	var wg sync.WaitGroup
+	for range min(n, runtime.GOMAXPROCS(0)) {
+		wg.Go(func() {
+			for i := range next {
+				f(i)
+			}
+		})
+	}
+	for i := range n {
+		if ctx.Err() == nil {
+			next <- i
+		}
+	}
+	close(next)
+	wg.Wait()
 }
 
 // quickCases is how many cases a kernel without a certificate is checked by; kernels check
@@ -238,22 +261,46 @@ func (p *prover) choose(w *workspace) (chosen []*rules.Rule, err error) {
 	return chosen, nil
 }
 
-// corpus is the small models of all families, and a model that was named.
-func (a *app) corpus(w *workspace, model string) (*proof.Corpus, error) {
-	all, err := proof.Programs()
-	if err != nil {
-		return nil, err
+// models builds the small models of all families, and reads one that was named.
+func (p *prover) models(w *workspace) error {
+	var err error
+	if p.small, err = proof.Programs(); err != nil {
+		return err
 	}
-	if model != "" {
-		s, err := a.load(model, w)
+	all := p.small
+	if p.v.model != "" {
+		s, err := p.a.load(p.v.model, w)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		defer s.close()
 		// First, so that instances are of that model where it has any.
 		all = append([]*proof.Model{{Name: s.name, Program: s.program}}, all...)
 	}
-	return proof.NewCorpus(all), nil
+	p.corpus = proof.NewCorpus(all)
+	return nil
+}
+
+// together returns the rules that are used together: those of each profile, on each target.
+func (p *prover) together(w *workspace) []*proof.Together {
+	var all []*proof.Together
+	for _, prof := range w.profiles {
+		if p.v.profile != "" && prof.Name != p.v.profile {
+			continue
+		}
+		for _, target := range proof.Targets {
+			choice := prof.Choose(w.set, "inference", target, nil)
+			f := &proof.Together{Name: prof.Name + ", " + target, Target: target}
+			f.Rules = slices.DeleteFunc(choice.Rules, func(r *rules.Rule) bool { return choice.Off[r.Name] != "" })
+			for _, m := range p.small {
+				if slices.Contains(prof.Models, m.Program.Name) {
+					f.Models = append(f.Models, m)
+				}
+			}
+			all = append(all, f)
+		}
+	}
+	return all
 }
 
 // pollEvery is how often --watch looks at files.
