@@ -29,27 +29,27 @@ type Check struct {
 
 // Checks are all checks, from cheap to dear.
 var Checks = []Check{
-	{CheckInstances, func(_ context.Context, s *Subject) []*Verdict { return one(patterns(s.Instances)) }},
-	{CheckSelfMatch, func(_ context.Context, s *Subject) []*Verdict { return one(SelfMatch(s.Set, s.Instances)) }},
-	{CheckMutations, func(ctx context.Context, s *Subject) []*Verdict { return one(Mutations(ctx, s.Set, s.Instances)) }},
+	{CheckInstances, func(_ context.Context, s *Subject) []*Verdict { return alone(patterns(s.Instances)) }},
+	{CheckSelfMatch, func(_ context.Context, s *Subject) []*Verdict { return alone(SelfMatch(s.Set, s.Instances)) }},
+	{CheckMutations, func(ctx context.Context, s *Subject) []*Verdict { return alone(Mutations(ctx, s.Set, s.Instances)) }},
 	{CheckEquivalence, func(ctx context.Context, s *Subject) []*Verdict {
-		return one(Equivalence(ctx, s.Set, s.Instances.All))
+		return alone(Equivalence(ctx, s.Set, s.Instances.All))
 	}},
 	{CheckSymmetry, func(ctx context.Context, s *Subject) []*Verdict {
-		return one(Symmetry(ctx, s.Set, s.Instances.All))
+		return alone(Symmetry(ctx, s.Set, s.Instances.All))
 	}},
 	{CheckRounding, func(ctx context.Context, s *Subject) []*Verdict {
-		return one(Rounding(ctx, s.Set, s.Rule, s.Instances.All))
+		return alone(Rounding(ctx, s.Set, s.Rule, s.Instances.All))
 	}},
 	{CheckKernel, func(ctx context.Context, s *Subject) []*Verdict {
-		return one(Kernels(ctx, s.Set, s.Rule, s.Kernels))
+		return alone(Kernels(ctx, s.Set, s.Rule, s.Kernels))
 	}},
 	{CheckGuards, func(ctx context.Context, s *Subject) []*Verdict {
 		return Guards(ctx, s.Set, s.Corpus, s.Instances)
 	}},
 }
 
-func one(v *Verdict) []*Verdict { return []*Verdict{v} }
+func alone(v *Verdict) []*Verdict { return []*Verdict{v} }
 
 // Report is what the checks say of one rule, in the order of Checks.
 type Report struct {

@@ -155,12 +155,21 @@ func (c *Counterexample) Call(set *rules.Set) *Call {
 		return x
 	}
 	x.Compare = ByFunction
+	if !c.Instance.isPattern() {
+		return x
+	}
 	s := withFloats(c.Instance.Sample, graph.Float32)
 	in, err := newInstance(c.Instance.Pattern, s, c.Instance.When, c.Instance.Where, retype(c.Instance.Program.Params, s))
 	if err == nil && in.applies(set) {
 		x.Program = in.Program
 	}
 	return x
+}
+
+// isPattern reports whether the program is the pattern as rendered, and not a mutant of it.
+func (in *Instance) isPattern() bool {
+	same, err := newInstance(in.Pattern, in.Sample, in.When, in.Where, in.Program.Params)
+	return err == nil && same.Program.Hash() == in.Program.Hash()
 }
 
 // Difference is where a call's results differ with a rule.

@@ -22,7 +22,9 @@ func Shrink(ctx context.Context, c *Counterexample, differs func(*Counterexample
 	for range 3 {
 		before := s.best
 		s.symbols()
-		s.dims()
+		if c.Instance.isPattern() { // the dimensions of a mutant are its own
+			s.dims()
+		}
 		if s.best == before {
 			break
 		}
