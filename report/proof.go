@@ -315,8 +315,12 @@ func sum(list []Verdict, name string) (status string, count int) {
 	return status, count
 }
 
-// shownValues is how many values of an input are printed.
-const shownValues = 24
+// shownValues is how many values of an input are printed, and shownOthers how many of those
+// that are not like most.
+const (
+	shownValues = 24
+	shownOthers = 8
+)
 
 func (c *Counter) text(w io.Writer) {
 	fmt.Fprintf(w, "  counterexample, as small as it gets, at %s, target %s", c.Where, c.Target)
@@ -332,8 +336,27 @@ func (c *Counter) text(w io.Writer) {
 	}
 }
 
+// text prints values: all of few, of many those that are not like most, and else the first.
 func (in *CounterInput) text() string {
 	var list []string
+	counts := map[string]int{}
+	most := ""
+	for _, v := range in.Values {
+		if counts[v.String()]++; counts[v.String()] > counts[most] {
+			most = v.String()
+		}
+	}
+	if n := len(in.Values); n > shownValues && n-counts[most] <= shownOthers {
+		for i, v := range in.Values {
+			if v.String() != most {
+				list = append(list, fmt.Sprintf("[%d] = %s", i, v))
+			}
+		}
+		if len(list) == 0 {
+			return "all " + most
+		}
+		return fmt.Sprintf("all %s but %s", most, strings.Join(list, ", "))
+	}
 	for _, v := range in.Values[:min(len(in.Values), shownValues)] {
 		list = append(list, v.String())
 	}

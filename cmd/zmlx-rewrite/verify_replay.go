@@ -81,6 +81,14 @@ func (a *app) shrunk(ctx context.Context, set *rules.Set, v *proof.Verdict) (*pr
 		return call, out.Differs
 	}
 	if call, _ := replay(ctx, v.Counter); call == nil {
+		for _, louder := range proof.Louder(v.Counter) {
+			if call, _ = replay(ctx, louder); call != nil {
+				v.Counter = louder
+				break
+			}
+		}
+	}
+	if call, _ := replay(ctx, v.Counter); call == nil {
 		v.Why = append(v.Why, "the difference is too small to be seen on engine/ref, so that the example cannot be replayed")
 		return nil, nil
 	}

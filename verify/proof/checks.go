@@ -134,7 +134,7 @@ func patterns(in *Instances) *Verdict {
 	}
 	v.Detail = fmt.Sprintf("%d of %s: no instance is known", len(in.Unseen), counted(len(in.Patterns), "pattern"))
 	for _, u := range in.Unseen {
-		v.Why = append(v.Why, fmt.Sprintf("%s: %v", strings.Join(strings.Fields(u.Pattern.String()), " "), u.Reason))
+		v.Why = append(v.Why, fmt.Sprintf("%s: %v", strings.ReplaceAll(strings.TrimSpace(u.Pattern.String()), "\n", "; "), u.Reason))
 	}
 	return v
 }

@@ -123,15 +123,20 @@ func (c *Corpus) Instances(set *rules.Set, r *rules.Rule) (*Instances, error) {
 	}
 	out := &Instances{Rule: r, Patterns: patterns}
 	var rest []*matcher.Pattern
+	refused := map[*matcher.Pattern]error{}
 	for _, p := range patterns {
-		found := c.find(set, p)
+		found, why := c.find(set, p)
 		if out.All = append(out.All, found...); len(found) == 0 {
 			rest = append(rest, p)
+			refused[p] = why
 		}
 	}
 	seen := slices.Clone(out.All)
 	for _, p := range rest {
 		in, err := borrow(set, p, seen)
+		if err != nil && refused[p] != nil {
+			err = refused[p]
+		}
 		if err != nil {
 			out.Unseen = append(out.Unseen, &Unseen{p, err})
 			continue
@@ -141,9 +146,9 @@ func (c *Corpus) Instances(set *rules.Set, r *rules.Rule) (*Instances, error) {
 	return out, nil
 }
 
-// find returns instances of a pattern that the rule applies to.
-func (c *Corpus) find(set *rules.Set, p *matcher.Pattern) []*Instance {
-	var found []*Instance
+// find returns instances of a pattern that the rule applies to, or why it does not apply to
+// the first place that has the pattern.
+func (c *Corpus) find(set *rules.Set, p *matcher.Pattern) (found []*Instance, refused error) {
 	kinds, shapes := map[string]bool{}, map[string]bool{}
 	for _, at := range c.places {
 		g := at.index.Graph
@@ -159,14 +164,39 @@ func (c *Corpus) find(set *rules.Set, p *matcher.Pattern) []*Instance {
 			shapes[key] = true
 			scope := g.Def(m.Result(g, 0)).Scope
 			in, err := newInstance(p, s, at.when, fmt.Sprintf("%s, %s, %s", at.model.Name, at.name, scope), paramsOf(at.model.Program, g, m, s))
-			if err != nil || !in.applies(set) {
+			if err != nil {
+				return
+			}
+			if !in.applies(set) {
+				if refused == nil {
+					refused = in.refusal(set)
+				}
 				return
 			}
 			kinds[kindOf(s)] = true
 			found = append(found, in)
 		})
 	}
-	return found
+	return found, refused
+}
+
+// refusal says why the rule does not apply to the instance.
+func (in *Instance) refusal(set *rules.Set) error {
+	res, err := in.Rewrite(set, Targets[0])
+	if err != nil {
+		return fmt.Errorf("%s: %w", in.Where, err)
+	}
+	for i := range res.Cases {
+		for _, r := range res.Cases[i].Refusals(in.Rule) {
+			expected, observed := r.Detail()
+			what := r.Code
+			if r.Guard != "" {
+				what += " of " + r.Guard
+			}
+			return fmt.Errorf("the pattern is at %s, where the rule does not apply: %s, expected %s, observed %s", in.Where, what, expected, observed)
+		}
+	}
+	return nil
 }
 
 // applies reports whether the rule applies to the instance on some target.

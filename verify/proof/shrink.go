@@ -33,6 +33,33 @@ func Shrink(ctx context.Context, c *Counterexample, differs func(*Counterexample
 	return s.best
 }
 
+// Louder returns counterexamples like one, whose difference may be larger: with all numbers
+// that are no parameters, or all, smaller or larger than they are. A wrong epsilon counts
+// where all else is small.
+func Louder(c *Counterexample) []*Counterexample {
+	var list []*Counterexample
+	for _, factor := range []float64{0x1p-8, 0x1p-16, 0x1p-24, 0x1p5} {
+		for _, params := range []bool{false, true} {
+			d := *c
+			d.Inputs = map[string]Array{}
+			for name, a := range c.Inputs {
+				t := c.Instance.Sample.Types[name]
+				if !t.DType.IsFloat() || c.Instance.Sample.Params[name] && !params {
+					d.Inputs[name] = a
+					continue
+				}
+				values := make([]float64, len(a.Values))
+				for i, v := range a.Values {
+					values[i] = graph.Round(t.DType, v*factor)
+				}
+				d.Inputs[name] = Array{a.Shape, values}
+			}
+			list = append(list, &d)
+		}
+	}
+	return list
+}
+
 type shrinker struct {
 	ctx     context.Context
 	best    *Counterexample
