@@ -49,7 +49,7 @@ func (a *app) verifyCmd() *cobra.Command {
 			case v.format != "text" && v.format != "json" && !(v.format == "html" && ofRules):
 				return diag.Errorf("usage/output", diag.Pos{}, "output %q is neither text nor json, nor html of rules", v.format)
 			case v.device && ofRules:
-				return diag.Errorf("usage/verify", diag.Pos{}, "--device checks the replacements of a model").WithHint("name it with --model, and no rule; --only chooses rules")
+				return diag.Errorf("usage/verify", diag.Pos{}, "verify needs --model for --device, and no rule").WithHint("name it with --model; --only chooses rules")
 			case ofRules:
 				return a.verifyRules(c.Context(), args, &v)
 			case v.device:
