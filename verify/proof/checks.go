@@ -3,7 +3,9 @@ package proof
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"zmlx-rewrite/graph"
@@ -89,9 +91,9 @@ func (r *Report) Rewritten(in *Instance) *graph.Graph {
 	return nil
 }
 
-// Examine asks all checks about a rule. A check that fails does not keep the others from
-// being asked, but without an instance there is nothing to ask. The error is that of
-// the context.
+// Examine asks all checks about a rule, side by side. A check that fails does not keep the
+// others from being asked, but without an instance there is nothing to ask. The error is
+// that of the context.
 func Examine(ctx context.Context, s *Subject) (*Report, error) {
 	start := time.Now()
 	out := &Report{Set: s.Set, Rule: s.Rule}
@@ -102,20 +104,25 @@ func Examine(ctx context.Context, s *Subject) (*Report, error) {
 	}
 	with := *s
 	with.Instances, out.Instances = in, in
-	for _, c := range Checks {
-		if err := ctx.Err(); err != nil {
-			return out, err
-		}
-		began := time.Now()
-		for _, v := range c.Run(ctx, &with) {
-			v.Check, v.Took = c.Name, time.Since(began)
-			began = time.Now()
-			out.Verdicts = append(out.Verdicts, v)
-		}
-		if c.Name == CheckInstances && len(in.All) == 0 {
-			break
-		}
+	checks := Checks
+	if len(in.All) == 0 {
+		checks = Checks[:1] // instances
 	}
+	verdicts := make([][]*Verdict, len(checks))
+	var wg sync.WaitGroup
+	for i, c := range checks {
+		wg.Go(func() {
+			began := time.Now()
+			verdicts[i] = c.Run(ctx, &with)
+			for k, v := range verdicts[i] {
+				if v.Check = c.Name; k == 0 {
+					v.Took = time.Since(began) // of all parts
+				}
+			}
+		})
+	}
+	wg.Wait()
+	out.Verdicts = slices.Concat(verdicts...)
 	out.Took = time.Since(start)
 	return out, ctx.Err()
 }
