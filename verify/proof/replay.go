@@ -60,7 +60,8 @@ const callVersion = 1
 // Bounds of a call that is read from a file.
 const (
 	maxCallDim    = 1 << 20
-	maxCallValues = 1 << 24
+	maxCallValues = 1 << 24 // of an input
+	maxCallSteps  = 1 << 27 // of all values of a graph
 )
 
 // number is a number in JSON, where NaN and infinities are words.
@@ -223,6 +224,9 @@ func (c *Call) Replay(ctx context.Context, e engine.Engine, set *rules.Set, r *r
 	if !out.Applied {
 		return out, nil
 	}
+	if err := bounded(before, env); err != nil {
+		return nil, err
+	}
 	want, err := c.run(ctx, e, before)
 	if err != nil {
 		return nil, fmt.Errorf("without the rule: %w", err)
@@ -237,6 +241,25 @@ func (c *Call) Replay(ctx context.Context, e engine.Engine, set *rules.Set, r *r
 		}
 	}
 	return out, nil
+}
+
+// bounded refuses a call whose values would not fit, which no counterexample comes near.
+func bounded(p *graph.Program, env map[string]int64) error {
+	c, err := p.Select(env)
+	if err != nil {
+		return err
+	}
+	total := int64(0)
+	for v := range graph.ValueID(c.Graph.NumValues()) {
+		n, err := c.Graph.Type(v).Size().Eval(env)
+		if err != nil {
+			return err
+		}
+		if total += n; n < 0 || n > maxCallSteps || total > maxCallSteps {
+			return fmt.Errorf("the call has more than %d numbers", maxCallSteps)
+		}
+	}
+	return nil
 }
 
 // symbols are those of the call and of its inputs' shapes.
