@@ -3,6 +3,7 @@ package proof
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -74,6 +75,17 @@ func (r *Report) Status() Status {
 	return worst
 }
 
+// ask runs a check. One that breaks is a bug of this program, and has shown nothing.
+func (c *Check) ask(ctx context.Context, s *Subject) (verdicts []*Verdict) {
+	defer func() {
+		if p := recover(); p != nil {
+			verdicts = alone((&Verdict{}).fail("proof/broken", "the check broke, a bug in this program: %v", p))
+			verdicts[0].Why = []string{string(debug.Stack())}
+		}
+	}()
+	return c.Run(ctx, s)
+}
+
 // Rewritten returns what becomes of an instance by its rule, on the first target where it
 // applies; nil if there is none.
 func (r *Report) Rewritten(in *Instance) *graph.Graph {
@@ -113,7 +125,7 @@ func Examine(ctx context.Context, s *Subject) (*Report, error) {
 	for i, c := range checks {
 		wg.Go(func() {
 			began := time.Now()
-			verdicts[i] = c.Run(ctx, &with)
+			verdicts[i] = c.ask(ctx, &with)
 			for k, v := range verdicts[i] {
 				if v.Check = c.Name; k == 0 {
 					v.Took = time.Since(began) // of all parts
