@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -137,13 +138,16 @@ func (p *prover) round(ctx context.Context) (*report.Proofs, error) {
 	if err != nil {
 		return nil, err
 	}
+	var done atomic.Int32
 	inParallel(ctx, len(todo), func(k int) {
 		i := todo[k]
 		r, err := proof.Examine(ctx, &proof.Subject{Set: w.set, Rule: chosen[i], Corpus: p.corpus, Kernels: certified})
 		if err == nil {
 			reports[i] = r
 		}
-		p.a.log.Debug("verified", "rule", chosen[i].Name, "took", r.Took)
+		if n := done.Add(1); len(todo) > fewRules && err == nil {
+			fmt.Fprintf(p.a.progress, "%d of %d: %s %s\n", n, len(todo), chosen[i].Name, r.Status())
+		}
 	})
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -170,6 +174,9 @@ func (p *prover) round(ctx context.Context) (*report.Proofs, error) {
 	out.Took = time.Since(start)
 	return out, ctx.Err()
 }
+
+// fewRules are proved without saying how far it is.
+const fewRules = 5
 
 // inParallel calls f for the numbers below n, on all cores, until the context ends.
 func inParallel(ctx context.Context, n int, f func(i int)) {
