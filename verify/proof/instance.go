@@ -82,6 +82,9 @@ type Instances struct {
 type Unseen struct {
 	Pattern *matcher.Pattern
 	Reason  error
+	// Code says why: that of the refusal where the pattern matched (replace/type), or of the
+	// nearest miss (match/escape).
+	Code string
 }
 
 // Corpus is the graphs that instances are taken from.
@@ -123,22 +126,25 @@ func (c *Corpus) Instances(set *rules.Set, r *rules.Rule) (*Instances, error) {
 	}
 	out := &Instances{Rule: r, Patterns: patterns}
 	var rest []*matcher.Pattern
-	refused := map[*matcher.Pattern]error{}
+	noes := map[*matcher.Pattern]*refused{}
 	for _, p := range patterns {
-		found, why := c.find(set, p)
+		found, no := c.find(set, p)
 		if out.All = append(out.All, found...); len(found) == 0 {
 			rest = append(rest, p)
-			refused[p] = why
+			noes[p] = no
 		}
 	}
 	seen := slices.Clone(out.All)
 	for _, p := range rest {
 		in, err := borrow(set, p, seen)
-		if err != nil && refused[p] != nil {
-			err = refused[p]
-		}
 		if err != nil {
-			out.Unseen = append(out.Unseen, &Unseen{p, err})
+			u := &Unseen{Pattern: p, Reason: err}
+			if no := noes[p]; no != nil {
+				u.Code, u.Reason = no.code, no
+			} else {
+				u.Code = c.nearest(p)
+			}
+			out.Unseen = append(out.Unseen, u)
 			continue
 		}
 		out.All = append(out.All, in)
@@ -146,89 +152,147 @@ func (c *Corpus) Instances(set *rules.Set, r *rules.Rule) (*Instances, error) {
 	return out, nil
 }
 
-// find returns instances of a pattern that the rule applies to, or why it does not apply to
-// the first place that has the pattern.
-func (c *Corpus) find(set *rules.Set, p *matcher.Pattern) (found []*Instance, refused error) {
-	kinds, shapes := map[string]bool{}, map[string]bool{}
+// find returns instances of a pattern that the rule applies to, and, where there is none,
+// why the rule did not apply to the first place that has the pattern. A place is taken if it
+// is new in something that a rule may depend on (features).
+func (c *Corpus) find(set *rules.Set, p *matcher.Pattern) ([]*Instance, *refused) {
+	var found []*Instance
+	var no *refused
+	seen, shapes := map[string]bool{}, map[string]bool{}
 	for _, at := range c.places {
 		g := at.index.Graph
 		p.Find(at.index, func(m *matcher.Match) {
 			if len(found) >= perPattern {
 				return
 			}
-			s := m.Sample(g)
 			key := string(m.AppendShape(g, []byte(at.when.String())))
-			if kind := kindOf(s); kinds[kind] || shapes[key] {
+			if shapes[key] {
 				return
 			}
 			shapes[key] = true
+			s := m.Sample(g)
+			features := append(featuresOf(s), "when "+at.name)
+			if !slices.ContainsFunc(features, func(f string) bool { return !seen[f] }) {
+				return
+			}
 			scope := g.Def(m.Result(g, 0)).Scope
 			in, err := newInstance(p, s, at.when, fmt.Sprintf("%s, %s, %s", at.model.Name, at.name, scope), paramsOf(at.model.Program, g, m, s))
 			if err != nil {
 				return
 			}
-			if !in.applies(set) {
-				if refused == nil {
-					refused = in.refusal(set)
+			if r := in.refusal(set); r != nil {
+				if no == nil || no.guarded() && !r.guarded() {
+					no = r
 				}
 				return
 			}
-			kinds[kindOf(s)] = true
+			for _, f := range features {
+				seen[f] = true
+			}
 			found = append(found, in)
 		})
 	}
-	return found, refused
+	return found, no
 }
 
-// refusal says why the rule does not apply to the instance.
-func (in *Instance) refusal(set *rules.Set) error {
-	res, err := in.Rewrite(set, Targets[0])
-	if err != nil {
-		return fmt.Errorf("%s: %w", in.Where, err)
-	}
-	for i := range res.Cases {
-		for _, r := range res.Cases[i].Refusals(in.Rule) {
-			expected, observed := r.Detail()
-			what := r.Code
-			if r.Guard != "" {
-				what += " of " + r.Guard
+// refused is why a rule does not apply to an instance of a pattern of its own.
+type refused struct {
+	code, text string
+	matched    int
+}
+
+func (r *refused) Error() string { return r.text }
+
+// guarded reports whether it was a guard: what else there is says more.
+func (r *refused) guarded() bool { return r.code == rewrite.CodeGuard || r.code == rewrite.CodeUnknown }
+
+// refusal says why a rule does not apply to the instance on any target; it is nil if it
+// does on one.
+func (in *Instance) refusal(set *rules.Set) *refused {
+	no := &refused{code: rewrite.CodeBuild, text: in.Where + ": the rule does not apply", matched: -1}
+	for _, target := range Targets {
+		res, err := in.Rewrite(set, target)
+		if err != nil {
+			continue
+		}
+		if sites(res) > 0 {
+			return nil
+		}
+		for i := range res.Cases {
+			for _, r := range res.Cases[i].Refusals(in.Rule) {
+				if r.Matched <= no.matched {
+					continue
+				}
+				expected, observed := r.Detail()
+				what := r.Code
+				if r.Guard != "" {
+					what += " of " + r.Guard
+				}
+				no = &refused{r.Code, fmt.Sprintf("the pattern is at %s, where the rule does not apply: %s, expected %s, observed %s", in.Where, what, expected, observed), r.Matched}
 			}
-			return fmt.Errorf("the pattern is at %s, where the rule does not apply: %s, expected %s, observed %s", in.Where, what, expected, observed)
 		}
 	}
-	return nil
+	return no
+}
+
+// nearest is the code of the near miss of a pattern that got furthest in the corpus.
+func (c *Corpus) nearest(p *matcher.Pattern) string {
+	var best *matcher.Miss
+	for _, at := range c.places {
+		p.Explain(at.index, func(*matcher.Match) {}, func(m *matcher.Miss) {
+			if best == nil || m.Better(best) {
+				best = m.Clone()
+			}
+		})
+	}
+	if best == nil {
+		return matcher.CodeOp
+	}
+	return best.Code
 }
 
 // applies reports whether the rule applies to the instance on some target.
 func (in *Instance) applies(set *rules.Set) bool {
-	return slices.ContainsFunc(Targets, func(target string) bool {
-		res, err := in.Rewrite(set, target)
-		return err == nil && sites(res) > 0
-	})
+	return in.refusal(set) == nil
 }
 
-// kindOf is what instances of a pattern differ in that matters most: element types,
-// absent operands, ranks, and $variables that are no lengths.
-func kindOf(s *matcher.Sample) string {
-	var b strings.Builder
+// featuresOf lists what instances of a pattern differ in that matters most: element types
+// together, each name's rank and whether it is there, a parameter, or turned by another
+// type; words; small numbers; numbers that are nothing special for one rule and everything for
+// another, such as a scale of 1 or as many dims as a head has.
+func featuresOf(s *matcher.Sample) []string {
+	var list []string
+	add := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
+	var kinds strings.Builder
 	for _, name := range sortedKeys(s.Types) {
 		t := s.Types[name]
-		fmt.Fprintf(&b, "%s %s %d %t;", name, t.DType, t.Rank(), s.Params[name])
+		fmt.Fprintf(&kinds, "%s %s %d %t;", name, t.DType, t.Rank(), s.Params[name])
 	}
+	add("%s", kinds.String())
 	for _, name := range sortedKeys(s.Vars) {
 		switch x := s.Vars[name].(type) {
-		case graph.Dim, graph.Dims:
+		case graph.Dim:
 			if name == "bits" || name == "gs" || name == "group_size" || name == "k" {
-				fmt.Fprintf(&b, "%s=%s;", name, x)
+				add("%s=%s", name, x)
 			}
+			for _, of := range sortedKeys(s.Types) {
+				if d, ok := s.Types[of].Dim(-1); ok && s.Types[of].DType.IsFloat() {
+					add("%s is dim(%s, -1): %t", name, of, d == x)
+				}
+			}
+		case graph.Float:
+			add("%s is 1: %t", name, float64(x) == 1)
+			add("%s is 0: %t", name, float64(x) == 0)
+		case *graph.Literal:
+			add("%s %s", name, x.DType)
 		default:
-			fmt.Fprintf(&b, "%s=%T;", name, x)
+			add("%s=%T", name, x)
 			if _, word := x.(graph.Str); word {
-				b.WriteString(x.String())
+				add("%s=%s", name, x)
 			}
 		}
 	}
-	return b.String()
+	return list
 }
 
 // paramsOf returns the parameters of a program that an instance reads, under the names of
