@@ -3,6 +3,7 @@ package proof
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -55,34 +56,41 @@ func calls(p *graph.Program, res *rewrite.Result) []map[string]int64 {
 				if _, ok := edges[name]; ok {
 					edges[name] = append(edges[name], n-1, n, n+1)
 				}
-				if at := map[string]string{graph.SymKVLen: graph.SymKVCap, graph.SymWindowLen: graph.SymWindowCap}[name]; at != "" && edges[at] != nil {
+				if at := rooms[name]; at != "" && edges[at] != nil {
 					edges[at] = append(edges[at], n+1)
 				}
 			}
 		}
 	}
-	var all []map[string]int64
-	perCase := map[string]int{}
+	g := p.Cases[0].Graph // rows beside the end of a sliding window
+	for id := range graph.NodeID(g.NumNodes()) {
+		window, ok := g.Node(id).Attr("window").(graph.Dim)
+		if n, known := window.Const(); ok && known {
+			for at, room := range rooms {
+				if edges[at] != nil {
+					edges[at] = append(edges[at], n, n+1)
+				}
+				if edges[room] != nil {
+					edges[room] = append(edges[room], n+1)
+				}
+			}
+		}
+	}
+	found := map[string][]map[string]int64{}
+	var order []string
 	env := map[string]int64{}
 	var walk func(i int)
 	walk = func(i int) {
 		if i == len(names) {
-			if c := selected(p, res, env); c != nil && perCase[c.Name] < maxCalls {
-				perCase[c.Name]++
-				one := map[string]int64{}
-				for k, v := range env {
-					one[k] = v
+			if c := selected(p, res, env); c != nil {
+				if found[c.Name] == nil {
+					order = append(order, c.Name)
 				}
-				all = append(all, one)
+				found[c.Name] = append(found[c.Name], maps.Clone(env))
 			}
 			return
 		}
-		list := slices.Compact(slices.Sorted(slices.Values(edges[names[i]])))
-		if names[i] == graph.SymBatch || names[i] == graph.SymSeqLen {
-			// Both ends of what a case allows: the middle comes last.
-			slices.SortStableFunc(list, func(a, b int64) int { return int(edge(list, a) - edge(list, b)) })
-		}
-		for _, n := range list {
+		for _, n := range slices.Compact(slices.Sorted(slices.Values(edges[names[i]]))) {
 			if n < 1 {
 				continue
 			}
@@ -92,13 +100,57 @@ func calls(p *graph.Program, res *rewrite.Result) []map[string]int64 {
 		delete(env, names[i])
 	}
 	walk(0)
+	var all []map[string]int64
+	for _, name := range order {
+		all = append(all, few(names, found[name])...)
+	}
 	return all
 }
 
-// edge is how far a number of a sorted list is from its nearer end.
-func edge(list []int64, n int64) int64 {
-	i := slices.Index(list, n)
-	return int64(min(i, len(list)-1-i))
+// rooms are the symbols for the room of what another symbol is the number of rows in.
+var rooms = map[string]string{graph.SymKVLen: graph.SymKVCap, graph.SymWindowLen: graph.SymWindowCap}
+
+// few picks calls that have as many values of each symbol among them as can be, the
+// smallest and the largest of each first.
+func few(names []string, all []map[string]int64) []map[string]int64 {
+	type value struct {
+		name string
+		n    int64
+	}
+	low, high := maps.Clone(all[0]), maps.Clone(all[0])
+	for _, env := range all {
+		for _, name := range names {
+			low[name], high[name] = min(low[name], env[name]), max(high[name], env[name])
+		}
+	}
+	var out []map[string]int64
+	seen := map[value]bool{}
+	for len(out) < min(maxCalls, len(all)) {
+		best, most := -1, 0
+		for i, env := range all {
+			worth := 0
+			for _, name := range names {
+				switch n := env[name]; {
+				case seen[value{name, n}]:
+				case n == low[name] || n == high[name]:
+					worth += 3
+				default:
+					worth++
+				}
+			}
+			if worth > most {
+				best, most = i, worth
+			}
+		}
+		if best < 0 {
+			break
+		}
+		out = append(out, all[best])
+		for _, name := range names {
+			seen[value{name, all[best][name]}] = true
+		}
+	}
+	return out
 }
 
 // selected returns the case that runs for a call, if the rule was applied in it and the
