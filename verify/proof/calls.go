@@ -1,6 +1,7 @@
 package proof
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -110,9 +111,25 @@ func calls(p *graph.Program, res *rewrite.Result) []map[string]int64 {
 // rooms are the symbols for the room of what another symbol is the number of rows in.
 var rooms = map[string]string{graph.SymKVLen: graph.SymKVCap, graph.SymWindowLen: graph.SymWindowCap}
 
+// maxVolume bounds the product of the symbols of a call, but for cases that have no smaller
+// one: long caches are as good as short ones, and dear.
+const maxVolume = 400
+
+func volume(env map[string]int64) int64 {
+	n := int64(1)
+	for name, x := range env {
+		if name != graph.SymKVCap && name != graph.SymWindowCap {
+			n *= x
+		}
+	}
+	return n
+}
+
 // few picks calls that have as many values of each symbol among them as can be, the
 // smallest and the largest of each first.
 func few(names []string, all []map[string]int64) []map[string]int64 {
+	least := volume(slices.MinFunc(all, func(a, b map[string]int64) int { return cmp.Compare(volume(a), volume(b)) }))
+	all = slices.DeleteFunc(all, func(env map[string]int64) bool { return volume(env) > max(maxVolume, least) })
 	type value struct {
 		name string
 		n    int64
