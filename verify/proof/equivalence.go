@@ -146,46 +146,87 @@ func (v *Verdict) pair(ctx context.Context, p *pair, steps int, assumed map[stri
 	if v.Method == methodForm {
 		v.Method = methodField
 	}
-	for i, s := range points {
+	for i := range points {
 		if i > 0 && took+took/i > steps {
 			break
 		}
-		rng := rand.New(rand.NewPCG(uint64(i), 0x7a6d6c78))
-		in, err := p.sample(ctx, rng, s)
-		if err != nil {
-			v.fail(CodeEvaluation, "%s: %v", p, err)
-			return took
+		n, done := v.point(ctx, p, i, assumed)
+		if took += n; v.Code == CodeDiffers {
+			v.plainer(ctx, p, i)
 		}
-		before, after := exact.NewTrace(), exact.NewTrace()
-		want, err := exact.Run(ctx, p.before, in, before)
-		var no *exact.UnsupportedError
-		if errors.As(err, &no) {
-			v.weaken(Unchecked)
-			v.Why = append(v.Why, fmt.Sprintf("%s: %v", p, err))
-			return took
-		}
-		if err != nil {
-			v.fail(CodeEvaluation, "%s: %v", p, err)
-			return took
-		}
-		got, err := exact.Run(ctx, p.after, in, after)
-		if err != nil {
-			v.fail(CodeEvaluation, "%s: the pattern can be evaluated, the replacement not: %v", p, err)
-			return took
-		}
-		took += before.Steps + after.Steps
-		v.Count++
-		for _, o := range p.before.Outputs() {
-			if v.output(p, s, in, o.Name, want[o.Name], got[o.Name], before, after); v.Status == Failed {
-				return took
-			}
-		}
-		for name := range before.Choices {
-			assumed[name] = true
-			v.weaken(Assumed)
+		if done {
+			break
 		}
 	}
 	return took
+}
+
+// point compares both sides of a pair at one point, and returns how many steps it took and
+// whether nothing is left to be found out.
+func (v *Verdict) point(ctx context.Context, p *pair, i int, assumed map[string]bool) (took int, done bool) {
+	s := points[i]
+	rng := rand.New(rand.NewPCG(uint64(i), 0x7a6d6c78))
+	in, err := p.sample(ctx, rng, s)
+	if err != nil {
+		v.fail(CodeEvaluation, "%s: %v", p, err)
+		return 0, true
+	}
+	before, after := exact.NewTrace(), exact.NewTrace()
+	want, err := exact.Run(ctx, p.before, in, before)
+	var no *exact.UnsupportedError
+	if errors.As(err, &no) {
+		v.weaken(Unchecked)
+		v.Why = append(v.Why, fmt.Sprintf("%s: %v", p, err))
+		return 0, true
+	}
+	if err != nil {
+		v.fail(CodeEvaluation, "%s: %v", p, err)
+		return 0, true
+	}
+	got, err := exact.Run(ctx, p.after, in, after)
+	if err != nil {
+		v.fail(CodeEvaluation, "%s: the pattern can be evaluated, the replacement not: %v", p, err)
+		return 0, true
+	}
+	took = before.Steps + after.Steps
+	v.Count++
+	for _, o := range p.before.Outputs() {
+		if v.output(p, s, in, o.Name, want[o.Name], got[o.Name], before, after); v.Status == Failed {
+			return took, true
+		}
+	}
+	for name := range before.Choices {
+		assumed[name] = true
+		v.weaken(Assumed)
+	}
+	return took, false
+}
+
+// plain is how far the sides of a counterexample are apart, in parts of the values, so that
+// nobody takes it for rounding.
+const plain = 1e-3
+
+// plainer looks for a counterexample at the points after i that is plainer than the one
+// that was found.
+func (v *Verdict) plainer(ctx context.Context, p *pair, i int) {
+	for i++; i < len(points) && v.Counter.apart() < plain; i++ {
+		w := &Verdict{Status: Proven}
+		if w.point(ctx, p, i, map[string]bool{}); w.Code == CodeDiffers && w.Counter.apart() > v.Counter.apart() {
+			v.Counter, v.Detail = w.Counter, w.Detail
+		}
+	}
+}
+
+// apart is how far both sides are from each other, in parts of the larger.
+func (c *Counterexample) apart() float64 {
+	switch d := math.Abs(c.Want - c.Got); {
+	case c.Want == c.Got:
+		return 0
+	case math.IsNaN(d) || math.IsInf(d, 0):
+		return 1
+	default:
+		return d / max(math.Abs(c.Want), math.Abs(c.Got))
+	}
 }
 
 // output compares one result.
