@@ -103,7 +103,7 @@ func calls(p *graph.Program, res *rewrite.Result) []map[string]int64 {
 	walk(0)
 	var all []map[string]int64
 	for _, name := range order {
-		all = append(all, few(names, found[name])...)
+		all = append(all, covering(names, found[name])...)
 	}
 	return all
 }
@@ -125,9 +125,9 @@ func volume(env map[string]int64) int64 {
 	return n
 }
 
-// few picks calls that have as many values of each symbol among them as can be, the
+// covering picks calls that have as many values of each symbol among them as can be, the
 // smallest and the largest of each first.
-func few(names []string, all []map[string]int64) []map[string]int64 {
+func covering(names []string, all []map[string]int64) []map[string]int64 {
 	least := volume(slices.MinFunc(all, func(a, b map[string]int64) int { return cmp.Compare(volume(a), volume(b)) }))
 	all = slices.DeleteFunc(all, func(env map[string]int64) bool { return volume(env) > max(maxVolume, least) })
 	type value struct {
