@@ -905,6 +905,9 @@ func inferSDPA(c *Call) ([]Type, error) {
 			return c.errorf("%s of %s does not promote to %s", c.Op.Operands[i].Name, c.In[i].DType, t)
 		}
 	}
+	if c.Has(4) && (c.In[4].Rank() != 1 || c.In[4].Shape[0] != q.Shape[1]) {
+		return c.errorf("sinks %s are not one for each of %s heads", dimsText(c.In[4].Shape), q.Shape[1])
+	}
 	return one(Type{t, []Dim{q.Shape[0], q.Shape[1], q.Shape[2], v.Shape[3]}})
 }
 
