@@ -905,6 +905,15 @@ func inferSDPA(c *Call) ([]Type, error) {
 			return c.errorf("%s of %s does not promote to %s", c.Op.Operands[i].Name, c.In[i].DType, t)
 		}
 	}
+	if c.Has(3) {
+		scores := []Dim{q.Shape[0], q.Shape[1], q.Shape[2], k.Shape[2]}
+		if c.Attr("kv_len") != nil {
+			scores[3] = c.Dim("kv_len")
+		}
+		if d, err := Broadcast(c.In[3].Shape, scores); err != nil || !slices.Equal(d, scores) {
+			return c.errorf("mask_array %s does not broadcast to scores %s", dimsText(c.In[3].Shape), dimsText(scores))
+		}
+	}
 	if c.Has(4) && (c.In[4].Rank() != 1 || c.In[4].Shape[0] != q.Shape[1]) {
 		return c.errorf("sinks %s are not one for each of %s heads", dimsText(c.In[4].Shape), q.Shape[1])
 	}
