@@ -144,6 +144,9 @@ func covering(names []string, all []map[string]int64) []map[string]int64 {
 	seen := map[value]bool{}
 	for len(out) < min(maxCalls, len(all)) {
 		best, most := -1, 0
+		if len(out) == 0 {
+			most = -1 // one, even if there are no symbols
+		}
 		for i, env := range all {
 			worth := 0
 			for _, name := range names {
