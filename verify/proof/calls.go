@@ -278,11 +278,12 @@ const (
 	large                    // far from 0
 	heavy                    // a few elements a thousand times larger, as in real activations
 	edgeStyle                // a few near the largest number that there is
+	deep                     // far below 0, where a sigmoid is next to nothing
 	special                  // a few NaN, infinities and zeros of either sign
 )
 
 func (s style) String() string {
-	return [...]string{"normal", "lattice", "small", "tiny", "large", "heavy-tailed", "near-overflow", "special"}[s]
+	return [...]string{"normal", "lattice", "small", "tiny", "large", "heavy-tailed", "near-overflow", "negative", "special"}[s]
 }
 
 // measured reports whether errors mean something: all numbers are finite.
@@ -298,6 +299,8 @@ func (s style) draw(rng *rand.Rand, t graph.DType) float64 {
 		return x * 0x1p-10
 	case tiny:
 		return x * 0x1p-40
+	case deep:
+		return x*2 - 14
 	case large:
 		return x * 6
 	case heavy:

@@ -130,7 +130,7 @@ func (p *pair) sameForm() bool {
 }
 
 // points are the samples of one call.
-var points = []style{normalStyle, lattice, tiny, small, large, normalStyle}
+var points = []style{normalStyle, lattice, tiny, small, large, deep, normalStyle}
 
 // maxSteps bounds the numbers that are computed for one instance: what attends to
 // thousands of rows is held against at fewer points than the sum of two vectors.

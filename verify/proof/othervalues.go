@@ -102,7 +102,7 @@ func otherValues(a graph.Attr) []graph.Attr {
 		}
 	case graph.Float:
 		next := graph.Float(math.Nextafter32(float32(x), float32(math.Inf(1))))
-		for _, y := range []graph.Float{next, -x, 2 * x, 0, 1} {
+		for _, y := range []graph.Float{next, -x, 2 * x, -2 * x, 0, 1} {
 			all = append(all, y)
 		}
 	case graph.Dim:
@@ -148,7 +148,7 @@ func otherLiterals(l *graph.Literal) []*graph.Literal {
 	if !ok {
 		return all
 	}
-	for _, y := range []float64{-x, 2 * x, x + 1, 0, 1} {
+	for _, y := range []float64{-x, 2 * x, -2 * x, x + 1, 0, 1} {
 		all = append(all, graph.ScalarLiteral(l.DType, y))
 	}
 	for _, t := range otherTypes {

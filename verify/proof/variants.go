@@ -71,6 +71,21 @@ func (in *Instance) variants() []*variant {
 			}
 		}
 	}
+	for _, one := range sortedKeys(s.Vars) { // as many in all, such as fewer groups that are larger
+		for _, other := range sortedKeys(s.Vars) {
+			half, isInt := s.Vars[one].(graph.Dim)
+			double, isInt2 := s.Vars[other].(graph.Dim)
+			if !isInt || !isInt2 || one == other {
+				continue
+			}
+			if half, isInt = half.Div(graph.N(2)); isInt {
+				c := *s
+				c.Vars = maps.Clone(s.Vars)
+				c.Vars[one], c.Vars[other] = half, double.Mul(graph.N(2))
+				add(mutVariable, one+" and "+other, fmt.Sprintf("$%s is %s and $%s %s", one, half, other, c.Vars[other]), &c)
+			}
+		}
+	}
 	for _, name := range sortedKeys(s.Vars) {
 		values := otherValues(s.Vars[name])
 		if _, ok := s.Vars[name].(graph.Str); ok {
