@@ -35,7 +35,7 @@ func Mutations(ctx context.Context, set *rules.Set, all *Instances) *Verdict {
 	var wg sync.WaitGroup
 	slots := make(chan bool, runtime.GOMAXPROCS(0))
 	for _, p := range all.Patterns {
-		m := &mutator{ctx: ctx, set: set, judge: newJudge(ctx, set), proven: map[string]bool{}, kinds: map[string]int{}, v: &Verdict{}}
+		m := &mutator{ctx: ctx, set: set, judge: newJudge(ctx, set), proven: map[string]bool{}, keeps: map[*Instance]bool{}, kinds: map[string]int{}, v: &Verdict{}}
 		parts = append(parts, m)
 		wg.Go(func() {
 			slots <- true
@@ -100,7 +100,8 @@ type mutator struct {
 
 	refused, follow, judged, skipped int
 	kinds                            map[string]int
-	proven                           map[string]bool // places of which a change was judged
+	proven                           map[string]bool    // places of which a change was judged
+	keeps                            map[*Instance]bool // instances at which the rule keeps to the choices of the pattern
 }
 
 func (m *mutator) instance(in *Instance) {
@@ -175,7 +176,11 @@ func (m *mutator) look(from, mutant *Instance, kind, what, place string, targets
 			continue
 		}
 		m.judged++
-		if v := m.judge.values(mutant, target, nil); v.Failed() {
+		v := m.judge.values(mutant, target, nil)
+		if v.Status == Assumed && kind == mutVariable {
+			v = m.choices(from, mutant, target, v)
+		}
+		if v.Failed() {
 			m.failed(mutant, CodeMutant, "the rule applies, and computes something else", v)
 			return
 		}
@@ -184,6 +189,27 @@ func (m *mutator) look(from, mutant *Instance, kind, what, place string, targets
 		m.refused++
 	}
 }
+
+// choices compares what a rule chooses at a mutant by more samples, if it keeps to the
+// choices of the pattern where nothing is changed: one sample seldom shows another score.
+func (m *mutator) choices(from, mutant *Instance, target string, v *Verdict) *Verdict {
+	defer func(n int) { m.judge.samples = n }(m.judge.samples)
+	m.judge.samples = choiceSamples
+	if keeps, known := m.keeps[from]; known && !keeps {
+		return v
+	} else if !known {
+		m.keeps[from] = !m.judge.bits(from, target, nil).Failed()
+	}
+	if m.keeps[from] {
+		if w := m.judge.bits(mutant, target, nil); w.Failed() {
+			return w
+		}
+	}
+	return v
+}
+
+// choiceSamples is how many samples show what is chosen.
+const choiceSamples = 24
 
 func (m *mutator) fail(in *Instance, code, why string) { m.failed(in, code, why, nil) }
 
