@@ -61,7 +61,7 @@ step_soak() {
 	for script in tokenizer chattemplate; do
 		"$PYTHON" "scripts/oracle/${script}_goldens.py" --fetch || echo "not all files of ${script}_goldens.py were fetched"
 	done
-	go test -tags mlx -timeout 6h ./...
+	go test -tags mlx -timeout 6h ./... && scripts/fuzz-rewrites.sh
 }
 
 case "${1:-}" in

@@ -107,7 +107,7 @@ func run() error {
 	}
 	trace := filepath.Join(dir, "trace")
 	for _, s := range suites {
-		if ok, out := s.test(dir, "MUTANT_TRACE="+trace); !ok {
+		if ok, out := s.test(dir, "MUTANT_TRACE="+trace, 20**limit); !ok {
 			return fmt.Errorf("%s fails without a mutant:\n%s", s.pkg, out)
 		}
 	}
@@ -151,7 +151,7 @@ func report(dir string, all []*mutant, reached map[int]bool, why map[string]stri
 		c.tried++
 		killed := false
 		for i := 0; reached[m.n] && i < len(suites) && !killed; i++ {
-			ok, _ := suites[i].test(dir, "MUTANT="+strconv.Itoa(m.n))
+			ok, _ := suites[i].test(dir, "MUTANT="+strconv.Itoa(m.n), *limit)
 			killed = !ok
 		}
 		if killed {
@@ -233,8 +233,8 @@ func known() (map[string]string, error) {
 }
 
 // test runs a suite and reports whether it passes.
-func (s *suite) test(dir, env string) (bool, []byte) {
-	ctx, cancel := context.WithTimeout(context.Background(), *limit)
+func (s *suite) test(dir, env string, limit time.Duration) (bool, []byte) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	c := exec.CommandContext(ctx, filepath.Join(dir, s.pkg+".test"), "-test.failfast", "-test.run", s.run)
 	c.Dir = s.pkg
