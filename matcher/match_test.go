@@ -103,6 +103,31 @@ func TestFind(t *testing.T) {
 			want: []string{"match a=A x=x y=B", "match a=C x=B y=D"},
 		},
 		{
+			name: "the first node of a graph",
+			rule: "match: {r: arange(stop=$n), y: negative(r)}\n    replace: {y: arange(stop=$n)}",
+			graph: `
+  r = arange(stop=3) : int32[3] @ R
+  y = negative(r) : int32[3] @ Y
+  output y = y`,
+			want: []string{"match r=R y=Y $n=3"},
+		},
+		{
+			name: "a product of numbers, and of a number and a variable",
+			rule: "match: {a: 'slice(x, axis=-1, start=2*dim(w, 0))', b: 'slice(a, axis=-1, stop=3*$n)', y: 'add(b, w)'}" + replaceX,
+			graph: `
+  input x : float32[20]
+  input w : float32[6]
+  a = slice(x, axis=-1, start=12) : float32[8] @ A
+  b = slice(a, axis=-1, stop=6) : float32[6] @ B
+  y = add(b, w) : float32[6] @ Y
+  c = slice(x, axis=-1, start=11) : float32[9] @ C
+  d = slice(c, axis=-1, stop=6) : float32[6] @ D
+  z = add(d, w) : float32[6] @ Z
+  output y = y
+  output z = z`,
+			want: []string{"match a=A b=B w=w x=x y=Y $n=2", "miss at Z: 3 nodes, match/attr: slice start=2 * dim(w, 0); start=11"},
+		},
+		{
 			name: "an op that does not occur, where nothing else is near",
 			rule: "match: {a: exp(x), y: sigmoid(a)}" + replaceX,
 			graph: `
