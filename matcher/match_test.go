@@ -103,6 +103,97 @@ func TestFind(t *testing.T) {
 			want: []string{"match a=A x=x y=B", "match a=C x=B y=D"},
 		},
 		{
+			name: "an operand that is absent once is absent everywhere",
+			rule: "match: {a: 'rms_norm(x, w?, eps=$e)', y: 'rms_norm(a, w?, eps=$e)'}" + replaceX,
+			graph: `
+  input x : float32[4]
+  input w : float32[4]
+  a = rms_norm(x, eps=1.0) : float32[4] @ A
+  b = rms_norm(a, w, eps=1.0) : float32[4] @ B
+  c = rms_norm(b, w, eps=1.0) : float32[4] @ C
+  d = rms_norm(c, eps=1.0) : float32[4] @ D
+  e = rms_norm(d, eps=1.0) : float32[4] @ E
+  output e = e`,
+			want: []string{
+				"miss at A: 2 nodes, match/bound: rms_norm operand weight to be the same w as before; w",
+				"match a=B w=w x=A y=C $e=1.0",
+				"miss at C: 2 nodes, match/absent: rms_norm operand weight; no such operand",
+				"match a=D w=none x=C y=E $e=1.0",
+				"miss at E: 1 nodes, match/no-reader: y: rms_norm that reads rms_norm; no such reader",
+			},
+		},
+		{
+			name: "what was bound on another way does not count for how near a miss is",
+			rule: "match: {a: exp(x), b: sin(z), c: 'multiply(a, b)', y: negative(c)}" + replaceX,
+			graph: `
+  input x : float32[4]
+  a = exp(x) : float32[4] @ A
+  b = exp(a) : float32[4] @ B
+  c = multiply(a, b) : float32[4] @ C
+  y = negative(c) : float32[4] @ Y
+  output y = y`,
+			want: []string{"miss at Y: 3 nodes, match/op: b: sin; exp"},
+		},
+		{
+			name: "what a reader that does not fit has bound is free again for the next",
+			rule: "match: {a: exp(x), b: 'add(x, z)', y: 'multiply(b, z)'}\n    results: [a, y]\n    replace: {a: negative(x), y: negative(x)}",
+			graph: `
+  input x : float32[4]
+  input u : float32[4]
+  input z : float32[4]
+  a = exp(x) : float32[4] @ A
+  b = add(x, u) : float32[4] @ B
+  c = multiply(b, z) : float32[4] @ C
+  d = add(x, z) : float32[4] @ D
+  e = multiply(d, z) : float32[4] @ E
+  output a = a
+  output c = c
+  output e = e`,
+			want: []string{"match a=A b=D x=x y=E z=z"},
+		},
+		{
+			name: "of two readers that fit, the nearest",
+			rule: "match: {a: exp(x), b: sin(x)}\n    replace: {a: negative(x), b: negative(x)}",
+			graph: `
+  input x : float32[4]
+  input u : float32[4]
+  f = sin(x) : float32[4] @ FAR
+  v = negative(u) : float32[4] @ V
+  w = negative(v) : float32[4] @ W
+  a = exp(x) : float32[4] @ A
+  n = sin(x) : float32[4] @ NEAR
+  output a = a
+  output f = f
+  output n = n
+  output w = w`,
+			want: []string{"match a=A b=NEAR x=x"},
+		},
+		{
+			name: "the first node of a graph",
+			rule: "match: {r: arange(stop=$n), y: negative(r)}\n    replace: {y: arange(stop=$n)}",
+			graph: `
+  r = arange(stop=3) : int32[3] @ R
+  y = negative(r) : int32[3] @ Y
+  output y = y`,
+			want: []string{"match r=R y=Y $n=3"},
+		},
+		{
+			name: "a product of numbers, and of a number and a variable",
+			rule: "match: {a: 'slice(x, axis=-1, start=2*dim(w, 0))', b: 'slice(a, axis=-1, stop=3*$n)', y: 'add(b, w)'}" + replaceX,
+			graph: `
+  input x : float32[20]
+  input w : float32[6]
+  a = slice(x, axis=-1, start=12) : float32[8] @ A
+  b = slice(a, axis=-1, stop=6) : float32[6] @ B
+  y = add(b, w) : float32[6] @ Y
+  c = slice(x, axis=-1, start=11) : float32[9] @ C
+  d = slice(c, axis=-1, stop=6) : float32[6] @ D
+  z = add(d, w) : float32[6] @ Z
+  output y = y
+  output z = z`,
+			want: []string{"match a=A b=B w=w x=x y=Y $n=2", "miss at Z: 3 nodes, match/attr: slice start=2 * dim(w, 0); start=11"},
+		},
+		{
 			name: "an op that does not occur, where nothing else is near",
 			rule: "match: {a: exp(x), y: sigmoid(a)}" + replaceX,
 			graph: `

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -89,6 +90,13 @@ func (f *fuzzer) one(t *testing.T, c *randomCase, seed uint64) {
 	after, err := c.set.Kernels.Expand(res.Program, nil)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if c.must && len(res.Cases[0].Sites) == 0 {
+		// As in FuzzRules: what a domain or a guard refuses is not tried again in another way.
+		other := slices.ContainsFunc(allRefusals(&res.Cases[0]), func(r *Refusal) bool { return r.Code == CodeKernel || r.Code == CodeGuard })
+		if !other {
+			t.Errorf("a rule does not apply where it was cut out\n%s%s", c.rules, c.text)
+		}
 	}
 	exact := res.Cases[0].Numerics() == kernels.Exact
 	if n := len(res.Cases[0].Sites); n > 0 {

@@ -104,8 +104,8 @@ func (r *Report) Rewritten(in *Instance) *graph.Graph {
 }
 
 // Examine asks all checks about a rule, side by side. A check that fails does not keep the
-// others from being asked, but without an instance there is nothing to ask. The error is
-// that of the context.
+// others from being asked, but without an instance there is nothing to ask but whether a
+// guard is why. The error is that of the context.
 func Examine(ctx context.Context, s *Subject) (*Report, error) {
 	start := time.Now()
 	out := &Report{Set: s.Set, Rule: s.Rule}
@@ -118,7 +118,7 @@ func Examine(ctx context.Context, s *Subject) (*Report, error) {
 	with.Instances, out.Instances = in, in
 	checks := Checks
 	if len(in.All) == 0 {
-		checks = Checks[:1] // instances
+		checks = slices.DeleteFunc(slices.Clone(Checks), func(c Check) bool { return c.Name != CheckInstances && c.Name != CheckGuards })
 	}
 	verdicts := make([][]*Verdict, len(checks))
 	var wg sync.WaitGroup

@@ -229,6 +229,10 @@ func (c *Counterexample) apart() float64 {
 	}
 }
 
+// cancelled is how far float64 itself may be off where numbers near 1 cancel out, so that
+// nothing large is left to compare with.
+const cancelled = 1e-15
+
 // output compares one result.
 func (v *Verdict) output(p *pair, s style, in map[string]*exact.Array, name string, want, got *exact.Array, before, after *exact.Trace) {
 	if got == nil || len(got.V) != len(want.V) {
@@ -256,7 +260,7 @@ func (v *Verdict) output(p *pair, s style, in map[string]*exact.Array, name stri
 		}
 	}
 	switch {
-	case worst > 1e-9*scale:
+	case worst > max(1e-9*scale, cancelled):
 		v.Counter = p.counterexample(in, name, want, got, at)
 		v.fail(CodeDiffers, "%s, %s values: %s", p, s, v.Counter)
 	case same:

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 )
 
 var (
@@ -13,7 +14,7 @@ var (
 	trace = os.Getenv("MUTANT_TRACE")
 
 	mu      sync.Mutex
-	reached = map[int]bool{}
+	reached [1 << 14]atomic.Bool
 	file    *os.File
 )
 
@@ -35,12 +36,11 @@ func On(n int) bool {
 }
 
 func note(n int) {
-	mu.Lock()
-	defer mu.Unlock()
-	if reached[n] {
+	if reached[n].Swap(true) {
 		return
 	}
-	reached[n] = true
+	mu.Lock()
+	defer mu.Unlock()
 	if file == nil {
 		var err error
 		if file, err = os.OpenFile(trace, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o666); err != nil {
