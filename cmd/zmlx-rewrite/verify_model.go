@@ -10,7 +10,6 @@ import (
 
 	"zmlx-rewrite/decode"
 	"zmlx-rewrite/graph"
-	"zmlx-rewrite/models"
 	"zmlx-rewrite/verify/whole"
 )
 
@@ -72,7 +71,7 @@ func (a *app) verifyModel(ctx context.Context, v *verifyOptions) error {
 		fmt.Fprintf(a.stdout, "%s · profile %s · %s on %s %s · kernels: %s · %d applications of rules\n", d.s.name, d.prof.Name,
 			d.r.engine.Name(), d.r.engine.Device(), d.r.engine.Version(), d.r.kernels(), len(whole.Sites(d.s.res)))
 	}
-	m := &measure{path: v.model, r: d.r}
+	m := &measure{path: v.model, dtype: v.dtype, r: d.r}
 	defer m.close()
 	differ := 0
 	for _, text := range d.texts {
@@ -194,33 +193,24 @@ func measureInFloat32(p *graph.Program) {
 
 // measure is the unrewritten model in float32, loaded when it is needed.
 type measure struct {
-	path    string
-	r       *runner
-	g       *decode.Generator
-	closers []func()
+	path, dtype string
+	r           *runner
+	g           *decode.Generator
+	done        func()
 }
 
 func (m *measure) close() {
-	for _, f := range slices.Backward(m.closers) {
-		f()
+	if m.done != nil {
+		m.done()
 	}
 }
 
 // along returns the model's logits in float32 for a prompt and the tokens behind it.
-func (m *measure) along(ctx context.Context, prompt, tokens []int, o decode.Options) ([]decode.Step, error) {
+func (m *measure) along(ctx context.Context, prompt, tokens []int, o decode.Options) (list []decode.Step, err error) {
 	if m.g == nil {
-		model, err := models.LoadAs(m.path, graph.Float32)
-		if err != nil {
+		if m.g, m.done, err = m.r.truth(ctx, m.path, m.dtype); err != nil {
 			return nil, err
 		}
-		m.closers = append(m.closers, func() { model.Close() })
-		host := m.r.host()
-		host.Weights = model.Weights
-		g, done, err := host.Load(ctx, model.Program)
-		if err != nil {
-			return nil, err
-		}
-		m.g, m.closers = g, append(m.closers, done)
 	}
 	return whole.Along(ctx, m.g, prompt, tokens, o)
 }

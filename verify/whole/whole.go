@@ -53,18 +53,9 @@ func Steps(ctx context.Context, g *decode.Generator, prompt []int, o decode.Opti
 	return r, list, err
 }
 
-// forced takes the tokens that it is given, so that two models see the same ones.
-type forced struct{ ids []int }
-
-func (f *forced) Sample([]float32) int {
-	id := f.ids[0]
-	f.ids = f.ids[1:]
-	return id
-}
-
 // Along returns the logits of a model that is given the tokens that another one made.
 func Along(ctx context.Context, g *decode.Generator, prompt []int, tokens []int, o decode.Options) ([]decode.Step, error) {
-	o.Sampler, o.EOS, o.MaxTokens = &forced{tokens}, nil, len(tokens)
+	o.Sampler, o.EOS, o.MaxTokens = decode.Follow(tokens), nil, len(tokens)
 	_, list, err := Steps(ctx, g, prompt, o)
 	return list, err
 }
