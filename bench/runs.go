@@ -1,0 +1,110 @@
+package bench
+
+import (
+	"context"
+	"math"
+)
+
+// Run is one measurement of one of two ways.
+type Run struct {
+	Round   int     `json:"round"`
+	B       bool    `json:"b" jsonschema:"of the second way: the rewritten program"`
+	Seconds float64 `json:"seconds" jsonschema:"that the way itself measured"`
+	At      float64 `json:"at" jsonschema:"seconds from the start of the measurement to the end of the run"`
+}
+
+// Turns runs a and b in rounds of A B B A. Each measures itself, so that what comes before
+// what is timed, such as filling a cache, does not count. Rounds of the warm-up are not
+// given to keep.
+func Turns(ctx context.Context, o Options, a, b func() (seconds float64, err error), keep func(round int, b bool, seconds float64) error) error {
+	for round := range o.WarmUp + o.Rounds {
+		for i, f := range []func() (float64, error){a, b, b, a} {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			seconds, err := f()
+			if err != nil {
+				return err
+			}
+			if round < o.WarmUp {
+				continue
+			}
+			if err := keep(round-o.WarmUp, i == 1 || i == 2, seconds); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Side sums up the runs of one way.
+type Side struct {
+	N      int
+	Mean   float64
+	SD     float64 // of the sample; 0 for fewer than two
+	Median float64
+}
+
+// Summary is a comparison of A and B over rounds.
+type Summary struct {
+	A, B      Side    // of what of makes of the seconds
+	Rounds    int     // that have both
+	Ratio     float64 // A's time over B's: above 1, B is faster; median over rounds
+	Low, High float64 // 95 % interval of the ratio, by bootstrap over rounds
+}
+
+// Summarise sums up runs; of turns seconds into what the sides are to be told in, such as
+// tokens a second. Rounds that lack a side count for the sides and not for the ratio.
+func Summarise(runs []Run, of func(seconds float64) float64) Summary {
+	var s Summary
+	var sides [2][]float64
+	type sums struct {
+		log [2]float64
+		n   [2]int
+	}
+	var rounds []*sums
+	for _, r := range runs {
+		side := 0
+		if r.B {
+			side = 1
+		}
+		sides[side] = append(sides[side], of(r.Seconds))
+		for len(rounds) <= r.Round {
+			rounds = append(rounds, &sums{})
+		}
+		rounds[r.Round].log[side] += math.Log(r.Seconds)
+		rounds[r.Round].n[side]++
+	}
+	s.A, s.B = sideOf(sides[0]), sideOf(sides[1])
+	var ratios []float64
+	for _, r := range rounds {
+		if r.n[0] > 0 && r.n[1] > 0 {
+			ratios = append(ratios, math.Exp(r.log[0]/float64(r.n[0])-r.log[1]/float64(r.n[1])))
+		}
+	}
+	if s.Rounds = len(ratios); s.Rounds > 0 {
+		s.Ratio = Median(ratios)
+		s.Low, s.High = Interval(ratios)
+	}
+	return s
+}
+
+func sideOf(list []float64) Side {
+	s := Side{N: len(list)}
+	if s.N == 0 {
+		return s
+	}
+	for _, x := range list {
+		s.Mean += x / float64(s.N)
+	}
+	for _, x := range list {
+		s.SD += (x - s.Mean) * (x - s.Mean)
+	}
+	if s.N > 1 {
+		s.SD = math.Sqrt(s.SD / float64(s.N-1))
+	} else {
+		s.SD = 0
+	}
+	s.Median = Median(list)
+	return s
+}
