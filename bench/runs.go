@@ -3,6 +3,8 @@ package bench
 import (
 	"context"
 	"math"
+	"math/rand/v2"
+	"slices"
 )
 
 // Run is one measurement of one of two ways.
@@ -58,6 +60,25 @@ type Summary struct {
 func Summarise(runs []Run, of func(seconds float64) float64) Summary {
 	var s Summary
 	var sides [2][]float64
+	for _, r := range runs {
+		side := 0
+		if r.B {
+			side = 1
+		}
+		sides[side] = append(sides[side], of(r.Seconds))
+	}
+	s.A, s.B = sideOf(sides[0]), sideOf(sides[1])
+	ratios := ratiosOf(runs)
+	if s.Rounds = len(ratios); s.Rounds > 0 {
+		s.Ratio = Median(ratios)
+		s.Low, s.High = Interval(ratios)
+	}
+	return s
+}
+
+// ratiosOf are the ratios of the rounds that have both sides: of the geometric means of their
+// times.
+func ratiosOf(runs []Run) []float64 {
 	type sums struct {
 		log [2]float64
 		n   [2]int
@@ -68,25 +89,19 @@ func Summarise(runs []Run, of func(seconds float64) float64) Summary {
 		if r.B {
 			side = 1
 		}
-		sides[side] = append(sides[side], of(r.Seconds))
 		for len(rounds) <= r.Round {
 			rounds = append(rounds, &sums{})
 		}
 		rounds[r.Round].log[side] += math.Log(r.Seconds)
 		rounds[r.Round].n[side]++
 	}
-	s.A, s.B = sideOf(sides[0]), sideOf(sides[1])
 	var ratios []float64
 	for _, r := range rounds {
 		if r.n[0] > 0 && r.n[1] > 0 {
 			ratios = append(ratios, math.Exp(r.log[0]/float64(r.n[0])-r.log[1]/float64(r.n[1])))
 		}
 	}
-	if s.Rounds = len(ratios); s.Rounds > 0 {
-		s.Ratio = Median(ratios)
-		s.Low, s.High = Interval(ratios)
-	}
-	return s
+	return ratios
 }
 
 func sideOf(list []float64) Side {
@@ -107,4 +122,39 @@ func sideOf(list []float64) Side {
 	}
 	s.Median = Median(list)
 	return s
+}
+
+// Group compares A and B over several measurements, as one: the geometric mean of their
+// ratios. The interval draws rounds of each measurement anew, as Interval does.
+func Group(measurements [][]Run) (ratio, low, high float64, ok bool) {
+	var all [][]float64
+	for _, runs := range measurements {
+		if list := ratiosOf(runs); len(list) > 0 {
+			all = append(all, list)
+		}
+	}
+	if len(all) == 0 {
+		return 0, 0, 0, false
+	}
+	mean := func(draw func([]float64) float64) float64 {
+		sum := 0.0
+		for _, list := range all {
+			sum += math.Log(draw(list))
+		}
+		return math.Exp(sum / float64(len(all)))
+	}
+	ratio = mean(Median)
+	r := rand.New(rand.NewPCG(1, 1))
+	means := make([]float64, resamples/10)
+	for i := range means {
+		means[i] = mean(func(list []float64) float64 {
+			draw := make([]float64, len(list))
+			for k := range draw {
+				draw[k] = list[r.IntN(len(list))]
+			}
+			return Median(draw)
+		})
+	}
+	slices.Sort(means)
+	return ratio, means[len(means)/40], means[len(means)-1-len(means)/40], true
 }

@@ -13,6 +13,7 @@ import (
 	"zmlx-rewrite/capsule"
 	"zmlx-rewrite/diag"
 	"zmlx-rewrite/report/measure"
+	"zmlx-rewrite/stress"
 )
 
 // benchOptions are llama-bench's flags, where it has them.
@@ -197,6 +198,6 @@ func (p *pair) measureCell(ctx context.Context, cell *capsule.Cell, o bench.Opti
 		return err
 	}
 	cell.StreamA, cell.StreamB = capsule.Stream(first[0].tokens), capsule.Stream(first[1].tokens)
-	cell.First = firstDifference(first[0].tokens, first[1].tokens)
+	cell.First = stress.FirstDifference(first[0].tokens, first[1].tokens)
 	return nil
 }

@@ -273,19 +273,6 @@ func finishCapsule(c *capsule.Capsule) {
 	}
 }
 
-// firstDifference is the first place where two streams differ; -1 if none.
-func firstDifference(a, b []int) int {
-	for i := range min(len(a), len(b)) {
-		if a[i] != b[i] {
-			return i
-		}
-	}
-	if len(a) != len(b) {
-		return min(len(a), len(b))
-	}
-	return -1
-}
-
 // oneOf demands that a flag has one of some values.
 func oneOf(flag, value string, list ...string) error {
 	if slices.Contains(list, value) {
