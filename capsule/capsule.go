@@ -263,6 +263,9 @@ func (c *Capsule) Write(file string) error {
 // maxFile bounds a capsule's file.
 const maxFile = 64 << 20
 
+// maxTokens bounds the tokens of a cell: report --verify makes them again.
+const maxTokens = 1 << 20
+
 // Read reads a capsule.
 func Read(file string) (*Capsule, error) {
 	f, err := os.Open(file)
@@ -308,6 +311,9 @@ func Parse(file string, data []byte) (*Capsule, error) {
 		cell := &c.Cells[i]
 		if cell.Counted < 1 {
 			return bad("cell %s counts %d tokens", cell.Test, cell.Counted)
+		}
+		if cell.Depth < 0 || cell.Depth > maxTokens || cell.Fed < 0 || cell.Fed > maxTokens || cell.Made < 1 || cell.Made > maxTokens {
+			return bad("cell %s: %d tokens before, %d fed, %d made", cell.Test, cell.Depth, cell.Fed, cell.Made)
 		}
 		for k, r := range cell.Runs {
 			if !(r.Seconds > 0) || math.IsInf(r.Seconds, 0) || r.Round < 0 || r.Round > len(cell.Runs) {
@@ -362,3 +368,12 @@ var schema = func() *jsonschema.Resolved {
 	}
 	return r
 }()
+
+// Launches are those of a decode step, before and after.
+func (c *Capsule) Launches() (before, after int) {
+	for _, l := range c.Rewrite.Launches {
+		before += l.Before
+		after += l.After
+	}
+	return before, after
+}

@@ -78,6 +78,7 @@ func TestRefused(t *testing.T) {
 		{"a time before zero", `"seconds": 4`, `"seconds": -1`, "capsule/invalid"},
 		{"a round that would take all memory", `"round": 1`, `"round": 2000000000`, "capsule/invalid"},
 		{"no tokens", `"counted": 8`, `"counted": 0`, "capsule/invalid"},
+		{"tokens without end", `"made": 9`, `"made": 2000000000`, "capsule/invalid"},
 		{"text for a number", `"cores": 2`, `"cores": "two"`, "capsule/invalid"},
 		{"an unknown kind", `"kind": "bench"`, `"kind": "lunch"`, "capsule/invalid"},
 		{"null for a list", `"notes": []`, `"notes": null`, "capsule/invalid"},
