@@ -68,7 +68,7 @@ func Summarise(runs []Run, of func(seconds float64) float64) Summary {
 		sides[side] = append(sides[side], of(r.Seconds))
 	}
 	s.A, s.B = sideOf(sides[0]), sideOf(sides[1])
-	ratios := ratiosOf(runs)
+	ratios := Ratios(runs)
 	if s.Rounds = len(ratios); s.Rounds > 0 {
 		s.Ratio = Median(ratios)
 		s.Low, s.High = Interval(ratios)
@@ -76,9 +76,9 @@ func Summarise(runs []Run, of func(seconds float64) float64) Summary {
 	return s
 }
 
-// ratiosOf are the ratios of the rounds that have both sides: of the geometric means of their
+// Ratios are the ratios of the rounds that have both sides: of the geometric means of their
 // times.
-func ratiosOf(runs []Run) []float64 {
+func Ratios(runs []Run) []float64 {
 	type sums struct {
 		log [2]float64
 		n   [2]int
@@ -129,7 +129,7 @@ func sideOf(list []float64) Side {
 func Group(measurements [][]Run) (ratio, low, high float64, ok bool) {
 	var all [][]float64
 	for _, runs := range measurements {
-		if list := ratiosOf(runs); len(list) > 0 {
+		if list := Ratios(runs); len(list) > 0 {
 			all = append(all, list)
 		}
 	}
@@ -157,4 +157,23 @@ func Group(measurements [][]Run) (ratio, low, high float64, ok bool) {
 	}
 	slices.Sort(means)
 	return ratio, means[len(means)/40], means[len(means)-1-len(means)/40], true
+}
+
+// Quotient is the median of after over that of before, with the 95 % interval by bootstrap:
+// the two were measured apart, so each is drawn on its own. Neither may be empty.
+func Quotient(before, after []float64) (q, low, high float64) {
+	r := rand.New(rand.NewPCG(1, 1))
+	draw := func(list []float64) float64 {
+		out := make([]float64, len(list))
+		for i := range out {
+			out[i] = list[r.IntN(len(list))]
+		}
+		return Median(out)
+	}
+	all := make([]float64, resamples)
+	for i := range all {
+		all[i] = draw(after) / draw(before)
+	}
+	slices.Sort(all)
+	return Median(after) / Median(before), all[resamples/40], all[resamples-1-resamples/40]
 }

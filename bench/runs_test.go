@@ -41,3 +41,34 @@ func TestSummarise(t *testing.T) {
 		t.Errorf("one run: %+v", one)
 	}
 }
+
+// TestGroup: the geometric mean of several ratios; measurements without a round do not count.
+func TestGroup(t *testing.T) {
+	runs := func(ratio float64) []Run {
+		return []Run{{Round: 0, Seconds: ratio}, {Round: 0, B: true, Seconds: 1}, {Round: 1, Seconds: ratio}, {Round: 1, B: true, Seconds: 1}}
+	}
+	ratio, low, high, ok := Group([][]Run{runs(2), runs(8), nil})
+	if !ok || math.Abs(ratio-4) > 1e-12 || math.Abs(low-4) > 1e-12 || math.Abs(high-4) > 1e-12 {
+		t.Errorf("%v [%v, %v], %v", ratio, low, high, ok)
+	}
+	if _, _, _, ok := Group([][]Run{nil}); ok {
+		t.Error("nothing has a ratio")
+	}
+}
+
+// TestQuotient: noise of both sides widens the interval; what is the same gives one that holds 1.
+func TestQuotient(t *testing.T) {
+	noisy := []float64{0.8, 1, 1.2, 0.9, 1.1}
+	if q, low, high := Quotient(noisy, noisy); q != 1 || low >= 1 || high <= 1 {
+		t.Errorf("%v [%v, %v]", q, low, high)
+	}
+	steady := []float64{1, 1, 1, 1, 1}
+	if q, low, high := Quotient(steady, []float64{0.5, 0.5, 0.5}); q != 0.5 || low != 0.5 || high != 0.5 {
+		t.Errorf("%v [%v, %v]", q, low, high)
+	}
+	_, l1, h1 := Quotient(steady, noisy)
+	_, l2, h2 := Quotient(noisy, noisy)
+	if h2-l2 <= h1-l1 {
+		t.Errorf("[%v, %v] with noise on both sides is no wider than [%v, %v]", l2, h2, l1, h1)
+	}
+}
