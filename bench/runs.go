@@ -39,6 +39,10 @@ func Turns(ctx context.Context, o Options, a, b func() (seconds float64, err err
 	return nil
 }
 
+// FewRounds is the number of rounds of which an interval says nothing yet: drawn from one, it
+// has no width, from two, it misses the ratio half of the time.
+const FewRounds = 2
+
 // Side sums up the runs of one way.
 type Side struct {
 	N      int

@@ -107,6 +107,7 @@ type Rewrite struct {
 	Profile  string            `json:"profile"`
 	Preset   string            `json:"preset"`
 	Target   string            `json:"target"`
+	KV       *KV               `json:"kv_cache,omitempty" jsonschema:"how keys and values were kept, if not plainly"`
 	Before   string            `json:"before" jsonschema:"hash of the program as loaded"`
 	After    string            `json:"after" jsonschema:"hash of the rewritten program"`
 	Rules    map[string]string `json:"rules" jsonschema:"name and hash of each rule that took part"`
@@ -115,6 +116,14 @@ type Rewrite struct {
 	Journal  string            `json:"journal_sha256"`
 	Packed   string            `json:"journal_gzip" jsonschema:"the journal, gzipped, in base64"`
 	Launches []Layer           `json:"launches" jsonschema:"of one decode step, by part of the model"`
+}
+
+// KV are mlx-lm's settings of a cache.
+type KV struct {
+	Bits      int `json:"bits,omitempty" jsonschema:"quantized to so many; 0 if not"`
+	GroupSize int `json:"group_size,omitempty"`
+	Start     int `json:"start,omitempty" jsonschema:"tokens from which on it is quantized"`
+	Size      int `json:"max_size,omitempty" jsonschema:"rows that are kept; 0 for all"`
 }
 
 // Layer is what one part of the model launches in a decode step.

@@ -101,6 +101,8 @@ func (s *State) differs(t *State) string {
 	switch {
 	case a.Version != b.Version || a.Kind != b.Kind || a.Program.Version != b.Program.Version:
 		return "version of this program"
+	case kvOf(a) != kvOf(b):
+		return "cache"
 	case a.Model.SHA256 != b.Model.SHA256 || a.Rewrite.Before != b.Rewrite.Before:
 		return "model"
 	case a.Rewrite.After != b.Rewrite.After || a.Rewrite.Journal != b.Rewrite.Journal:
@@ -111,6 +113,13 @@ func (s *State) differs(t *State) string {
 		return "list of prompts, lengths or runs"
 	}
 	return ""
+}
+
+func kvOf(c *capsule.Capsule) capsule.KV {
+	if c.Rewrite.KV == nil {
+		return capsule.KV{}
+	}
+	return *c.Rewrite.KV
 }
 
 // Next returns the run that comes next: of which cell, which side, and in which round. Sides

@@ -12,7 +12,7 @@ import (
 	"zmlx-rewrite/bench"
 	"zmlx-rewrite/capsule"
 	"zmlx-rewrite/diag"
-	"zmlx-rewrite/report/measure"
+	"zmlx-rewrite/report/figures"
 	"zmlx-rewrite/stress"
 )
 
@@ -43,6 +43,7 @@ func (a *app) benchCmd() *cobra.Command {
 	}
 	o.flags(c)
 	o.dtypeFlag(c)
+	o.kv.startFlag(c)
 	f := c.Flags()
 	f.IntSliceVarP(&b.prompts, "n-prompt", "p", []int{512}, "`tokens` of the prompt; 0 for no such test; a list with commas")
 	f.IntSliceVarP(&b.gens, "n-gen", "n", []int{128}, "`tokens` to make; 0 for no such test; a list with commas")
@@ -107,7 +108,7 @@ func (a *app) bench(ctx context.Context, o *options, b *benchOptions) error {
 	if b.trace {
 		return a.trace(ctx, o, b, names)
 	}
-	var rows []measure.Row
+	var rows []figures.Row
 	for _, name := range names {
 		one := *o
 		one.profile = name
@@ -120,7 +121,7 @@ func (a *app) bench(ctx context.Context, o *options, b *benchOptions) error {
 				return err
 			}
 		}
-		rows = append(rows, measure.Rows("", c)...)
+		rows = append(rows, figures.Rows("", c)...)
 		for _, n := range c.Notes {
 			fmt.Fprintln(a.progress, "note: "+n)
 		}
@@ -129,14 +130,14 @@ func (a *app) bench(ctx context.Context, o *options, b *benchOptions) error {
 }
 
 // rows prints rows in a format.
-func (a *app) rows(format string, rows []measure.Row) error {
+func (a *app) rows(format string, rows []figures.Row) error {
 	switch format {
 	case "csv":
-		return measure.CSV(a.stdout, rows)
+		return figures.CSV(a.stdout, rows)
 	case "json":
-		return measure.JSON(a.stdout, rows)
+		return figures.JSON(a.stdout, rows)
 	}
-	measure.Markdown(a.stdout, rows)
+	figures.Markdown(a.stdout, rows)
 	return nil
 }
 

@@ -11,7 +11,7 @@ import (
 	"zmlx-rewrite/bench"
 	"zmlx-rewrite/decode"
 	"zmlx-rewrite/engine"
-	"zmlx-rewrite/report/measure"
+	"zmlx-rewrite/report/figures"
 	"zmlx-rewrite/trace"
 	"zmlx-rewrite/verify/kernelcheck"
 )
@@ -125,7 +125,7 @@ func (a *app) traceOne(ctx context.Context, o *options, b *benchOptions) ([]trac
 	var out []traced
 	for _, depth := range b.depths {
 		for side, w := range watch {
-			t := traced{Model: measure.Describe(&model), Backend: fmt.Sprintf("%s %s, %s", p.engine.Name(), p.engine.Version(), p.engine.Device()),
+			t := traced{Model: figures.Describe(&model), Backend: fmt.Sprintf("%s %s, %s", p.engine.Name(), p.engine.Version(), p.engine.Device()),
 				Program: sides[side], Profile: p.profile.Name, Depth: depth, Steps: b.traceSteps, Bandwidth: width}
 			if err := p.traceSide(ctx, side, w, depth, b, &t); err != nil {
 				return nil, err
@@ -145,7 +145,7 @@ func (p *pair) traceSide(ctx context.Context, side int, w *watched, depth int, b
 	g, n := p.gens[side], b.traceSteps
 	w.host = nil
 	next := tokens[depth:]
-	res, counts, err := p.count(p.programs[side], func() (*decode.Result, error) { return g.Generate(ctx, next, decode.Options{MaxTokens: n + 1}) })
+	res, counts, err := p.count(p.runs[side], func() (*decode.Result, error) { return g.Generate(ctx, next, decode.Options{MaxTokens: n + 1}) })
 	if err != nil {
 		return err
 	}
@@ -196,7 +196,7 @@ func (a *app) printTrace(t *traced) {
 		line(l)
 	}
 	line(trace.Total(t.Ops))
-	measure.Table(a.stdout, rows, 2, 3, 4, 5, 6, 7, 8, 9)
+	figures.Table(a.stdout, rows, 2, 3, 4, 5, 6, 7, 8, 9)
 	fmt.Fprintf(a.stdout, "time alone: each op computed and waited for by itself, median of %d steps; the device moves %.1f GB/s", t.Steps, t.Bandwidth/1e9)
 	if len(t.Launched) > 0 {
 		fmt.Fprintf(a.stdout, "; kernels that ran in a step: %s", printCounts(t.Launched))

@@ -12,7 +12,7 @@ import (
 
 	"zmlx-rewrite/capsule"
 	"zmlx-rewrite/diag"
-	"zmlx-rewrite/report/measure"
+	"zmlx-rewrite/report/figures"
 )
 
 // matrixOptions are shared by matrix and what is below it.
@@ -24,7 +24,7 @@ type matrixOptions struct {
 
 func (m *matrixOptions) flags(c *cobra.Command) {
 	f := c.Flags()
-	f.StringVar(&m.metric, "by", measure.ByRatio, "what capsules are compared by: ratio (to the unrewritten program of the same run) or speed")
+	f.StringVar(&m.metric, "by", figures.ByRatio, "what capsules are compared by: ratio (to the unrewritten program of the same run) or speed")
 	f.Float64Var(&m.threshold, "threshold", 0.97, "a test regressed if the whole interval of newest / one before lies below")
 }
 
@@ -62,14 +62,14 @@ func (a *app) matrixCmd() *cobra.Command {
 }
 
 // readMatrix reads the capsules below a folder. Other JSON files are left out, and told of.
-func (a *app) readMatrix(dir string, m *matrixOptions) ([]measure.Series, error) {
-	if err := oneOf("by", m.metric, measure.ByRatio, measure.BySpeed); err != nil {
+func (a *app) readMatrix(dir string, m *matrixOptions) ([]figures.Series, error) {
+	if err := oneOf("by", m.metric, figures.ByRatio, figures.BySpeed); err != nil {
 		return nil, err
 	}
 	if !isDir(dir) {
 		return nil, diag.Errorf("usage/matrix", diag.Pos{File: dir}, "is not a folder")
 	}
-	var all []measure.Named
+	var all []figures.Named
 	var issues diag.List
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".json") {
@@ -88,7 +88,7 @@ func (a *app) readMatrix(dir string, m *matrixOptions) ([]measure.Series, error)
 			return err
 		}
 		rel, err := filepath.Rel(dir, path)
-		all = append(all, measure.Named{File: filepath.ToSlash(rel), Capsule: c})
+		all = append(all, figures.Named{File: filepath.ToSlash(rel), Capsule: c})
 		return err
 	})
 	if err == nil {
@@ -97,7 +97,7 @@ func (a *app) readMatrix(dir string, m *matrixOptions) ([]measure.Series, error)
 	if err == nil && len(all) == 0 {
 		err = diag.Errorf("matrix/empty", diag.Pos{File: dir}, "holds no capsules").WithHint("bench --capsule FILE and stress --json-out FILE write them")
 	}
-	return measure.Matrix(all, m.metric), err
+	return figures.Matrix(all, m.metric), err
 }
 
 func (a *app) matrix(dir string, m *matrixOptions) error {
@@ -111,13 +111,13 @@ func (a *app) matrix(dir string, m *matrixOptions) error {
 	var b bytes.Buffer
 	switch m.format {
 	case "csv":
-		err = measure.MatrixCSV(&b, series)
+		err = figures.MatrixCSV(&b, series)
 	case "json":
-		err = measure.MatrixJSON(&b, series)
+		err = figures.MatrixJSON(&b, series)
 	case "html":
-		err = measure.MatrixHTML(&b, series, m.threshold)
+		err = figures.MatrixHTML(&b, series, m.threshold)
 	default:
-		measure.MatrixTable(&b, series, m.threshold, m.history)
+		figures.MatrixTable(&b, series, m.threshold, m.history)
 	}
 	if err != nil {
 		return err
@@ -135,20 +135,20 @@ func (a *app) gate(dir string, m *matrixOptions) error {
 	for i := range series {
 		s := &series[i]
 		v := s.Verdict(m.threshold)
-		if v == measure.Alone {
+		if v == figures.Alone {
 			continue
 		}
 		compared++
 		newest, before := &s.Points[len(s.Points)-1], &s.Points[len(s.Points)-2]
 		line := fmt.Sprintf("%-9s  %s · %s · %s · %s: %s × the %s of before (%s against %s)", v, s.Model, s.Profile, s.Device, s.Test, newest.Change, m.metric, newest.Capsule, before.Capsule)
 		fmt.Fprintln(a.stdout, line)
-		if v == measure.Regressed || v == measure.Unclear && m.strict {
+		if v == figures.Regressed || v == figures.Unclear && m.strict {
 			failed = append(failed, s.Test)
 		}
 	}
 	switch {
 	case compared == 0:
-		return isFalse("%s: no test has two capsules of the same model, profile and device: there is nothing to compare", dir)
+		return isFalse("%s: no test has two capsules of the same model, profile and device, of 3 rounds or more: there is nothing to compare", dir)
 	case len(failed) > 0:
 		return isFalse("%d of %d tests are below %g: %s", len(failed), compared, m.threshold, strings.Join(failed, ", "))
 	}

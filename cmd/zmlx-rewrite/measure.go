@@ -27,7 +27,9 @@ type pair struct {
 	profile  *profiles.Profile
 	preset   string
 	dtype    string
-	programs [2]*graph.Program
+	kv       *kvOptions
+	programs [2]*graph.Program // with plain caches
+	runs     [2]*programs      // what is run: these, and those with quantized caches, if any
 	gens     [2]*decode.Generator
 	vocab    int
 	done     []func()
@@ -44,7 +46,7 @@ func (a *app) pair(ctx context.Context, o *options, wrap func(side int, s engine
 	if err != nil {
 		return nil, err
 	}
-	p := &pair{s: all[0], w: w, profile: prof, preset: o.preset, dtype: o.dtype}
+	p := &pair{s: all[0], w: w, profile: prof, preset: o.preset, dtype: o.dtype, kv: &o.kv}
 	p.done = append(p.done, all[0].close)
 	if p.runner, err = a.untold(p.s.subject, w); err != nil {
 		p.close()
@@ -52,12 +54,20 @@ func (a *app) pair(ctx context.Context, o *options, wrap func(side int, s engine
 	}
 	p.done = append(p.done, p.runner.close)
 	p.programs = [2]*graph.Program{p.s.program, p.s.res.Program}
-	if err := p.derive(p.programs[1], p.programs[0]); err != nil {
+	if wrap != nil && o.kv.Bits > 0 {
+		p.close()
+		return nil, diag.Errorf("usage/kv", diag.Pos{}, "a quantized cache is timed, not traced").WithHint("leave --kv-bits out")
+	}
+	p.runs[0], p.runs[1], err = o.kv.programs(w, prof, o, p.s)
+	if err == nil {
+		err = p.derive(p.runs[1], p.runs[0])
+	}
+	if err != nil {
 		p.close()
 		return nil, err
 	}
-	for i, program := range p.programs {
-		if err := p.load(ctx, i, program, wrap); err != nil {
+	for i := range p.runs {
+		if err := p.load(ctx, i, wrap); err != nil {
 			p.close()
 			return nil, err
 		}
@@ -84,25 +94,26 @@ func (a *app) untold(s *subject, w *workspace) (*runner, error) {
 	return &runner{engine: e, model: s.model, catalog: w.set.Kernels, warn: a.progress, ran: map[string]string{}}, nil
 }
 
-func (p *pair) load(ctx context.Context, side int, program *graph.Program, wrap func(int, engine.Session) engine.Session) error {
-	plain, err := p.catalog.Expand(program, p.launches)
-	if err != nil {
-		return err
+func (p *pair) load(ctx context.Context, side int, wrap func(int, engine.Session) engine.Session) error {
+	if wrap == nil {
+		g, done, err := p.generator(ctx, p.runs[side])
+		if err != nil {
+			return err
+		}
+		p.gens[side], p.done = g, append(p.done, done)
+		return nil
 	}
-	s, err := p.engine.Load(ctx, plain, p.model.Weights)
+	plain, s, err := p.runner.load(ctx, p.programs[side])
 	if err != nil {
 		return err
 	}
 	p.done = append(p.done, func() { s.Close() })
-	if wrap != nil {
-		s = wrap(side, s)
-	}
-	g, err := decode.New(ctx, p.engine, s, plain)
+	g, err := decode.New(ctx, p.engine, wrap(side, s), plain)
 	if err != nil {
 		return err
 	}
-	p.done = append(p.done, func() { g.Close() })
-	p.gens[side] = g
+	g.KeepFirst(p.runs[side].keep)
+	p.gens[side], p.done = g, append(p.done, func() { g.Close() })
 	return nil
 }
 
@@ -210,6 +221,9 @@ func rewriteOf(p *pair) (capsule.Rewrite, error) {
 	cfg := p.s.cfg
 	r := capsule.Rewrite{Profile: p.profile.Name, Preset: p.preset, Target: cfg.Setting.Target, Before: p.programs[0].Hash().String(), After: p.programs[1].Hash().String(),
 		Rules: map[string]string{}, Kernels: map[string]string{}, RunsAs: p.kernels(), Launches: layers(p.programs)}
+	if k := p.kv; k.Bits > 0 || k.size > 0 {
+		r.KV = &capsule.KV{Bits: k.Bits, GroupSize: k.GroupSize, Start: k.start, Size: k.size}
+	}
 	for _, rule := range cfg.Rules {
 		if cfg.Off[rule.Name] == "" {
 			r.Rules[rule.Name] = rule.Hash

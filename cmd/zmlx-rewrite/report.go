@@ -14,7 +14,7 @@ import (
 
 	"zmlx-rewrite/capsule"
 	"zmlx-rewrite/diag"
-	"zmlx-rewrite/report/measure"
+	"zmlx-rewrite/report/figures"
 	"zmlx-rewrite/rewrite"
 	"zmlx-rewrite/stress"
 )
@@ -55,8 +55,8 @@ func (a *app) reportCmd() *cobra.Command {
 	return c
 }
 
-func capsules(files []string) ([]measure.Named, error) {
-	var all []measure.Named
+func capsules(files []string) ([]figures.Named, error) {
+	var all []figures.Named
 	var issues diag.List
 	for _, f := range files {
 		c, err := capsule.Read(f)
@@ -68,7 +68,7 @@ func capsules(files []string) ([]measure.Named, error) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, measure.Named{File: f, Capsule: c})
+		all = append(all, figures.Named{File: f, Capsule: c})
 	}
 	return all, issues.Err()
 }
@@ -83,19 +83,19 @@ func (a *app) report(files []string, format, out string) error {
 	}
 	var b bytes.Buffer
 	if format == "csv" || format == "json" {
-		var rows []measure.Row
+		var rows []figures.Row
 		for _, n := range all {
-			rows = append(rows, measure.Rows(n.File, n.Capsule)...)
+			rows = append(rows, figures.Rows(n.File, n.Capsule)...)
 		}
 		if format == "csv" {
-			err = measure.CSV(&b, rows)
+			err = figures.CSV(&b, rows)
 		} else {
-			err = measure.JSON(&b, rows)
+			err = figures.JSON(&b, rows)
 		}
 	} else if format == "html" {
-		err = measure.HTML(&b, all)
+		err = figures.HTML(&b, all)
 	} else {
-		measure.Report(&b, all)
+		figures.Report(&b, all)
 	}
 	if err != nil {
 		return err
@@ -153,6 +153,16 @@ func (a *app) verifyCapsule(ctx context.Context, o *options, file string, run bo
 	defer s.close()
 	if s.model == nil || s.model.Weights == nil {
 		return diag.Errorf("model/no-weights", diag.Pos{File: one.model}, "has no weights").WithHint("name the model's folder with --model")
+	}
+	if kv := c.Rewrite.KV; kv != nil {
+		one.kv.size = kv.Size
+		if err := one.kv.withRings(s); err != nil {
+			return err
+		}
+		if kv.Bits > 0 && run {
+			run = false
+			fmt.Fprintln(a.stdout, "note    tokens: not made again, since the cache was quantized")
+		}
 	}
 	sha, of, err := capsule.Identify(s.model.Path)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"zmlx-rewrite/engine"
 	"zmlx-rewrite/engine/cache"
 	"zmlx-rewrite/graph"
-	"zmlx-rewrite/report/measure"
+	"zmlx-rewrite/report/figures"
 	"zmlx-rewrite/routing"
 	"zmlx-rewrite/stress"
 )
@@ -151,12 +151,12 @@ func (a *app) routing(ctx context.Context, o *options, r *routingOptions) error 
 		}
 		fmt.Fprintln(a.progress, same)
 	case "html":
-		if err := measure.RoutingHTML(&b, title, stats); err != nil {
+		if err := figures.RoutingHTML(&b, title, stats); err != nil {
 			return err
 		}
 	default:
 		fmt.Fprintf(&b, "%s\n\n", title)
-		measure.Routing(&b, stats)
+		figures.Routing(&b, stats)
 	}
 	if err := a.put(r.out, b.Bytes()); err != nil {
 		return err
@@ -169,11 +169,7 @@ func (a *app) routing(ctx context.Context, o *options, r *routingOptions) error 
 
 // collect feeds one sequence to a marked program.
 func (p *pair) collect(ctx context.Context, marked *graph.Program, layers []routing.Layer, tokens []int, step int, into routing.Trace) error {
-	plain, err := p.catalog.Expand(marked, p.launches)
-	if err != nil {
-		return err
-	}
-	s, err := p.engine.Load(ctx, plain, p.model.Weights)
+	plain, s, err := p.runner.load(ctx, marked)
 	if err != nil {
 		return err
 	}

@@ -12,7 +12,7 @@ import (
 	"zmlx-rewrite/bench"
 	"zmlx-rewrite/capsule"
 	"zmlx-rewrite/diag"
-	"zmlx-rewrite/report/measure"
+	"zmlx-rewrite/report/figures"
 	"zmlx-rewrite/stress"
 )
 
@@ -43,6 +43,7 @@ func (a *app) stressCmd() *cobra.Command {
 	}
 	o.flags(c)
 	o.dtypeFlag(c)
+	o.kv.startFlag(c)
 	f := c.Flags()
 	f.StringSliceVar(&s.prompts, "prompts", stress.Kinds, "`kinds` of prompts; a list with commas")
 	f.IntSliceVar(&s.lengths, "lengths", stress.Lengths, "`tokens` to make; a list with commas")
@@ -126,8 +127,8 @@ func (a *app) stress(ctx context.Context, o *options, s *stressOptions) error {
 		return err
 	}
 	if s.format == "md" {
-		measure.Stress(a.stdout, c)
-	} else if err := a.rows(s.format, measure.Rows("", c)); err != nil {
+		figures.Stress(a.stdout, c)
+	} else if err := a.rows(s.format, figures.Rows("", c)); err != nil {
 		return err
 	}
 	fmt.Fprintf(a.progress, "capsule: %s\n", s.out)

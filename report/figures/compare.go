@@ -1,4 +1,4 @@
-package measure
+package figures
 
 import (
 	"fmt"
@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"zmlx-rewrite/bench"
 	"zmlx-rewrite/capsule"
 )
 
@@ -58,7 +59,7 @@ func (n *Named) Facts() [][2]string {
 		{"machine", machine},
 		{"device", device},
 		{"model", fmt.Sprintf("%s: %s, %s%s, sha256 %.12s of %s", c.Model.Name, Describe(&c.Model), Size(c.Model.Bytes), dtype, c.Model.SHA256, c.Model.Of)},
-		{"rewrite", fmt.Sprintf("profile %s, %d rules, kernels: %s, launches %d → %d, journal %.12s", c.Rewrite.Profile, len(c.Rewrite.Rules), c.Rewrite.RunsAs, before, after, c.Rewrite.Journal)},
+		{"rewrite", fmt.Sprintf("profile %s, %d rules, kernels: %s, launches %d → %d, journal %.12s%s", c.Rewrite.Profile, len(c.Rewrite.Rules), c.Rewrite.RunsAs, before, after, c.Rewrite.Journal, kvText(c.Rewrite.KV))},
 	}
 	if len(c.Machine.LoadBefore) > 0 {
 		out = append(out, [2]string{"load", Load(c.Machine.LoadBefore) + " before, " + Load(c.Machine.LoadAfter) + " after"})
@@ -67,6 +68,16 @@ func (n *Named) Facts() [][2]string {
 		out = append(out, [2]string{"note", note})
 	}
 	return out
+}
+
+func kvText(kv *capsule.KV) (text string) {
+	if kv != nil && kv.Bits > 0 {
+		text = fmt.Sprintf(", cache quantized to %d bits in groups of %d from token %d on", kv.Bits, kv.GroupSize, kv.Start)
+	}
+	if kv != nil && kv.Size > 0 {
+		text += fmt.Sprintf(", cache of %d rows", kv.Size)
+	}
+	return text
 }
 
 // Report writes capsules for people: each on its own, then side by side.
@@ -114,11 +125,19 @@ func sideBySide(all []Named) [][]string {
 				continue
 			}
 			s := cell.Summary()
-			row = append(row, fmt.Sprintf("%.2f · %.2f [%.2f, %.2f]", s.B.Median, s.Ratio, s.Low, s.High))
+			row = append(row, fmt.Sprintf("%.2f · %s", s.B.Median, ratioOf(&s, 2)))
 		}
 		rows = append(rows, row)
 	}
 	return rows
+}
+
+// ratioOf prints a ratio with its interval, if there are rounds enough for one.
+func ratioOf(s *bench.Summary, digits int) string {
+	if s.Rounds <= bench.FewRounds {
+		return fmt.Sprintf("%.*f (too few rounds)", digits, s.Ratio)
+	}
+	return fmt.Sprintf("%.*f [%.*f, %.*f]", digits, s.Ratio, digits, s.Low, digits, s.High)
 }
 
 // Tests are the names of the tests of some capsules, each once, in order.

@@ -1,4 +1,4 @@
-package measure
+package figures
 
 import (
 	"fmt"
@@ -27,7 +27,7 @@ func Stress(w io.Writer, c *capsule.Capsule) {
 				tokens = fmt.Sprintf("differ from %d on", cell.First)
 			}
 		}
-		rows = append(rows, []string{cell.Prompt, strconv.Itoa(cell.Made), fmt.Sprintf("%d + %d", s.A.N, s.B.N), fmt.Sprintf("%.2f", s.A.Median), fmt.Sprintf("%.2f", s.B.Median), fmt.Sprintf("%.3f [%.3f, %.3f]", s.Ratio, s.Low, s.High), tokens})
+		rows = append(rows, []string{cell.Prompt, strconv.Itoa(cell.Made), fmt.Sprintf("%d + %d", s.A.N, s.B.N), fmt.Sprintf("%.2f", s.A.Median), fmt.Sprintf("%.2f", s.B.Median), ratioOf(&s, 3), tokens})
 	}
 	fmt.Fprintf(w, "%s · profile %s · %s · %d combinations, medians\n\n", Describe(&c.Model), c.Rewrite.Profile, Backend(c), len(c.Cells))
 	Table(w, rows, 2, 3, 4, 5, 6)

@@ -1,4 +1,4 @@
-package measure
+package figures
 
 import (
 	"cmp"
@@ -52,7 +52,7 @@ const (
 	BySpeed = "speed" // tokens a second of the rewritten program
 )
 
-// Matrix sorts capsules into series.
+// Matrix sorts capsules into series. Tests of too few rounds for an interval are left out.
 func Matrix(all []Named, metric string) []Series {
 	byKey := map[string]*Series{}
 	var list []*Series
@@ -63,13 +63,14 @@ func Matrix(all []Named, metric string) []Series {
 		for k := range n.Cells {
 			cell := &n.Cells[k]
 			s := cell.Summary()
-			if s.Rounds == 0 {
+			if s.Rounds <= bench.FewRounds {
 				continue
 			}
 			one := Series{Model: fmt.Sprintf("%s (%.8s)", Describe(&n.Model), n.Model.SHA256), Profile: n.Rewrite.Profile, Device: deviceOf(n.Capsule), Test: cell.Name()}
 			if n.Model.DType != "" {
 				one.Model += " as " + n.Model.DType
 			}
+			one.Profile += kvText(n.Rewrite.KV)
 			key := strings.Join([]string{one.Model, one.Profile, one.Device, one.Test}, "\x00")
 			at := byKey[key]
 			if at == nil {

@@ -1,7 +1,7 @@
-// Package measure turns capsules into what people look at: tables, and one HTML file
+// Package figures turns capsules into what people look at: tables, and one HTML file
 // with its drawings in it. What it prints is computed from the raw times of the capsules
 // by package bench, and from nothing else.
-package measure
+package figures
 
 import (
 	"encoding/csv"
@@ -56,8 +56,9 @@ func Rows(file string, c *capsule.Capsule) []Row {
 		set := func(r *Row, s bench.Side) { r.Mean, r.SD, r.Median = s.Mean, s.SD, s.Median }
 		set(&a, s.A)
 		set(&b, s.B)
-		if s.Rounds > 0 {
-			b.Ratio, b.Interval = s.Ratio, &[2]float64{s.Low, s.High}
+		b.Ratio = s.Ratio
+		if s.Rounds > bench.FewRounds {
+			b.Interval = &[2]float64{s.Low, s.High}
 		}
 		if cell.StreamA != "" {
 			same, first := cell.Identical(), cell.First
@@ -96,10 +97,13 @@ func Params(n int64) string {
 func (r *Row) test() string { return (&capsule.Cell{Test: r.Test, Depth: r.Depth}).Name() }
 
 func (r *Row) ratio() string {
-	if r.Interval == nil {
-		return ""
+	switch {
+	case r.Interval != nil:
+		return fmt.Sprintf("%.2f [%.2f, %.2f]", r.Ratio, r.Interval[0], r.Interval[1])
+	case r.Ratio > 0:
+		return fmt.Sprintf("%.2f (too few rounds)", r.Ratio)
 	}
-	return fmt.Sprintf("%.2f [%.2f, %.2f]", r.Ratio, r.Interval[0], r.Interval[1])
+	return ""
 }
 
 func (r *Row) tokens() string {
@@ -177,8 +181,11 @@ func CSV(w io.Writer, rows []Row) error {
 	c.Write([]string{"capsule", "model", "model_size", "model_n_params", "backend", "program", "profile", "test", "n_depth", "avg_ts", "stddev_ts", "median_ts", "runs", "ratio", "ratio_low", "ratio_high", "tokens_identical"})
 	for _, r := range rows {
 		ratio, low, high, same := "", "", "", ""
+		if r.Ratio > 0 {
+			ratio = f(r.Ratio)
+		}
 		if r.Interval != nil {
-			ratio, low, high = f(r.Ratio), f(r.Interval[0]), f(r.Interval[1])
+			low, high = f(r.Interval[0]), f(r.Interval[1])
 		}
 		if r.Identical != nil {
 			same = strconv.FormatBool(*r.Identical)

@@ -1,4 +1,4 @@
-package measure
+package figures
 
 import (
 	"bytes"
@@ -19,7 +19,7 @@ func sample(name string, rewritten float64) Named {
 	c := &capsule.Capsule{Kind: capsule.Bench, Model: capsule.Model{Name: name, Type: "llama", Quant: "4-bit", Bytes: 3 << 30, Params: 7e9}, Device: capsule.Device{Engine: "mlx", Version: "0.32.2", Device: "cuda"},
 		Rewrite: capsule.Rewrite{Profile: "llama", Launches: []capsule.Layer{{Scope: "model.layers.0", Before: 20, After: 5}, {Scope: "", Before: 2, After: 2}}}}
 	cell := capsule.Cell{Test: "tg20", Depth: 512, Counted: 20, Made: 21, StreamA: "aa", StreamB: "aa", First: -1}
-	for i := range 8 {
+	for i := range 12 {
 		b := i%4 == 1 || i%4 == 2
 		s := 2.0
 		if b {
@@ -58,7 +58,7 @@ func TestTables(t *testing.T) {
 	dec := json.NewDecoder(&b)
 	var row Row
 	dec.Decode(&row)
-	if err := dec.Decode(&row); err != nil || row.Ratio != 2 || len(row.Samples) != 4 || !*row.Identical {
+	if err := dec.Decode(&row); err != nil || row.Ratio != 2 || len(row.Samples) != 6 || !*row.Identical {
 		t.Errorf("%+v, %v", row, err)
 	}
 }
@@ -76,7 +76,7 @@ func TestHTML(t *testing.T) {
 	if regexp.MustCompile(`(?i)<(script|img|link|iframe|object|base)|\b(src|href)\s*=\s*["']|url\(|@import`).MatchString(text) {
 		t.Error("the file has markup that it should not have")
 	}
-	for what, n := range map[string]int{`<circle class="run"`: 16, `<rect class="bar"`: 4, `<rect class="launches"`: 8, "<svg ": 7, "</svg>": 7} {
+	for what, n := range map[string]int{`<circle class="run"`: 24, `<rect class="bar"`: 4, `<rect class="launches"`: 8, "<svg ": 7, "</svg>": 7} {
 		if got := strings.Count(text, what); got != n {
 			t.Errorf("%d of %s, want %d", got, what, n)
 		}
@@ -115,8 +115,8 @@ func TestStress(t *testing.T) {
 	var b bytes.Buffer
 	Stress(&b, n.Capsule)
 	for _, want := range []string{
-		"| code   |    256 | 4 + 4 |           10.00 |         20.00 | 2.000 [2.000, 2.000] | same in all runs |\n",
-		"| math   |    256 | 4 + 4 |            5.00 |         10.00 | 2.000 [2.000, 2.000] | differ from 7 on |\n",
+		"| code   |    256 | 6 + 6 |           10.00 |         20.00 | 2.000 [2.000, 2.000] | same in all runs |\n",
+		"| math   |    256 | 6 + 6 |            5.00 |         10.00 | 2.000 [2.000, 2.000] | differ from 7 on |\n",
 		"| 256    |            7.50 |         15.00 | 2.000 [2.000, 2.000] |\n", "| mean of medians |", "1 of 2 combinations made other tokens\n",
 	} {
 		if !strings.Contains(b.String(), want) {
