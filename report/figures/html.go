@@ -97,6 +97,7 @@ func ratios(b *strings.Builder, all []Named) {
 	type bar struct {
 		name             string
 		ratio, low, high float64
+		text             string
 	}
 	var bars []bar
 	top := 1.25
@@ -114,7 +115,7 @@ func ratios(b *strings.Builder, all []Named) {
 			if len(all) > 1 {
 				name += " · " + all[i].Label()
 			}
-			bars = append(bars, bar{name, s.Ratio, s.Low, s.High})
+			bars = append(bars, bar{name, s.Ratio, s.Low, s.High, ratioOf(&s, 2)})
 			top = max(top, s.High*1.05)
 		}
 	}
@@ -125,9 +126,11 @@ func ratios(b *strings.Builder, all []Named) {
 	for i, r := range bars {
 		y := float64(i*step) + 4
 		fmt.Fprintf(b, `<text x="%d" y="%.1f" text-anchor="end">%s</text>`, left-8, y+12, esc(short(r.name, 38)))
-		fmt.Fprintf(b, `<rect class="bar" x="%d" y="%.1f" width="%.1f" height="16" fill="var(--b)" opacity=".75"><title>%s: %.3f [%.3f, %.3f]</title></rect>`, left, y, x(r.ratio)-left, esc(r.name), r.ratio, r.low, r.high)
-		fmt.Fprintf(b, `<path class="interval" d="M%.1f %.1fV%.1fM%.1f %.1fH%.1fM%.1f %.1fV%.1f" stroke="var(--ink)" stroke-width="1.5" fill="none"/>`, x(r.low), y+3, y+13, x(r.low), y+8, x(r.high), x(r.high), y+3, y+13)
-		fmt.Fprintf(b, `<text x="%.1f" y="%.1f">%.2f [%.2f, %.2f]</text>`+"\n", x(max(r.high, r.ratio))+8, y+12, r.ratio, r.low, r.high)
+		fmt.Fprintf(b, `<rect class="bar" x="%d" y="%.1f" width="%.1f" height="16" fill="var(--b)" opacity=".75"><title>%s: %s</title></rect>`, left, y, x(r.ratio)-left, esc(r.name), r.text)
+		if r.high > r.low { // too few rounds have none
+			fmt.Fprintf(b, `<path class="interval" d="M%.1f %.1fV%.1fM%.1f %.1fH%.1fM%.1f %.1fV%.1f" stroke="var(--ink)" stroke-width="1.5" fill="none"/>`, x(r.low), y+3, y+13, x(r.low), y+8, x(r.high), x(r.high), y+3, y+13)
+		}
+		fmt.Fprintf(b, `<text x="%.1f" y="%.1f">%s</text>`+"\n", x(max(r.high, r.ratio))+8, y+12, r.text)
 	}
 	fmt.Fprintf(b, `<path d="M%.1f 0V%d" stroke="var(--soft)" stroke-dasharray="3 3"/><text class="soft" x="%.1f" y="%d" text-anchor="middle">1</text>`+"\n</svg>\n", x(1), height-22, x(1), height-8)
 }

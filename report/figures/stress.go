@@ -58,12 +58,13 @@ func Stress(w io.Writer, c *capsule.Capsule) {
 
 // group is the mean of the medians of some cells, and the geometric mean of their ratios.
 func group(c *capsule.Capsule, in func(*capsule.Cell) bool) []string {
-	a, b, n := 0.0, 0.0, 0
+	a, b, n, few := 0.0, 0.0, 0, false
 	var runs [][]bench.Run
 	for i := range c.Cells {
 		if cell := &c.Cells[i]; in(cell) {
 			s := cell.Summary()
 			a, b, n = a+s.A.Median, b+s.B.Median, n+1
+			few = few || s.Rounds <= bench.FewRounds
 			runs = append(runs, cell.Bench())
 		}
 	}
@@ -71,7 +72,11 @@ func group(c *capsule.Capsule, in func(*capsule.Cell) bool) []string {
 	if !ok {
 		return []string{"", "", ""}
 	}
-	return []string{fmt.Sprintf("%.2f", a/float64(n)), fmt.Sprintf("%.2f", b/float64(n)), fmt.Sprintf("%.3f [%.3f, %.3f]", ratio, low, high)}
+	text := fmt.Sprintf("%.3f [%.3f, %.3f]", ratio, low, high)
+	if few {
+		text = fmt.Sprintf("%.3f (too few rounds)", ratio)
+	}
+	return []string{fmt.Sprintf("%.2f", a/float64(n)), fmt.Sprintf("%.2f", b/float64(n)), text}
 }
 
 // Load prints load averages.
