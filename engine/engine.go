@@ -30,6 +30,7 @@ package engine
 
 import (
 	"context"
+	"time"
 
 	"zmlx-rewrite/graph"
 	"zmlx-rewrite/kernels"
@@ -88,6 +89,23 @@ type Session interface {
 	Step(ctx context.Context, in map[string]Tensor, dims map[string]int64) (map[string]Tensor, error)
 	// Close releases the parameters.
 	Close() error
+}
+
+// Tracer is a session that can tell where the time of a step goes.
+type Tracer interface {
+	// Trace is Step, but each node is computed on its own, before the next one begins, and
+	// told of with the time from its start to its end. The results are the same. The times
+	// add up to more than a step takes, in which nodes overlap and nobody waits between
+	// them; and a cache may be copied that Step writes to in place.
+	Trace(ctx context.Context, in map[string]Tensor, dims map[string]int64, each func(Traced)) (map[string]Tensor, error)
+}
+
+// Traced is one node of a step.
+type Traced struct {
+	Graph *graph.Graph
+	Node  *graph.Node
+	Env   map[string]int64 // the symbols of the step
+	Time  time.Duration
 }
 
 // Tensor is an array on the engine's device.

@@ -38,6 +38,7 @@ func lacks(format string, args ...any) error { return &exitError{3, fmt.Sprintf(
 
 // app is what every subcommand needs of the process.
 type app struct {
+	args           []string // as given
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	progress       io.Writer // stderr, or nothing with --quiet
@@ -62,7 +63,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	// are renamed into place.
 	context.AfterFunc(ctx, stop)
 	out := &checked{w: stdout}
-	a := &app{stdin: stdin, stdout: out, stderr: stderr, progress: stderr, log: slog.New(slog.DiscardHandler)}
+	a := &app{args: args, stdin: stdin, stdout: out, stderr: stderr, progress: stderr, log: slog.New(slog.DiscardHandler)}
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(stdin)
@@ -149,7 +150,7 @@ func (a *app) root() *cobra.Command {
 	})
 	root.AddCommand(
 		a.applyCmd(), a.explainCmd(), a.diffCmd(), a.lintCmd(), a.graphCmd(), a.rulesCmd(), a.profilesCmd(), a.modelsCmd(),
-		a.kernelsCmd(), a.importCmd(), a.exportCmd(), a.generateCmd(), a.chatCmd(), a.cachePromptCmd(), a.perplexityCmd(), a.validateCmd(), a.verifyCmd(), a.testCmd(), a.doctorCmd(), a.versionCmd(),
+		a.kernelsCmd(), a.importCmd(), a.exportCmd(), a.generateCmd(), a.chatCmd(), a.cachePromptCmd(), a.perplexityCmd(), a.validateCmd(), a.verifyCmd(), a.benchCmd(), a.stressCmd(), a.reportCmd(), a.matrixCmd(), a.routingCmd(), a.testCmd(), a.doctorCmd(), a.versionCmd(),
 	)
 	return root
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"zmlx-rewrite/capsule"
 	"zmlx-rewrite/diag"
 	"zmlx-rewrite/rules"
 	"zmlx-rewrite/rules/schema"
@@ -97,8 +98,11 @@ func (a *app) rulesSchema(args []string) error {
 		what = args[0]
 	}
 	data, ok := schema.Text(what)
+	if what == "capsule" {
+		data, ok = capsule.Schema(), true
+	}
 	if !ok {
-		return diag.Errorf("usage/schema", diag.Pos{}, "no schema %q; there are rule, profile and kernel", what)
+		return diag.Errorf("usage/schema", diag.Pos{}, "no schema %q; there are rule, profile, kernel and capsule", what)
 	}
 	_, err := a.stdout.Write(data)
 	return err

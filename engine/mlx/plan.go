@@ -402,8 +402,9 @@ type frame struct {
 	ints    []int // room for lists of the step
 
 	env            map[string]int64
-	differentiated bool // kernels are to be launched so that MLX can differentiate
-	bug            any  // of a panic in a function that MLX called
+	each           func(engine.Traced) // is told of each node, which is computed at once; nil for none
+	differentiated bool                // kernels are to be launched so that MLX can differentiate
+	bug            any                 // of a panic in a function that MLX called
 }
 
 // host is what is known of an array's elements without asking the device: those of

@@ -5,6 +5,7 @@ package mlx
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"zmlx-rewrite/diag"
 	"zmlx-rewrite/engine"
@@ -85,6 +86,11 @@ func (s *session) close() error {
 // Step adds the graph of a case to MLX's lazy one, all of it in one go on the MLX
 // thread, and computes nothing.
 func (s *session) Step(ctx context.Context, in map[string]engine.Tensor, dims map[string]int64) (map[string]engine.Tensor, error) {
+	return s.Trace(ctx, in, dims, nil)
+}
+
+// Trace is Step with each node computed before the next one is added, if each is given.
+func (s *session) Trace(ctx context.Context, in map[string]engine.Tensor, dims map[string]int64, each func(engine.Traced)) (map[string]engine.Tensor, error) {
 	defer engine.ReleaseTaken(in) // of those that the step did not get to
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -103,6 +109,8 @@ func (s *session) Step(ctx context.Context, in map[string]engine.Tensor, dims ma
 		if err != nil {
 			return err
 		}
+		s.frame.each = each
+		defer func() { s.frame.each = nil }()
 		if out, err = s.step(s.plans[c], in, env); err != nil {
 			return fmt.Errorf("case %q: %w", c.Name, err)
 		}
@@ -154,6 +162,10 @@ func (s *session) bind(p *plan, in map[string]engine.Tensor, env map[string]int6
 func (p *plan) run(f *frame) error {
 	for i := range p.ops {
 		o := &p.ops[i]
+		var start time.Time
+		if f.each != nil {
+			start = time.Now()
+		}
 		f.operand = f.operand[:0]
 		for _, v := range o.in {
 			x := array{}
@@ -172,9 +184,22 @@ func (p *plan) run(f *frame) error {
 		if f.err != nil {
 			return opError(f.err, o.node)
 		}
+		if f.each == nil {
+			continue
+		}
+		made := make([]array, len(o.out))
+		for k, v := range o.out {
+			made[k] = f.values[v]
+		}
+		if err := eval(made...); err != nil {
+			return opError(err, o.node)
+		}
+		f.each(engine.Traced{Graph: p.c.Graph, Node: o.node, Env: f.env, Time: time.Since(start)})
 	}
 	return nil
 }
+
+var _ engine.Tracer = (*session)(nil)
 
 // tensors makes tensors of the results.
 func (s *session) tensors(f *frame, outputs []output, made []array) (map[string]engine.Tensor, error) {

@@ -1,0 +1,388 @@
+// Package capsule is the record of a measurement that can be sent around: what was
+// measured, on what, with which rules, kernels and weights, every raw time in order, and
+// enough to find out later whether it still holds. It is JSON with a schema
+// (docs/capsule.schema.json).
+//
+// It holds no name of a host or a user but what stands in the command line. It computes no
+// statistics: those are made of the raw times by whoever reads it (package bench).
+package capsule
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"time"
+
+	"github.com/google/jsonschema-go/jsonschema"
+	"github.com/google/renameio/v2"
+
+	"zmlx-rewrite/bench"
+	"zmlx-rewrite/diag"
+)
+
+// Version of the format. Fields may be added without a new one.
+const Version = 1
+
+// Kinds of capsules.
+const (
+	Bench  = "bench"
+	Stress = "stress"
+)
+
+// Capsule is one measurement: the unrewritten program (A) and the rewritten one (B), in
+// turns.
+type Capsule struct {
+	Version     int               `json:"zmlx" jsonschema:"version of the format: 1"`
+	Kind        string            `json:"kind" jsonschema:"bench or stress: which command made it"`
+	Made        time.Time         `json:"made" jsonschema:"when the measurement began"`
+	Finished    time.Time         `json:"finished" jsonschema:"when it ended"`
+	Command     []string          `json:"command" jsonschema:"the command line, without the program's own name"`
+	Environment map[string]string `json:"environment" jsonschema:"variables that begin with MLX_ or ZMLX_"`
+	Program     Program           `json:"program"`
+	Machine     Machine           `json:"machine"`
+	Device      Device            `json:"device"`
+	Model       Model             `json:"model"`
+	Rewrite     Rewrite           `json:"rewrite"`
+	WarmUp      int               `json:"warm_up" jsonschema:"rounds, or for stress runs of each side, that came first and do not count"`
+	Cells       []Cell            `json:"cells" jsonschema:"one for each combination that was measured"`
+	Notes       []string          `json:"notes" jsonschema:"what a reader should know, such as that the machine was busy"`
+}
+
+// Program is the binary that measured.
+type Program struct {
+	Version  string `json:"version"`
+	Revision string `json:"revision,omitempty" jsonschema:"commit that it was built from"`
+	Modified bool   `json:"modified,omitempty" jsonschema:"the checkout had changes that were not committed"`
+	Go       string `json:"go"`
+}
+
+// Machine is where it ran.
+type Machine struct {
+	OS           string   `json:"os"`
+	Arch         string   `json:"arch"`
+	Kernel       string   `json:"kernel,omitempty" jsonschema:"version of the operating system's kernel"`
+	CPU          string   `json:"cpu,omitempty"`
+	Cores        int      `json:"cores"`
+	Memory       int64    `json:"memory,omitempty" jsonschema:"bytes"`
+	LoadBefore   []number `json:"load_before,omitempty" jsonschema:"load averages over 1, 5 and 15 minutes"`
+	LoadAfter    []number `json:"load_after,omitempty"`
+	Temperatures []number `json:"temperatures,omitempty" jsonschema:"of the machine's thermal zones at the end, in degrees Celsius"`
+}
+
+type number = float64
+
+// Device is the engine and what it computed on.
+type Device struct {
+	Engine  string            `json:"engine" jsonschema:"mlx or ref"`
+	Version string            `json:"version" jsonschema:"of MLX"`
+	MLXC    string            `json:"mlx_c,omitempty" jsonschema:"version of mlx-c that the binary is written for"`
+	Device  string            `json:"device" jsonschema:"cpu, cuda or metal"`
+	Name    string            `json:"name,omitempty" jsonschema:"what the device calls itself"`
+	Driver  string            `json:"driver,omitempty"`
+	Details map[string]string `json:"details,omitempty" jsonschema:"what MLX tells of the device"`
+}
+
+// Model says which weights were measured.
+type Model struct {
+	Name   string `json:"name" jsonschema:"as it was named on the command line"`
+	Type   string `json:"type" jsonschema:"Hugging Face model_type"`
+	Quant  string `json:"quant,omitempty" jsonschema:"of most of its bytes: 4-bit, float16"`
+	SHA256 string `json:"sha256"`
+	Of     string `json:"sha256_of" jsonschema:"what the sum is of: whole files, or their ends and sizes"`
+	Bytes  int64  `json:"bytes" jsonschema:"of its weights"`
+	Params int64  `json:"params" jsonschema:"its weights are so many numbers"`
+	DType  string `json:"dtype,omitempty" jsonschema:"that the floating-point parameters were converted to"`
+}
+
+// Rewrite says how the program was rewritten.
+type Rewrite struct {
+	Profile  string            `json:"profile"`
+	Preset   string            `json:"preset"`
+	Target   string            `json:"target"`
+	KV       *KV               `json:"kv_cache,omitempty" jsonschema:"how keys and values were kept, if not plainly"`
+	Before   string            `json:"before" jsonschema:"hash of the program as loaded"`
+	After    string            `json:"after" jsonschema:"hash of the rewritten program"`
+	Rules    map[string]string `json:"rules" jsonschema:"name and hash of each rule that took part"`
+	Kernels  map[string]string `json:"kernels" jsonschema:"name and hash of each kernel in the rewritten program"`
+	RunsAs   string            `json:"kernels_ran" jsonschema:"where the kernels ran: the device, reference, or none"`
+	Journal  string            `json:"journal_sha256"`
+	Packed   string            `json:"journal_gzip" jsonschema:"the journal, gzipped, in base64"`
+	Launches []Layer           `json:"launches" jsonschema:"of one decode step, by part of the model"`
+}
+
+// KV are mlx-lm's settings of a cache.
+type KV struct {
+	Bits      int `json:"bits,omitempty" jsonschema:"quantized to so many; 0 if not"`
+	GroupSize int `json:"group_size,omitempty"`
+	Start     int `json:"start,omitempty" jsonschema:"tokens from which on it is quantized"`
+	Size      int `json:"max_size,omitempty" jsonschema:"rows that are kept; 0 for all"`
+}
+
+// Layer is what one part of the model launches in a decode step.
+type Layer struct {
+	Scope  string `json:"scope" jsonschema:"model.layers.3.mlp; empty for the rest"`
+	Before int    `json:"before"`
+	After  int    `json:"after"`
+}
+
+// Cell is one combination that was measured.
+type Cell struct {
+	Test    string `json:"test" jsonschema:"pp512, tg128, or the prompt's kind and the length"`
+	Prompt  string `json:"prompt,omitempty" jsonschema:"kind of the prompt; empty for random tokens"`
+	Seed    uint64 `json:"seed,omitempty" jsonschema:"of random tokens"`
+	Depth   int    `json:"depth" jsonschema:"tokens in the caches before what is timed"`
+	Fed     int    `json:"fed" jsonschema:"tokens that are fed at once, after the depth"`
+	Made    int    `json:"made" jsonschema:"tokens that are made after them"`
+	Counted int    `json:"counted" jsonschema:"tokens that the seconds of a run are for"`
+	Runs    []Run  `json:"runs" jsonschema:"in the order in which they ran"`
+	// Tokens of the first run of each side.
+	StreamA string `json:"tokens_sha256_a,omitempty" jsonschema:"of the unrewritten program's token stream, as little-endian int32"`
+	StreamB string `json:"tokens_sha256_b,omitempty"`
+	First   int    `json:"first_difference" jsonschema:"first token that differs between the sides; -1 if none does"`
+}
+
+// Run is one timed run.
+type Run struct {
+	bench.Run
+	Prompt float64 `json:"prompt_seconds,omitempty" jsonschema:"time to the first token"`
+	Tokens string  `json:"tokens,omitempty" jsonschema:"first 16 digits of the token stream's hash"`
+}
+
+// Bench returns the runs as package bench takes them.
+func (c *Cell) Bench() []bench.Run {
+	out := make([]bench.Run, len(c.Runs))
+	for i, r := range c.Runs {
+		out[i] = r.Run
+	}
+	return out
+}
+
+// Rate is tokens a second of a run that took so long.
+func (c *Cell) Rate(seconds float64) float64 { return float64(c.Counted) / seconds }
+
+// Summary compares the sides in tokens a second.
+func (c *Cell) Summary() bench.Summary { return bench.Summarise(c.Bench(), c.Rate) }
+
+// Identical reports whether both sides made the same tokens, in every run.
+func (c *Cell) Identical() bool {
+	if c.First >= 0 || c.StreamA != c.StreamB {
+		return false
+	}
+	for _, r := range c.Runs {
+		if r.Tokens != c.Runs[0].Tokens {
+			return false
+		}
+	}
+	return true
+}
+
+// Name is the test with its depth, as llama-bench writes it: "tg128 @ d512".
+func (c *Cell) Name() string {
+	if c.Depth == 0 || c.Prompt != "" {
+		return c.Test
+	}
+	return fmt.Sprintf("%s @ d%d", c.Test, c.Depth)
+}
+
+// Stream is the hash of a token stream.
+func Stream(tokens []int) string {
+	data := make([]byte, 0, 4*len(tokens))
+	for _, t := range tokens {
+		data = binary.LittleEndian.AppendUint32(data, uint32(t))
+	}
+	return sum(data)
+}
+
+func sum(data []byte) string {
+	h := sha256.Sum256(data)
+	return hex.EncodeToString(h[:])
+}
+
+// Pack keeps a journal.
+func (r *Rewrite) Pack(journal []byte) {
+	var b bytes.Buffer
+	w, _ := gzip.NewWriterLevel(&b, gzip.BestCompression)
+	w.Write(journal) // into memory: neither can fail
+	w.Close()
+	r.Journal, r.Packed = sum(journal), base64.StdEncoding.EncodeToString(b.Bytes())
+}
+
+// maxJournal bounds what a packed journal may become.
+const maxJournal = 64 << 20
+
+// Unpack returns the journal, checked against its hash.
+func (r *Rewrite) Unpack() ([]byte, error) {
+	bad := func(format string, args ...any) ([]byte, error) {
+		return nil, diag.Errorf("capsule/journal", diag.Pos{}, format, args...)
+	}
+	packed, err := base64.StdEncoding.DecodeString(r.Packed)
+	if err != nil {
+		return bad("the journal is not base64: %v", err)
+	}
+	z, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		return bad("the journal is not gzip: %v", err)
+	}
+	data, err := io.ReadAll(io.LimitReader(z, maxJournal+1))
+	switch {
+	case err != nil:
+		return bad("the journal is not gzip: %v", err)
+	case len(data) > maxJournal:
+		return bad("the journal is larger than %d MiB", maxJournal>>20)
+	case sum(data) != r.Journal:
+		return bad("the journal's sha256 is %s, the capsule says %s", sum(data), r.Journal)
+	}
+	return data, nil
+}
+
+// Bytes returns the capsule as JSON.
+func (c *Capsule) Bytes() ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "\t")
+	err := enc.Encode(c)
+	return b.Bytes(), err
+}
+
+// Write writes the capsule to a file, whole or not at all. It is checked first: what
+// cannot be read again is not written.
+func (c *Capsule) Write(file string) error {
+	data, err := c.Bytes()
+	if err != nil {
+		return err
+	}
+	if _, err := Parse(file, data); err != nil {
+		return fmt.Errorf("the capsule is broken, a bug in this program: %w", err)
+	}
+	if err := renameio.WriteFile(file, data, 0o644); err != nil {
+		return diag.Errorf("file/write", diag.Pos{File: file}, "%v", err).WithHint("the measurement is lost if it is not written: name a file in a folder that can be written to")
+	}
+	return nil
+}
+
+// maxFile bounds a capsule's file.
+const maxFile = 64 << 20
+
+// maxTokens bounds the tokens of a cell: report --verify makes them again.
+const maxTokens = 1 << 20
+
+// Read reads a capsule.
+func Read(file string) (*Capsule, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, diag.Errorf("file/open", diag.Pos{File: file}, "%v", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, diag.Errorf("file/read", diag.Pos{File: file}, "%v", err)
+	}
+	if len(data) > maxFile {
+		return nil, diag.Errorf("file/too-big", diag.Pos{File: file}, "is larger than %d MiB", maxFile>>20)
+	}
+	return Parse(file, data)
+}
+
+// Parse reads a capsule and holds it against the schema and against what a schema cannot
+// say.
+func Parse(file string, data []byte) (*Capsule, error) {
+	pos := diag.Pos{File: file}
+	bad := func(format string, args ...any) (*Capsule, error) {
+		return nil, diag.Errorf("capsule/invalid", pos, format, args...)
+	}
+	var raw any
+	if err := json.Unmarshal(data, &raw); err != nil {
+		return nil, diag.Errorf("capsule/syntax", pos, "not a capsule: %v", err)
+	}
+	head, _ := raw.(map[string]any)
+	if v, ok := head["zmlx"].(float64); !ok || head["cells"] == nil {
+		return nil, diag.Errorf("capsule/syntax", pos, "not a capsule").WithHint("bench --capsule FILE and stress --json-out FILE write one")
+	} else if v != Version {
+		return nil, diag.Errorf("capsule/version", pos, "capsule of version %v; this program reads version %d", v, Version)
+	}
+	if err := schema.Validate(raw); err != nil {
+		return bad("%v", err)
+	}
+	var c Capsule
+	if err := json.Unmarshal(data, &c); err != nil {
+		return bad("%v", err)
+	}
+	for i := range c.Cells {
+		cell := &c.Cells[i]
+		if cell.Counted < 1 {
+			return bad("cell %s counts %d tokens", cell.Test, cell.Counted)
+		}
+		if cell.Depth < 0 || cell.Depth > maxTokens || cell.Fed < 0 || cell.Fed > maxTokens || cell.Made < 1 || cell.Made > maxTokens {
+			return bad("cell %s: %d tokens before, %d fed, %d made", cell.Test, cell.Depth, cell.Fed, cell.Made)
+		}
+		for k, r := range cell.Runs {
+			if !(r.Seconds > 0) || math.IsInf(r.Seconds, 0) || r.Round < 0 || r.Round > len(cell.Runs) {
+				return bad("run %d of cell %s: round %d, %v seconds", k, cell.Test, r.Round, r.Seconds)
+			}
+		}
+	}
+	return &c, nil
+}
+
+// Schema is the JSON Schema of capsules.
+func Schema() []byte {
+	data, err := json.MarshalIndent(newSchema(), "", "  ")
+	if err != nil {
+		panic(err) // it is a constant
+	}
+	return append(data, '\n')
+}
+
+func newSchema() *jsonschema.Schema {
+	s, err := jsonschema.For[Capsule](nil)
+	if err != nil {
+		panic(err) // it is a constant
+	}
+	s.Schema, s.Title = "https://json-schema.org/draft/2020-12/schema", "capsule of zmlx-rewrite: a measurement with all that is needed to judge and repeat it"
+	open(s)
+	s.Properties["kind"].Enum = []any{Bench, Stress}
+	return s
+}
+
+// open lets objects have fields that are not listed: later versions may add some.
+func open(s *jsonschema.Schema) {
+	if s == nil {
+		return
+	}
+	if s.Properties != nil {
+		s.AdditionalProperties = nil
+	}
+	if s.Items != nil { // lists are written as [], never as null
+		s.Type, s.Types = "array", nil
+	}
+	open(s.Items)
+	for _, p := range s.Properties {
+		open(p)
+	}
+}
+
+var schema = func() *jsonschema.Resolved {
+	r, err := newSchema().Resolve(nil)
+	if err != nil {
+		panic(err)
+	}
+	return r
+}()
+
+// Launches are those of a decode step, before and after.
+func (c *Capsule) Launches() (before, after int) {
+	for _, l := range c.Rewrite.Launches {
+		before += l.Before
+		after += l.After
+	}
+	return before, after
+}

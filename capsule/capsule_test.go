@@ -1,0 +1,197 @@
+package capsule
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"zmlx-rewrite/bench"
+)
+
+// sample is a whole capsule.
+func sample() *Capsule {
+	c := &Capsule{Version: Version, Kind: Bench, Made: time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC), Finished: time.Date(2026, 11, 28, 12, 1, 0, 0, time.UTC),
+		Command: []string{"bench"}, Environment: map[string]string{}, Program: Program{Version: "0.1.0", Go: "go1.26"}, Machine: Machine{OS: "linux", Arch: "amd64", Cores: 2},
+		Device: Device{Engine: "mlx", Version: "0.32.2", Device: "cpu"}, Model: Model{Name: "m", Type: "llama", SHA256: "ab", Of: "whole files", Bytes: 1, Params: 2},
+		Rewrite: Rewrite{Profile: "llama", Preset: "inference", Target: "cpu", Rules: map[string]string{"llama.qmv": "cd"}, Kernels: map[string]string{}, Launches: []Layer{{"model.layers.0", 3, 1}}},
+		Notes:   []string{}}
+	c.Rewrite.Pack([]byte(`{"zmlx":1}`))
+	cell := Cell{Test: "tg8", Counted: 8, Fed: 1, Made: 9, First: -1, StreamA: Stream([]int{1, 2}), StreamB: Stream([]int{1, 2})}
+	for i := range 8 {
+		b := i%4 == 1 || i%4 == 2
+		s := 4.0
+		if b {
+			s = 2
+		}
+		cell.Runs = append(cell.Runs, Run{Run: bench.Run{Round: i / 4, B: b, Seconds: s, At: float64(i)}, Tokens: "00"})
+	}
+	c.Cells = []Cell{cell}
+	return c
+}
+
+// TestRoundTrip: what is written is read again, the same; the journal comes out as it went in.
+func TestRoundTrip(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "c.json")
+	want := sample()
+	if err := want.Write(file); err != nil {
+		t.Fatal(err)
+	}
+	got, err := Read(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	if j, err := got.Rewrite.Unpack(); err != nil || string(j) != `{"zmlx":1}` {
+		t.Errorf("journal %q, %v", j, err)
+	}
+	if s := got.Cells[0].Summary(); s.Ratio != 2 || s.A.Mean != 2 || s.B.Mean != 4 {
+		t.Errorf("%+v", s)
+	}
+	if !got.Cells[0].Identical() {
+		t.Error("the same tokens are not identical")
+	}
+	got.Cells[0].Runs[3].Tokens = "11"
+	if got.Cells[0].Identical() {
+		t.Error("a run with other tokens is not seen")
+	}
+}
+
+// TestRefused: what no program may rely on is refused, each by name.
+func TestRefused(t *testing.T) {
+	good, err := sample().Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ what, old, new, code string }{
+		{"no JSON", "{", "", "capsule/syntax"},
+		{"cut off", "\"notes\": []\n}", "", "capsule/syntax"},
+		{"another file", `"cells"`, `"sells"`, "capsule/syntax"},
+		{"a later version", `"zmlx": 1`, `"zmlx": 2`, "capsule/version"},
+		{"a time of zero", `"seconds": 4`, `"seconds": 0`, "capsule/invalid"},
+		{"a time before zero", `"seconds": 4`, `"seconds": -1`, "capsule/invalid"},
+		{"a round that would take all memory", `"round": 1`, `"round": 2000000000`, "capsule/invalid"},
+		{"no tokens", `"counted": 8`, `"counted": 0`, "capsule/invalid"},
+		{"tokens without end", `"made": 9`, `"made": 2000000000`, "capsule/invalid"},
+		{"text for a number", `"cores": 2`, `"cores": "two"`, "capsule/invalid"},
+		{"an unknown kind", `"kind": "bench"`, `"kind": "lunch"`, "capsule/invalid"},
+		{"null for a list", `"notes": []`, `"notes": null`, "capsule/invalid"},
+		{"a field missing", `"profile": "llama",`, ``, "capsule/invalid"},
+	} {
+		data := strings.Replace(string(good), c.old, c.new, 1)
+		if data == string(good) {
+			t.Fatalf("%s: nothing was replaced", c.what)
+		}
+		if _, err := Parse("c.json", []byte(data)); err == nil || !strings.Contains(err.Error(), c.code) {
+			t.Errorf("%s: %v", c.what, err)
+		}
+	}
+	more := strings.Replace(string(good), `"zmlx": 1`, `"zmlx": 1, "later": {"field": true}`, 1)
+	if _, err := Parse("c.json", []byte(more)); err != nil {
+		t.Errorf("a field that a later version adds: %v", err)
+	}
+}
+
+// TestUnpack: a journal that was changed, or that is a bomb, is refused.
+func TestUnpack(t *testing.T) {
+	r := sample().Rewrite
+	r.Journal = strings.Repeat("0", 64)
+	if _, err := r.Unpack(); err == nil {
+		t.Error("a journal of another hash was taken")
+	}
+	r.Pack(bytes.Repeat([]byte{' '}, maxJournal+1))
+	if _, err := r.Unpack(); err == nil || !strings.Contains(err.Error(), "larger") {
+		t.Errorf("a bomb: %v", err)
+	}
+	r.Packed = "%%%"
+	if _, err := r.Unpack(); err == nil {
+		t.Error("no base64 was taken")
+	}
+}
+
+// TestDocsAreCurrent: docs/capsule.schema.json is this package's schema.
+func TestDocsAreCurrent(t *testing.T) {
+	file := filepath.Join("..", "docs", "capsule.schema.json")
+	got, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, Schema()) {
+		t.Error("write it again: zmlx-rewrite rules schema capsule > docs/capsule.schema.json")
+	}
+}
+
+// TestIdentify: every byte of a small model counts, and where its files are does not.
+func TestIdentify(t *testing.T) {
+	make := func(weights string) string {
+		dir := t.TempDir()
+		for name, text := range map[string]string{"config.json": "{}", "model.safetensors": weights, "README.md": t.Name()} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		sha, of, err := Identify(dir)
+		if err != nil || of != "whole files" {
+			t.Fatal(of, err)
+		}
+		return sha
+	}
+	if a, b := make("x"), make("x"); a != b {
+		t.Error("the same files in another folder are another model")
+	}
+	if a, b := make("x"), make("y"); a == b {
+		t.Error("other weights are the same model")
+	}
+	// Of files that are too large to read whole the ends count.
+	big := func(at int64) string {
+		file := filepath.Join(t.TempDir(), "big.gguf")
+		f, err := os.Create(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		f.Truncate(wholeFiles + 1) // a hole: it takes no room
+		f.WriteAt([]byte{1}, at)
+		sha, of, err := Identify(file)
+		if err != nil || of == "whole files" {
+			t.Fatal(of, err)
+		}
+		return sha
+	}
+	if big(0) == big(wholeFiles) || big(0) == big(ends) {
+		t.Error("the ends of a large file do not count")
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	good, err := sample().Bytes()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(good)
+	f.Add([]byte(`{"zmlx":1,"cells":[]}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := Parse("c.json", data)
+		if err != nil {
+			return
+		}
+		for i := range c.Cells {
+			c.Cells[i].Summary()
+			c.Cells[i].Identical()
+		}
+		c.Rewrite.Unpack()
+		again, err := c.Bytes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Parse("c.json", again); err != nil && !json.Valid(again) {
+			t.Fatal(err)
+		}
+	})
+}

@@ -1,0 +1,204 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"zmlx-rewrite/bench"
+	"zmlx-rewrite/capsule"
+	"zmlx-rewrite/diag"
+	"zmlx-rewrite/report/figures"
+	"zmlx-rewrite/stress"
+)
+
+// benchOptions are llama-bench's flags, where it has them.
+type benchOptions struct {
+	prompts, gens, depths []int
+	rounds, warmUp        int
+	seed                  uint64
+	format, capsule       string
+	trace                 bool
+	traceSteps            int
+}
+
+func (a *app) benchCmd() *cobra.Command {
+	var o options
+	var b benchOptions
+	c := &cobra.Command{
+		Use:   "bench",
+		Short: "Time the rewritten model against the unrewritten one, in turns",
+		Long: "Bench times prompts (pp) and generation (tg) of random tokens, batch 1, greedy, behind --n-depth\n" +
+			"tokens in the caches: the unrewritten and the rewritten program in rounds of A B B A in one\n" +
+			"process. A row is one program in one test: mean and standard deviation of tokens a second, as\n" +
+			"llama-bench prints them. The ratio is the median over rounds, with a 95 % interval by bootstrap.\n" +
+			"pp counts the time to the first new token, as mlx-lm does; tg the time from the first new token\n" +
+			"to the last. `tokens` says whether both programs made the same ones in every run.",
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return a.bench(c.Context(), &o, &b) },
+	}
+	o.flags(c)
+	o.dtypeFlag(c)
+	o.kv.startFlag(c)
+	f := c.Flags()
+	f.IntSliceVarP(&b.prompts, "n-prompt", "p", []int{512}, "`tokens` of the prompt; 0 for no such test; a list with commas")
+	f.IntSliceVarP(&b.gens, "n-gen", "n", []int{128}, "`tokens` to make; 0 for no such test; a list with commas")
+	f.IntSliceVarP(&b.depths, "n-depth", "d", []int{0}, "`tokens` in the caches beforehand; a list with commas")
+	f.IntVarP(&b.rounds, "repetitions", "r", 5, "`rounds` of A B B A that count")
+	f.IntVar(&b.warmUp, "warm-up", 1, "`rounds` before them that do not")
+	f.Uint64Var(&b.seed, "seed", 1, "of the random tokens")
+	f.StringVarP(&b.format, "output", "o", "md", "md, csv or json (one row a line)")
+	f.StringVar(&b.capsule, "capsule", "", "`file` to write the capsule to: all that is needed to judge and repeat the measurement")
+	f.BoolVar(&b.trace, "trace", false, "say where the time of a decode step goes, before and after the rewrite, in place of timing it whole")
+	f.IntVar(&b.traceSteps, "trace-steps", 5, "`steps` to trace; of each op the median counts")
+	return c
+}
+
+func (b *benchOptions) check() error {
+	if err := oneOf("output", b.format, "md", "csv", "json"); err != nil {
+		return err
+	}
+	bad := func(format string, args ...any) error {
+		return diag.Errorf("usage/bench", diag.Pos{}, format, args...)
+	}
+	for _, n := range slices.Concat(b.prompts, b.gens, b.depths) {
+		if n < 0 || n > 1<<20 {
+			return bad("%d tokens are not 0 to %d", n, 1<<20)
+		}
+	}
+	if len(b.cells()) == 0 || b.rounds < 1 || b.warmUp < 0 || b.traceSteps < 1 {
+		return bad("bench needs tokens to feed (-p) or to make (-n), a depth, and --repetitions of at least 1")
+	}
+	return nil
+}
+
+// cells are the tests, in llama-bench's order.
+func (b *benchOptions) cells() []capsule.Cell {
+	var out []capsule.Cell
+	for _, d := range b.depths {
+		for _, n := range b.prompts {
+			if n > 0 {
+				out = append(out, capsule.Cell{Test: fmt.Sprintf("pp%d", n), Depth: d, Fed: n, Made: 1, Counted: n, Seed: b.seed, Runs: []capsule.Run{}, First: -1})
+			}
+		}
+		for _, n := range b.gens {
+			if n > 0 {
+				out = append(out, capsule.Cell{Test: fmt.Sprintf("tg%d", n), Depth: d, Fed: 1, Made: n + 1, Counted: n, Seed: b.seed, Runs: []capsule.Run{}, First: -1})
+			}
+		}
+	}
+	return out
+}
+
+func (a *app) bench(ctx context.Context, o *options, b *benchOptions) error {
+	if err := b.check(); err != nil {
+		return err
+	}
+	if o.model == "" {
+		return diag.Errorf("usage/bench", diag.Pos{}, "bench needs --model")
+	}
+	names := strings.Split(o.profile, ",")
+	if len(names) > 1 && b.capsule != "" {
+		return diag.Errorf("usage/bench", diag.Pos{}, "--capsule is of one profile, and %d are given", len(names))
+	}
+	if b.trace {
+		return a.trace(ctx, o, b, names)
+	}
+	var rows []figures.Row
+	for _, name := range names {
+		one := *o
+		one.profile = name
+		c, err := a.benchOne(ctx, &one, b)
+		if err != nil {
+			return err
+		}
+		if b.capsule != "" {
+			if err := c.Write(b.capsule); err != nil {
+				return err
+			}
+		}
+		rows = append(rows, figures.Rows("", c)...)
+		for _, n := range c.Notes {
+			fmt.Fprintln(a.progress, "note: "+n)
+		}
+	}
+	return a.rows(b.format, rows)
+}
+
+// rows prints rows in a format.
+func (a *app) rows(format string, rows []figures.Row) error {
+	switch format {
+	case "csv":
+		return figures.CSV(a.stdout, rows)
+	case "json":
+		return figures.JSON(a.stdout, rows)
+	}
+	figures.Markdown(a.stdout, rows)
+	return nil
+}
+
+// benchOne measures one profile.
+func (a *app) benchOne(ctx context.Context, o *options, b *benchOptions) (*capsule.Capsule, error) {
+	p, err := a.pair(ctx, o, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer p.close()
+	c, err := a.newCapsule(capsule.Bench, p)
+	if err != nil {
+		return nil, err
+	}
+	c.WarmUp = b.warmUp
+	cells := b.cells()
+	line := a.statusLine()
+	defer line.clear()
+	start := time.Now()
+	for i := range cells {
+		cell := &cells[i]
+		if err := p.measureCell(ctx, cell, bench.Options{Rounds: b.rounds, WarmUp: b.warmUp}, start, func() {
+			line.print("%s · %s · %d of %d tests, %d of %d runs", p.profile.Name, cell.Name(), i+1, len(cells), len(cell.Runs), 4*b.rounds)
+		}); err != nil {
+			return nil, err
+		}
+	}
+	c.Cells = cells
+	finishCapsule(c)
+	return c, nil
+}
+
+// measureCell times one test.
+func (p *pair) measureCell(ctx context.Context, cell *capsule.Cell, o bench.Options, start time.Time, tick func()) error {
+	tokens := randomTokens(cell.Seed, cell.Depth+cell.Fed+1, p.vocab)[:cell.Depth+cell.Fed]
+	var first, last [2]*timed
+	way := func(side int) func() (float64, error) {
+		return func() (float64, error) {
+			tick()
+			t, err := p.run(ctx, side, tokens, cell.Depth, cell.Made)
+			if err != nil {
+				return 0, fmt.Errorf("%s, %s: %w", cell.Name(), sides[side], err)
+			}
+			if last[side] = t; first[side] == nil {
+				first[side] = t
+			}
+			return t.seconds, nil
+		}
+	}
+	err := bench.Turns(ctx, o, way(0), way(1), func(round int, b bool, seconds float64) error {
+		t := last[0]
+		if b {
+			t = last[1]
+		}
+		cell.Runs = append(cell.Runs, capsule.Run{Run: bench.Run{Round: round, B: b, Seconds: seconds, At: time.Since(start).Seconds()}, Prompt: t.prompt, Tokens: capsule.Stream(t.tokens)[:16]})
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	cell.StreamA, cell.StreamB = capsule.Stream(first[0].tokens), capsule.Stream(first[1].tokens)
+	cell.First = stress.FirstDifference(first[0].tokens, first[1].tokens)
+	return nil
+}

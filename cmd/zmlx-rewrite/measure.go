@@ -1,0 +1,296 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"zmlx-rewrite/capsule"
+	"zmlx-rewrite/decode"
+	"zmlx-rewrite/diag"
+	"zmlx-rewrite/engine"
+	"zmlx-rewrite/engine/mlx"
+	"zmlx-rewrite/graph"
+	"zmlx-rewrite/profiles"
+)
+
+// pair is a model before (0) and after (1) its rewrite, both loaded, on one copy of the
+// weights: what bench, stress and routing measure.
+type pair struct {
+	*runner
+	s        *rewritten
+	w        *workspace
+	profile  *profiles.Profile
+	preset   string
+	dtype    string
+	kv       *kvOptions
+	programs [2]*graph.Program // with plain caches
+	runs     [2]*programs      // what is run: these, and those with quantized caches, if any
+	gens     [2]*decode.Generator
+	vocab    int
+	done     []func()
+}
+
+// sides are what people call the two.
+var sides = [2]string{"unrewritten", "rewritten"}
+
+// pair loads the model of o. wrap, if given, stands between the generator and the session of
+// a side. Close it when done.
+func (a *app) pair(ctx context.Context, o *options, wrap func(side int, s engine.Session) engine.Session) (*pair, error) {
+	o.dims = nil
+	w, prof, all, err := a.rewriteAll(o)
+	if err != nil {
+		return nil, err
+	}
+	p := &pair{s: all[0], w: w, profile: prof, preset: o.preset, dtype: o.dtype, kv: &o.kv}
+	p.done = append(p.done, all[0].close)
+	if p.runner, err = a.untold(p.s.subject, w); err != nil {
+		p.close()
+		return nil, err
+	}
+	p.done = append(p.done, p.runner.close)
+	p.programs = [2]*graph.Program{p.s.program, p.s.res.Program}
+	if wrap != nil && o.kv.Bits > 0 {
+		p.close()
+		return nil, diag.Errorf("usage/kv", diag.Pos{}, "a quantized cache is timed, not traced").WithHint("leave --kv-bits out")
+	}
+	p.runs[0], p.runs[1], err = o.kv.programs(w, prof, o, p.s)
+	if err == nil {
+		err = p.derive(p.runs[1], p.runs[0])
+	}
+	if err != nil {
+		p.close()
+		return nil, err
+	}
+	for i := range p.runs {
+		if err := p.load(ctx, i, wrap); err != nil {
+			p.close()
+			return nil, err
+		}
+	}
+	for _, out := range p.programs[0].Cases[0].Graph.Outputs() {
+		if out.Name == "logits" {
+			d, _ := p.programs[0].Cases[0].Graph.Type(out.Value).Dim(-1)
+			n, _ := d.Const()
+			p.vocab = int(n)
+		}
+	}
+	return p, nil
+}
+
+// untold is a runner without the model's text side: random tokens need no tokenizer.
+func (a *app) untold(s *subject, w *workspace) (*runner, error) {
+	if s.model == nil || s.model.Weights == nil {
+		return nil, diag.Errorf("model/no-weights", diag.Pos{File: s.name}, "has no weights").WithHint("give a model's folder or a .gguf file")
+	}
+	e, err := newEngine(w.set.Kernels)
+	if err != nil {
+		return nil, lacks("%v", err)
+	}
+	return &runner{engine: e, model: s.model, catalog: w.set.Kernels, warn: a.progress, ran: map[string]string{}}, nil
+}
+
+func (p *pair) load(ctx context.Context, side int, wrap func(int, engine.Session) engine.Session) error {
+	if wrap == nil {
+		g, done, err := p.generator(ctx, p.runs[side])
+		if err != nil {
+			return err
+		}
+		p.gens[side], p.done = g, append(p.done, done)
+		return nil
+	}
+	plain, s, err := p.runner.load(ctx, p.programs[side])
+	if err != nil {
+		return err
+	}
+	p.done = append(p.done, func() { s.Close() })
+	g, err := decode.New(ctx, p.engine, wrap(side, s), plain)
+	if err != nil {
+		return err
+	}
+	g.KeepFirst(p.runs[side].keep)
+	p.gens[side], p.done = g, append(p.done, func() { g.Close() })
+	return nil
+}
+
+func (p *pair) close() {
+	for _, f := range slices.Backward(p.done) {
+		f()
+	}
+	p.done = nil
+}
+
+// randomTokens are n tokens that any model of that vocabulary takes.
+func randomTokens(seed uint64, n, vocab int) []int {
+	r := rand.New(rand.NewPCG(seed, 0))
+	out := make([]int, n)
+	for i := range out {
+		out[i] = r.IntN(vocab)
+	}
+	return out
+}
+
+// timed is one run of one side.
+type timed struct {
+	seconds float64 // of what counts
+	prompt  float64 // to the first token
+	tokens  []int
+}
+
+// run fills the caches with depth tokens of the list, feeds the others, and makes tokens.
+// What counts is the time to the first token, or, if more are made, from the first to the last.
+func (p *pair) run(ctx context.Context, side int, tokens []int, depth, made int) (*timed, error) {
+	g := p.gens[side]
+	g.Reset()
+	if depth > 0 {
+		if _, err := g.Generate(ctx, tokens[:depth+1], decode.Options{}); err != nil {
+			return nil, err
+		}
+	}
+	r, err := g.Generate(ctx, tokens[depth:], decode.Options{MaxTokens: made})
+	if err != nil {
+		return nil, err
+	}
+	t := &timed{seconds: r.PromptTime.Seconds(), prompt: r.PromptTime.Seconds(), tokens: r.Tokens}
+	if made > 1 {
+		t.seconds = r.Times[len(r.Times)-1].Seconds()
+	}
+	return t, nil
+}
+
+// newCapsule says all that can be said before anything is measured.
+func (a *app) newCapsule(kind string, p *pair) (*capsule.Capsule, error) {
+	c := &capsule.Capsule{Version: capsule.Version, Kind: kind, Made: now(), Command: a.args, Environment: capsule.Environment(), Program: capsule.ThisProgram(version),
+		Machine: capsule.ThisMachine(), Cells: []capsule.Cell{}, Notes: []string{}}
+	c.Device = capsule.Device{Engine: p.engine.Name(), Version: p.engine.Version(), Device: p.engine.Device(), Driver: capsule.Driver()}
+	if info, err := mlx.Probe(""); err == nil && c.Device.Engine == "mlx" {
+		c.Device.MLXC, c.Device.Details, c.Device.Name = mlx.CInterface, info.Details, info.Details["device_name"]
+	}
+	var err error
+	if c.Model, err = modelOf(p); err != nil {
+		return nil, err
+	}
+	c.Rewrite, err = rewriteOf(p)
+	return c, err
+}
+
+func now() time.Time { return time.Now().UTC().Truncate(time.Second) }
+
+func modelOf(p *pair) (capsule.Model, error) {
+	m := capsule.Model{Name: p.s.name, Type: p.programs[0].Name, DType: p.dtype}
+	var err error
+	if m.SHA256, m.Of, err = capsule.Identify(p.model.Path); err != nil {
+		return m, err
+	}
+	bytes := map[string]int64{}
+	for _, q := range p.programs[0].Params {
+		n, ok := q.Type.Size().Const()
+		if !ok {
+			continue
+		}
+		size := n * int64(q.Type.DType.Size())
+		m.Bytes += size
+		switch {
+		case q.Quant == nil:
+			m.Params += n
+			bytes[q.Type.DType.String()] += size
+		case q.Part == "weight":
+			m.Params += 8 * size / int64(q.Quant.Bits)
+			fallthrough
+		default:
+			mode := fmt.Sprintf("%d-bit", q.Quant.Bits)
+			if q.Quant.Mode != "affine" {
+				mode = q.Quant.Mode
+			}
+			bytes[mode] += size
+		}
+	}
+	for name, n := range bytes {
+		if n > bytes[m.Quant] || n == bytes[m.Quant] && name < m.Quant {
+			m.Quant = name
+		}
+	}
+	return m, nil
+}
+
+func rewriteOf(p *pair) (capsule.Rewrite, error) {
+	cfg := p.s.cfg
+	r := capsule.Rewrite{Profile: p.profile.Name, Preset: p.preset, Target: cfg.Setting.Target, Before: p.programs[0].Hash().String(), After: p.programs[1].Hash().String(),
+		Rules: map[string]string{}, Kernels: map[string]string{}, RunsAs: p.kernels(), Launches: layers(p.programs)}
+	if k := p.kv; k.Bits > 0 || k.size > 0 {
+		r.KV = &capsule.KV{Bits: k.Bits, GroupSize: k.GroupSize, Start: k.start, Size: k.size}
+	}
+	for _, rule := range cfg.Rules {
+		if cfg.Off[rule.Name] == "" {
+			r.Rules[rule.Name] = rule.Hash
+		}
+	}
+	for _, c := range p.programs[1].Cases {
+		for i := range graph.NodeID(c.Graph.NumNodes()) {
+			if s := p.catalog.SpecOf(c.Graph.Node(i).Op); s != nil {
+				r.Kernels[s.Name] = s.ContentHash
+			}
+		}
+	}
+	journal, err := p.s.res.Journal(cfg).Bytes()
+	r.Pack(journal)
+	return r, err
+}
+
+// numbered is the part of a scope up to the layer's number.
+var numbered = regexp.MustCompile(`^([^0-9]*\.[0-9]+)(\..*)?$`)
+
+// layers counts the launches of a decode step by layer.
+func layers(programs [2]*graph.Program) []capsule.Layer {
+	out := []capsule.Layer{}
+	for side, p := range programs {
+		c, err := p.Select(oneToken)
+		if err != nil {
+			continue
+		}
+		for i := range graph.NodeID(c.Graph.NumNodes()) {
+			n := c.Graph.Node(i)
+			if n.Op.Launches == 0 {
+				continue
+			}
+			scope := n.Scope
+			if m := numbered.FindStringSubmatch(scope); m != nil {
+				scope = m[1]
+			}
+			at := slices.IndexFunc(out, func(l capsule.Layer) bool { return l.Scope == scope })
+			if at < 0 {
+				at, out = len(out), append(out, capsule.Layer{Scope: scope})
+			}
+			if side == 0 {
+				out[at].Before += n.Op.Launches
+			} else {
+				out[at].After += n.Op.Launches
+			}
+		}
+	}
+	return out
+}
+
+// oneToken is a decode step of one sequence.
+var oneToken = map[string]int64{graph.SymBatch: 1, graph.SymSeqLen: 1, graph.SymKVLen: 1}
+
+// finishCapsule notes the state of the machine at the end.
+func finishCapsule(c *capsule.Capsule) {
+	c.Finished = now()
+	c.Machine.Finish()
+	if c.Machine.Busy() {
+		c.Notes = append(c.Notes, "the machine was busy with other things: more was ready to run than it has cores")
+	}
+}
+
+// oneOf demands that a flag has one of some values.
+func oneOf(flag, value string, list ...string) error {
+	if slices.Contains(list, value) {
+		return nil
+	}
+	return diag.Errorf("usage/"+flag, diag.Pos{}, "%s %q is none of %s", flag, value, strings.Join(list, ", "))
+}

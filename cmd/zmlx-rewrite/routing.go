@@ -1,0 +1,250 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"zmlx-rewrite/diag"
+	"zmlx-rewrite/engine"
+	"zmlx-rewrite/engine/cache"
+	"zmlx-rewrite/graph"
+	"zmlx-rewrite/report/figures"
+	"zmlx-rewrite/routing"
+	"zmlx-rewrite/stress"
+)
+
+// routingOptions are the flags of routing.
+type routingOptions struct {
+	prompts     []string
+	file        string
+	step        int
+	random      int
+	format, out string
+}
+
+func (a *app) routingCmd() *cobra.Command {
+	var o options
+	var r routingOptions
+	c := &cobra.Command{
+		Use:   "routing",
+		Short: "Which experts each token of a text is sent to, before and after the rewrite",
+		Long: "Routing feeds a text to the unrewritten and to the rewritten program, and collects the expert ids and\n" +
+			"weights of every token in every layer: how often each expert is chosen, how even the load is, and\n" +
+			"which experts are chosen together. The figures are the unrewritten program's. Exit code 1: the\n" +
+			"rewritten program sends a token to other experts.",
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return a.routing(c.Context(), &o, &r) },
+	}
+	o.flags(c)
+	o.dtypeFlag(c)
+	f := c.Flags()
+	f.StringArrayVarP(&r.prompts, "prompt", "p", nil, "`text`; - reads standard input; the prompts of stress if left out")
+	f.StringVar(&r.file, "file", "", "`file` with the text")
+	f.IntVar(&r.random, "random", 0, "random `tokens` in place of a text; they need no tokenizer")
+	f.IntVar(&r.step, "step", 512, "`tokens` of one call; 1 feeds them as decoding does")
+	f.StringVarP(&r.format, "output", "o", "md", "md, json (one layer a line) or html")
+	f.StringVar(&r.out, "out", "", "`file` to write to, in place of standard output")
+	return c
+}
+
+// routingTokens are the texts, each a sequence of its own.
+func (a *app) routingTokens(p *pair, r *routingOptions) ([][]int, error) {
+	if r.random > 0 {
+		return [][]int{randomTokens(1, r.random, p.vocab)}, nil
+	}
+	texts, err := a.texts(r.prompts)
+	if err != nil {
+		return nil, err
+	}
+	if r.file != "" {
+		data, err := readLimited(r.file, maxText)
+		if err != nil {
+			return nil, err
+		}
+		texts = append(texts, strings.TrimRight(string(data), "\n"))
+	}
+	if len(texts) == 0 {
+		for _, k := range stress.Kinds {
+			text, _ := stress.Prompt(k)
+			texts = append(texts, text)
+		}
+	}
+	tok, err := p.model.Tokenizer()
+	if err != nil {
+		return nil, err
+	}
+	var out [][]int
+	for _, text := range texts {
+		tokens, err := nonEmpty(tok.Encode(text, true))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, tokens)
+	}
+	return out, nil
+}
+
+func (a *app) routing(ctx context.Context, o *options, r *routingOptions) error {
+	if err := oneOf("output", r.format, "md", "json", "html"); err != nil {
+		return err
+	}
+	if o.model == "" || r.step < 1 || r.random < 0 || r.random > 1<<20 {
+		return diag.Errorf("usage/routing", diag.Pos{}, "routing needs --model, and --step of at least 1")
+	}
+	p, err := a.pair(ctx, o, nil)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	texts, err := a.routingTokens(p, r)
+	if err != nil {
+		return err
+	}
+	var traces [2]routing.Trace
+	var layers []routing.Layer
+	n := 0
+	for side := range sides {
+		marked, list, err := routing.Mark(p.programs[side])
+		if err != nil {
+			return diag.Errorf("routing/cases", diag.Pos{}, "%s: %v", sides[side], err)
+		}
+		if len(list) == 0 {
+			return diag.Errorf("routing/none", diag.Pos{File: p.s.name}, "has no mixture of experts").WithHint("routing is for models such as qwen3_moe, mixtral, gpt_oss")
+		}
+		if side == 0 {
+			layers = list
+		} else if len(list) != len(layers) {
+			return diag.Errorf("routing/cases", diag.Pos{}, "%d mixtures before the rewrite, %d after", len(layers), len(list))
+		}
+		traces[side] = make(routing.Trace, len(layers))
+		for _, tokens := range texts {
+			if err := p.collect(ctx, marked, list, tokens, r.step, traces[side]); err != nil {
+				return err
+			}
+			n += len(tokens)
+		}
+	}
+	var stats []routing.Stats
+	for i, l := range layers {
+		stats = append(stats, routing.Sum(routing.Short(l.Scope), l.Experts, l.K, traces[0][i]))
+	}
+	d := routing.Compare(traces[0], traces[1])
+	same := fmt.Sprintf("%d tokens in %d layers: both programs choose the same experts; largest difference of a weight %.3g", n/2, len(layers), d.Weight)
+	if d.Other > 0 {
+		same = fmt.Sprintf("%d of %d choices are others after the rewrite, the first of token %d in %s; largest difference of a weight elsewhere %.3g", d.Other, d.Tokens, d.First, routing.Short(layers[d.Layer].Scope), d.Weight)
+	}
+	title := fmt.Sprintf("%s · profile %s · %s on %s %s · %s", p.s.name, p.profile.Name, p.engine.Name(), p.engine.Device(), p.engine.Version(), same)
+	var b bytes.Buffer
+	switch r.format {
+	case "json":
+		enc := json.NewEncoder(&b)
+		for i := range stats {
+			if err := enc.Encode(&stats[i]); err != nil {
+				return err
+			}
+		}
+		fmt.Fprintln(a.progress, same)
+	case "html":
+		if err := figures.RoutingHTML(&b, title, stats); err != nil {
+			return err
+		}
+	default:
+		fmt.Fprintf(&b, "%s\n\n", title)
+		figures.Routing(&b, stats)
+	}
+	if err := a.put(r.out, b.Bytes()); err != nil {
+		return err
+	}
+	if d.Other > 0 {
+		return isFalse("%s", same)
+	}
+	return nil
+}
+
+// collect feeds one sequence to a marked program.
+func (p *pair) collect(ctx context.Context, marked *graph.Program, layers []routing.Layer, tokens []int, step int, into routing.Trace) error {
+	plain, s, err := p.runner.load(ctx, marked)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	caches, err := cache.New(p.engine, plain, 1)
+	if err != nil {
+		return err
+	}
+	defer caches.Reset()
+	for len(tokens) > 0 {
+		n := min(step, len(tokens))
+		var data []byte
+		for _, id := range tokens[:n] {
+			data = binary.LittleEndian.AppendUint32(data, uint32(id))
+		}
+		in, err := p.engine.NewTensor(graph.Int32, []int{1, n}, data)
+		if err != nil {
+			return err
+		}
+		out, err := caches.Step(ctx, s, engine.Take(in), n)
+		if err != nil {
+			return err
+		}
+		if err := readRouting(out, layers, n, into); err != nil {
+			return err
+		}
+		tokens = tokens[n:]
+	}
+	return nil
+}
+
+// readRouting reads what n tokens were sent to, and releases the results.
+func readRouting(out map[string]engine.Tensor, layers []routing.Layer, n int, into routing.Trace) error {
+	defer func() {
+		for _, t := range out {
+			t.Release()
+		}
+	}()
+	for i, l := range layers {
+		ids, err := elements(out[routing.IDs(i)])
+		if err != nil {
+			return err
+		}
+		var weights []float64
+		if l.Weights != graph.None {
+			if weights, err = elements(out[routing.Weights(i)]); err != nil {
+				return err
+			}
+		}
+		for k := range n {
+			t := routing.Token{IDs: make([]int, l.K)}
+			for j, id := range ids[k*l.K : (k+1)*l.K] {
+				if t.IDs[j] = int(id); id < 0 || int(id) >= l.Experts {
+					return diag.Errorf("routing/id", diag.Pos{}, "expert %v of %d", id, l.Experts).WithScope(l.Scope)
+				}
+			}
+			if weights != nil {
+				t.Weights = weights[k*l.K : (k+1)*l.K]
+			}
+			into[i] = append(into[i], t)
+		}
+	}
+	return nil
+}
+
+// elements reads a tensor.
+func elements(t engine.Tensor) ([]float64, error) {
+	data, err := t.Read()
+	if err != nil {
+		return nil, err
+	}
+	size := t.DType().Size()
+	out := make([]float64, len(data)/size)
+	for i := range out {
+		out[i] = graph.DecodeElem(t.DType(), data[i*size:])
+	}
+	return out, nil
+}

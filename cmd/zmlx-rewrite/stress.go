@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"zmlx-rewrite/bench"
+	"zmlx-rewrite/capsule"
+	"zmlx-rewrite/diag"
+	"zmlx-rewrite/report/figures"
+	"zmlx-rewrite/stress"
+)
+
+// stressOptions are the flags of the original's stress benchmark.
+type stressOptions struct {
+	prompts []string
+	lengths []int
+	runs    int
+	warmUp  int
+	out     string
+	state   string
+	format  string
+}
+
+func (a *app) stressCmd() *cobra.Command {
+	var o options
+	var s stressOptions
+	c := &cobra.Command{
+		Use:   "stress",
+		Short: "Time long generations of several kinds of prompts, before and after; it can be interrupted",
+		Long: "Stress makes text of each length from each kind of prompt, several times with the unrewritten and\n" +
+			"the rewritten program in turns (A B, B A, ...), the end token ignored. It prints the medians of\n" +
+			"each combination, their means by length and by kind of prompt, and whether all runs made the same\n" +
+			"tokens, and writes a capsule. After every run its state is written, whole: after ctrl-C, or a\n" +
+			"power cut, the same command goes on. Exit code 1: the rewritten program made other tokens.",
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return a.stress(c.Context(), &o, &s) },
+	}
+	o.flags(c)
+	o.dtypeFlag(c)
+	o.kv.startFlag(c)
+	f := c.Flags()
+	f.StringSliceVar(&s.prompts, "prompts", stress.Kinds, "`kinds` of prompts; a list with commas")
+	f.IntSliceVar(&s.lengths, "lengths", stress.Lengths, "`tokens` to make; a list with commas")
+	f.IntVar(&s.runs, "runs", stress.Runs, "`runs` of each program in each combination")
+	f.IntVar(&s.warmUp, "warm-up", 16, "`tokens` that each program makes first, after each start")
+	f.StringVar(&s.out, "json-out", "stress.json", "`file` to write the capsule to")
+	f.StringVar(&s.state, "state", "", "`file` for what has been measured so far; that of --json-out with .state at its end if left out")
+	f.StringVarP(&s.format, "output", "o", "md", "md, csv or json (one row a line)")
+	return c
+}
+
+func (s *stressOptions) check() error {
+	if err := oneOf("output", s.format, "md", "csv", "json"); err != nil {
+		return err
+	}
+	for _, k := range s.prompts {
+		if _, ok := stress.Prompt(k); !ok {
+			return diag.Errorf("usage/stress", diag.Pos{}, "no kind of prompt %q", k).WithHint("kinds: %s", strings.Join(stress.Kinds, ", "))
+		}
+	}
+	unique := func(n int) bool { return n == len(s.prompts)*len(s.lengths) }
+	var names []string
+	for _, c := range stress.Cells(s.prompts, s.lengths) {
+		if c.Made < 2 {
+			return diag.Errorf("usage/stress", diag.Pos{}, "a length of %d tokens: at least 2 are needed to time one", c.Made)
+		}
+		if !slices.Contains(names, c.Test) {
+			names = append(names, c.Test)
+		}
+	}
+	if len(names) == 0 || !unique(len(names)) || s.runs < 1 || s.warmUp < 1 {
+		return diag.Errorf("usage/stress", diag.Pos{}, "stress needs kinds of prompts and lengths, each once, and --runs and --warm-up of at least 1")
+	}
+	if s.state == "" {
+		s.state = s.out + ".state"
+	}
+	return nil
+}
+
+func (a *app) stress(ctx context.Context, o *options, s *stressOptions) error {
+	if err := s.check(); err != nil {
+		return err
+	}
+	if o.model == "" {
+		return diag.Errorf("usage/stress", diag.Pos{}, "stress needs --model")
+	}
+	p, err := a.pair(ctx, o, nil)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	if p.tok, err = p.model.Tokenizer(); err != nil {
+		return err
+	}
+	c, err := a.newCapsule(capsule.Stress, p)
+	if err != nil {
+		return err
+	}
+	c.Cells, c.WarmUp = stress.Cells(s.prompts, s.lengths), 1
+	state, err := stress.Start(s.state, s.runs, c)
+	if err != nil {
+		return err
+	}
+	if done, all := state.Done(); done > 0 {
+		fmt.Fprintf(a.progress, "going on with %s: %d of %d runs are done\n", s.state, done, all)
+	}
+	err = a.stressRuns(ctx, p, state, s)
+	if ctx.Err() != nil {
+		done, all := state.Done()
+		return &exitError{130, fmt.Sprintf("interrupted; %d of %d runs are kept in %s, and the same command goes on from there", done, all, s.state)}
+	}
+	if err != nil {
+		return err
+	}
+	c = state.Capsule
+	finishCapsule(c)
+	if err := c.Write(s.out); err != nil {
+		return err
+	}
+	if err := state.Finish(); err != nil {
+		return err
+	}
+	if s.format == "md" {
+		figures.Stress(a.stdout, c)
+	} else if err := a.rows(s.format, figures.Rows("", c)); err != nil {
+		return err
+	}
+	fmt.Fprintf(a.progress, "capsule: %s\n", s.out)
+	differ := 0
+	for i := range c.Cells {
+		if !c.Cells[i].Identical() {
+			differ++
+		}
+	}
+	if differ > 0 {
+		return isFalse("%d of %d combinations made other tokens", differ, len(c.Cells))
+	}
+	return nil
+}
+
+// stressRuns makes the runs that are missing.
+func (a *app) stressRuns(ctx context.Context, p *pair, state *stress.State, s *stressOptions) error {
+	line := a.statusLine()
+	defer line.clear()
+	t := &textOptions{}
+	warm := true
+	for {
+		i, b, round, ok := state.Next()
+		if !ok {
+			return nil
+		}
+		cell := &state.Capsule.Cells[i]
+		text, _ := stress.Prompt(cell.Prompt)
+		prompt, err := p.prompt(text, t)
+		if err != nil {
+			return err
+		}
+		if warm { // once a start
+			for side := range sides {
+				if _, err := p.run(ctx, side, prompt, 0, s.warmUp); err != nil {
+					return err
+				}
+			}
+			warm = false
+		}
+		done, all := state.Done()
+		left := ""
+		if x := state.Left(); x > 0 {
+			left = " · about " + (time.Duration(x) * time.Second).String() + " left"
+		}
+		side := 0
+		if b {
+			side = 1
+		}
+		line.print("%d of %d · %s, run %d, %s%s", done, all, cell.Test, round+1, sides[side], left)
+		r, err := p.run(ctx, side, prompt, 0, cell.Made)
+		if err != nil {
+			return err
+		}
+		run := bench.Run{Round: round, B: b, Seconds: r.seconds, At: time.Since(state.Capsule.Made).Seconds()}
+		if err := state.Keep(i, run, r.prompt, len(prompt), r.tokens); err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,166 @@
+package figures
+
+import (
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+
+	"zmlx-rewrite/bench"
+	"zmlx-rewrite/capsule"
+)
+
+// Named is a capsule and where it was read from.
+type Named struct {
+	File string
+	*capsule.Capsule
+}
+
+// Label tells capsules apart in a table: the file's name without its ending.
+func (n *Named) Label() string {
+	return strings.TrimSuffix(filepath.Base(n.File), filepath.Ext(n.File))
+}
+
+// Facts are what a reader wants to know of a capsule before its figures.
+func (n *Named) Facts() [][2]string {
+	c := n.Capsule
+	revision := ""
+	if c.Program.Revision != "" {
+		revision = " " + c.Program.Revision[:min(12, len(c.Program.Revision))]
+		if c.Program.Modified {
+			revision += " with changes"
+		}
+	}
+	device := Backend(c)
+	if c.Device.Name != "" {
+		device += " (" + c.Device.Name + ")"
+	}
+	if c.Device.MLXC != "" {
+		device += ", mlx-c " + c.Device.MLXC
+	}
+	if c.Device.Driver != "" {
+		device += ", driver " + c.Device.Driver
+	}
+	machine := fmt.Sprintf("%s/%s, %d cores", c.Machine.OS, c.Machine.Arch, c.Machine.Cores)
+	if c.Machine.CPU != "" {
+		machine += ", " + c.Machine.CPU
+	}
+	if c.Machine.Memory > 0 {
+		machine += ", " + Size(c.Machine.Memory)
+	}
+	dtype := ""
+	if c.Model.DType != "" {
+		dtype = " as " + c.Model.DType
+	}
+	before, after := c.Launches()
+	out := [][2]string{
+		{"made", c.Made.Format("2006-01-02 15:04:05") + " by zmlx-rewrite " + c.Program.Version + revision + ", " + c.Program.Go},
+		{"command", strings.Join(c.Command, " ")},
+		{"machine", machine},
+		{"device", device},
+		{"model", fmt.Sprintf("%s: %s, %s%s, sha256 %.12s of %s", c.Model.Name, Describe(&c.Model), Size(c.Model.Bytes), dtype, c.Model.SHA256, c.Model.Of)},
+		{"rewrite", fmt.Sprintf("profile %s, %d rules, kernels: %s, launches %d → %d, journal %.12s%s", c.Rewrite.Profile, len(c.Rewrite.Rules), c.Rewrite.RunsAs, before, after, c.Rewrite.Journal, kvText(c.Rewrite.KV))},
+	}
+	if len(c.Machine.LoadBefore) > 0 {
+		out = append(out, [2]string{"load", Load(c.Machine.LoadBefore) + " before, " + Load(c.Machine.LoadAfter) + " after"})
+	}
+	for _, note := range c.Notes {
+		out = append(out, [2]string{"note", note})
+	}
+	return out
+}
+
+func kvText(kv *capsule.KV) (text string) {
+	if kv != nil && kv.Bits > 0 {
+		text = fmt.Sprintf(", cache quantized to %d bits in groups of %d from token %d on", kv.Bits, kv.GroupSize, kv.Start)
+	}
+	if kv != nil && kv.Size > 0 {
+		text += fmt.Sprintf(", cache of %d rows", kv.Size)
+	}
+	return text
+}
+
+// Report writes capsules for people: each on its own, then side by side.
+func Report(w io.Writer, all []Named) {
+	for i := range all {
+		n := &all[i]
+		fmt.Fprintf(w, "## %s\n\n", n.Label())
+		for _, f := range n.Facts() {
+			fmt.Fprintf(w, "- %s: %s\n", f[0], f[1])
+		}
+		fmt.Fprintln(w)
+		if n.Kind == capsule.Stress {
+			Stress(w, n.Capsule)
+		} else {
+			Markdown(w, Rows("", n.Capsule))
+		}
+		fmt.Fprintln(w)
+	}
+	if len(all) > 1 {
+		fmt.Fprint(w, "## side by side\n\nmedian tokens a second of the rewritten program, and its ratio to the unrewritten one of the same run\n\n")
+		Table(w, sideBySide(all), columns(2, 1+len(all))...)
+	}
+}
+
+func columns(from, to int) (out []int) {
+	for i := from; i <= to; i++ {
+		out = append(out, i)
+	}
+	return out
+}
+
+// sideBySide has a line for each test that any capsule has.
+func sideBySide(all []Named) [][]string {
+	head := []string{"test"}
+	for i := range all {
+		head = append(head, all[i].Label())
+	}
+	rows := [][]string{head}
+	for _, test := range Tests(all) {
+		row := []string{test}
+		for i := range all {
+			cell := Find(all[i].Capsule, test)
+			if cell == nil {
+				row = append(row, "")
+				continue
+			}
+			s := cell.Summary()
+			row = append(row, fmt.Sprintf("%.2f · %s", s.B.Median, ratioOf(&s, 2)))
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+// ratioOf prints a ratio with its interval, if there are rounds enough for one.
+func ratioOf(s *bench.Summary, digits int) string {
+	if s.Rounds <= bench.FewRounds {
+		return fmt.Sprintf("%.*f (too few rounds)", digits, s.Ratio)
+	}
+	return fmt.Sprintf("%.*f [%.*f, %.*f]", digits, s.Ratio, digits, s.Low, digits, s.High)
+}
+
+// Tests are the names of the tests of some capsules, each once, in order.
+func Tests(all []Named) []string {
+	var out []string
+	seen := map[string]bool{}
+	for i := range all {
+		for k := range all[i].Cells {
+			if name := all[i].Cells[k].Name(); !seen[name] {
+				seen[name] = true
+				out = append(out, name)
+			}
+		}
+	}
+	return out
+}
+
+// Find returns the test of that name, or nil.
+func Find(c *capsule.Capsule, name string) *capsule.Cell {
+	for i := range c.Cells {
+		if c.Cells[i].Name() == name {
+			return &c.Cells[i]
+		}
+	}
+	return nil
+}

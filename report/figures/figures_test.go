@@ -1,0 +1,126 @@
+package figures
+
+import (
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"encoding/xml"
+	"io"
+	"regexp"
+	"strings"
+	"testing"
+
+	"zmlx-rewrite/bench"
+	"zmlx-rewrite/capsule"
+)
+
+// sample has one test with two rounds: 10 t/s unrewritten, 20 rewritten.
+func sample(name string, rewritten float64) Named {
+	c := &capsule.Capsule{Kind: capsule.Bench, Model: capsule.Model{Name: name, Type: "llama", Quant: "4-bit", Bytes: 3 << 30, Params: 7e9}, Device: capsule.Device{Engine: "mlx", Version: "0.32.2", Device: "cuda"},
+		Rewrite: capsule.Rewrite{Profile: "llama", Launches: []capsule.Layer{{Scope: "model.layers.0", Before: 20, After: 5}, {Scope: "", Before: 2, After: 2}}}}
+	cell := capsule.Cell{Test: "tg20", Depth: 512, Counted: 20, Made: 21, StreamA: "aa", StreamB: "aa", First: -1}
+	for i := range 12 {
+		b := i%4 == 1 || i%4 == 2
+		s := 2.0
+		if b {
+			s = 20 / rewritten
+		}
+		cell.Runs = append(cell.Runs, capsule.Run{Run: bench.Run{Round: i / 4, B: b, Seconds: s, At: float64(i)}, Tokens: "00"})
+	}
+	c.Cells = []capsule.Cell{cell}
+	return Named{name + ".json", c}
+}
+
+func TestTables(t *testing.T) {
+	n := sample("one", 20)
+	rows := Rows(n.File, n.Capsule)
+	var b bytes.Buffer
+	Markdown(&b, rows)
+	want := `| model       |     size | params | backend          | program           | test        |          t/s |      ratio [95 %] | tokens |
+| ----------- | -------: | -----: | ---------------- | ----------------- | ----------- | -----------: | ----------------: | ------ |
+| llama 4-bit | 3.00 GiB | 7.00 B | mlx 0.32.2, cuda | unrewritten       | tg20 @ d512 | 10.00 ± 0.00 |                   |        |
+| llama 4-bit | 3.00 GiB | 7.00 B | mlx 0.32.2, cuda | rewritten (llama) | tg20 @ d512 | 20.00 ± 0.00 | 2.00 [2.00, 2.00] | same   |
+`
+	if b.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
+	}
+	b.Reset()
+	if err := CSV(&b, rows); err != nil {
+		t.Fatal(err)
+	}
+	if lines, err := csv.NewReader(&b).ReadAll(); err != nil || len(lines) != 3 || lines[2][13] != "2" || lines[2][16] != "true" || len(lines[0]) != len(lines[1]) {
+		t.Errorf("%v, %v", lines, err)
+	}
+	b.Reset()
+	if err := JSON(&b, rows); err != nil {
+		t.Fatal(err)
+	}
+	dec := json.NewDecoder(&b)
+	var row Row
+	dec.Decode(&row)
+	if err := dec.Decode(&row); err != nil || row.Ratio != 2 || len(row.Samples) != 6 || !*row.Identical {
+		t.Errorf("%+v, %v", row, err)
+	}
+}
+
+// TestHTML: the file asks nothing of a network, what comes from a capsule cannot become
+// markup, and all is drawn: a bar a test, a dot a run, two bars a layer. Drawings are XML.
+func TestHTML(t *testing.T) {
+	evil := sample(`<script>alert("x")</script>`, 30)
+	evil.Cells[0].Test = `"><img src=http://example.org>`
+	var b bytes.Buffer
+	if err := HTML(&b, []Named{sample("one", 20), evil}); err != nil {
+		t.Fatal(err)
+	}
+	text := b.String()
+	if regexp.MustCompile(`(?i)<(script|img|link|iframe|object|base)|\b(src|href)\s*=\s*["']|url\(|@import`).MatchString(text) {
+		t.Error("the file has markup that it should not have")
+	}
+	for what, n := range map[string]int{`<circle class="run"`: 24, `<rect class="bar"`: 4, `<rect class="launches"`: 8, "<svg ": 7, "</svg>": 7} {
+		if got := strings.Count(text, what); got != n {
+			t.Errorf("%d of %s, want %d", got, what, n)
+		}
+	}
+	for _, svg := range regexp.MustCompile(`(?s)<svg .*?</svg>`).FindAllString(text, -1) {
+		dec := xml.NewDecoder(strings.NewReader(svg))
+		for {
+			if _, err := dec.Token(); err == io.EOF {
+				break
+			} else if err != nil {
+				t.Fatalf("%v in\n%s", err, svg)
+			}
+		}
+	}
+}
+
+// TestStress: means of medians, by length and by kind.
+func TestStress(t *testing.T) {
+	n := sample("s", 20)
+	base := n.Cells[0]
+	n.Kind, n.Cells = capsule.Stress, nil
+	for _, x := range []struct {
+		kind string
+		made int
+		slow float64
+	}{{"code", 256, 1}, {"math", 256, 2}} {
+		c := base
+		c.Prompt, c.Made, c.Test, c.Runs = x.kind, x.made, x.kind, nil
+		for _, r := range base.Runs {
+			r.Seconds *= x.slow
+			c.Runs = append(c.Runs, r)
+		}
+		n.Cells = append(n.Cells, c)
+	}
+	n.Cells[1].First = 7
+	var b bytes.Buffer
+	Stress(&b, n.Capsule)
+	for _, want := range []string{
+		"| code   |    256 | 6 + 6 |           10.00 |         20.00 | 2.000 [2.000, 2.000] | same in all runs |\n",
+		"| math   |    256 | 6 + 6 |            5.00 |         10.00 | 2.000 [2.000, 2.000] | differ from 7 on |\n",
+		"| 256    |            7.50 |         15.00 | 2.000 [2.000, 2.000] |\n", "| mean of medians |", "1 of 2 combinations made other tokens\n",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in\n%s", want, b.String())
+		}
+	}
+}

@@ -1,0 +1,209 @@
+// Package figures turns capsules into what people look at: tables, and one HTML file
+// with its drawings in it. What it prints is computed from the raw times of the capsules
+// by package bench, and from nothing else.
+package figures
+
+import (
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"zmlx-rewrite/bench"
+	"zmlx-rewrite/capsule"
+)
+
+// Row is one program in one test: a line of llama-bench's table, and beside the rewritten
+// program how it compares. Its JSON form is a contract: fields may be added, these stay.
+type Row struct {
+	Model     string      `json:"model"`
+	Size      int64       `json:"model_size"`
+	Params    int64       `json:"model_n_params"`
+	Backend   string      `json:"backend"`
+	Test      string      `json:"test"`
+	Depth     int         `json:"n_depth"`
+	Program   string      `json:"program"` // "unrewritten" or "rewritten"
+	Profile   string      `json:"profile"`
+	Mean      float64     `json:"avg_ts"`
+	SD        float64     `json:"stddev_ts"`
+	Median    float64     `json:"median_ts"`
+	Samples   []float64   `json:"samples_ts"`
+	Ratio     float64     `json:"ratio,omitempty"`    // of times: above 1, the rewritten program is faster
+	Interval  *[2]float64 `json:"interval,omitempty"` // 95 %
+	Identical *bool       `json:"tokens_identical,omitempty"`
+	First     *int        `json:"first_difference,omitempty"`
+	Capsule   string      `json:"capsule,omitempty"`
+}
+
+// Rows are the lines of a capsule.
+func Rows(file string, c *capsule.Capsule) []Row {
+	var out []Row
+	for i := range c.Cells {
+		cell := &c.Cells[i]
+		s := cell.Summary()
+		base := Row{Model: Describe(&c.Model), Size: c.Model.Bytes, Params: c.Model.Params, Backend: Backend(c), Test: cell.Test, Depth: cell.Depth, Profile: c.Rewrite.Profile, Capsule: file}
+		a, b := base, base
+		a.Program, b.Program = "unrewritten", "rewritten"
+		for _, r := range cell.Runs {
+			if r.B {
+				b.Samples = append(b.Samples, cell.Rate(r.Seconds))
+			} else {
+				a.Samples = append(a.Samples, cell.Rate(r.Seconds))
+			}
+		}
+		set := func(r *Row, s bench.Side) { r.Mean, r.SD, r.Median = s.Mean, s.SD, s.Median }
+		set(&a, s.A)
+		set(&b, s.B)
+		b.Ratio = s.Ratio
+		if s.Rounds > bench.FewRounds {
+			b.Interval = &[2]float64{s.Low, s.High}
+		}
+		if cell.StreamA != "" {
+			same, first := cell.Identical(), cell.First
+			b.Identical, b.First = &same, &first
+		}
+		out = append(out, a, b)
+	}
+	return out
+}
+
+// Describe names a model as llama-bench does: "llama 4-bit".
+func Describe(m *capsule.Model) string { return strings.TrimSpace(m.Type + " " + m.Quant) }
+
+// Backend names what computed.
+func Backend(c *capsule.Capsule) string {
+	return fmt.Sprintf("%s %s, %s", c.Device.Engine, c.Device.Version, c.Device.Device)
+}
+
+// Size prints bytes.
+func Size(n int64) string {
+	if n >= 1<<30 {
+		return fmt.Sprintf("%.2f GiB", float64(n)/(1<<30))
+	}
+	return fmt.Sprintf("%.2f MiB", float64(n)/(1<<20))
+}
+
+// Params prints a number of parameters.
+func Params(n int64) string {
+	if n >= 1e9 {
+		return fmt.Sprintf("%.2f B", float64(n)/1e9)
+	}
+	return fmt.Sprintf("%.2f M", float64(n)/1e6)
+}
+
+// test is the test of a row with its depth.
+func (r *Row) test() string { return (&capsule.Cell{Test: r.Test, Depth: r.Depth}).Name() }
+
+func (r *Row) ratio() string {
+	switch {
+	case r.Interval != nil:
+		return fmt.Sprintf("%.2f [%.2f, %.2f]", r.Ratio, r.Interval[0], r.Interval[1])
+	case r.Ratio > 0:
+		return fmt.Sprintf("%.2f (too few rounds)", r.Ratio)
+	}
+	return ""
+}
+
+func (r *Row) tokens() string {
+	switch {
+	case r.Identical == nil:
+		return ""
+	case *r.Identical:
+		return "same"
+	case *r.First >= 0:
+		return fmt.Sprintf("differ from %d on", *r.First)
+	}
+	return "differ between runs"
+}
+
+func (r *Row) program() string {
+	if r.Program == "rewritten" {
+		return r.Program + " (" + r.Profile + ")"
+	}
+	return r.Program
+}
+
+// Markdown writes the table.
+func Markdown(w io.Writer, rows []Row) {
+	table := [][]string{{"model", "size", "params", "backend", "program", "test", "t/s", "ratio [95 %]", "tokens"}}
+	for i := range rows {
+		r := &rows[i]
+		table = append(table, []string{r.Model, Size(r.Size), Params(r.Params), r.Backend, r.program(), r.test(), fmt.Sprintf("%.2f ± %.2f", r.Mean, r.SD), r.ratio(), r.tokens()})
+	}
+	Table(w, table, 2, 3, 7, 8)
+}
+
+// Table writes rows as Markdown, the first as its head; numbers are the columns to be
+// aligned to the right, counted from 1.
+func Table(w io.Writer, rows [][]string, numbers ...int) {
+	width := make([]int, len(rows[0]))
+	for _, row := range rows {
+		for i, cell := range row {
+			width[i] = max(width[i], len([]rune(cell)), 3)
+		}
+	}
+	right := make([]bool, len(width))
+	for _, n := range numbers {
+		right[n-1] = true
+	}
+	for k, row := range rows {
+		for i, cell := range row {
+			pad := strings.Repeat(" ", width[i]-len([]rune(cell)))
+			cell = strings.ReplaceAll(cell, "|", `\|`)
+			if right[i] {
+				cell = pad + cell
+			} else {
+				cell += pad
+			}
+			fmt.Fprintf(w, "| %s ", cell)
+		}
+		fmt.Fprintln(w, "|")
+		if k > 0 {
+			continue
+		}
+		for i := range row {
+			line := strings.Repeat("-", width[i])
+			if right[i] {
+				line = line[1:] + ":"
+			}
+			fmt.Fprintf(w, "| %s ", line)
+		}
+		fmt.Fprintln(w, "|")
+	}
+}
+
+// CSV writes the rows with llama-bench's names of columns where it has them.
+func CSV(w io.Writer, rows []Row) error {
+	c := csv.NewWriter(w)
+	f := func(x float64) string { return strconv.FormatFloat(x, 'g', 6, 64) }
+	c.Write([]string{"capsule", "model", "model_size", "model_n_params", "backend", "program", "profile", "test", "n_depth", "avg_ts", "stddev_ts", "median_ts", "runs", "ratio", "ratio_low", "ratio_high", "tokens_identical"})
+	for _, r := range rows {
+		ratio, low, high, same := "", "", "", ""
+		if r.Ratio > 0 {
+			ratio = f(r.Ratio)
+		}
+		if r.Interval != nil {
+			low, high = f(r.Interval[0]), f(r.Interval[1])
+		}
+		if r.Identical != nil {
+			same = strconv.FormatBool(*r.Identical)
+		}
+		c.Write([]string{r.Capsule, r.Model, strconv.FormatInt(r.Size, 10), strconv.FormatInt(r.Params, 10), r.Backend, r.Program, r.Profile, r.Test, strconv.Itoa(r.Depth), f(r.Mean), f(r.SD), f(r.Median), strconv.Itoa(len(r.Samples)), ratio, low, high, same})
+	}
+	c.Flush()
+	return c.Error()
+}
+
+// JSON writes the rows, one a line.
+func JSON(w io.Writer, rows []Row) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	for i := range rows {
+		if err := enc.Encode(&rows[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,203 @@
+package stress
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"zmlx-rewrite/bench"
+	"zmlx-rewrite/capsule"
+)
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv("STRESS_TEST_DIR"); dir != "" {
+		if err := work(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func fresh(runs int) *capsule.Capsule {
+	c := &capsule.Capsule{Version: capsule.Version, Kind: capsule.Stress, Made: time.Now(), Command: []string{}, Environment: map[string]string{}, Notes: []string{},
+		Rewrite: capsule.Rewrite{Rules: map[string]string{}, Kernels: map[string]string{}, Launches: []capsule.Layer{}}}
+	c.Rewrite.Pack(bytes.Repeat([]byte("a journal of some length "), 2000))
+	c.Cells = Cells([]string{"code", "math"}, []int{4, 8})
+	return c
+}
+
+const workRuns = 3
+
+// work is a stress run without a model: as fast as the disk.
+func work(dir string) error {
+	s, err := Start(filepath.Join(dir, "s.state"), workRuns, fresh(workRuns))
+	if err != nil {
+		return err
+	}
+	for {
+		i, b, round, ok := s.Next()
+		if !ok {
+			break
+		}
+		if err := s.Keep(i, bench.Run{Round: round, B: b, Seconds: 1}, 1, 5, make([]int, s.Capsule.Cells[i].Made)); err != nil {
+			return err
+		}
+	}
+	if err := s.Capsule.Write(filepath.Join(dir, "s.json")); err != nil {
+		return err
+	}
+	return s.Finish()
+}
+
+// TestKill: a process that is killed at any moment leaves a state and a capsule that are
+// whole or not there, and goes on where it was. ZMLX_SOAK=1 kills a thousand times.
+func TestKill(t *testing.T) {
+	kills := 40
+	if os.Getenv("ZMLX_SOAK") != "" {
+		kills = 1000
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	dir, before, finished, cut := t.TempDir(), 0, 0, 0
+	state, out := filepath.Join(dir, "s.state"), filepath.Join(dir, "s.json")
+	took := 50 * time.Millisecond // of a whole run; learnt
+	for k := range kills {
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), "STRESS_TEST_DIR="+dir)
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		start := time.Now()
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		timer := time.AfterFunc(time.Duration(r.Int64N(int64(took))), func() { cmd.Process.Kill() })
+		err := cmd.Wait()
+		timer.Stop()
+		if err == nil {
+			took = max(time.Since(start)*3/2, 10*time.Millisecond)
+		} else if cut++; stderr.Len() > 0 {
+			t.Fatalf("kill %d: %s", k, stderr.String())
+		} else {
+			took += took / 8 // a machine that got busier: let some come to the end
+		}
+		if data, err := os.ReadFile(out); err == nil {
+			if _, err := capsule.Parse(out, data); err != nil {
+				t.Fatalf("kill %d left a torn capsule: %v", k, err)
+			}
+			c, _ := capsule.Read(out)
+			checkOrder(t, c)
+			finished++
+			os.Remove(out)
+			os.Remove(state)
+			before = 0
+			continue
+		}
+		data, err := os.ReadFile(state)
+		if os.IsNotExist(err) {
+			continue
+		}
+		var s State
+		if err := json.Unmarshal(data, &s); err != nil {
+			t.Fatalf("kill %d left a torn state: %v", k, err)
+		}
+		done, _ := s.Done()
+		if done < before {
+			t.Fatalf("kill %d: %d runs are kept, %d were", k, done, before)
+		}
+		before = done
+	}
+	if cut == 0 || finished == 0 {
+		t.Errorf("%d of %d were killed, %d came to the end: nothing was tested", cut, kills, finished)
+	}
+	t.Logf("%d killed, %d finished", cut, finished)
+	if left, _ := filepath.Glob(filepath.Join(dir, "s.*")); len(left) > 1 {
+		t.Errorf("%v", left)
+	}
+}
+
+// checkOrder: all runs are there, in the order A B, B A, A B.
+func checkOrder(t *testing.T, c *capsule.Capsule) {
+	t.Helper()
+	for _, cell := range c.Cells {
+		var order strings.Builder
+		for _, r := range cell.Runs {
+			order.WriteString(strconv.Itoa(r.Round) + map[bool]string{false: "A", true: "B"}[r.B] + " ")
+		}
+		if order.String() != "0A 0B 1B 1A 2A 2B " || !cell.Identical() || cell.Fed != 5 {
+			t.Fatalf("cell %s: runs %s, identical %v", cell.Test, order.String(), cell.Identical())
+		}
+	}
+}
+
+// TestStart: a state of another measurement is not gone on with.
+func TestStart(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "s.state")
+	s, err := Start(file, 2, fresh(2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Keep(0, bench.Run{Seconds: 2}, 1, 5, []int{1, 2, 3, 4}); err != nil {
+		t.Fatal(err)
+	}
+	for what, change := range map[string]func(*capsule.Capsule){
+		"model":            func(c *capsule.Capsule) { c.Model.SHA256 = "other" },
+		"profile or rules": func(c *capsule.Capsule) { c.Rewrite.After = "other" },
+		"device or MLX":    func(c *capsule.Capsule) { c.Device.Version = "other" },
+		"list of prompts":  func(c *capsule.Capsule) { c.Cells = c.Cells[1:] },
+		"version of this":  func(c *capsule.Capsule) { c.Program.Version = "other" },
+	} {
+		c := fresh(2)
+		change(c)
+		if _, err := Start(file, 2, c); err == nil || !strings.Contains(err.Error(), "another "+what) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	again, err := Start(file, 2, fresh(2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if i, b, round, ok := again.Next(); i != 0 || !b || round != 0 || !ok {
+		t.Errorf("next is cell %d, B %v, round %d", i, b, round)
+	}
+	if again.Left() != 0 {
+		t.Error("time left is told before both sides have run")
+	}
+	if err := again.Keep(0, bench.Run{B: true, Seconds: 1}, 1, 5, []int{1, 2, 9, 4}); err != nil {
+		t.Fatal(err)
+	}
+	if first := again.Capsule.Cells[0].First; first != 2 {
+		t.Errorf("the first difference is %d: tokens of before the interruption were lost", first)
+	}
+	// A takes 3 s for 4 tokens, B 2 s; to come are 4+16+8+16 tokens less the 4 that were made.
+	if want := 3.0/4*(4+16+8+16) + 2.0/4*(4+16+8+16); again.Left() != want {
+		t.Errorf("%v s left, want %v", again.Left(), want)
+	}
+}
+
+// TestPrompts: every kind has a text, none is another's.
+func TestPrompts(t *testing.T) {
+	seen := map[string]bool{}
+	for _, k := range Kinds {
+		text, ok := Prompt(k)
+		if !ok || utf8.RuneCountInString(text) < 80 || seen[text] {
+			t.Errorf("%s: %q", k, text)
+		}
+		seen[text] = true
+	}
+	if _, ok := Prompt("limericks"); ok {
+		t.Error("an unknown kind has a prompt")
+	}
+	if n := len(Cells(Kinds, Lengths)); n != 15 {
+		t.Errorf("%d combinations, not 15", n)
+	}
+}
