@@ -102,6 +102,61 @@ func TestLoadAs(t *testing.T) {
 	}
 }
 
+// TestLoadAsHalf rounds a model, but not what chooses its experts, and computes with the
+// rounded numbers in float32.
+func TestLoadAsHalf(t *testing.T) {
+	const dir = "../testdata/trained/lfm2_moe"
+	half, err := LoadAs(dir, graph.BFloat16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer half.Close()
+	wide, err := LoadAs(dir, graph.BFloat16, graph.Float32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer wide.Close()
+	exact, err := Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer exact.Close()
+	biases, rounded := 0, 0
+	for _, q := range half.Program.Params {
+		want := graph.BFloat16
+		switch {
+		case strings.HasSuffix(q.Name, ".expert_bias"):
+			want = graph.Float32
+			biases++
+		case !q.Type.DType.IsFloat():
+			continue
+		}
+		if q.Type.DType != want {
+			t.Errorf("%s is %s", q.Name, q.Type)
+		}
+		if got := wide.Program.Param(q.Name).Type.DType; got != graph.Float32 {
+			t.Errorf("%s is %s in float32", q.Name, got)
+		}
+		h, w, e := half.Weights.Get(q.Name), wide.Weights.Get(q.Name), exact.Weights.Get(q.Name)
+		a, b, c := make([]byte, h.NumBytes()), make([]byte, w.NumBytes()), make([]byte, e.NumBytes())
+		if err := errors.Join(h.ReadInto(a), w.ReadInto(b), e.ReadInto(c)); err != nil {
+			t.Fatal(err)
+		}
+		for i := range h.Size() {
+			x, y := graph.DecodeElem(h.DType, a[h.DType.Size()*i:]), graph.DecodeElem(graph.Float32, b[4*i:])
+			if x != y {
+				t.Fatalf("element %d of %s is %v, was %v", i, q.Name, y, x)
+			}
+			if y != graph.DecodeElem(graph.Float32, c[4*i:]) {
+				rounded++
+			}
+		}
+	}
+	if biases != 3 || rounded == 0 {
+		t.Errorf("%d biases, %d numbers were rounded", biases, rounded)
+	}
+}
+
 // latent are the model types with multi-head latent attention.
 var latent = []string{"deepseek_v3", "deepseek_v32", "glm4_moe_lite", "kimi_k2", "kimi_k25"}
 
