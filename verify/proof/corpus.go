@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"zmlx-rewrite/graph"
+	"zmlx-rewrite/graph/kvquant"
 	"zmlx-rewrite/models"
 )
 
@@ -17,6 +18,10 @@ import (
 //
 //go:embed models.json
 var smallModels []byte
+
+// quantizedCaches are the models that are there with a quantized cache as well, and its
+// bits: in all element types, with a head of the cache for one query and for several.
+var quantizedCaches = map[string]int{"gemma-bf16": 8, "gemma-f32": 4, "llama-bf16": 4, "llama-f16": 8, "llama-f32": 4, "qwen3_moe-f32": 8}
 
 // Programs builds the small models of every family, in order of their names.
 func Programs() ([]*Model, error) {
@@ -35,6 +40,13 @@ func Programs() ([]*Model, error) {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		all = append(all, &Model{name, p})
+		if bits := quantizedCaches[name]; bits > 0 {
+			q, err := kvquant.Program(p, kvquant.Options{Bits: bits, GroupSize: 32})
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", name, err)
+			}
+			all = append(all, &Model{fmt.Sprintf("%s-kv%d", name, bits), q})
+		}
 	}
 	return all, nil
 }
