@@ -42,6 +42,7 @@ var (
 	packages = flag.String("packages", "matcher,rewrite", "packages to plant mistakes in")
 	reasons  = flag.String("reasons", "scripts/mutation/survivors.txt", "why survivors are none: FILE:KIND:TEXT = reason")
 	again    = flag.String("again", "", "the log of an earlier run of the same sources: only what survived then is tried, the rest was killed")
+	until    = flag.Int("until", 1<<30, "try no mutant behind `N`")
 	list     = flag.Bool("list", false, "list the mutants and stop")
 )
 
@@ -152,7 +153,7 @@ func report(dir string, all []*mutant, reached map[int]bool, why map[string]stri
 		if !reached[m.n] {
 			never = append(never, m)
 		}
-		if k++; (k-1)%*every != 0 {
+		if k++; (k-1)%*every != 0 || k > *until {
 			continue
 		}
 		pkg := filepath.Dir(m.at.Filename)
@@ -183,6 +184,9 @@ func report(dir string, all []*mutant, reached map[int]bool, why map[string]stri
 	fmt.Printf("# Mutation testing of `matcher` and `rewrite`\n\n")
 	fmt.Printf("Written by `go run ./scripts/mutation -every %d > docs/MUTATION.md`. Each mutant is one small mistake planted in the\n", *every)
 	fmt.Printf("sources: a condition negated, an operator for another, a constant one larger, a statement removed, a function that\nreturns at once. It is killed if a test of `matcher`, `rewrite` or `verify/proof` fails, or does not end within %v.\n\n", *limit)
+	if *until < len(all) {
+		fmt.Printf("Time was short: nothing behind mutant %d of %d was tried.\n\n", *until, len(all))
+	}
 	if *every > 1 {
 		fmt.Printf("Of %d mutants every %dth was tried, in the order of the sources.\n\n", len(all), *every)
 	}
