@@ -137,21 +137,29 @@ func (s *shrinker) symbols() {
 // dims makes the numbers among the lengths of inputs and parameters smaller, each
 // everywhere at once; those of one quantized matrix together.
 func (s *shrinker) dims() {
-	numbers, tied := s.best.Instance.numbers(), s.best.Instance.tied()
-	for _, n := range slices.Backward(slices.Sorted(maps.Keys(numbers))) {
-		for _, m := range smaller(n) {
-			alone := map[int64]int64{n: m}
-			if s.substituted(alone) {
-				break
-			}
-			if n%m != 0 {
-				continue
-			}
-			if together, ok := scaled(tied[n], n/m); ok && s.substituted(together) {
-				break
-			}
+	for again := true; again; { // what was two lengths may be one now, and go on together
+		again = false
+		for _, n := range slices.Backward(slices.Sorted(maps.Keys(s.best.Instance.numbers()))) {
+			again = s.shorter(n) || again
 		}
 	}
+}
+
+// shorter makes one length smaller, if it can be.
+func (s *shrinker) shorter(n int64) bool {
+	tied := s.best.Instance.tied()[n]
+	for _, m := range smaller(n) {
+		if s.substituted(map[int64]int64{n: m}) {
+			return true
+		}
+		if n%m != 0 {
+			continue
+		}
+		if together, ok := scaled(tied, n/m); ok && s.substituted(together) {
+			return true
+		}
+	}
+	return false
 }
 
 // substituted tries the instance with other numbers for lengths; $variables are lengths
