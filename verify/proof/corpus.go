@@ -14,7 +14,7 @@ import (
 
 // Configurations of small models of every family, those that scripts/oracle/tiny_models.py
 // makes weights for: the graphs that rules are looked for in. Lengths are small, and most
-// differ from each other.
+// differ from each other. scripts/oracle/tiny_proof_configs.py makes the file.
 //
 //go:embed models.json
 var smallModels []byte
