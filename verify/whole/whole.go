@@ -96,8 +96,8 @@ type Comparison struct {
 // of the unrewritten one in float32 along the same tokens, which may be nil for a model in
 // float32.
 //
-// Tokens may part only at a near tie: where a's best token leads b's by no more than twice
-// what a itself is off by. In float32 that is next to nothing. Up to there the logits must
+// Tokens may part only at a near tie: where a's best token leads b's by no more than
+// a itself is off by there. In float32 that is next to nothing. Up to there the logits must
 // be as close to float32 as farther allows.
 func Compare(a, b, truth []decode.Step) *Comparison {
 	c := &Comparison{Comparison: decode.Compare(a, b), Verdict: Identical}
@@ -136,7 +136,7 @@ func Compare(a, b, truth []decode.Step) *Comparison {
 	lead := float64(s.Logits[c.A]) - float64(s.Logits[c.B])
 	switch {
 	case c.Verdict == Differs:
-	case lead <= 2*c.StepError:
+	case lead <= c.StepError:
 		c.Verdict = NearTie
 	default:
 		c.Verdict, c.Why = Differs, fmt.Sprintf("it prefers token %d, by which %d leads by %.3g in the unrewritten model, which is off by %.3g there", c.B, c.A, lead, c.StepError)
