@@ -19,7 +19,7 @@ step_gofmt() {
 step_vet() { go vet ./... && go vet -tags mlx ./...; }
 step_staticcheck() { .cache/bin/staticcheck ./... && .cache/bin/staticcheck -tags mlx ./...; }
 # The machine without MLX: a plain build and test, as a reader's first try is.
-step_plain() { CGO_ENABLED=0 go build ./... && go test ./...; }
+step_plain() { CGO_ENABLED=0 go build ./... && go test -timeout 25m ./...; }
 # A race needs two goroutines: only packages that start, share or wait for one are
 # run, in their short form, since the race detector makes everything ten times slower.
 step_race() {
@@ -27,7 +27,7 @@ step_race() {
 	dirs=$(git ls-files -co --exclude-standard '*.go' |
 		xargs grep -lE '\bgo func|\bsync\.|\bchan\b|t\.Parallel\(' | xargs -r -n 1 dirname | sort -u | sed 's|^|./|')
 	# shellcheck disable=SC2086 # a list of folders, without spaces
-	[ -z "$dirs" ] || go test -race -short -tags mlx $dirs
+	[ -z "$dirs" ] || go test -race -short -timeout 25m -tags mlx $dirs
 }
 # The packages whose tests hold the engine, which is all that the tag switches in;
 # the others are what they were in the plain step.
@@ -36,7 +36,7 @@ step_mlx() {
 	packages=$(go list -tags mlx -test -f '{{.ImportPath}} {{join .Deps ","}},' ./... |
 		sed -n 's|^\([^ ]*\)\.test .*[ ,]zmlx-rewrite/engine/mlx[ ,].*|\1|p')
 	# shellcheck disable=SC2086 # a list of packages
-	[ -n "$packages" ] && go test -tags mlx $packages
+	[ -n "$packages" ] && go test -timeout 25m -tags mlx $packages
 }
 # Golden files are made again by the scripts that made them, and compared: by all
 # that say [--check]. Those of graph/mlxfn are compared by its Go tests, since the
