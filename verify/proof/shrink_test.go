@@ -58,7 +58,8 @@ func wrongCall(t testing.TB) (*rules.Set, *Counterexample) {
 	in := all.All[0]
 	c := &Counterexample{Instance: in, Target: "cpu", Dims: map[string]int64{graph.SymBatch: 3, graph.SymSeqLen: 1}, Inputs: map[string]Array{}}
 	rng := rand.New(rand.NewPCG(1, 2))
-	for name, typ := range in.Sample.Types {
+	for _, name := range sortedKeys(in.Sample.Types) {
+		typ := in.Sample.Types[name]
 		a := Array{}
 		n := 1
 		for _, d := range typ.Shape {
