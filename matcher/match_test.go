@@ -4,18 +4,23 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
+	"zmlx-rewrite/diag"
 	"zmlx-rewrite/graph"
 	"zmlx-rewrite/kernels"
 	"zmlx-rewrite/rules"
 )
 
+// catalog is loaded once, which keeps the suite fast enough to be run for each mutant.
+var catalog = sync.OnceValues(func() (*kernels.Catalog, diag.List) { return kernels.Load() })
+
 // compile links one rule, given from its match block on, with a few fragments, and
 // compiles it.
 func compile(t *testing.T, rule string) []*Pattern {
 	t.Helper()
-	catalog, issues := kernels.Load()
+	catalog, issues := catalog()
 	if issues.HasErrors() {
 		t.Fatal(issues)
 	}
@@ -473,7 +478,7 @@ func TestFind(t *testing.T) {
 
 // Small files do not become large patterns, nor many.
 func TestCompileIsBounded(t *testing.T) {
-	catalog, issues := kernels.Load()
+	catalog, issues := catalog()
 	if issues.HasErrors() {
 		t.Fatal(issues)
 	}

@@ -43,6 +43,7 @@ var (
 	reasons  = flag.String("reasons", "scripts/mutation/survivors.txt", "why survivors are none: FILE:KIND:TEXT = reason")
 	again    = flag.String("again", "", "the log of an earlier run of the same sources: only what survived then is tried, the rest was killed")
 	until    = flag.Int("until", 1<<30, "try no mutant behind `N`")
+	first    = flag.Int("suites", len(suites), "run the first `N` suites only: enough to see where tests are missing")
 	list     = flag.Bool("list", false, "list the mutants and stop")
 )
 
@@ -104,6 +105,7 @@ func run() error {
 	if err := os.WriteFile(config, data, 0o666); err != nil {
 		return err
 	}
+	suites = suites[:*first]
 	for _, s := range suites {
 		c := exec.Command("go", "test", "-c", "-vet=off", "-overlay", config, "-o", filepath.Join(dir, filepath.Base(s.pkg)+".test"), "./"+s.pkg)
 		if out, err := c.CombinedOutput(); err != nil {
