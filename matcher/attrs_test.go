@@ -52,6 +52,8 @@ func TestAttributes(t *testing.T) {
 		{"reshape(x, shape=[$n*$n, $n])", "reshape(x, shape=[4, 24])", "float32[4, 24]", CodeAttr},
 		{"reshape(x, shape=[$k+$n, $k])", "reshape(x, shape=[12, 8])", "float32[12, 8]", CodeAttr},
 		{"reshape(x, shape=[$k, $n])", "reshape(x, shape=[12, 8])", "float32[12, 8]", "$k=12 $n=8"},
+		{"reshape(x, shape=[$k, $n+$k])", "reshape(x, shape=[12, 8])", "float32[12, 8]", CodeAttr},
+		{"reshape(x, shape=[($n+1)*($n+1), 32])", "reshape(x, shape=[3, 32])", "float32[3, 32]", CodeAttr},
 		// A position along an axis.
 		{"argpartition(x, kth=5, axis=-1)", "argpartition(x, kth=5, axis=-1)", "uint32[2, 6, 8]", ""},
 		{"argpartition(x, kth=-3, axis=-1)", "argpartition(x, kth=5, axis=-1)", "uint32[2, 6, 8]", ""},

@@ -32,6 +32,9 @@ fragments:
   bend(x, $w):
     - {is: sin(x), set: {w: 1}}
     - {is: cos(x), set: {w: 2}}
+  turn(x, $f):
+    - {is: sin(x), set: {f: 0.5}}
+    - {is: cos(x), set: {f: 2.0}}
   row(x): {is: exp(x), when: "rank(x) == 1"}
 rules:
   - name: r
@@ -466,6 +469,157 @@ func TestFind(t *testing.T) {
   y = add(p, q) : float32[4] @ Y
   output y = y`,
 			want: []string{"miss at P: 3 nodes, match/convex: nodes of one place; a path from p leaves the match and comes back to it"},
+		},
+		{
+			name: "of two readers that fit, the nearest, if it is the first of all",
+			rule: "match: {a: exp(x), b: sin(x)}\n    replace: {a: negative(x), b: negative(x)}",
+			graph: `
+  input x : float32[4]
+  n = sin(x) : float32[4] @ NEAR
+  a = exp(x) : float32[4] @ A
+  v = negative(a) : float32[4] @ V
+  f = sin(x) : float32[4] @ FAR
+  output n = n
+  output f = f
+  output v = v`,
+			want: []string{"match a=A b=NEAR x=x"},
+		},
+		{
+			name: "an anchor of one node of three: other ops are tried, and all that are as near are told",
+			rule: `match: {a: sigmoid(x), b: "add(a, u)", y: argsort(b)}` + replaceX,
+			graph: `
+  input x : float32[4]
+  input u : float32[4]
+  a = tanh(x) : float32[4] @ A
+  b = add(a, u) : float32[4] @ B
+  y = argsort(b) : uint32[4] @ Y
+  c = tanh(u) : float32[4] @ C
+  d = add(c, x) : float32[4] @ D
+  z = argsort(d) : uint32[4] @ Z
+  s = sigmoid(x) : float32[4] @ S
+  output y = y
+  output z = z
+  output s = s`,
+			want: []string{"miss at S: 1 nodes, match/no-reader: b: add that reads sigmoid; no such reader", "miss at Y: 2 nodes, match/op: a: sigmoid; tanh", "miss at Z: 2 nodes, match/op: a: sigmoid; tanh"},
+		},
+		{
+			name: "a constant that a way that was given up knew better",
+			rule: `match: {m: "multiply(x, $s)", y: "rms_norm(m, none, eps=$s)", z: exp(y)}` + "\n    results: [m, z]\n    replace: {m: negative(x), z: negative(x)}",
+			graph: `
+  input x : bfloat16[4]
+  c = constant(0.26953125) : bfloat16[]
+  m = multiply(x, c) : bfloat16[4] @ M
+  n = rms_norm(m, eps=0.2704675577217602) : bfloat16[4] @ N
+  e = exp(n) : bfloat16[4] @ E
+  f = sin(n) : bfloat16[4] @ F
+  y = rms_norm(m, eps=0.27) : bfloat16[4] @ Y
+  z = exp(y) : bfloat16[4] @ Z
+  output m = m
+  output e = e
+  output f = f
+  output z = z`,
+			want: []string{"match m=M x=x y=Y z=Z $s=0.27"},
+		},
+		{
+			name: "a constant that a spelling decides",
+			rule: `match: {a: "turn(x, $w)", y: "multiply(a, $w)"}` + replaceX,
+			graph: `
+  input x : float32[4]
+  c = constant(2) : float32[]
+  a = cos(x) : float32[4] @ A
+  y = multiply(a, c) : float32[4] @ Y
+  b = sin(x) : float32[4] @ B
+  z = multiply(b, c) : float32[4] @ Z
+  output y = y
+  output z = z`,
+			want: []string{"miss at B: 2 nodes, match/literal: multiply operand b to be a scalar constant, the same everywhere; constant 2.0", "match a=A x=x y=Y $w=2.0"},
+		},
+		{
+			name: "a number takes its type from all operands beside it, and has its own where there is none",
+			rule: `match: {a: "where(c, x, 0.1)", y: "add(a, exp(0.5))"}` + replaceX,
+			graph: `
+  input c : bool[4]
+  input x : bfloat16[4]
+  k = constant(0.1) : bfloat16[]
+  n = constant(0.5) : float32[]
+  h = constant(0.5) : bfloat16[]
+  a = where(c, x, k) : bfloat16[4] @ A
+  e = exp(n) : float32[] @ E
+  y = add(a, e) : float32[4] @ Y
+  b = where(c, x, k) : bfloat16[4] @ B
+  f = exp(h) : bfloat16[] @ F
+  z = add(b, f) : bfloat16[4] @ Z
+  output y = y
+  output z = z`,
+			want: []string{"match a=A c=c x=x y=Y", "miss at B: 3 nodes, match/literal: exp operand a to be the constant 0.5, rounded; constant 0.5"},
+		},
+		{
+			name: "an operand that the match itself makes of one other",
+			rule: `match: {a: exp(x), b: negative(a), y: "subtract(b, z)"}` + replaceX,
+			graph: `
+  input x : float32[4]
+  a = exp(x) : float32[4] @ A
+  b = negative(a) : float32[4] @ B
+  y = subtract(b, a) : float32[4] @ Y
+  output y = y`,
+			want: []string{"miss at A: 3 nodes, match/distinct: operands that the match does not make; one is a"},
+		},
+		{
+			name: "a range that others read as well, on a path that comes back",
+			rule: `match: {r: arange(stop=2*$n), a: "add(x, r)", y: "multiply(a, z)"}` + replaceX,
+			graph: `
+  input x : int32[4]
+  r = arange(stop=4) : int32[4] @ R
+  z = negative(r) : int32[4] @ Z
+  a = add(x, r) : int32[4] @ A
+  y = multiply(a, z) : int32[4] @ Y
+  output y = y`,
+			want: []string{"match a=A r=R x=x y=Y z=Z $n=2"},
+		},
+		{
+			name: "a length of the first node of a graph",
+			rule: `match: {r: arange(stop=4), a: "negative(r)", b: "reshape(a, shape=[dim(r, 0), 1])", y: "add(b, x)"}` + replaceX,
+			graph: `
+  r = arange(stop=4) : int32[4] @ R
+  input x : int32[4, 1]
+  a = negative(r) : int32[4] @ A
+  b = reshape(a, shape=[4, 1]) : int32[4, 1] @ B
+  y = add(b, x) : int32[4, 1] @ Y
+  output y = y`,
+			want: []string{"match a=A b=B r=R x=x y=Y"},
+		},
+		{
+			name: "one axis of an op that takes several is an axis",
+			rule: `match: {a: "sum(x, axis=$k, keepdims=true)", y: "softmax(a, axis=$k)"}` + replaceX,
+			graph: `
+  input x : float32[4, 4]
+  a = sum(x, axis=-2, keepdims=true) : float32[1, 4] @ A
+  y = softmax(a, axis=-2) : float32[1, 4] @ Y
+  output y = y`,
+			want: []string{"match a=A x=x y=Y $k=-2"},
+		},
+		{
+			name: "expressions of misses, with what is known of their variables",
+			rule: `match: {a: "reshape(x, shape=[$n, $n-3])", y: "slice(a, axis=-1, start=$k+1)"}` + replaceX,
+			graph: `
+  input x : float32[96]
+  a = reshape(x, shape=[12, 8]) : float32[12, 8] @ A
+  y = slice(a, axis=-1, start=1) : float32[12, 7] @ Y
+  b = reshape(x, shape=[96, 1]) : float32[96, 1] @ B
+  z = exp(b) : float32[96, 1] @ Z
+  output y = y
+  output z = z`,
+			want: []string{"miss at Y: 2 nodes, match/attr: reshape shape=[$n, $n - 3], $n is 12; shape=[12, 8]"},
+		},
+		{
+			name: "an expression whose variable has no value",
+			rule: `match: {a: exp(x), y: "slice(a, axis=-1, start=$k+1)"}` + replaceX,
+			graph: `
+  input x : float32[8]
+  a = exp(x) : float32[8] @ A
+  y = slice(a, axis=-1, start=1) : float32[7] @ Y
+  output y = y`,
+			want: []string{"miss at A: 2 nodes, match/attr: slice start=$k + 1; start=1"},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -136,6 +136,54 @@ c = matmul(x, u)
 d = matmul(x, v)
 e = slice(x, axis=-1, stop=dim(u, -1))
 results a, b, c, d, e`}},
+		{"two optional ops: the first is left out last",
+			`match: {a: 'sin(optional(exp(x)))', y: 'cos(optional(tan(a)))'}` + "\n    replace: {y: x}",
+			[]string{`
+_0 = exp(x)
+a = sin(_0)
+_2 = tan(a)
+y = cos(_2)
+results y`, `
+_0 = exp(x)
+a = sin(_0)
+y = cos(a)
+results y`, `
+a = sin(x)
+_1 = tan(a)
+y = cos(_1)
+results y`, `
+a = sin(x)
+y = cos(a)
+results y`}},
+		{"operands that are none, and differences",
+			`match: {a: 'sdpa(q, k, v, none, s, scale=$c)', b: 'rms_norm(a, none, eps=$e)', y: 'slice(b, axis=-1, start=-$i, stop=$j-1)'}` + "\n    replace: {y: q}",
+			[]string{`
+a = sdpa(q, k, v, none, s, scale=$c)
+b = rms_norm(a, eps=$e)
+y = slice(b, axis=-1, start=-$i, stop=($j - 1))
+results y`}},
+		{"no twins: a number, one value twice, an operand that may be absent, a length differ",
+			`match: {a: 'add(x, 1.0)', b: 'add(x, 2.0)', c: 'tan(multiply(x, multiply(u, u)))', d: 'tan(multiply(x, multiply(v, w)))', ` +
+				`e: 'rms_norm(x, g?, eps=1.0)', f: 'rms_norm(x, h, eps=1.0)', i: 'slice(x, axis=-1, start=1+$k)', j: 'slice(x, axis=-1, start=2+$k)', ` +
+				`m: 'matmul(x, p)', n: 'matmul(x, q)', o: 'reshape(x, shape=[dim(p, -1)+1, 2])'}` +
+				"\n    replace: {a: x, b: x, c: x, d: x, e: x, f: x, i: x, j: x, m: x, n: x, o: x}",
+			[]string{`
+a = add(x, 1.0)
+b = add(x, 2.0)
+_2 = multiply(u, u)
+_3 = multiply(x, _2)
+c = tan(_3)
+_5 = multiply(v, w)
+_6 = multiply(x, _5)
+d = tan(_6)
+e = rms_norm(x, g?, eps=1.0)
+f = rms_norm(x, h, eps=1.0)
+i = slice(x, axis=-1, start=(1 + $k))
+j = slice(x, axis=-1, start=(2 + $k))
+m = matmul(x, p)
+n = matmul(x, q)
+o = reshape(x, shape=[(dim(p, -1) + 1), 2])
+results a, b, c, d, e, f, i, j, m, n, o`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var got []string

@@ -1,6 +1,7 @@
 package matcher
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -208,13 +209,14 @@ func TestRenderNeeds(t *testing.T) {
 
 // TestMatch: what a match says of itself.
 func TestMatch(t *testing.T) {
-	p, m, g := first(t, `match: {r: "arange(stop=$n)", a: "rms_norm(x, w?, eps=$e)", s: "kernel.swiglu(a, u)", y: "add(s, r)"}`+"\n    replace: {y: x}", `
+	p, m, g := first(t, `match: {r: "arange(stop=$n)", a: "rms_norm(x, w?, eps=$e)", s: "kernel.swiglu(a, u)", t: exp(s), y: "add(t, r)"}`+"\n    replace: {y: x}", `
   input x : float32[4]
   input u : float32[4]
   r = arange(stop=4) : int32[4]
   a = rms_norm(x, eps=1.0) : float32[4] @ A
   s = kernel.swiglu(a, u) : float32[4] @ S
-  y = add(s, r) : float32[4] @ Y
+  n = exp(s) : float32[4]
+  y = add(n, r) : float32[4] @ Y
   output y = y`)
 	for name, there := range map[string]bool{"x": true, "a": true, "y": true, "r": true, "w": false, "none": false} {
 		if v, ok := m.Value(g, name); ok != there || ok == (v == graph.None) {
@@ -231,11 +233,11 @@ func TestMatch(t *testing.T) {
 	if v := b.Values["y"]; len(b.Values) != len(p.Names()) || g.Def(v).Scope != "Y" || len(b.Vars) != 2 || b.Values["w"] != graph.None {
 		t.Errorf("bindings %v", b)
 	}
-	// The range may stay, and what is left is rms_norm, the kernel and add.
-	if p.Launches() != 3 || p.StockLaunches() != 2 || p.Size() != 4 {
+	// The range may stay, and what is left is rms_norm, the kernel, exp and add.
+	if p.Launches() != 4 || p.StockLaunches() != 3 || p.Size() != 5 {
 		t.Errorf("%d launches, %d of them MLX's, %d nodes", p.Launches(), p.StockLaunches(), p.Size())
 	}
-	for op, has := range map[string]bool{"add": true, "rms_norm": true, "exp": false} {
+	for op, has := range map[string]bool{"add": true, "rms_norm": true, "log": false} {
 		if p.HasOp(map[*graph.Op]bool{graph.LookupOp(op): true}) != has {
 			t.Errorf("has op %s: not %t", op, has)
 		}
@@ -244,7 +246,7 @@ func TestMatch(t *testing.T) {
 	for i := range p.Size() {
 		lines = append(lines, p.Line(i))
 	}
-	if got := strings.Join(lines, " "); got != "r a s y" {
+	if got := strings.Join(lines, " "); got != "r a s t y" {
 		t.Errorf("lines %s", got)
 	}
 }
@@ -262,5 +264,68 @@ func TestBetter(t *testing.T) {
 		if got := c.m.Better(c.o); got != c.want {
 			t.Errorf("%+v better than %+v: %t", c.m, c.o, got)
 		}
+	}
+}
+
+// TestRarest: a search begins at the op that is rarest in the graph, the first of those,
+// and nowhere if one is missing.
+func TestRarest(t *testing.T) {
+	g := graphOf(t, `
+  input x : float32[4]
+  a = exp(x) : float32[4]
+  b = exp(a) : float32[4]
+  c = sin(b) : float32[4]
+  d = cos(c) : float32[4]
+  e = tanh(d) : float32[4]
+  f = tanh(e) : float32[4]
+  output f = f`)
+	for rule, want := range map[string]int{
+		"match: {a: sin(x), y: exp(a)}": 0, "match: {a: exp(x), y: sin(a)}": 1, "match: {a: exp(x), b: sin(a), y: cos(b)}": 1,
+		"match: {a: cos(x), b: sin(a), y: exp(b)}": 0, "match: {a: exp(x), b: tanh(a), y: sin(b)}": 2, "match: {a: exp(x), y: log(a)}": -1,
+	} {
+		if got := compile(t, rule+"\n    replace: {y: x}")[0].rarest(NewIndex(g)); got != want {
+			t.Errorf("%s: begins at %d, not %d", rule, got, want)
+		}
+	}
+}
+
+// TestReaders: of the readers of a value, 32 are tried and no more.
+func TestReaders(t *testing.T) {
+	for wrong, want := range map[int]int{0: 1, 31: 1, 32: 0, 40: 0} {
+		text := "input x : float32[4]\ninput u : float32[4]\na = exp(x) : float32[4]\n"
+		outputs := "output a = a\n"
+		for i := range wrong {
+			text += fmt.Sprintf("w%d = add(x, u) : float32[4]\n", i)
+			outputs += fmt.Sprintf("output w%d = w%d\n", i, i)
+		}
+		g := graphOf(t, text+"b = add(x, u) : float32[4]\ny = sin(b) : float32[4]\n"+outputs+"output y = y\n")
+		p := compile(t, `match: {a: exp(x), b: "add(x, u)", y: sin(b)}`+"\n    results: [a, y]\n    replace: {a: x, y: x}")[0]
+		found := 0
+		s := &search{p: p, ix: NewIndex(g), g: g}
+		for _, id := range s.ix.ofOp(graph.LookupOp("exp")) {
+			if s.at(0, id) {
+				found++
+			}
+		}
+		if found != want {
+			t.Errorf("behind %d readers that do not fit: %d matches, not %d", wrong, found, want)
+		}
+	}
+}
+
+// TestManyPaths: the check for paths that come back goes to each node once, however many
+// paths lead there.
+func TestManyPaths(t *testing.T) {
+	text := "input x : float32[4]\np = log(x) : float32[4]\nv0 = negative(p) : float32[4]\n"
+	for i := range 60 {
+		text += fmt.Sprintf("a%d = exp(v%d) : float32[4]\nb%d = sin(v%d) : float32[4]\nv%d = add(a%d, b%d) : float32[4]\n", i, i, i, i, i+1, i, i)
+	}
+	g := graphOf(t, text+"q = tan(x) : float32[4]\noutput q = q\noutput v = v60\n")
+	found := 0
+	for _, p := range compile(t, "match: {p: log(x), q: tan(x)}\n    replace: {p: x, q: x}") {
+		p.Find(NewIndex(g), func(*Match) { found++ })
+	}
+	if found != 1 {
+		t.Errorf("%d matches", found)
 	}
 }
