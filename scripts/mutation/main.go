@@ -245,11 +245,11 @@ func known() (map[string]string, error) {
 		if line == "" || strings.HasPrefix(line, "#") {
 			continue
 		}
-		key, reason, ok := strings.Cut(line, " = ")
-		if !ok {
+		at := strings.LastIndex(line, " = ") // sources have it, too
+		if at < 0 {
 			return nil, fmt.Errorf("%s:%d: no ` = `", *reasons, i+1)
 		}
-		why[key] = reason
+		why[line[:at]] = line[at+len(" = "):]
 	}
 	return why, nil
 }
