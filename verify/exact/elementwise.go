@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"zmlx-rewrite/graph"
+	"zmlx-rewrite/verify/moves"
 )
 
 // ops are those that compute. Ops that move elements need no row here.
@@ -40,7 +41,7 @@ func init() { // the table and its functions know each other
 	}
 	for name, f := range binary2 {
 		ops[name] = func(c *call) error {
-			a, b := broadcast(c.in[0], c.out.Shape), broadcast(c.in[1], c.out.Shape)
+			a, b := moves.Broadcast(c.in[0].Shape, c.out.Shape), moves.Broadcast(c.in[1].Shape, c.out.Shape)
 			c.t.whole = c.out.DType.IsInteger()
 			for i := range c.out.V {
 				c.out.V[i] = f(c.t, c.in[0].V[a[i]], c.in[1].V[b[i]])
@@ -171,28 +172,6 @@ var binary2 = map[string]func(*Trace, Number, Number) Number{
 	"right_shift": whole(func(a, b int64) int64 { return a >> uint(b) }),
 }
 
-// broadcast returns, for each element of a shape, which element of a stands there.
-func broadcast(a *Array, shape []int) []int {
-	at := make([]int, size(shape))
-	strides := make([]int, len(shape))
-	n := 1
-	for i := len(a.Shape) - 1; i >= 0; i-- {
-		if a.Shape[i] != 1 {
-			strides[len(shape)-len(a.Shape)+i] = n
-		}
-		n *= a.Shape[i]
-	}
-	for i := range at {
-		rest, k := i, 0
-		for d := len(shape) - 1; d >= 0; d-- {
-			k += rest % shape[d] * strides[d]
-			rest /= shape[d]
-		}
-		at[i] = k
-	}
-	return at
-}
-
 // astype changes nothing between floating-point types: there is no rounding here, but of
 // constants, which are numbers that somebody has chosen.
 func astype(c *call) error {
@@ -213,7 +192,7 @@ func astype(c *call) error {
 }
 
 func where(c *call) error {
-	cond, x, y := broadcast(c.in[0], c.out.Shape), broadcast(c.in[1], c.out.Shape), broadcast(c.in[2], c.out.Shape)
+	cond, x, y := moves.Broadcast(c.in[0].Shape, c.out.Shape), moves.Broadcast(c.in[1].Shape, c.out.Shape), moves.Broadcast(c.in[2].Shape, c.out.Shape)
 	for i := range c.out.V {
 		if c.in[0].V[cond[i]].r != 0 {
 			c.out.V[i] = c.in[1].V[x[i]]

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"zmlx-rewrite/graph"
+	"zmlx-rewrite/verify/moves"
 )
 
 // The ops of mlx.core.fast, by their formulas.
@@ -103,7 +104,7 @@ func sdpa(c *call) error {
 	}
 	var maskAt []int
 	if mask != nil {
-		maskAt = broadcast(mask, []int{q.Shape[0], heads, length, rows})
+		maskAt = moves.Broadcast(mask.Shape, []int{q.Shape[0], heads, length, rows})
 	}
 	groups, kind := k.Shape[1], c.word("mask")
 	window := math.MaxInt

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"zmlx-rewrite/graph"
+	"zmlx-rewrite/verify/moves"
 )
 
 // dot is a sum of products. What log has made has no part in it: the exponentials of
@@ -38,7 +39,7 @@ type matrix struct {
 // matrices splits an array into its matrices.
 func matrices(a *Array) []matrix {
 	m, n := a.Shape[len(a.Shape)-2], a.Shape[len(a.Shape)-1]
-	all := make([]matrix, size(a.Shape[:len(a.Shape)-2]))
+	all := make([]matrix, moves.Size(a.Shape[:len(a.Shape)-2]))
 	for i := range all {
 		all[i] = matrix{a.V[i*m*n : (i+1)*m*n], m, n}
 	}
@@ -81,7 +82,7 @@ func multiply(a, b *Array, out []Number) {
 	a, b = asMatrix(a, false), asMatrix(b, true)
 	lead := leading(a.Shape[:len(a.Shape)-2], b.Shape[:len(b.Shape)-2])
 	as, bs := matrices(a), matrices(b)
-	atA, atB := broadcast(&Array{Shape: a.Shape[:len(a.Shape)-2]}, lead), broadcast(&Array{Shape: b.Shape[:len(b.Shape)-2]}, lead)
+	atA, atB := moves.Broadcast(a.Shape[:len(a.Shape)-2], lead), moves.Broadcast(b.Shape[:len(b.Shape)-2], lead)
 	for i := range bs {
 		bs[i] = bs[i].transposed()
 	}
@@ -111,7 +112,7 @@ func matmul(c *call) error {
 
 func addmm(c *call) error {
 	multiply(c.in[1], c.in[2], c.out.V)
-	alpha, beta, at := Exactly(c.float("alpha")), Exactly(c.float("beta")), broadcast(c.in[0], c.out.Shape)
+	alpha, beta, at := Exactly(c.float("alpha")), Exactly(c.float("beta")), moves.Broadcast(c.in[0].Shape, c.out.Shape)
 	for i, x := range c.out.V {
 		c.out.V[i] = alpha.mul(x).add(beta.mul(c.in[0].V[at[i]]))
 	}
@@ -125,7 +126,7 @@ func (c *call) gathered(as, bs []matrix, leadA, leadB []int, lhs, rhs *Array) er
 		if a != nil {
 			return a
 		}
-		a = &Array{Shape: lead, V: make([]Number, size(lead))}
+		a = &Array{Shape: lead, V: make([]Number, moves.Size(lead))}
 		for i := range a.V {
 			a.V[i] = Int(int64(i))
 		}
@@ -133,7 +134,7 @@ func (c *call) gathered(as, bs []matrix, leadA, leadB []int, lhs, rhs *Array) er
 	}
 	lhs, rhs = index(lhs, leadA), index(rhs, leadB)
 	lead := leading(lhs.Shape, rhs.Shape)
-	atL, atR := broadcast(lhs, lead), broadcast(rhs, lead)
+	atL, atR := moves.Broadcast(lhs.Shape, lead), moves.Broadcast(rhs.Shape, lead)
 	for i := range atL {
 		l, r := int(lhs.V[atL[i]].r), int(rhs.V[atR[i]].r)
 		if l < 0 || l >= len(as) || r < 0 || r >= len(bs) {
@@ -225,7 +226,7 @@ func (c *call) unpack(w, scales, biases *Array) (*Array, error) {
 	bits, group, mode := c.int("bits"), c.int("group_size"), c.word("mode")
 	shape := slices.Clone(w.Shape)
 	shape[len(shape)-1] = shape[len(shape)-1] * 32 / bits
-	out := &Array{DType: scales.DType, Shape: shape, V: make([]Number, 0, size(shape))}
+	out := &Array{DType: scales.DType, Shape: shape, V: make([]Number, 0, moves.Size(shape))}
 	words, cols := w.Shape[len(w.Shape)-1], shape[len(shape)-1]
 	codes := make([]Number, 1<<bits)
 	for i := range codes {
@@ -241,7 +242,7 @@ func (c *call) unpack(w, scales, biases *Array) (*Array, error) {
 			codes[i] = Exactly(fp8(uint32(i)))
 		}
 	}
-	for r := range size(shape[:len(shape)-1]) {
+	for r := range moves.Size(shape[:len(shape)-1]) {
 		row := w.V[r*words : (r+1)*words]
 		for k := range cols {
 			var code uint32 // that may reach over into the next word

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"zmlx-rewrite/graph"
+	"zmlx-rewrite/verify/moves"
 )
 
 func (c *call) int(name string) int {
@@ -60,9 +61,9 @@ func (c *call) groups() [][]int {
 // rows returns the elements of each row along an axis, in the order of the row, row after
 // row as if that axis came last.
 func rows(shape []int, axis int) [][]int {
-	stride := size(shape[axis+1:])
+	stride := moves.Size(shape[axis+1:])
 	var all [][]int
-	for outer := range size(shape[:axis]) {
+	for outer := range moves.Size(shape[:axis]) {
 		for inner := range stride {
 			row := make([]int, shape[axis])
 			for i := range row {

@@ -120,7 +120,7 @@ func (r *run) node(n *graph.Node, in map[string]*Array) error {
 	f := ops[n.Op.Name]
 	switch {
 	case f != nil:
-		a.V = make([]Number, size(shape))
+		a.V = make([]Number, moves.Size(shape))
 		r.t.Steps += len(a.V) * c.depth()
 		if err := f(c); err != nil {
 			return err
@@ -159,14 +159,6 @@ func inRange(op string, a *Array) error {
 		}
 	}
 	return nil
-}
-
-func size(shape []int) int {
-	n := 1
-	for _, d := range shape {
-		n *= d
-	}
-	return n
 }
 
 // moves runs an op whose results are elements of its operands.

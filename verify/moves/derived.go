@@ -21,13 +21,11 @@ func Derived(ctx context.Context, q *graph.Param, args [][]int) ([]int, error) {
 	first := uint64(0)
 	for i, shape := range args {
 		t := graph.Type{DType: graph.Int64}
-		size := 1
 		for _, d := range shape {
 			t.Shape = append(t.Shape, graph.N(int64(d)))
-			size *= d
 		}
 		var data []byte
-		for range size {
+		for range Size(shape) {
 			data = binary.LittleEndian.AppendUint64(data, first)
 			first++
 		}

@@ -50,10 +50,8 @@ func Sources(ctx context.Context, n *graph.Node, in []*Operand) ([]int, error) {
 			continue
 		}
 		t := graph.Type{DType: graph.Int64}
-		size := 1
 		for _, d := range a.Shape {
 			t.Shape = append(t.Shape, graph.N(int64(d)))
-			size *= d
 		}
 		var data []byte
 		if IsIndex(n.Op, i) {
@@ -62,7 +60,7 @@ func Sources(ctx context.Context, n *graph.Node, in []*Operand) ([]int, error) {
 				data = graph.AppendElem(data, a.DType, float64(x))
 			}
 		} else {
-			for range size {
+			for range Size(a.Shape) {
 				data = binary.LittleEndian.AppendUint64(data, first)
 				first++
 			}
@@ -82,4 +80,35 @@ func Sources(ctx context.Context, n *graph.Node, in []*Operand) ([]int, error) {
 	}
 	g.Output("y", out[0])
 	return ids(ctx, e, g, given)
+}
+
+// Broadcast returns, for each element of a shape, which element of an operand of shape from
+// stands there.
+func Broadcast(from, shape []int) []int {
+	at := make([]int, Size(shape))
+	strides := make([]int, len(shape))
+	n := 1
+	for i := len(from) - 1; i >= 0; i-- {
+		if from[i] != 1 {
+			strides[len(shape)-len(from)+i] = n
+		}
+		n *= from[i]
+	}
+	for i := range at {
+		rest := i
+		for d := len(shape) - 1; d >= 0; d-- {
+			at[i] += rest % shape[d] * strides[d]
+			rest /= shape[d]
+		}
+	}
+	return at
+}
+
+// Size is the number of elements of a shape.
+func Size(shape []int) int {
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	return n
 }

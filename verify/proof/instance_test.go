@@ -55,3 +55,21 @@ func tried(set *rules.Set) []*rules.Rule {
 	}
 	return some
 }
+
+// eachShipped calls f with the rules of a test and their instances.
+func eachShipped(t *testing.T, f func(set *rules.Set, r *rules.Rule, in *Instances)) {
+	t.Helper()
+	set := shipped(t)
+	all, err := Programs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	corpus := NewCorpus(all)
+	for _, r := range tried(set) {
+		in, err := corpus.Instances(set, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f(set, r, in)
+	}
+}

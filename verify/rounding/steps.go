@@ -76,7 +76,7 @@ func (r *run) node(n *graph.Node) error {
 		if err != nil {
 			return err
 		}
-		a := &Array{DType: typ.DType, Shape: shape, V: make([]Step, size(shape))}
+		a := &Array{DType: typ.DType, Shape: shape, V: make([]Step, moves.Size(shape))}
 		r.values[v] = a
 		if err := r.result(n, i, a); err != nil {
 			return err
@@ -155,7 +155,7 @@ func (r *run) param(name string, a *Array) error {
 		if err != nil {
 			return err
 		}
-		b := &Array{DType: from.Type.DType, Shape: shape, V: make([]Step, size(shape))}
+		b := &Array{DType: from.Type.DType, Shape: shape, V: make([]Step, moves.Size(shape))}
 		if err := r.param(arg, b); err != nil {
 			return err
 		}
@@ -231,7 +231,7 @@ var exactly = []string{"negative", "abs", "equal", "not_equal", "less", "less_eq
 func elementwise(n *graph.Node, in []*Array, a *Array) {
 	at := make([][]int, len(in))
 	for i, x := range in {
-		at[i] = broadcast(x.Shape, a.Shape)
+		at[i] = moves.Broadcast(x.Shape, a.Shape)
 	}
 	key := attrs(n)
 	if !slices.Contains(exactly, n.Op.Name) {
@@ -314,35 +314,6 @@ func attrs(n *graph.Node) uint64 {
 		b = graph.AppendAttrKey(b, x)
 	}
 	return mix(text(n.Op.Name), text(string(b)))
-}
-
-func size(shape []int) int {
-	n := 1
-	for _, d := range shape {
-		n *= d
-	}
-	return n
-}
-
-// broadcast returns, for each element of a shape, which of an operand's stands there.
-func broadcast(from, shape []int) []int {
-	at := make([]int, size(shape))
-	strides := make([]int, len(shape))
-	n := 1
-	for i := len(from) - 1; i >= 0; i-- {
-		if from[i] != 1 {
-			strides[len(shape)-len(from)+i] = n
-		}
-		n *= from[i]
-	}
-	for i := range at {
-		rest := i
-		for d := len(shape) - 1; d >= 0; d-- {
-			at[i] += rest % shape[d] * strides[d]
-			rest /= shape[d]
-		}
-	}
-	return at
 }
 
 // text and mix are hashes; two different steps share one with a chance of 2^-64.
