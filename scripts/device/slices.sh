@@ -8,27 +8,32 @@
 #     scripts/device/slices.sh [LAYERS [MODEL...]]
 #
 # BUDGET is the time for a model with one kind of weights (0: as long as it takes); what it
-# did not suffice for is counted in the table's last column.
+# did not suffice for is counted in the table's last column. JOBS models are checked at a
+# time: errors do not depend on what else the machine does.
 set -uo pipefail
 [ ! -f /tmp/zmlx/env.sh ] || . /tmp/zmlx/env.sh
 layers=${1:-2}
 shift || true
-[ $# -gt 0 ] || set -- Qwen3-30B-A3B-4bit LFM2-8B-A1B-4bit GLM-4.7-Flash-4bit gpt-oss-20b-MXFP4-Q4 Qwen3-Coder-Next-4bit DeepSeek-V3.2-4bit Kimi-K2.5-4bit
+[ $# -gt 0 ] || set -- Kimi-K2.5-4bit DeepSeek-V3.2-4bit Qwen3-Coder-Next-4bit GLM-4.7-Flash-4bit gpt-oss-20b-MXFP4-Q4 Qwen3-30B-A3B-4bit LFM2-8B-A1B-4bit
 out=${OUT:-/tmp}
-: >"$out/slices.jsonl"
+parts=$(mktemp -d)
+trap 'rm -rf "$parts"' EXIT
 for model in "$@"; do
-	for weights in "" --heavy-tailed; do
-		echo "$model $weights" >&2
-		# shellcheck disable=SC2086 # no weights flag is no argument
-		zmlx-rewrite verify --device --fresh --model "$model" --layers "$layers" --random-weights $weights --budget "${BUDGET:-60s}" -o json |
-			python3 -c '
-import json, sys
-for line in sys.stdin:
-    r = json.loads(line)
-    r["weights"] = sys.argv[1]
-    print(json.dumps(r))' "${weights:+heavy-tailed}" >>"$out/slices.jsonl"
-	done
-done
+	printf '%s random\n%s heavy-tailed\n' "$model" "$model"
+done | layers=$layers parts=$parts xargs -P "${JOBS:-1}" -L 1 bash -c '
+	flags=$([ "$1" = random ] || echo --heavy-tailed)
+	start=$SECONDS
+	zmlx-rewrite verify --device --fresh --model "$0" --layers "$layers" --random-weights $flags --budget "${BUDGET:-60s}" -o json >"$parts/$0-$1" 2>"$parts/$0-$1.err"
+	echo "$0, $1: exit status $?, $((SECONDS - start)) s" >&2
+	[ -s "$parts/$0-$1" ] || cat "$parts/$0-$1.err" >&2'
+python3 - "$parts" "$@" >"$out/slices.jsonl" <<'PY'
+import json, pathlib, sys
+for model in sys.argv[2:]:
+    for weights in "random", "heavy-tailed":
+        part = pathlib.Path(sys.argv[1], f"{model}-{weights}")
+        for line in part.read_text().splitlines() if part.exists() else []:
+            print(json.dumps(dict(json.loads(line), weights=weights)))
+PY
 python3 - "$out/slices.jsonl" <<'PY'
 import json, sys
 rows = [json.loads(l) for l in open(sys.argv[1])]
@@ -44,7 +49,7 @@ for r in rows:
             what = ["", "every bit"]
         else:
             what = [f"{stock:.1e}", f"{error:.1e}"]
-        print("|", " | ".join([r["model"], r["weights"] or "random", r["rule"], r["numerics"], p["scope"], r["cases"][0], str(r["calls"]),
+        print("|", " | ".join([r["model"], r["weights"], r["rule"], r["numerics"], p["scope"], r["cases"][0], str(r["calls"]),
                                str(max(r["rows"] or [0])), *what, str(len(r.get("left_out") or [])) ]), "|")
 print(f"\n{rows[0]['device'] if rows else ''}; {len(rows)} replacements, {bad} failed, {sum(r['verdict'] == 'skipped' for r in rows)} not checked", file=sys.stderr)
 for r in rows:
