@@ -1,0 +1,474 @@
+//go:build cgo && linux
+
+package cuda
+
+/*
+#cgo LDFLAGS: -ldl -lpthread
+#include <stdlib.h>
+#include "driver.h"
+*/
+import "C"
+
+import (
+	"context"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"unsafe"
+
+	"github.com/google/renameio/v2"
+
+	"zmlx-rewrite/diag"
+	"zmlx-rewrite/engine/replay"
+	"zmlx-rewrite/kernels"
+)
+
+//go:embed moves.cu
+var movesSource string
+
+type device struct {
+	c       C.zc_device
+	arch    string
+	options []string
+	free    map[int64][]replay.Address // by size; what runs on the stream runs in order
+	stages  []stage
+	next    int
+	idle    map[int64][]*pinned
+	moves   map[int64]unsafe.Pointer // by unit
+}
+
+// stage is page-locked memory on its way to the device.
+type stage struct {
+	p     unsafe.Pointer
+	size  int64
+	event unsafe.Pointer
+	used  bool
+}
+
+// stages in a ring: so many Writes may be under way before one waits.
+const ring = 16
+
+func failure(what string) error {
+	return diag.Errorf("cuda/driver", diag.Pos{}, "%s: %s", what, C.GoString(C.zc_message()))
+}
+
+// Open returns the first GPU, with a stream of its own.
+func Open() (replay.Device, error) {
+	d := &device{free: map[int64][]replay.Address{}, idle: map[int64][]*pinned{}, stages: make([]stage, ring)}
+	runtime.LockOSThread() // the message is of the thread
+	defer runtime.UnlockOSThread()
+	if C.zc_open(&d.c) != 0 {
+		return nil, failure("CUDA")
+	}
+	d.arch = fmt.Sprintf("sm_%d%d", d.c.major, d.c.minor)
+	if d.c.major >= 9 {
+		d.arch += "a" // as MLX does
+	}
+	d.options = []string{"--device-as-default-execution-space", "--gpu-architecture=" + d.arch}
+	for _, dir := range includes() {
+		d.options = append(d.options, "--include-path="+dir)
+	}
+	return d, nil
+}
+
+// includes are the folders in which cuda_fp16.h may be, where MLX looks for it, too.
+func includes() []string {
+	var dirs []string
+	add := func(dir string) {
+		if _, err := os.Stat(filepath.Join(dir, "cuda_fp16.h")); err == nil {
+			dirs = append(dirs, dir)
+		}
+	}
+	if lib := C.GoString(C.zc_nvrtc_folder()); lib != "" {
+		add(filepath.Join(lib, "..", "include"))
+		add(filepath.Join(lib, "..", "..", "include"))
+		add(filepath.Join(lib, "..", "..", "cuda_runtime", "include"))
+	}
+	for _, name := range []string{"CUDA_HOME", "CUDA_PATH"} {
+		if dir := os.Getenv(name); dir != "" {
+			add(filepath.Join(dir, "include"))
+		}
+	}
+	add("/usr/local/cuda/include")
+	return dirs
+}
+
+// do calls the driver, and says why it failed.
+func (d *device) do(what string, f func() C.int) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if f() != 0 {
+		return failure(what)
+	}
+	return nil
+}
+
+func (d *device) Alloc(bytes int64) (replay.Address, error) {
+	if list := d.free[bytes]; len(list) > 0 {
+		d.free[bytes] = list[:len(list)-1]
+		return list[len(list)-1], nil
+	}
+	var a C.uint64_t
+	err := d.do("memory", func() C.int { return C.zc_alloc(&d.c, &a, C.size_t(bytes)) })
+	return replay.Address(a), err
+}
+
+// kept is the number of pieces of one size that are kept for the next Alloc.
+const kept = 8
+
+func (d *device) Free(a replay.Address, bytes int64) {
+	if len(d.free[bytes]) < kept {
+		d.free[bytes] = append(d.free[bytes], a)
+		return
+	}
+	// cuMemFree waits for what is under way.
+	_ = d.do("memory", func() C.int { return C.zc_free(&d.c, C.uint64_t(a)) })
+}
+
+// stage returns page-locked memory that nothing reads any more.
+func (d *device) stage(size int64) (*stage, error) {
+	s := &d.stages[d.next]
+	d.next = (d.next + 1) % ring
+	return s, d.do("memory", func() C.int {
+		if s.event == nil {
+			if rc := C.zc_event(&d.c, &s.event); rc != 0 {
+				return rc
+			}
+		}
+		if s.used {
+			if rc := C.zc_event_wait(&d.c, s.event); rc != 0 {
+				return rc
+			}
+		}
+		if s.size < size {
+			s.size = max(size, 4096)
+			return C.zc_host_alloc(&d.c, &s.p, C.size_t(s.size)) // the smaller one stays
+		}
+		return 0
+	})
+}
+
+// largest is how much one stage holds.
+const largest = 1 << 20
+
+func (d *device) Write(to replay.Address, data []byte) error {
+	for len(data) > 0 {
+		n := min(len(data), largest)
+		s, err := d.stage(int64(n))
+		if err != nil {
+			return err
+		}
+		copy(unsafe.Slice((*byte)(s.p), n), data[:n])
+		err = d.do("copy", func() C.int {
+			if rc := C.zc_to_device(&d.c, C.uint64_t(to), s.p, C.size_t(n)); rc != 0 {
+				return rc
+			}
+			return C.zc_record(&d.c, s.event)
+		})
+		if err != nil {
+			return err
+		}
+		s.used = true
+		data, to = data[n:], to+replay.Address(n)
+	}
+	return nil
+}
+
+func (d *device) Copy(to, from replay.Address, bytes int64) error {
+	return d.do("copy", func() C.int { return C.zc_copy(&d.c, C.uint64_t(to), C.uint64_t(from), C.size_t(bytes)) })
+}
+
+func (d *device) Wait() error { return d.do("wait", func() C.int { return C.zc_wait(&d.c) }) }
+
+// pinned is page-locked memory on its way from the device.
+type pinned struct {
+	d     *device
+	p     unsafe.Pointer
+	size  int64 // room
+	n     int64 // bytes
+	event unsafe.Pointer
+}
+
+func (d *device) Fetch(from replay.Address, bytes int64) (replay.Pending, error) {
+	size := int64(256)
+	for size < bytes {
+		size *= 2
+	}
+	var x *pinned
+	if list := d.idle[size]; len(list) > 0 {
+		x = list[len(list)-1]
+		d.idle[size] = list[:len(list)-1]
+	} else {
+		x = &pinned{d: d, size: size}
+		err := d.do("memory", func() C.int {
+			if rc := C.zc_event(&d.c, &x.event); rc != 0 {
+				return rc
+			}
+			return C.zc_host_alloc(&d.c, &x.p, C.size_t(size))
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	x.n = bytes
+	return x, d.do("copy", func() C.int {
+		if rc := C.zc_to_host(&d.c, x.p, C.uint64_t(from), C.size_t(bytes)); rc != 0 {
+			return rc
+		}
+		return C.zc_record(&d.c, x.event)
+	})
+}
+
+func (x *pinned) Read() ([]byte, error) {
+	err := x.d.do("wait", func() C.int { return C.zc_event_wait(&x.d.c, x.event) })
+	if err != nil {
+		return nil, err
+	}
+	return append([]byte(nil), unsafe.Slice((*byte)(x.p), x.n)...), nil
+}
+
+// Release is called in the order of the device's calls.
+func (x *pinned) Release() { x.d.idle[x.size] = append(x.d.idle[x.size], x) }
+
+// Compile makes each kernel a module of its own, several at a time. Modules are kept in
+// the user's cache folder: compiling takes a third of a second each.
+func (d *device) Compile(ctx context.Context, list []*replay.Source) ([]replay.Function, error) {
+	out, errs := make([]replay.Function, len(list)), make([]error, len(list))
+	work := make(chan int)
+	var wg sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(list)) {
+		wg.Go(func() {
+			for i := range work {
+				g, text, err := list[i].Spec.Standalone(list[i].Values, list[i].Results)
+				if err == nil {
+					out[i], err = d.function(g.Name, text)
+				}
+				errs[i] = err
+			}
+		})
+	}
+	for i := range list {
+		if ctx.Err() != nil {
+			break
+		}
+		work <- i
+	}
+	close(work)
+	wg.Wait()
+	for _, err := range append(errs, ctx.Err()) {
+		if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func (d *device) function(name, text string) (unsafe.Pointer, error) {
+	m, err := d.module(name, text)
+	if err != nil {
+		return nil, err
+	}
+	return d.symbol(m, name)
+}
+
+func (d *device) symbol(module unsafe.Pointer, name string) (unsafe.Pointer, error) {
+	c := C.CString(name)
+	defer C.free(unsafe.Pointer(c))
+	var f unsafe.Pointer
+	return f, d.do(name, func() C.int { return C.zc_function(&d.c, &f, module, c) })
+}
+
+func (d *device) module(name, text string) (unsafe.Pointer, error) {
+	file := ""
+	if dir, err := os.UserCacheDir(); err == nil {
+		file = filepath.Join(dir, "zmlx-rewrite", "cuda", name+"-"+d.arch+"-"+fmt.Sprintf("%x", sha256.Sum256([]byte(text)))[:16]+".cubin")
+	}
+	var module unsafe.Pointer
+	load := func(cubin []byte) error {
+		p := C.CBytes(cubin)
+		defer C.free(p)
+		return d.do(name, func() C.int { return C.zc_load(&d.c, &module, p) })
+	}
+	if data, err := os.ReadFile(file); err == nil && load(data) == nil {
+		return module, nil
+	}
+	cubin, err := d.compile(name, text)
+	if err != nil {
+		return nil, err
+	}
+	if file != "" && os.MkdirAll(filepath.Dir(file), 0o700) == nil {
+		_ = renameio.WriteFile(file, cubin, 0o600) // compiled again next time
+	}
+	return module, load(cubin)
+}
+
+func (d *device) compile(name, text string) ([]byte, error) {
+	source, title := C.CString(text), C.CString(name+".cu")
+	defer C.free(unsafe.Pointer(source))
+	defer C.free(unsafe.Pointer(title))
+	options := make([]*C.char, len(d.options))
+	for i, o := range d.options {
+		options[i] = C.CString(o)
+		defer C.free(unsafe.Pointer(options[i]))
+	}
+	var cubin unsafe.Pointer
+	var size C.size_t
+	var log *C.char
+	err := d.do(name, func() C.int {
+		return C.zc_compile(source, title, &options[0], C.int(len(options)), &cubin, &size, &log)
+	})
+	defer C.free(cubin)
+	defer C.free(unsafe.Pointer(log))
+	if err != nil {
+		if log != nil {
+			first, _, _ := strings.Cut(C.GoString(log), "\n\n")
+			return nil, diag.Errorf("cuda/compile", diag.Pos{File: name}, "NVRTC: %s", strings.TrimSpace(first))
+		}
+		return nil, err
+	}
+	return C.GoBytes(cubin, C.int(size)), nil
+}
+
+// move is the function that moves units of some bytes.
+func (d *device) move(unit int64) (unsafe.Pointer, error) {
+	if d.moves == nil {
+		m, err := d.module("zc_moves", movesSource)
+		if err != nil {
+			return nil, err
+		}
+		d.moves = map[int64]unsafe.Pointer{}
+		for u, name := range map[int64]string{1: "zc_move1", 2: "zc_move2", 4: "zc_move4", 8: "zc_move8", 16: "zc_move16"} {
+			if d.moves[u], err = d.symbol(m, name); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return d.moves[unit], nil
+}
+
+// prepared is a CUDA graph. What its launches point to is C's memory.
+type prepared struct {
+	d           *device
+	exec, graph unsafe.Pointer
+	nodes       []unsafe.Pointer
+	list        []C.zc_launch
+	held        []unsafe.Pointer
+}
+
+func (p *prepared) hold(size int) unsafe.Pointer {
+	m := C.calloc(1, C.size_t(max(size, 8)))
+	p.held = append(p.held, m)
+	return m
+}
+
+// threads rounds up to whole groups, as MLX does: sources look at their position.
+func threads(g kernels.Geometry, l *C.zc_launch) {
+	for i := range 3 {
+		group := min(g.Group[i], g.Grid[i])
+		l.block[i], l.grid[i] = C.uint(group), C.uint((g.Grid[i]+group-1)/group)
+	}
+}
+
+func (d *device) Prepare(list []replay.Launch) (replay.Prepared, error) {
+	p := &prepared{d: d, nodes: make([]unsafe.Pointer, len(list)), list: make([]C.zc_launch, len(list))}
+	for i := range list {
+		if err := p.launch(&p.list[i], &list[i]); err != nil {
+			p.Release()
+			return nil, err
+		}
+	}
+	if len(list) == 0 {
+		return p, nil
+	}
+	first := (*C.zc_launch)(p.hold(len(list) * int(unsafe.Sizeof(C.zc_launch{}))))
+	copy(unsafe.Slice(first, len(list)), p.list)
+	nodes := p.hold(len(list) * int(unsafe.Sizeof(unsafe.Pointer(nil))))
+	err := d.do("graph", func() C.int {
+		return C.zc_graph(&d.c, &p.exec, &p.graph, (*unsafe.Pointer)(nodes), first, C.size_t(len(list)))
+	})
+	if err != nil {
+		p.exec, p.graph = nil, nil
+		p.Release()
+		return nil, err
+	}
+	copy(p.nodes, unsafe.Slice((*unsafe.Pointer)(nodes), len(list)))
+	return p, nil
+}
+
+func (p *prepared) launch(c *C.zc_launch, l *replay.Launch) error {
+	if l.Move != nil {
+		return p.moves(c, l.Move)
+	}
+	c.function = l.Function.(unsafe.Pointer)
+	threads(l.Geometry, c)
+	values := unsafe.Slice((*uint64)(p.hold(8*len(l.Operands))), len(l.Operands))
+	params := (*unsafe.Pointer)(p.hold(8 * len(l.Operands)))
+	for i, a := range l.Operands {
+		values[i] = uint64(a)
+		unsafe.Slice(params, len(l.Operands))[i] = unsafe.Pointer(&values[i])
+	}
+	c.params = params
+	return nil
+}
+
+func (p *prepared) moves(c *C.zc_launch, m *replay.Move) error {
+	f, err := p.d.move(m.Unit)
+	if err != nil {
+		return err
+	}
+	var b []byte
+	word := func(v int64) { b = binary.NativeEndian.AppendUint64(b, uint64(v)) }
+	for _, a := range []replay.Address{m.To, m.From, m.At, m.Rows} {
+		word(int64(a))
+	}
+	word(m.AtStep)
+	units := int64(1)
+	for _, list := range [][4]int64{m.Shape, m.ToStep, m.FromStep} {
+		for _, v := range list {
+			word(v)
+		}
+	}
+	for _, v := range m.Shape {
+		units *= v
+	}
+	block := p.hold(len(b))
+	copy(unsafe.Slice((*byte)(block), len(b)), b)
+	params := (*unsafe.Pointer)(p.hold(8))
+	*params = block
+	c.function, c.params = f, params
+	threads(kernels.Geometry{Grid: [3]int64{min(units, 1<<20), 1, 1}, Group: [3]int64{min(units, 128), 1, 1}}, c)
+	return nil
+}
+
+func (p *prepared) Start() error {
+	if p.exec == nil {
+		return nil
+	}
+	return p.d.do("graph", func() C.int { return C.zc_graph_start(&p.d.c, p.exec) })
+}
+
+func (p *prepared) Reshape(i int, g kernels.Geometry) error {
+	threads(g, &p.list[i])
+	l := (*C.zc_launch)(C.malloc(C.size_t(unsafe.Sizeof(C.zc_launch{}))))
+	defer C.free(unsafe.Pointer(l))
+	*l = p.list[i]
+	return p.d.do("graph", func() C.int { return C.zc_graph_reshape(&p.d.c, p.exec, p.nodes[i], l) })
+}
+
+// Release waits for the graph if it is under way.
+func (p *prepared) Release() {
+	if p.exec != nil {
+		_ = p.d.Wait()
+		_ = p.d.do("graph", func() C.int { return C.zc_graph_free(&p.d.c, p.exec, p.graph) })
+	}
+	for _, m := range p.held {
+		C.free(m)
+	}
+	*p = prepared{d: p.d}
+}

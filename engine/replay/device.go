@@ -1,0 +1,93 @@
+package replay
+
+import (
+	"context"
+	"encoding/binary"
+
+	"zmlx-rewrite/graph"
+	"zmlx-rewrite/kernels"
+)
+
+// Address is a place in a device's memory; 0 is none.
+type Address uint64
+
+// Device is what a script runs on. Its calls are in order: one that reads memory sees what
+// earlier ones wrote. Methods but Compile are called by one goroutine at a time.
+type Device interface {
+	// Alloc returns memory aligned to 256 bytes. Free may be called before what reads the
+	// memory has run; the memory is given out again only to what runs after that.
+	Alloc(bytes int64) (Address, error)
+	Free(a Address, bytes int64)
+	// Compile makes functions of kernels, side by side if it can.
+	Compile(ctx context.Context, list []*Source) ([]Function, error)
+	// Write copies data to the device. It may be changed after the call.
+	Write(to Address, data []byte) error
+	Copy(to, from Address, bytes int64) error
+	// Fetch starts to copy memory to the host, and returns what waits for it.
+	Fetch(from Address, bytes int64) (Pending, error)
+	// Wait waits for everything.
+	Wait() error
+	// Prepare makes a list of launches ready, one after the other.
+	Prepare(list []Launch) (Prepared, error)
+}
+
+// Pending is memory on its way to the host.
+type Pending interface {
+	// Read waits, and returns the bytes. It may be called again.
+	Read() ([]byte, error)
+	Release()
+}
+
+// Function is a compiled kernel, or Copy or Take.
+type Function any
+
+// Prepared is a list of launches that can be started again and again.
+type Prepared interface {
+	Start() error
+	// Reshape gives launch i another number of threads, from the next Start on.
+	Reshape(i int, g kernels.Geometry) error
+	Release()
+}
+
+// Source is a kernel for one set of element types and numbers.
+type Source struct {
+	Spec    *kernels.Spec
+	Values  *kernels.Values // symbols stand for numbers that come with each step
+	Results []graph.DType
+}
+
+// Launch is one start of a function.
+type Launch struct {
+	Function Function // nil if Move is set
+	Geometry kernels.Geometry
+	// Operands are those that are there; the numbers that come with each step, int32, if
+	// there are any; and the results.
+	Operands []Address
+	Source   *Source
+	// Ints are the numbers of the call at the time that the script was made.
+	Ints []int64
+	Move *Move
+}
+
+// Move copies elements from one layout to another, or rows that indices choose.
+type Move struct {
+	To, From Address
+	Unit     int64    // bytes that are moved at once: 1, 2, 4, 8 or 16
+	Shape    [4]int64 // of units
+	ToStep   [4]int64 // bytes
+	FromStep [4]int64
+	// At holds an int32 by which To is moved on, in steps of AtStep bytes; 0 for none.
+	At     Address
+	AtStep int64
+	// Rows holds Shape[0] int32 indices, which take the place of the first dimension in
+	// From; 0 for none.
+	Rows Address
+}
+
+// ints32 is numbers as a device reads them.
+func ints32(b []byte, list ...int64) []byte {
+	for _, n := range list {
+		b = binary.LittleEndian.AppendUint32(b, uint32(int32(n)))
+	}
+	return b
+}

@@ -1,0 +1,240 @@
+package replay
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+
+	"zmlx-rewrite/diag"
+	"zmlx-rewrite/engine"
+	"zmlx-rewrite/graph"
+	"zmlx-rewrite/kernels"
+	"zmlx-rewrite/models/weights"
+)
+
+// Inner is the engine underneath: it holds the parameters, and runs what is not replayed.
+// Its memory can be read by the device.
+type Inner interface {
+	engine.Engine
+	engine.KernelRunner
+	// Address computes a tensor, waits, and returns where its elements lie, row by row,
+	// while the tensor lives.
+	Address(t engine.Tensor) (Address, error)
+	// FromDevice makes a tensor; fill is told where its elements go.
+	FromDevice(t graph.DType, shape []int, fill func(to Address) error) (engine.Tensor, error)
+	// Param is where a parameter of a session lies, row by row, while the session lives.
+	Param(s engine.Session, name string) (Address, error)
+}
+
+// Engine replays what it can.
+type Engine struct {
+	inner   Inner
+	dev     Device
+	catalog *kernels.Catalog
+
+	device sync.Mutex // around calls of dev
+
+	mu        sync.Mutex
+	functions map[string]Function // by the text's name
+	launches  map[string]int
+	dead      []*memory // given up, for the next call of dev
+	after     []func()
+}
+
+// Wrap returns an engine that replays steps on dev.
+func Wrap(inner Inner, dev Device, catalog *kernels.Catalog) *Engine {
+	return &Engine{inner: inner, dev: dev, catalog: catalog, functions: map[string]Function{}, launches: map[string]int{}}
+}
+
+func (e *Engine) Name() string                     { return e.inner.Name() }
+func (e *Engine) Device() string                   { return e.inner.Device() }
+func (e *Engine) Version() string                  { return e.inner.Version() }
+func (e *Engine) RunsKernel(s *kernels.Spec) error { return e.inner.RunsKernel(s) }
+
+// Launches implements engine.KernelRunner.
+func (e *Engine) Launches() map[string]int {
+	all := e.inner.Launches()
+	if all == nil {
+		all = map[string]int{}
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for name, n := range e.launches {
+		all[name] += n
+	}
+	return all
+}
+
+// Load implements engine.Engine.
+func (e *Engine) Load(ctx context.Context, p *graph.Program, w *weights.Store) (engine.Session, error) {
+	s, err := e.inner.Load(ctx, p, w)
+	if err != nil {
+		return nil, err
+	}
+	return &session{e: e, inner: s, program: p, scripts: map[string]*bound{}, refused: map[string]error{}}, nil
+}
+
+// NewTensor implements engine.Engine. Positions and tokens are known to the host, and reach
+// the engine underneath only if it runs a step.
+func (e *Engine) NewTensor(t graph.DType, shape []int, data []byte) (engine.Tensor, error) {
+	if n, ok := weights.NumBytes(t, shape); t.Valid() && ok && n == len(data) && n < smallest && n > 0 {
+		return &tensor{e: e, dtype: t, shape: slices.Clone(shape), host: slices.Clone(data)}, nil
+	}
+	x, err := e.inner.NewTensor(t, shape, data)
+	if err != nil {
+		return nil, err
+	}
+	return e.wrap(x), nil
+}
+
+// Eval implements engine.Engine.
+func (e *Engine) Eval(ctx context.Context, list ...engine.Tensor) error {
+	inner, mine, err := e.split(list)
+	if err != nil {
+		return err
+	}
+	if len(inner) > 0 {
+		if err := e.inner.Eval(ctx, inner...); err != nil {
+			return err
+		}
+	}
+	if len(mine) == 0 {
+		return ctx.Err()
+	}
+	e.device.Lock()
+	defer e.device.Unlock()
+	return e.dev.Wait()
+}
+
+// AsyncEval implements engine.Engine. A small value of the device is sent to the host, so
+// that whoever reads it does not wait for the step behind it.
+func (e *Engine) AsyncEval(list ...engine.Tensor) error {
+	inner, mine, err := e.split(list)
+	if err != nil {
+		return err
+	}
+	for _, t := range mine {
+		if t.bytes() < smallest {
+			if err := t.fetch(); err != nil {
+				return err
+			}
+		}
+	}
+	if len(inner) > 0 {
+		return e.inner.AsyncEval(inner...)
+	}
+	return nil
+}
+
+// split tells tensors of the engine underneath from those on the device.
+func (e *Engine) split(list []engine.Tensor) (inner []engine.Tensor, mine []*tensor, err error) {
+	for _, t := range list {
+		x, _, err := e.mine(t)
+		if err != nil {
+			return nil, nil, err
+		}
+		x.mu.Lock()
+		switch err = x.alive(); {
+		case err != nil:
+		case x.mem != nil:
+			mine = append(mine, x)
+		case x.inner != nil:
+			inner = append(inner, x.inner)
+		}
+		x.mu.Unlock()
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	return inner, mine, nil
+}
+
+// Close implements engine.Engine.
+func (e *Engine) Close() error { return e.inner.Close() }
+
+// alloc returns memory with one user. The caller holds e.device.
+func (e *Engine) alloc(size int64) (*memory, error) {
+	e.sweep()
+	a, err := e.dev.Alloc(max(size, 1))
+	if err != nil {
+		return nil, err
+	}
+	return &memory{addr: a, size: max(size, 1), refs: 1}, nil
+}
+
+// drop ends one use of memory.
+func (e *Engine) drop(m *memory) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if m.refs--; m.refs == 0 {
+		e.dead = append(e.dead, m)
+	}
+}
+
+// later calls f before the next call of the device.
+func (e *Engine) later(f func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.after = append(e.after, f)
+}
+
+// sweep gives up what was dropped. The caller holds e.device.
+func (e *Engine) sweep() {
+	e.mu.Lock()
+	dead, after := e.dead, e.after
+	e.dead, e.after = nil, nil
+	e.mu.Unlock()
+	for _, m := range dead {
+		e.dev.Free(m.addr, m.size)
+	}
+	for _, f := range after {
+		f()
+	}
+}
+
+func (e *Engine) count(n map[string]int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for name, k := range n {
+		e.launches[name] += k
+	}
+}
+
+// compile returns the functions of kernels, those that are new compiled together.
+func (e *Engine) compile(ctx context.Context, list []*Source) ([]Function, error) {
+	keys := make([]string, len(list))
+	missing := map[string]*Source{}
+	for i, s := range list {
+		g, _, err := s.Spec.Standalone(s.Values, s.Results)
+		if err != nil {
+			return nil, err
+		}
+		keys[i] = g.Name
+		if e.functions[keys[i]] == nil {
+			missing[keys[i]] = s
+		}
+	}
+	names := slices.Sorted(maps.Keys(missing))
+	fresh := make([]*Source, len(names))
+	for i, name := range names {
+		fresh[i] = missing[name]
+	}
+	if len(fresh) > 0 {
+		made, err := e.dev.Compile(ctx, fresh)
+		if err != nil {
+			return nil, err
+		}
+		if len(made) != len(fresh) {
+			return nil, diag.Errorf("replay/compile", diag.Pos{}, "%d functions of %d kernels", len(made), len(fresh))
+		}
+		for i, name := range names {
+			e.functions[name] = made[i]
+		}
+	}
+	out := make([]Function, len(list))
+	for i, k := range keys {
+		out[i] = e.functions[k]
+	}
+	return out, nil
+}

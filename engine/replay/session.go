@@ -1,0 +1,488 @@
+package replay
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"zmlx-rewrite/diag"
+	"zmlx-rewrite/engine"
+	"zmlx-rewrite/graph"
+)
+
+// session is a loaded program. Steps of one session follow one another.
+type session struct {
+	e       *Engine
+	inner   engine.Session
+	program *graph.Program
+	scripts map[string]*bound // by case and static symbols
+	refused map[string]error
+}
+
+// bound is a script with memory.
+type bound struct {
+	*script
+	arena, block, consts *memory
+	own                  []*memory // of copied inputs
+	states               map[string]*memory
+	list                 []Launch
+	prepared             Prepared
+	bytes                []byte // of the block
+}
+
+// Step implements engine.Session.
+func (s *session) Step(ctx context.Context, in map[string]engine.Tensor, dims map[string]int64) (map[string]engine.Tensor, error) {
+	c, env, err := engine.Select(s.program, in, dims)
+	if err != nil {
+		engine.ReleaseTaken(in)
+		return nil, err
+	}
+	b, err := s.script(c, env)
+	if err != nil {
+		engine.ReleaseTaken(in)
+		return nil, err
+	}
+	if b == nil {
+		return s.fall(in, func(inner map[string]engine.Tensor) (map[string]engine.Tensor, error) {
+			return s.inner.Step(ctx, inner, dims)
+		})
+	}
+	out, err := s.replay(ctx, b, in, env)
+	engine.ReleaseTaken(in) // but for what has become a result
+	if err != nil {
+		return nil, fmt.Errorf("case %q: %w", c.Name, err)
+	}
+	return out, nil
+}
+
+// Trace implements engine.Tracer: nodes are computed one by one by the engine underneath.
+func (s *session) Trace(ctx context.Context, in map[string]engine.Tensor, dims map[string]int64, each func(engine.Traced)) (map[string]engine.Tensor, error) {
+	t, ok := s.inner.(engine.Tracer)
+	if !ok {
+		engine.ReleaseTaken(in)
+		return nil, diag.Errorf("engine/trace", diag.Pos{}, "engine %s cannot trace", s.e.Name())
+	}
+	return s.fall(in, func(inner map[string]engine.Tensor) (map[string]engine.Tensor, error) {
+		return t.Trace(ctx, inner, dims, each)
+	})
+}
+
+// fall lets the engine underneath run a step.
+func (s *session) fall(in map[string]engine.Tensor, run func(map[string]engine.Tensor) (map[string]engine.Tensor, error)) (map[string]engine.Tensor, error) {
+	inner := make(map[string]engine.Tensor, len(in))
+	for name, t := range in {
+		x, taken, err := s.e.mine(t)
+		if err != nil {
+			engine.ReleaseTaken(in)
+			return nil, err
+		}
+		u, err := x.under()
+		if err != nil {
+			engine.ReleaseTaken(in)
+			return nil, err
+		}
+		inner[name] = u
+		if taken {
+			inner[name] = engine.Take(u)
+		}
+	}
+	for _, t := range in { // those that are handed over are the step's now
+		if x, taken, _ := s.e.mine(t); taken {
+			x.mu.Lock()
+			x.inner = nil
+			x.mu.Unlock()
+			x.Release()
+		}
+	}
+	out, err := run(inner)
+	if err != nil {
+		return nil, err
+	}
+	for name, t := range out {
+		out[name] = s.e.wrap(t)
+	}
+	return out, nil
+}
+
+// script returns the script for a call, or nil if there can be none.
+func (s *session) script(c *graph.Case, env map[string]int64) (*bound, error) {
+	key := c.Name + " " + staticKey(env)
+	if b := s.scripts[key]; b != nil {
+		return b, nil
+	}
+	if s.refused[key] != nil || s.refused[c.Name] != nil {
+		return nil, nil
+	}
+	script, err := newScript(c, env, s.e.catalog)
+	if err != nil {
+		s.refused[key] = err
+		if len(s.refused) > 64 { // lengths of prompts
+			s.refused = map[string]error{key: err}
+		}
+		return nil, nil
+	}
+	s.e.device.Lock()
+	defer s.e.device.Unlock()
+	for k, old := range s.scripts { // caches of another size come and go
+		if old.c == c {
+			old.release(s.e)
+			delete(s.scripts, k)
+		}
+	}
+	b := &bound{script: script, states: map[string]*memory{}, bytes: make([]byte, script.block)}
+	if err := s.bind(b); err != nil { // too little memory, or a parameter that is laid out in another way
+		b.release(s.e)
+		s.refused[c.Name] = err
+		return nil, nil
+	}
+	s.scripts[key] = b
+	return b, nil
+}
+
+// Refusals says of each case that was not replayed why.
+func (s *session) Refusals() map[string]error { return s.refused }
+
+// bind gives a script its memory, but for states. The caller holds e.device.
+func (s *session) bind(b *bound) error {
+	var err error
+	if b.arena, err = s.e.alloc(b.script.arena); err != nil {
+		return err
+	}
+	if b.block, err = s.e.alloc(b.script.block); err != nil {
+		return err
+	}
+	size := int64(0)
+	for _, x := range b.buffers {
+		if x.kind == constant {
+			x.offset = size
+			size += align(x.size)
+		}
+	}
+	if b.consts, err = s.e.alloc(size); err != nil {
+		return err
+	}
+	for _, x := range b.buffers {
+		switch x.kind {
+		case temporary:
+			x.addr = b.arena.addr + Address(x.offset)
+		case staged:
+			x.addr = b.block.addr + Address(x.offset)
+		case constant:
+			x.addr = b.consts.addr + Address(x.offset)
+			if err := s.e.dev.Write(x.addr, x.data); err != nil {
+				return err
+			}
+		case parameter:
+			if x.addr, err = s.e.inner.Param(s.inner, x.name); err != nil {
+				return err
+			}
+		case copied:
+			m, err := s.e.alloc(x.size)
+			if err != nil {
+				return err
+			}
+			b.own = append(b.own, m)
+			x.addr = m.addr
+		}
+	}
+	return nil
+}
+
+func (b *bound) release(e *Engine) {
+	if b.prepared != nil {
+		b.prepared.Release()
+	}
+	for _, m := range append([]*memory{b.arena, b.block, b.consts}, b.own...) {
+		if m != nil {
+			e.drop(m)
+		}
+	}
+}
+
+// replay runs a step by its script.
+func (s *session) replay(ctx context.Context, b *bound, in map[string]engine.Tensor, env map[string]int64) (map[string]engine.Tensor, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	e := s.e
+	given := make(map[string]*tensor, len(in))
+	takenOver := map[string]bool{}
+	for name, t := range in {
+		x, taken, err := e.mine(t)
+		if err != nil {
+			return nil, err
+		}
+		given[name], takenOver[name] = x, taken
+	}
+	if err := b.room(given); err != nil {
+		return nil, err
+	}
+	// What the device does not hold yet is computed first, by the engine underneath.
+	from := map[string]Address{}
+	for name, x := range given {
+		x.mu.Lock()
+		err := x.alive()
+		inner, elsewhere := x.inner, x.mem == nil && x.host == nil
+		x.mu.Unlock()
+		if err == nil && elsewhere {
+			from[name], err = e.inner.Address(inner)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+
+	e.device.Lock()
+	defer e.device.Unlock()
+	e.sweep()
+	moved, foreign := false, false
+	states := map[string]*memory{}
+	fail := func(err error) (map[string]engine.Tensor, error) {
+		for _, m := range states {
+			e.drop(m)
+		}
+		return nil, err
+	}
+	var later []func() error
+	for name, x := range b.inputs {
+		t := given[name]
+		source := from[name]
+		if source != 0 {
+			foreign = true
+		} else if t.mem != nil {
+			source = t.mem.addr
+		}
+		switch x.kind {
+		case state:
+			m, err := e.exclusive(t, takenOver[name], source)
+			if err != nil {
+				return fail(err)
+			}
+			states[name] = m
+			if b.states[name] == nil || x.addr != m.addr {
+				moved = true
+			}
+			x.addr = m.addr
+		case staged:
+			if t.host != nil {
+				copy(b.bytes[x.offset:], t.host)
+			} else {
+				later = append(later, func() error { return e.dev.Copy(x.addr, source, x.size) })
+			}
+		case copied:
+			var err error
+			if t.host != nil {
+				err = e.dev.Write(x.addr, t.host)
+			} else {
+				err = e.dev.Copy(x.addr, source, x.size)
+			}
+			if err != nil {
+				return fail(err)
+			}
+		}
+	}
+	b.states = states
+	reshaped, err := b.count(env)
+	if err != nil {
+		return fail(err)
+	}
+	if b.prepared == nil || moved {
+		if err := b.prepare(ctx, e); err != nil {
+			return fail(err)
+		}
+	} else {
+		for _, n := range reshaped {
+			for _, i := range n.users {
+				b.list[i].Geometry = n.geometry
+				if err := b.prepared.Reshape(i, n.geometry); err != nil {
+					return fail(err)
+				}
+			}
+		}
+	}
+	if len(b.bytes) > 0 {
+		if err := e.dev.Write(b.block.addr, b.bytes); err != nil {
+			return fail(err)
+		}
+	}
+	for _, f := range later {
+		if err := f(); err != nil {
+			return fail(err)
+		}
+	}
+	if err := b.prepared.Start(); err != nil {
+		return fail(err)
+	}
+	e.count(b.counts)
+	out := map[string]engine.Tensor{}
+	for _, r := range b.results {
+		t := &tensor{e: e, dtype: r.place.dtype, shape: slices.Clone(r.shape)}
+		if r.home != nil {
+			t.mem = states[r.name]
+			delete(states, r.name)
+		} else {
+			if t.mem, err = e.alloc(r.place.bytes()); err == nil {
+				err = e.dev.Copy(t.mem.addr, r.place.ref().address(), r.place.bytes())
+			}
+			if err != nil {
+				for _, t := range out {
+					t.Release()
+				}
+				return fail(err)
+			}
+		}
+		out[r.name] = t
+	}
+	if foreign { // the engine underneath may use its memory again once it is released
+		if err := e.dev.Wait(); err != nil {
+			for _, t := range out {
+				t.Release()
+			}
+			return fail(err)
+		}
+	}
+	return out, nil
+}
+
+// exclusive returns memory with the content of a state that the step may write to: the
+// tensor's own if it was handed over and nobody else has it, else a copy. The caller holds
+// e.device.
+func (e *Engine) exclusive(t *tensor, taken bool, source Address) (*memory, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if taken && t.mem != nil {
+		e.mu.Lock()
+		alone := t.mem.refs == 1
+		e.mu.Unlock()
+		if alone && t.pending == nil {
+			m := t.mem
+			t.mem = nil
+			return m, nil
+		}
+	}
+	m, err := e.alloc(t.bytes())
+	if err != nil {
+		return nil, err
+	}
+	if t.host != nil {
+		err = e.dev.Write(m.addr, t.host)
+	} else {
+		err = e.dev.Copy(m.addr, source, t.bytes())
+	}
+	if err != nil {
+		e.drop(m)
+		return nil, err
+	}
+	return m, nil
+}
+
+// room checks that new rows fit into their caches.
+func (b *bound) room(in map[string]*tensor) error {
+	for _, c := range b.checks {
+		t := in[c.offset]
+		t.mu.Lock()
+		host := t.host
+		t.mu.Unlock()
+		if host == nil {
+			return diag.Errorf("engine/input", diag.Pos{}, "input %q is not known to the host", c.offset)
+		}
+		at := int64(graph.DecodeElem(graph.Int32, host))
+		if at < 0 || at > c.room-c.rows {
+			return diag.Errorf("mlx/op", diag.Pos{}, "kv_append: rows %d to %d do not fit a cache of %d rows", at, at+c.rows, c.room).WithScope(c.scope)
+		}
+	}
+	return nil
+}
+
+// count evaluates the numbers of a step, writes them to the block, and returns those whose
+// threads have changed.
+func (b *bound) count(env map[string]int64) ([]*numbers, error) {
+	var reshaped []*numbers
+	for _, n := range b.numbers {
+		if n.last != nil && !slices.ContainsFunc(n.dims, changes) {
+			continue
+		}
+		now := make([]int64, len(n.dims))
+		for i, d := range n.dims {
+			var err error
+			if now[i], err = d.Eval(env); err != nil {
+				return nil, err
+			}
+		}
+		if slices.Equal(now, n.last) {
+			continue
+		}
+		g, err := n.spec.Geometry(now)
+		if err != nil {
+			return nil, err
+		}
+		if n.last == nil || g != n.geometry {
+			reshaped = append(reshaped, n)
+		}
+		n.last, n.geometry = now, g
+		if n.at >= 0 {
+			ints32(b.bytes[n.at:n.at], n.dynamic(now)...)
+		}
+	}
+	return reshaped, nil
+}
+
+// prepare makes the list of launches. The caller holds e.device.
+func (b *bound) prepare(ctx context.Context, e *Engine) error {
+	if b.prepared != nil {
+		b.prepared.Release()
+		b.prepared = nil
+	}
+	var sources []*Source
+	for i := range b.steps {
+		if x := b.steps[i].source; x != nil {
+			sources = append(sources, x)
+		}
+	}
+	functions, err := e.compile(ctx, sources)
+	if err != nil {
+		return err
+	}
+	b.list = b.list[:0]
+	for i := range b.steps {
+		x := &b.steps[i]
+		if x.move != nil {
+			m := *x.move
+			m.From, m.To = x.in[0].address(), x.out[0].address()
+			if x.at != nil {
+				m.At = x.at.addr
+			}
+			if x.rows != nil {
+				m.Rows = x.rows.address()
+			}
+			b.list = append(b.list, Launch{Move: &m})
+			continue
+		}
+		l := Launch{Function: functions[0], Source: x.source, Geometry: x.numbers.geometry, Ints: x.numbers.last}
+		functions = functions[1:]
+		for _, r := range x.in {
+			l.Operands = append(l.Operands, r.address())
+		}
+		if x.numbers.at >= 0 {
+			l.Operands = append(l.Operands, b.block.addr+Address(x.numbers.at))
+		}
+		for _, r := range x.out {
+			l.Operands = append(l.Operands, r.address())
+		}
+		b.list = append(b.list, l)
+	}
+	b.prepared, err = e.dev.Prepare(b.list)
+	return err
+}
+
+// Close implements engine.Session.
+func (s *session) Close() error {
+	s.e.device.Lock()
+	for _, b := range s.scripts {
+		b.release(s.e)
+	}
+	s.scripts = nil
+	s.e.sweep()
+	s.e.device.Unlock()
+	return s.inner.Close()
+}
