@@ -94,7 +94,7 @@ func (in *Instance) points(results ...*rewrite.Result) []point {
 				p[pair[1]] = p[pair[0]] + 3 // room that is not used
 			}
 		}
-		if n, ok := p[graph.SymKVLen]; ok && n < p[graph.SymSeqLen] {
+		if lacksRows(p, graph.SymKVLen) || lacksRows(p, graph.SymWindowLen) {
 			continue
 		}
 		if ok, err := in.When.Eval(p); err == nil && ok {
@@ -103,6 +103,12 @@ func (in *Instance) points(results ...*rewrite.Result) []point {
 	}
 	slices.SortStableFunc(out, func(a, b point) int { return cmp.Compare(a.size(), b.size()) })
 	return out
+}
+
+// lacksRows reports whether attention of a point sees fewer rows than there are new tokens.
+func lacksRows(p point, rows string) bool {
+	n, ok := p[rows]
+	return ok && n < p[graph.SymSeqLen]
 }
 
 // grid gives symbols all combinations of values.
