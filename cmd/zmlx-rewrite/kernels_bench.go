@@ -61,7 +61,7 @@ func (a *app) kernelsBench(ctx context.Context, o *options, names []string, roun
 	if err != nil {
 		return err
 	}
-	e, err := newEngine(w.set.Kernels)
+	e, err := newEngine(w.set.Kernels, a.log)
 	if err != nil {
 		return lacks("%v", err)
 	}

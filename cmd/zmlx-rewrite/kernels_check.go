@@ -86,7 +86,7 @@ func (a *app) kernelsCheck(ctx context.Context, o *options, k *kernelCheckOption
 	var e engine.Engine
 	on := "source"
 	if k.device {
-		if e, err = newEngine(w.set.Kernels); err != nil {
+		if e, err = newEngine(w.set.Kernels, a.log); err != nil {
 			return lacks("%v", err)
 		}
 		defer e.Close()

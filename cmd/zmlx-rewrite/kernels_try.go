@@ -51,7 +51,7 @@ func (a *app) kernelsTry(ctx context.Context, o *options, name string, args, typ
 	if err != nil {
 		return err
 	}
-	e, err := newEngine(w.set.Kernels)
+	e, err := newEngine(w.set.Kernels, a.log)
 	if err != nil {
 		return lacks("%v", err)
 	}

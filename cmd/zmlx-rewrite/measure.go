@@ -87,7 +87,7 @@ func (a *app) untold(s *subject, w *workspace) (*runner, error) {
 	if s.model == nil || s.model.Weights == nil {
 		return nil, diag.Errorf("model/no-weights", diag.Pos{File: s.name}, "has no weights").WithHint("give a model's folder or a .gguf file")
 	}
-	e, err := newEngine(w.set.Kernels)
+	e, err := newEngine(w.set.Kernels, a.log)
 	if err != nil {
 		return nil, lacks("%v", err)
 	}

@@ -110,7 +110,7 @@ func (a *app) runner(s *subject, catalog *kernels.Catalog) (*runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, err := newEngine(catalog)
+	e, err := newEngine(catalog, a.log)
 	if err != nil {
 		return nil, lacks("%v", err)
 	}

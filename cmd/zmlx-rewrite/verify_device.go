@@ -64,7 +64,7 @@ func (a *app) verifyDevice(ctx context.Context, v *verifyOptions) error {
 		return err
 	}
 	measureInFloat32(s.program)
-	e, err := newEngine(w.set.Kernels)
+	e, err := newEngine(w.set.Kernels, a.log)
 	if err != nil {
 		return lacks("%v", err)
 	}

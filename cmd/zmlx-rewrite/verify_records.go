@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
@@ -54,7 +55,7 @@ func (w *workspace) findFailures(o *options) (*failures, error) {
 	if o.target != engineTarget() || !list.AnyFailed(o.target) {
 		return w.failures, nil
 	}
-	if e, err := newEngine(w.set.Kernels); err == nil { // else nothing runs here
+	if e, err := newEngine(w.set.Kernels, slog.New(slog.DiscardHandler)); err == nil { // else nothing runs here
 		defer e.Close()
 		w.failures = &failures{deviceOf(e), list}
 	}

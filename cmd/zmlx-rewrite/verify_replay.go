@@ -252,7 +252,7 @@ func (a *app) verifyReplay(ctx context.Context, file string, v *verifyOptions) e
 		return err
 	}
 	if strings.HasPrefix(engineName, "mlx") {
-		e, err := newEngine(w.set.Kernels)
+		e, err := newEngine(w.set.Kernels, a.log)
 		if err != nil {
 			return lacks("%v", err)
 		}

@@ -2,6 +2,7 @@ package replay
 
 import (
 	"context"
+	"log/slog"
 	"maps"
 	"slices"
 	"sync"
@@ -32,6 +33,7 @@ type Engine struct {
 	inner   Inner
 	dev     Device
 	catalog *kernels.Catalog
+	log     *slog.Logger // is told what is not replayed, and why
 
 	device sync.Mutex // around calls of dev
 
@@ -43,8 +45,8 @@ type Engine struct {
 }
 
 // Wrap returns an engine that replays steps on dev.
-func Wrap(inner Inner, dev Device, catalog *kernels.Catalog) *Engine {
-	return &Engine{inner: inner, dev: dev, catalog: catalog, functions: map[string]Function{}, launches: map[string]int{}}
+func Wrap(inner Inner, dev Device, catalog *kernels.Catalog, log *slog.Logger) *Engine {
+	return &Engine{inner: inner, dev: dev, catalog: catalog, log: log, functions: map[string]Function{}, launches: map[string]int{}}
 }
 
 func (e *Engine) Name() string                     { return e.inner.Name() }
