@@ -8,10 +8,15 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
+	"zmlx-rewrite/decode"
 	"zmlx-rewrite/graph"
+	"zmlx-rewrite/graph/guard"
 	"zmlx-rewrite/models"
+	"zmlx-rewrite/rewrite"
+	"zmlx-rewrite/rules"
 )
 
 const decodeOps = "testdata/decode_ops_cuda.txt"
@@ -78,4 +83,56 @@ func TestDecodeOps(t *testing.T) {
 	if !bytes.Equal(got.Bytes(), want) {
 		t.Errorf("%s is not what the rules give (UPDATE_GOLDEN=1 writes it); they give\n%s", decodeOps, got.Bytes())
 	}
+}
+
+// TestHeadRule: of what runs behind the model, the token is one kernel, and where nothing else
+// is asked for, it is all there is.
+func TestHeadRule(t *testing.T) {
+	a := &app{stdout: io.Discard, progress: io.Discard, log: slog.New(slog.DiscardHandler)}
+	w, err := a.workspace(&options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, only := range []bool{false, true} {
+		p, err := decode.HeadProgram(graph.BFloat16, 151936)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if only {
+			p = tokenOnly(t, p)
+		}
+		res, err := rewrite.Run(p, &rewrite.Config{Set: w.set, Rules: []*rules.Rule{w.set.Rule("decode.argmax_logprobs")}, Setting: guard.Setting{Target: "cuda", TPSize: 1}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := res.Program.Cases[0].Graph
+		kernels, stock := 0, 0
+		for id := range graph.NodeID(g.NumNodes()) {
+			switch op := g.Node(id).Op; {
+			case op.Name == "kernel.argmax_logprobs":
+				kernels++
+			case op.Launches > 0:
+				stock++
+			}
+		}
+		// The sum, the differences and two conversions are for those who want to see them.
+		if want := map[bool]int{false: 4, true: 0}[only]; kernels != 1 || stock != want {
+			t.Errorf("token only %v: %d kernels and %d other launches, want 1 and %d\n%s", only, kernels, stock, want, g)
+		}
+	}
+}
+
+// tokenOnly is a program without outputs but next.
+func tokenOnly(t *testing.T, p *graph.Program) *graph.Program {
+	lines := slices.DeleteFunc(strings.Split(string(p.Text()), "\n"), func(line string) bool {
+		return strings.HasPrefix(line, "  output ") && !strings.HasPrefix(line, "  output next ")
+	})
+	q, issues := graph.ParseText("head.zg", []byte(strings.Join(lines, "\n")), graph.LookupOp)
+	if issues.HasErrors() {
+		t.Fatal(issues)
+	}
+	if err := q.Cases[0].Graph.Compact(); err != nil {
+		t.Fatal(err)
+	}
+	return q
 }

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 
+	"zmlx-rewrite/decode"
 	"zmlx-rewrite/graph"
 	"zmlx-rewrite/graph/kvquant"
 	"zmlx-rewrite/models"
@@ -23,7 +24,8 @@ var smallModels []byte
 // bits: in all element types, with a head of the cache for one query and for several.
 var quantizedCaches = map[string]int{"gemma-bf16": 8, "gemma-f32": 4, "llama-bf16": 4, "llama-f16": 8, "llama-f32": 4, "qwen3_moe-f32": 8}
 
-// Programs builds the small models of every family, in order of their names.
+// Programs builds the small models of every family, in order of their names, and what package
+// decode runs behind them.
 func Programs() ([]*Model, error) {
 	var configs map[string]json.RawMessage
 	if err := json.Unmarshal(smallModels, &configs); err != nil {
@@ -47,6 +49,13 @@ func Programs() ([]*Model, error) {
 			}
 			all = append(all, &Model{fmt.Sprintf("%s-kv%d", name, bits), q})
 		}
+	}
+	for _, t := range []graph.DType{graph.BFloat16, graph.Float16, graph.Float32} {
+		p, err := decode.HeadProgram(t, 48)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, &Model{"head-" + t.String(), p})
 	}
 	return all, nil
 }
