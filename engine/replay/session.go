@@ -24,7 +24,6 @@ type bound struct {
 	*script
 	arena, block, consts *memory
 	own                  []*memory // of copied inputs
-	states               map[string]*memory
 	list                 []Launch
 	prepared             Prepared
 	bytes                []byte // of the block
@@ -130,7 +129,7 @@ func (s *session) script(c *graph.Case, env map[string]int64) (*bound, error) {
 			delete(s.scripts, k)
 		}
 	}
-	b := &bound{script: script, states: map[string]*memory{}, bytes: make([]byte, script.block)}
+	b := &bound{script: script, bytes: make([]byte, script.block)}
 	if err := s.bind(b); err != nil { // too little memory, or a parameter that is laid out in another way
 		s.e.log.Debug("not replayed", "case", c.Name, "why", err)
 		b.release(s.e)
@@ -261,9 +260,7 @@ func (s *session) replay(ctx context.Context, b *bound, in map[string]engine.Ten
 				return fail(err)
 			}
 			states[name] = m
-			if b.states[name] == nil || x.addr != m.addr {
-				moved = true
-			}
+			moved = moved || x.addr != m.addr
 			x.addr = m.addr
 		case staged:
 			if t.host != nil {
@@ -283,7 +280,6 @@ func (s *session) replay(ctx context.Context, b *bound, in map[string]engine.Ten
 			}
 		}
 	}
-	b.states = states
 	reshaped, err := b.count(env)
 	if err != nil {
 		return fail(err)
