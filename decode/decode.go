@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"zmlx-rewrite/engine"
@@ -73,6 +74,7 @@ type Generator struct {
 	session engine.Session
 	program *graph.Program
 	head    engine.Session
+	greedy  engine.Session // nil, or what makes only the next token
 	caches  *cache.Caches
 	first   *cache.Caches // of the session's program; caches are these until they are quantized
 	vocab   int
@@ -116,7 +118,7 @@ func New(ctx context.Context, e engine.Engine, s engine.Session, p *graph.Progra
 				return nil, fmt.Errorf("program %s: the vocabulary of its logits is not a number", p.Name)
 			}
 			g.vocab, g.logits = int(n), t.DType
-			head, err := headProgram(t.DType, d)
+			head, err := headProgram(t.DType, d, "next", "row", "logprobs")
 			if err != nil {
 				return nil, err
 			}
@@ -134,7 +136,7 @@ func New(ctx context.Context, e engine.Engine, s engine.Session, p *graph.Progra
 // headProgram computes, from logits [1, seq_len, vocab], those of the last
 // position, their log-probabilities, and the most likely token as the next step's input. mlx-lm takes the
 // largest of the log-probabilities, not of the logits; they may tie where logits do not.
-func headProgram(t graph.DType, vocab graph.Dim) (*graph.Program, error) {
+func headProgram(t graph.DType, vocab graph.Dim, want ...string) (*graph.Program, error) {
 	g := graph.New()
 	n := graph.Sym(graph.SymSeqLen)
 	b := &graph.Bindings{Values: map[string]graph.ValueID{"logits": g.Input("logits", graph.T(t, graph.N(1), n, vocab))}, Vars: map[string]graph.Attr{}}
@@ -153,9 +155,11 @@ func headProgram(t graph.DType, vocab graph.Dim) (*graph.Program, error) {
 	if err := g.BuildAll(lines, b); err != nil {
 		return nil, err
 	}
-	g.Output("next", b.Values["next"])
-	g.Output("row", b.Values["wide"])
-	g.Output("logprobs", b.Values["sampled"])
+	for _, o := range []struct{ name, value string }{{"next", "next"}, {"row", "wide"}, {"logprobs", "sampled"}} {
+		if slices.Contains(want, o.name) {
+			g.Output(o.name, b.Values[o.value])
+		}
+	}
 	if err := g.Compact(); err != nil {
 		return nil, err
 	}
@@ -269,27 +273,36 @@ func (g *Generator) prefill(ctx context.Context, prompt []int, chunk int) error 
 	return nil
 }
 
-// next feeds one token and returns what headProgram makes of the logits behind it.
-func (g *Generator) next(ctx context.Context, token engine.Tensor) (*under, error) {
+// next feeds one token and returns what headProgram makes of the logits behind it, or only
+// the most likely token.
+func (g *Generator) next(ctx context.Context, token engine.Tensor, only bool) (*under, error) {
 	logits, err := g.step(ctx, token, 1)
 	if err != nil {
 		return nil, err
 	}
-	out, err := g.head.Step(ctx, map[string]engine.Tensor{"logits": engine.Take(logits)}, nil)
+	head := g.head
+	if only && g.greedy != nil {
+		head = g.greedy
+	}
+	out, err := head.Step(ctx, map[string]engine.Tensor{"logits": engine.Take(logits)}, nil)
 	if err != nil {
 		return nil, err
 	}
 	return &under{out["next"], out["row"], out["logprobs"]}, nil
 }
 
-// under is a step under way: the most likely token, logits and log-probabilities.
+// under is a step under way: the most likely token, logits and log-probabilities; the
+// latter two are nil where only the token was made.
 type under struct{ next, row, logprobs engine.Tensor }
 
 func (u *under) release() {
-	if u != nil {
-		u.next.Release()
-		u.row.Release()
-		u.logprobs.Release()
+	if u == nil {
+		return
+	}
+	for _, t := range []engine.Tensor{u.next, u.row, u.logprobs} {
+		if t != nil {
+			t.Release()
+		}
 	}
 }
 
@@ -388,7 +401,7 @@ func (p *pipeline) finish(ctx context.Context) error {
 // dispatch starts the step that token feeds.
 func (p *pipeline) dispatch(ctx context.Context, token engine.Tensor) error {
 	var err error
-	if p.under, err = p.g.next(ctx, token); err != nil {
+	if p.under, err = p.g.next(ctx, token, p.o.Sampler == nil && !p.o.Logits); err != nil {
 		return err
 	}
 	want := []engine.Tensor{p.next}

@@ -6,12 +6,15 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"zmlx-rewrite/decode"
 	"zmlx-rewrite/diag"
 	"zmlx-rewrite/engine/cache"
 	"zmlx-rewrite/graph"
+	"zmlx-rewrite/graph/guard"
 	"zmlx-rewrite/graph/kvquant"
 	"zmlx-rewrite/graph/kvring"
 	"zmlx-rewrite/profiles"
+	"zmlx-rewrite/rewrite"
 )
 
 // kvOptions are mlx-lm's flags for a quantized cache of keys and values.
@@ -133,8 +136,9 @@ func (k *kvOptions) withCache(s *subject) error {
 // takes over with quantized ones, if that is to be.
 type programs struct {
 	plain, quantized *graph.Program
-	start            int // tokens from which on the caches are quantized
-	keep             int // rows of rings that stay
+	start            int            // tokens from which on the caches are quantized
+	keep             int            // rows of rings that stay
+	greedy           *graph.Program // what makes the next token of logits, if it is rewritten
 }
 
 // all lists the programs.
@@ -148,6 +152,9 @@ func (p *programs) all() []*graph.Program {
 // programs returns what runs a subject without a rewrite, and with it.
 func (k *kvOptions) programs(w *workspace, prof *profiles.Profile, o *options, s *rewritten) (before, after *programs, err error) {
 	before, after = &programs{plain: s.program}, &programs{plain: s.res.Program}
+	if after.greedy, err = w.greedy(o, s.program); err != nil {
+		return nil, nil, err
+	}
 	if k.size > 0 {
 		before.keep, after.keep = kvring.Keep, kvring.Keep
 	}
@@ -173,4 +180,39 @@ func (k *kvOptions) String() string {
 		return "plain"
 	}
 	return fmt.Sprintf("%d bits in groups of %d from token %d on", k.Bits, k.GroupSize, k.start)
+}
+
+// greedyRules are the rules for what makes the next token. They are of no model's profile.
+var greedyRules = []string{"decode.argmax_logprobs"}
+
+// greedy returns the rewritten program that makes the next token of a model's logits, or nil
+// if nothing is rewritten: one launch in place of MLX's six pays where launches are dear.
+func (w *workspace) greedy(o *options, p *graph.Program) (*graph.Program, error) {
+	if o.target != "cuda" || o.preset == "training" {
+		return nil, nil
+	}
+	cfg := &rewrite.Config{Set: w.set, Setting: guard.Setting{Target: o.target, TPSize: 1}}
+	for _, name := range greedyRules {
+		if r := w.set.Rule(name); r != nil && !named(o.exclude, r) {
+			cfg.Rules = append(cfg.Rules, r)
+		}
+	}
+	g := p.Cases[0].Graph
+	for _, out := range g.Outputs() {
+		d, _ := g.Type(out.Value).Dim(-1)
+		n, ok := d.Const()
+		if out.Name != "logits" || !ok {
+			continue
+		}
+		head, err := decode.GreedyProgram(g.Type(out.Value).DType, n)
+		if err != nil {
+			return nil, err
+		}
+		res, err := rewrite.Run(head, cfg)
+		if err != nil {
+			return nil, err
+		}
+		return res.Program, nil
+	}
+	return nil, nil
 }

@@ -150,6 +150,16 @@ func (r *runner) generator(ctx context.Context, p *programs) (*decode.Generator,
 		return nil, nil, err
 	}
 	g.KeepFirst(p.keep)
+	if p.greedy != nil {
+		_, head, err := r.load(ctx, p.greedy)
+		if err != nil {
+			done()
+			return nil, nil, err
+		}
+		g.Greedy(head)
+		model := done
+		done = func() { model(); head.Close() }
+	}
 	if p.quantized == nil {
 		return g, done, nil
 	}

@@ -1,0 +1,255 @@
+package replay
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"log/slog"
+	"slices"
+	"testing"
+
+	"zmlx-rewrite/engine"
+	"zmlx-rewrite/engine/cache"
+	"zmlx-rewrite/graph"
+	"zmlx-rewrite/graph/guard"
+	"zmlx-rewrite/kernels"
+	"zmlx-rewrite/models"
+	"zmlx-rewrite/models/weights"
+	"zmlx-rewrite/profiles"
+	"zmlx-rewrite/rewrite"
+	"zmlx-rewrite/rules"
+)
+
+// counter is a device that computes nothing: it counts calls, and hands out addresses.
+type counter struct {
+	next                                       Address
+	compiled, prepared, started, reshaped, got int
+}
+
+func (d *counter) Alloc(bytes int64) (Address, error) {
+	d.next += Address(align(bytes))
+	return d.next, nil
+}
+func (d *counter) Free(Address, int64) {}
+func (d *counter) Compile(_ context.Context, list []*Source) ([]Function, error) {
+	d.compiled += len(list)
+	return slices.Repeat([]Function{1}, len(list)), nil
+}
+func (d *counter) Write(Address, []byte) error      { return nil }
+func (d *counter) Copy(_, _ Address, _ int64) error { return nil }
+func (d *counter) Wait() error                      { return nil }
+func (d *counter) Fetch(Address, int64) (Pending, error) {
+	d.got++
+	return nothing(make([]byte, 4)), nil
+}
+func (d *counter) Prepare(list []Launch) (Prepared, error) {
+	d.prepared++
+	return d, nil
+}
+func (d *counter) Start() error                        { d.started++; return nil }
+func (d *counter) Reshape(int, kernels.Geometry) error { d.reshaped++; return nil }
+func (d *counter) Release()                            {}
+
+type nothing []byte
+
+func (n nothing) Read() ([]byte, error) { return n, nil }
+func (nothing) Release()                {}
+
+// under is an engine that runs nothing, and has every parameter somewhere.
+type under struct{ next Address }
+
+var errUnder = errors.New("the engine underneath was asked to compute")
+
+type value struct {
+	t     graph.DType
+	shape []int
+}
+
+func (v *value) DType() graph.DType    { return v.t }
+func (v *value) Shape() []int          { return v.shape }
+func (v *value) Read() ([]byte, error) { return nil, errUnder }
+func (v *value) Release()              {}
+
+func (u *under) Name() string                                 { return "none" }
+func (u *under) Device() string                               { return "cuda" }
+func (u *under) Version() string                              { return "0" }
+func (u *under) RunsKernel(*kernels.Spec) error               { return nil }
+func (u *under) Launches() map[string]int                     { return nil }
+func (u *under) Eval(context.Context, ...engine.Tensor) error { return nil }
+func (u *under) AsyncEval(...engine.Tensor) error             { return nil }
+func (u *under) Close() error                                 { return nil }
+func (u *under) Load(_ context.Context, p *graph.Program, _ *weights.Store) (engine.Session, error) {
+	return &underSession{p}, nil
+}
+
+// underSession gives results without content if it knows their shapes: those of a cache
+// that is made larger.
+type underSession struct{ p *graph.Program }
+
+func (s *underSession) Close() error { return nil }
+func (s *underSession) Step(context.Context, map[string]engine.Tensor, map[string]int64) (map[string]engine.Tensor, error) {
+	out := map[string]engine.Tensor{}
+	g := s.p.Cases[0].Graph
+	for _, o := range g.Outputs() {
+		shape, err := engine.Shape(g.Type(o.Value).Shape, nil)
+		if err != nil {
+			return nil, errUnder
+		}
+		out[o.Name] = &value{g.Type(o.Value).DType, shape}
+	}
+	return out, nil
+}
+func (u *under) NewTensor(t graph.DType, shape []int, _ []byte) (engine.Tensor, error) {
+	return &value{t, shape}, nil
+}
+func (u *under) Address(engine.Tensor) (Address, error) { u.next += 1 << 20; return u.next, nil }
+func (u *under) Param(engine.Session, string) (Address, error) {
+	return u.Address(nil)
+}
+func (u *under) FromDevice(t graph.DType, shape []int, fill func(Address) error) (engine.Tensor, error) {
+	return &value{t, shape}, fill(1)
+}
+
+// rewritten is a reference model after the rewrite that is on for NVIDIA.
+func rewritten(t testing.TB, name, profile string) (*graph.Program, *kernels.Catalog) {
+	t.Helper()
+	config, ok := models.ReferenceConfig(name)
+	if !ok {
+		t.Fatalf("no reference configuration %s", name)
+	}
+	p, err := models.Build(config, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	catalog, issues := kernels.Load()
+	if issues.HasErrors() {
+		t.Fatal(issues)
+	}
+	set, issues := rules.Load("", nil, catalog)
+	if issues.HasErrors() {
+		t.Fatal(issues)
+	}
+	list, issues := profiles.Load("")
+	if issues.HasErrors() {
+		t.Fatal(issues)
+	}
+	i := slices.IndexFunc(list, func(p *profiles.Profile) bool { return p.Name == profile })
+	choice := list[i].Choose(set, "inference", "cuda", nil)
+	r, err := rewrite.Run(p, &rewrite.Config{Set: set, Rules: choice.Rules, Off: choice.Off, Setting: guard.Setting{Target: "cuda", TPSize: 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.Program, catalog
+}
+
+// steps decodes tokens one after the other, each fed back on the device.
+type decoder struct {
+	e      *Engine
+	s      engine.Session
+	caches *cache.Caches
+}
+
+func newDecoder(t testing.TB, p *graph.Program, catalog *kernels.Catalog, dev Device) *decoder {
+	t.Helper()
+	e := Wrap(&under{}, dev, catalog, slog.New(slog.DiscardHandler))
+	s, err := e.Load(context.Background(), p, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := cache.New(e, p, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &decoder{e, s, c}
+}
+
+func (d *decoder) step(t testing.TB) {
+	token, err := d.e.NewTensor(graph.Int32, []int{1, 1}, binary.LittleEndian.AppendUint32(nil, 7))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := d.caches.Step(context.Background(), d.s, engine.Take(token), 1)
+	if err != nil {
+		for _, why := range d.s.(*session).Refusals() {
+			t.Error(why)
+		}
+		t.Fatal(err)
+	}
+	out["logits"].Release()
+}
+
+// Whole decode steps of models are replayed, and prepared once for each size of the caches:
+// not for each step.
+func TestPreparedOnce(t *testing.T) {
+	for _, m := range []struct{ name, profile string }{
+		{"Qwen3-30B-A3B-4bit", "qwen3"}, {"LFM2-8B-A1B-4bit", "lfm2"}, {"gpt-oss-20b-MXFP4-Q4", "gpt_oss"}, {"GLM-4.7-Flash-4bit", "glm47"},
+	} {
+		t.Run(m.name, func(t *testing.T) {
+			p, catalog := rewritten(t, m.name, m.profile)
+			dev := &counter{}
+			d := newDecoder(t, p, catalog, dev)
+			for range 250 {
+				d.step(t)
+			}
+			if dev.started != 250 {
+				t.Errorf("%d of 250 steps were started", dev.started)
+			}
+			// The second step is the first that finds its caches where it left them.
+			if dev.prepared > 2 {
+				t.Errorf("prepared %d times in 250 steps of one size of the caches", dev.prepared)
+			}
+			if dev.compiled > 60 {
+				t.Errorf("%d kernels were compiled: those of all layers should be one", dev.compiled)
+			}
+			for range 10 {
+				d.step(t)
+			}
+			if dev.prepared > 4 {
+				t.Errorf("prepared %d times for two sizes of the caches", dev.prepared)
+			}
+		})
+	}
+}
+
+// Temporary values that live at the same time do not overlap.
+func TestPack(t *testing.T) {
+	p, catalog := rewritten(t, "Qwen3-30B-A3B-4bit", "qwen3")
+	for i := range p.Cases {
+		env := map[string]int64{graph.SymBatch: 1, graph.SymSeqLen: 1, graph.SymKVLen: 9, graph.SymKVCap: 256}
+		s, err := newScript(&p.Cases[i], env, catalog)
+		if err != nil {
+			continue
+		}
+		for k, a := range s.buffers {
+			for _, b := range s.buffers[:k] {
+				if a.kind == temporary && b.kind == temporary && a.first <= b.last && b.first <= a.last && a.offset < b.offset+b.size && b.offset < a.offset+a.size {
+					t.Fatalf("launches %d to %d and %d to %d share bytes", a.first, a.last, b.first, b.last)
+				}
+			}
+		}
+		if s.arena == 0 || s.arena > 4<<20 {
+			t.Errorf("the arena has %d bytes", s.arena)
+		}
+		return
+	}
+	t.Fatal("no case has a script")
+}
+
+// BenchmarkStep is what the host does for one decode step of Qwen3-30B-A3B, but for the
+// driver's own time.
+func BenchmarkStep(b *testing.B) {
+	p, catalog := rewritten(b, "Qwen3-30B-A3B-4bit", "qwen3")
+	d := newDecoder(b, p, catalog, &counter{})
+	d.step(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		if d.caches.Offset() >= 250 {
+			b.StopTimer()
+			d.caches.Reset()
+			d.step(b)
+			d.step(b)
+			b.StartTimer()
+		}
+		d.step(b)
+	}
+}
