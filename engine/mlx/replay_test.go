@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
 
 	"zmlx-rewrite/engine"
@@ -49,7 +50,7 @@ func attention(t *testing.T, catalog *kernels.Catalog, more ...string) *graph.Pr
 			t.Fatalf("%s: %v", lines[i+1], err)
 		}
 		names := []string{lines[i]}
-		if lines[i] == "y" {
+		if strings.HasPrefix(lines[i+1], "kernel.add_rms_norm") {
 			names = []string{"sum", "y"}
 		}
 		defines = append(defines, graph.Define{Names: names, Expr: e})
@@ -171,4 +172,95 @@ func decodeSteps(t *testing.T, e engine.Engine, p *graph.Program, batch int, ref
 		}
 	}
 	return all
+}
+
+// What a script cannot hold is run by MLX, and so is a step whose numbers it was not made
+// for: results and errors are MLX's.
+func TestNotReplayed(t *testing.T) {
+	catalog := shipped(t)
+	plain := newEngineWith(t, catalog)
+	replayed := replay.Wrap(newEngineWith(t, catalog).(replay.Inner), HostDevice(), catalog, slog.New(slog.DiscardHandler))
+	t.Run("an op", func(t *testing.T) {
+		p := attention(t, catalog, "y", "multiply(y, y)")
+		var why error
+		want, got := decodeSteps(t, plain, p, 1, nil), decodeSteps(t, replayed, p, 1, &why)
+		if why == nil || !strings.Contains(why.Error(), "multiply is no kernel of the catalog") {
+			t.Errorf("refused with: %v", why)
+		}
+		for i := range want {
+			if !bytes.Equal(got[i], want[i]) {
+				t.Fatalf("step %d differs", i)
+			}
+		}
+	})
+	t.Run("an index out of its table", func(t *testing.T) {
+		p := attention(t, catalog)
+		for _, e := range []engine.Engine{plain, replayed} {
+			s, err := e.Load(context.Background(), p, tables(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, err := cache.New(e, p, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tokens, err := e.NewTensor(graph.Int32, []int{1, 1}, []byte{7, 0, 0, 0})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := c.Step(context.Background(), s, engine.Take(tokens), 1); err == nil || !strings.Contains(err.Error(), "take: indices 7 to 7 are not all in an axis of 7") {
+				t.Errorf("%v", err)
+			}
+			s.Close()
+		}
+	})
+	t.Run("a cache that others hold", func(t *testing.T) {
+		p := attention(t, catalog)
+		s, err := replayed.Load(context.Background(), p, tables(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		in := map[string]engine.Tensor{}
+		put := func(name string, d graph.DType, data []byte, shape ...int) {
+			x, err := replayed.NewTensor(d, shape, data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			in[name] = x
+		}
+		put("tokens", graph.Int32, []byte{3, 0, 0, 0}, 1, 1)
+		put("offset", graph.Int32, []byte{1, 0, 0, 0})
+		put("cache.0.keys", graph.Float32, make([]byte, 4*2*8*32), 1, 2, 8, 32)
+		put("cache.0.state", graph.Float32, make([]byte, 4*64), 1, 64)
+		// They are lent, not handed over: the step must not write to them. The second time
+		// the device itself holds the cache.
+		for step := range 2 {
+			before, err := in["cache.0.keys"].Read()
+			if err != nil {
+				t.Fatal(err)
+			}
+			put("offset", graph.Int32, []byte{byte(step), 0, 0, 0})
+			out, err := s.Step(context.Background(), in, map[string]int64{graph.SymKVLen: 2})
+			if err != nil {
+				t.Fatal(err)
+			}
+			written, err := out["cache.0.keys"].Read()
+			if err != nil {
+				t.Fatal(err)
+			}
+			kept, err := in["cache.0.keys"].Read()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(kept, before) || bytes.Equal(written, before) {
+				t.Fatal("a cache that was lent was written to, or its successor was not")
+			}
+			in["cache.0.keys"].Release()
+			in["cache.0.keys"] = out["cache.0.keys"]
+			for _, name := range []string{"cache.0.state", "logits"} {
+				out[name].Release()
+			}
+		}
+	})
 }

@@ -100,6 +100,7 @@ type script struct {
 	arena   int64
 	numbers []*numbers
 	checks  []check
+	indices []indices
 	counts  map[string]int // launches of each kernel
 }
 
@@ -109,6 +110,13 @@ type check struct {
 	rows   int64
 	room   int64
 	scope  string
+}
+
+// indices are numbers of the host that choose rows of a table.
+type indices struct {
+	input string
+	rows  int64
+	scope string
 }
 
 // refusal is why a case cannot be replayed.
@@ -430,6 +438,9 @@ func (m *maker) take(n *graph.Node, shape []int64) error {
 	table, ids := m.places[n.In[0]], m.places[n.In[1]]
 	if n.Attr("axis").(graph.Dim).Int() != -len(table.shape) || !table.rows() || !ids.rows() || ids.dtype != graph.Int32 {
 		return refusal(n, "take is of another axis than the first, or of indices that are not int32")
+	}
+	if ids.buf.kind == staged {
+		m.indices = append(m.indices, indices{ids.buf.name, table.shape[0], n.Scope})
 	}
 	b := m.buffer(&buffer{kind: temporary})
 	m.define(n.Out[0], b, shape)

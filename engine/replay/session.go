@@ -41,7 +41,7 @@ func (s *session) Step(ctx context.Context, in map[string]engine.Tensor, dims ma
 		engine.ReleaseTaken(in)
 		return nil, err
 	}
-	if b == nil {
+	if b == nil || !s.e.positions(b, in) {
 		return s.fall(in, func(inner map[string]engine.Tensor) (map[string]engine.Tensor, error) {
 			return s.inner.Step(ctx, inner, dims)
 		})
@@ -374,17 +374,40 @@ func (e *Engine) exclusive(t *tensor, taken bool, source Address) (*memory, erro
 	return m, nil
 }
 
+// positions reports whether a step is as its script takes it to be: the host knows where
+// caches are written to, and what it knows of indices is in their tables. The engine
+// underneath takes the others, and says what is wrong with them.
+func (e *Engine) positions(b *bound, in map[string]engine.Tensor) bool {
+	for _, x := range b.indices {
+		t, _, err := e.mine(in[x.input])
+		if err != nil {
+			return true // replay says why
+		}
+		for data := t.known(); len(data) >= 4; data = data[4:] {
+			if i := int64(graph.DecodeElem(graph.Int32, data[:4])); i < 0 || i >= x.rows {
+				return false
+			}
+		}
+	}
+	for _, c := range b.checks {
+		if x, _, err := e.mine(in[c.offset]); err == nil && x.known() == nil {
+			return false
+		}
+	}
+	return true
+}
+
+// known is the tensor's content if the host has it.
+func (t *tensor) known() []byte {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.host
+}
+
 // room checks that new rows fit into their caches.
 func (b *bound) room(in map[string]*tensor) error {
 	for _, c := range b.checks {
-		t := in[c.offset]
-		t.mu.Lock()
-		host := t.host
-		t.mu.Unlock()
-		if host == nil {
-			return diag.Errorf("engine/input", diag.Pos{}, "input %q is not known to the host", c.offset)
-		}
-		at := int64(graph.DecodeElem(graph.Int32, host))
+		at := int64(graph.DecodeElem(graph.Int32, in[c.offset].known()))
 		if at < 0 || at > c.room-c.rows {
 			return diag.Errorf("mlx/op", diag.Pos{}, "kv_append: rows %d to %d do not fit a cache of %d rows", at, at+c.rows, c.room).WithScope(c.scope)
 		}
