@@ -23,9 +23,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -37,11 +40,13 @@ type suite struct {
 }
 
 var (
-	every    = flag.Int("every", 1, "test mutants 0, `N`, 2N, ... of those that tests reach")
+	every    = flag.Int("every", 1, "try one of `N` mutants, in the order of the sources")
+	offset   = flag.Int("offset", 0, "begin with mutant `K`: K, K+N, K+2N, ...")
+	jobs     = flag.Int("jobs", 1, "try so many mutants at a time")
 	limit    = flag.Duration("limit", 2*time.Minute, "a test that takes longer has noticed")
 	packages = flag.String("packages", "matcher,rewrite", "packages to plant mistakes in")
 	reasons  = flag.String("reasons", "scripts/mutation/survivors.txt", "why survivors are none: FILE:KIND:TEXT = reason")
-	again    = flag.String("again", "", "the log of an earlier run of the same sources: only what survived then is tried, the rest was killed")
+	again    = flag.String("again", "", "the log of an earlier run: only what survived then is tried, the rest was killed")
 	until    = flag.Int("until", 1<<30, "try no mutant behind `N`")
 	first    = flag.Int("suites", len(suites), "run the first `N` suites only: enough to see where tests are missing")
 	list     = flag.Bool("list", false, "list the mutants and stop")
@@ -112,23 +117,23 @@ func run() error {
 			return fmt.Errorf("%s: %w\n%s", s.pkg, err, out)
 		}
 	}
-	trace := filepath.Join(dir, "trace")
-	for _, s := range suites {
+	reached := map[int][]*suite{} // by mutant, in the order of suites
+	for i := range suites {
+		s, trace := &suites[i], filepath.Join(dir, "trace"+strconv.Itoa(i))
 		if ok, out := s.test(dir, "MUTANT_TRACE="+trace, 20**limit); !ok {
 			return fmt.Errorf("%s fails without a mutant:\n%s", s.pkg, out)
 		}
-	}
-	reached := map[int]bool{}
-	data, err = os.ReadFile(trace)
-	if err != nil {
-		return err
-	}
-	for _, f := range strings.Fields(string(data)) {
-		n, err := strconv.Atoi(f)
-		if err != nil {
+		data, err := os.ReadFile(trace)
+		if err != nil && !os.IsNotExist(err) { // it reaches none
 			return err
 		}
-		reached[n] = true
+		for _, f := range strings.Fields(string(data)) {
+			n, err := strconv.Atoi(f)
+			if err != nil {
+				return err
+			}
+			reached[n] = append(reached[n], s)
+		}
 	}
 	why, err := known()
 	if err != nil {
@@ -137,43 +142,54 @@ func run() error {
 	return report(dir, all, reached, why)
 }
 
-func report(dir string, all []*mutant, reached map[int]bool, why map[string]string) error {
+func report(dir string, all []*mutant, reached map[int][]*suite, why map[string]string) error {
 	type count struct{ tried, killed, equal int }
 	counts := map[string]*count{}
-	var survivors, never []*mutant
 	start := time.Now()
-	earlier := ""
-	if *again != "" {
-		data, err := os.ReadFile(*again)
-		if err != nil {
-			return err
-		}
-		earlier = string(data)
+	earlier, err := survived()
+	if err != nil {
+		return err
 	}
-	k := 0
-	for _, m := range all {
-		if !reached[m.n] {
-			never = append(never, m)
+	never := 0
+	var chosen []*mutant
+	for k, m := range all {
+		if len(reached[m.n]) == 0 {
+			never++
 		}
-		if k++; (k-1)%*every != 0 || k > *until {
-			continue
+		if k >= *offset && (k-*offset)%*every == 0 && k < *until {
+			chosen = append(chosen, m)
 		}
+	}
+	lives := make([]bool, len(chosen))
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range *jobs {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(chosen); i = int(next.Add(1)) - 1 {
+				m := chosen[i]
+				if earlier != nil && !earlier[m.key()] {
+					continue
+				}
+				lives[i] = !slices.ContainsFunc(reached[m.n], func(s *suite) bool {
+					ok, _ := s.test(dir, "MUTANT="+strconv.Itoa(m.n), *limit)
+					return !ok
+				})
+				if lives[i] {
+					log.Printf("%d/%d, %v: %s %s: %s -> %s survives", m.n, len(all), time.Since(start).Round(time.Second), m, m.kind, m.was, m.what)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	var survivors []*mutant
+	for i, m := range chosen {
 		pkg := filepath.Dir(m.at.Filename)
 		if counts[pkg] == nil {
 			counts[pkg] = &count{}
 		}
 		c := counts[pkg]
 		c.tried++
-		killed := false
-		if *again != "" && !strings.Contains(earlier, " "+m.String()+" "+m.kind+":") {
-			c.killed++
-			continue
-		}
-		for i := 0; reached[m.n] && i < len(suites) && !killed; i++ {
-			ok, _ := suites[i].test(dir, "MUTANT="+strconv.Itoa(m.n), *limit)
-			killed = !ok
-		}
-		if killed {
+		if !lives[i] {
 			c.killed++
 			continue
 		}
@@ -181,7 +197,6 @@ func report(dir string, all []*mutant, reached map[int]bool, why map[string]stri
 			c.equal++
 		}
 		survivors = append(survivors, m)
-		log.Printf("%d/%d, %v: %s %s: %s -> %s survives", k, len(all), time.Since(start).Round(time.Second), m, m.kind, m.was, m.what)
 	}
 	fmt.Printf("# Mutation testing of `matcher` and `rewrite`\n\n")
 	fmt.Printf("Written by `go run ./scripts/mutation -every %d > docs/MUTATION.md`. Each mutant is one small mistake planted in the\n", *every)
@@ -190,20 +205,20 @@ func report(dir string, all []*mutant, reached map[int]bool, why map[string]stri
 		fmt.Printf("Time was short: nothing behind mutant %d of %d was tried.\n\n", *until, len(all))
 	}
 	if *every > 1 {
-		fmt.Printf("Of %d mutants every %dth was tried, in the order of the sources.\n\n", len(all), *every)
+		fmt.Printf("Of %d mutants every %dth was tried from number %d on, in the order of the sources.\n\n", len(all), *every, *offset)
 	}
 	fmt.Printf("| package | tried | killed | equivalent | survive | killed of those that are not equivalent |\n|---|---|---|---|---|---|\n")
 	for _, pkg := range slices.Sorted(keys(counts)) {
 		c := counts[pkg]
 		fmt.Printf("| `%s` | %d | %d | %d | %d | %.1f %% |\n", pkg, c.tried, c.killed, c.equal, c.tried-c.killed-c.equal, 100*float64(c.killed)/float64(max(1, c.tried-c.equal)))
 	}
-	fmt.Printf("\nNo test reaches %d of the %d.\n\n## Survivors\n\n", len(never), len(all))
+	fmt.Printf("\nNo test reaches %d of the %d.\n\n## Survivors\n\n", never, len(all))
 	fmt.Printf("| place | kind | source | mutant | why it survives |\n|---|---|---|---|---|\n")
 	for _, m := range survivors {
 		reason := why[m.key()]
 		if reason == "" {
 			reason = "a test is missing"
-			if !reached[m.n] {
+			if len(reached[m.n]) == 0 {
 				reason = "no test reaches it"
 			}
 		} else {
@@ -229,6 +244,25 @@ func keys[T any](m map[string]T) func(func(string) bool) {
 // key names a mutant by what it changes, and not by its line.
 func (m *mutant) key() string {
 	return fmt.Sprintf("%s: %s: %s -> %s", m.at.Filename, m.kind, m.was, m.what)
+}
+
+var survivor = regexp.MustCompile(`(?m)^\S+ \S+ (\S+):\d+:\d+ (.*) survives$`)
+
+// survived reads which mutants survived in the run that -again names, by key: lines may have
+// moved since. It is nil if there is none.
+func survived() (map[string]bool, error) {
+	if *again == "" {
+		return nil, nil
+	}
+	data, err := os.ReadFile(*again)
+	if err != nil {
+		return nil, err
+	}
+	keys := map[string]bool{}
+	for _, m := range survivor.FindAllStringSubmatch(string(data), -1) {
+		keys[m[1]+": "+m[2]] = true
+	}
+	return keys, nil
 }
 
 // known reads why some survivors change nothing.
