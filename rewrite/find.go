@@ -87,22 +87,20 @@ func (f *finder) match(i int, r *rules.Rule, m *matcher.Match, shapes map[string
 			f.refuse(r, cand, no)
 			return
 		}
-		s.replacement, s.no = f.build(s, r, cand)
+		if s.replacement, s.no = f.build(s, r, cand); s.no == nil {
+			f.shapes = append(f.shapes, s)
+		}
 	}
 	if s.no != nil {
 		f.refuse(r, cand, s.no)
 		return
-	}
-	if !s.found {
-		s.found = true
-		f.shapes = append(f.shapes, s)
 	}
 	f.found = append(f.found, cand)
 }
 
 // derive makes the parameters that a match needs, if they are not made yet.
 func (f *finder) derive(r *rules.Rule, cand *candidate) *objection {
-	if cand.params != nil || len(r.Weights) == 0 {
+	if cand.params != nil {
 		return nil
 	}
 	var err error
