@@ -1,6 +1,7 @@
 package rewrite
 
 import (
+	"cmp"
 	"slices"
 
 	"zmlx-rewrite/graph"
@@ -42,15 +43,10 @@ type scratch struct {
 	key  []byte
 }
 
+// reset empties the set of matches, and keeps its memory.
 func (s *scratch) reset(nodes int) {
-	zero(&s.seen.newest, nodes)
-	s.seen.list = s.seen.list[:0]
-}
-
-// zero makes a list n zeros.
-func zero[T any](list *[]T, n int) {
-	*list = slices.Grow((*list)[:0], n)[:n]
-	clear(*list)
+	s.seen = matchSet{slices.Grow(s.seen.newest[:0], nodes)[:nodes], s.seen.list[:0]}
+	clear(s.seen.newest)
 }
 
 // rule finds the matches of a rule.
@@ -133,13 +129,7 @@ func refuse(to *[]Refusal, r *rules.Rule, cand *candidate, no *objection) {
 // the order of rules, then of nodes.
 func (f *finder) sortFound() {
 	slices.SortStableFunc(f.found, func(a, b *candidate) int {
-		if d := len(b.match.Nodes) - len(a.match.Nodes); d != 0 {
-			return d
-		}
-		if d := a.rule - b.rule; d != 0 {
-			return d
-		}
-		return slices.Compare(a.match.Nodes, b.match.Nodes)
+		return cmp.Or(len(b.match.Nodes)-len(a.match.Nodes), a.rule-b.rule, slices.Compare(a.match.Nodes, b.match.Nodes))
 	})
 }
 

@@ -201,7 +201,8 @@ func (rw *rewriter) keep(c *CaseResult, taken []*candidate, round int) ([]*candi
 	if rw.cfg.Keep == nil {
 		return taken, ids
 	}
-	kept, keptIDs := slices.Clone(taken[:0]), ids[:0:0]
+	var kept []*candidate
+	var keptIDs []SiteID
 	for i, cand := range taken {
 		if rw.cfg.Keep(ids[i]) {
 			kept, keptIDs = append(kept, cand), append(keptIDs, ids[i])

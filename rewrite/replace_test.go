@@ -3,8 +3,6 @@ package rewrite
 import (
 	"strings"
 	"testing"
-
-	"zmlx-rewrite/graph"
 )
 
 // kernelSpec is a kernel of this name over vectors.
@@ -282,35 +280,5 @@ func TestWeightsOfEach(t *testing.T) {
 		}
 		equal(t, c.name, strings.Join(got, " "), c.sites)
 		equal(t, c.name, strings.Join(refused(t, k, "r"), " "), c.refused)
-	}
-}
-
-// TestTogether: matches with several results that need each other's are not applied together.
-// One that needs another's, which does not need its own, is; and what both are given, a range
-// too, ties nobody.
-func TestTogether(t *testing.T) {
-	specs := map[string]string{"two": strings.Replace(two, "subtract(y, s)", "multiply(y, s)", 1)}
-	cfg := configOf(t, rule("r", `
-    match: {s: "arange(stop=4, dtype=float32)", p: "subtract(x, s)", q: "multiply(z, s)"}
-    replace: {"p, q": "kernel.two(x, z, arange(stop=4, dtype=float32))"}`), specs)
-	const ranges = "  t = arange(stop=2, dtype=float32) : float32[2]\n  u = arange(stop=3, dtype=float32) : float32[3]\n  output t = t\n  output u = u\n"
-	_ = graph.None
-	for _, c := range []struct{ name, graph, sites, refused string }{
-		{"one behind the other, with one range", `
-  input x : float32[4]
-  s = arange(stop=4, dtype=float32) : float32[4]
-  p = subtract(x, s) : float32[4] @ P
-  q = multiply(x, s) : float32[4] @ Q
-  v = exp(p) : float32[4]
-  p2 = subtract(v, s) : float32[4] @ P2
-  q2 = multiply(v, s) : float32[4] @ Q2
-  output q = q
-  output p2 = p2
-  output q2 = q2
-` + ranges, "r@P r@P2", ""},
-	} {
-		res := rewritten(t, cfg, programOf(t, cfg, c.graph))
-		equal(t, c.name, applied(&res.Cases[0]), c.sites)
-		equal(t, c.name, strings.Join(refused(t, &res.Cases[0], "r"), " "), c.refused)
 	}
 }

@@ -7,8 +7,10 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
+	"zmlx-rewrite/diag"
 	"zmlx-rewrite/engine"
 	"zmlx-rewrite/engine/ref"
 	"zmlx-rewrite/graph"
@@ -17,16 +19,22 @@ import (
 	"zmlx-rewrite/rules"
 )
 
+// builtIn loads the built-in kernels once for all tests.
+var builtIn = sync.OnceValues(func() (*kernels.Catalog, diag.List) { return kernels.Load() })
+
 // setOf links one rule file with the built-in kernels and those given by name.
 func setOf(t testing.TB, rule string, specs map[string]string) (*rules.Set, error) {
 	t.Helper()
-	dir := t.TempDir()
-	for name, text := range specs {
-		if err := os.WriteFile(filepath.Join(dir, name+".yaml"), []byte(text), 0o666); err != nil {
-			t.Fatal(err)
+	c, issues := builtIn()
+	if len(specs) > 0 {
+		dir := t.TempDir()
+		for name, text := range specs {
+			if err := os.WriteFile(filepath.Join(dir, name+".yaml"), []byte(text), 0o666); err != nil {
+				t.Fatal(err)
+			}
 		}
+		c, issues = kernels.Load(dir)
 	}
-	c, issues := kernels.Load(dir)
 	if issues.HasErrors() {
 		t.Fatal(issues)
 	}
