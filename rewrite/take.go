@@ -21,7 +21,7 @@ func (rw *rewriter) take(c *CaseResult, f *finder, n int) error {
 		rw.finish(c)
 		return nil
 	}
-	nodes, values := 0, 0
+	var nodes, values int // of the patch
 	for _, cand := range taken {
 		h := cand.shape.graph // its inputs are there already, but for parameters
 		known := len(cand.shape.names)
