@@ -47,6 +47,7 @@ var (
 	packages = flag.String("packages", "matcher,rewrite", "packages to plant mistakes in")
 	reasons  = flag.String("reasons", "scripts/mutation/survivors.txt", "why survivors are none: FILE:KIND:TEXT = reason")
 	again    = flag.String("again", "", "the log of an earlier run: only what survived then is tried, the rest was killed")
+	only     = flag.String("only", "", "try those mutants only that `FILE` lists, in lines as -list prints them")
 	until    = flag.Int("until", 1<<30, "try no mutant behind `N`")
 	first    = flag.Int("suites", len(suites), "run the first `N` suites only: enough to see where tests are missing")
 	list     = flag.Bool("list", false, "list the mutants and stop")
@@ -154,13 +155,17 @@ func report(dir string, all []*mutant, reached map[int][]*suite, why map[string]
 	if err != nil {
 		return err
 	}
+	listed, err := inList()
+	if err != nil {
+		return err
+	}
 	never := 0
 	var chosen []*mutant
 	for k, m := range all {
 		if len(reached[m.n]) == 0 {
 			never++
 		}
-		if k >= *offset && (k-*offset)%*every == 0 && k < *until {
+		if k >= *offset && (k-*offset)%*every == 0 && k < *until && (listed == nil || listed[m.n]) {
 			chosen = append(chosen, m)
 		}
 	}
@@ -248,6 +253,27 @@ func keys[T any](m map[string]T) func(func(string) bool) {
 // key names a mutant by what it changes, and not by its line.
 func (m *mutant) key() string {
 	return fmt.Sprintf("%s: %s: %s -> %s", m.at.Filename, m.kind, m.was, m.what)
+}
+
+// inList reads the numbers of the mutants that -only lists; nil if there is no list.
+func inList() (map[int]bool, error) {
+	if *only == "" {
+		return nil, nil
+	}
+	data, err := os.ReadFile(*only)
+	if err != nil {
+		return nil, err
+	}
+	numbers := map[int]bool{}
+	for _, line := range strings.Split(strings.TrimSpace(string(data)), "\n") {
+		first, _, _ := strings.Cut(line, " ")
+		n, err := strconv.Atoi(first)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", *only, err)
+		}
+		numbers[n] = true
+	}
+	return numbers, nil
 }
 
 var survivor = regexp.MustCompile(`(?m)^\S+ \S+ (\S+):\d+:\d+ (.*) survives$`)
