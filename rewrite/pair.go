@@ -51,11 +51,8 @@ func (s *Site) Pair(own bool) (*Pair, error) {
 			b.of[v] = name
 		}
 		if own && s.graph.Def(v).Op.Name == "param" {
-			b.names[s.graph.InputName(v)] = true // of this parameter, and of no input
+			b.names[s.graph.InputName(v)] = true // of this parameter, and of no input; those that rules make are no names of rules
 		}
-	}
-	for _, q := range s.Params {
-		b.names[q.Name] = b.names[q.Name] || own
 	}
 	b.Before, b.After = graph.New(), graph.New()
 	before, operands := b.copies(b.Before), b.copies(b.After)

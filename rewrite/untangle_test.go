@@ -29,7 +29,9 @@ numerics: exact
     replace: {"p, q": "kernel.two(x, y, s)"}`)+rule("range", `
     match: {s: "arange(stop=4, dtype=float32)", a: sin(x), p: "subtract(a, s)", q: "multiply(y, s)"}
     results: [a]
-    replace: {a: sin(x), "p, q": "kernel.two(a, y, arange(stop=4, dtype=float32))"}`), specs)
+    replace: {a: sin(x), "p, q": "kernel.two(a, y, arange(stop=4, dtype=float32))"}`)+rule("single", `
+    match: {c: cos(x), y: negative(c)}
+    replace: {y: cos(x)}`), specs)
 	for _, c := range []struct{ name, graph, sites, cycle string }{
 		{"side by side", `
   p1 = subtract(x, a) : float32[4] @ P1
@@ -51,7 +53,7 @@ numerics: exact
 		{"each needs the other's", `
   p1 = subtract(x, a) : float32[4] @ P1
   p2 = subtract(x, b) : float32[4] @ P2
-  e1 = exp(p1) : float32[4]
+  e1 = layer_norm(p1, none, c, eps=1) : float32[4]
   e2 = exp(p2) : float32[4]
   q2 = multiply(e1, b) : float32[4]
   q1 = multiply(e2, a) : float32[4]
@@ -81,6 +83,19 @@ numerics: exact
   q1 = multiply(e2, a) : float32[4]
   output q1 = q1
   output q2 = q2`, "range@I", "of@P1"},
+		{"one with a single result, behind two that need each other's", `
+  s = arange(stop=4, dtype=float32) : float32[4]
+  p1 = subtract(x, a) : float32[4] @ P1
+  e1 = exp(p1) : float32[4]
+  q2 = multiply(e1, s) : float32[4]
+  i = sin(x) : float32[4] @ I
+  p2 = subtract(i, s) : float32[4]
+  e2 = exp(p2) : float32[4]
+  q1 = multiply(e2, a) : float32[4]
+  z = add(q1, q2) : float32[4]
+  v = cos(z) : float32[4]
+  w = negative(v) : float32[4] @ W
+  output w = w`, "range@I single@W", "of@P1"},
 		{"one behind the other, with one range", `
   s = arange(stop=4, dtype=float32) : float32[4]
   i = sin(x) : float32[4] @ I
