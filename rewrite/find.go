@@ -70,12 +70,12 @@ func (f *finder) rule(i int) {
 // match makes a match a candidate, or notes why it is none. shapes are those of its
 // pattern so far.
 func (f *finder) match(i int, r *rules.Rule, m *matcher.Match, shapes map[string]*shape) {
-	key := m.AppendShape(f.g, f.rw.scratch.key[:0])
-	f.rw.scratch.key = key
-	s := shapes[string(key)]
+	key := &f.rw.scratch.key
+	*key = m.AppendShape(f.g, (*key)[:0])
+	s := shapes[string(*key)]
 	if s == nil {
 		s = f.judge(r, m)
-		shapes[string(key)] = s
+		shapes[string(*key)] = s
 	}
 	cand := &candidate{rule: i, match: m, shape: s, scope: f.g.Def(m.Result(f.g, 0)).Scope}
 	if s.no == nil && s.replacement == nil { // the other matches' parameters are made when they are taken
@@ -99,11 +99,11 @@ func (f *finder) derive(r *rules.Rule, cand *candidate) *objection {
 	if cand.params != nil {
 		return nil
 	}
-	var err error
-	if cand.params, err = deriveWeights(f.rw.params, f.g, r, cand.match); err != nil {
-		cand.params = nil
+	params, err := deriveWeights(f.rw.params, f.g, r, cand.match)
+	if err != nil {
 		return &objection{CodeWeights, "", func() (string, string) { return "parameters that can be rearranged", err.Error() }}
 	}
+	cand.params = params
 	return nil
 }
 

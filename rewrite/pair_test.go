@@ -29,6 +29,11 @@ func TestPairs(t *testing.T) {
 				if err != nil {
 					t.Fatalf("%s, %s at %s: %v", name, s.Rule.Name, s.Scope, err)
 				}
+				for _, g := range []*graph.Graph{p.Before, p.After} {
+					if err := g.Verify(); err != nil {
+						t.Fatalf("%s, %s at %s: %v", name, s.Rule.Name, s.Scope, err)
+					}
+				}
 				before, after := p.Before.Outputs(), p.After.Outputs()
 				if len(before) != len(s.Rule.Results) || len(after) != len(before) {
 					t.Fatalf("%s at %s: results %v before, %v after, the rule's %v", s.Rule.Name, s.Scope, before, after, s.Rule.Results)

@@ -58,6 +58,12 @@ func TestPreference(t *testing.T) {
 		{"also where the other's comes first in the graph", next + small, chain("exp negative abs"), "next@C"},
 		{"of one rule's the first in the graph", twice, chain("negative negative negative"), "twice@B"},
 		{"and all that share nothing", twice, chain("negative negative negative negative"), "twice@B twice@D"},
+		{"whichever spelling is tried first", twice + rule("spelled", `
+    match: {m: exp(x), y: "any(abs(m), cos(m))"}
+    replace: {y: sin(x)}`), chain("exp cos exp abs exp cos"), "spelled@B spelled@D spelled@F"},
+		{"one shared node is enough", rule("behind", `
+    match: {m: negative(x), y: exp(m)}
+    replace: {y: sin(x)}`) + large, chain("negative exp negative abs"), "large@D"},
 		{"listed in the same order", next + small, chain("exp negative exp negative abs"), "next@E small@B"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

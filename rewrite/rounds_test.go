@@ -93,6 +93,29 @@ func TestUndecided(t *testing.T) {
 	equal(t, "why", f.Guard+": "+wanted+"; "+found, "few: batch <= 4; batch = batch in this case")
 }
 
+// TestSplitLater: cases that are split in a later round have the sites and the refusals of the
+// rounds before, and each its own of those behind.
+func TestSplitLater(t *testing.T) {
+	cfg := configOf(t, rule("first", "match: {m: exp(x), y: negative(m)}\n    replace: {y: sin(x)}")+
+		rule("few", "match: {m: sin(x), y: abs(m)}\n    guards: {g: batch <= 4}\n    replace: {y: cos(x)}")+
+		rule("many", "match: {m: sin(x), y: abs(m)}\n    guards: {g: batch > 4}\n    replace: {y: tanh(x)}"), nil)
+	for n := range 6 {
+		ops := strings.Repeat("exp negative ", n) + "exp negative abs"
+		res := rewritten(t, cfg, programOf(t, cfg, "  input tokens : int32[batch, 1]\n  output tokens = tokens\n"+chain(ops)))
+		equal(t, "cases", len(res.Cases), 2)
+		last := string(rune('A' + 2*n + 2))
+		for i, want := range []string{"few@" + last, "many@" + last} {
+			sites := strings.Fields(applied(&res.Cases[i]))
+			equal(t, fmt.Sprint(n, " times: sites"), len(sites), n+2)
+			equal(t, fmt.Sprint(n, " times: the site of the second round"), sites[n+1], want)
+		}
+		equalList(t, "few in the first", refused(t, &res.Cases[0], "few"))
+		equalList(t, "few in the second", refused(t, &res.Cases[1], "few"), last+" guard/false 2/2")
+		equalList(t, "many in the first", refused(t, &res.Cases[0], "many"), last+" guard/false 2/2")
+		equalList(t, "many in the second", refused(t, &res.Cases[1], "many"))
+	}
+}
+
 // TestSplitLimit: a case is split by six conditions and no more. What stays open then does
 // not hold.
 func TestSplitLimit(t *testing.T) {

@@ -152,14 +152,11 @@ func (w *weightsBlock) number(e syntax.Expr) (int, error) {
 	}
 	rep, b := operands(w.g, w.rule, w.match, nil)
 	d, err := rep.graph.EvalDim(e, b)
-	if err != nil {
-		return 0, err
-	}
 	n, ok := d.Const()
-	if !ok {
-		return 0, fmt.Errorf("%s is not a number", d)
+	if err == nil && !ok {
+		err = fmt.Errorf("%s is not a number", d)
 	}
-	return int(n), nil
+	return int(n), err
 }
 
 // derivedName names a parameter after what it is made of, so that two rules that
@@ -199,7 +196,7 @@ func joinNames(names []string) string {
 		head = k
 	}
 	head = strings.LastIndexByte(first[:head], '.') + 1
-	tail := len(first) - head
+	tail := len(first)
 	for _, n := range names {
 		k := 0
 		for k < min(tail, len(n)-head) && n[len(n)-1-k] == first[len(first)-1-k] {
