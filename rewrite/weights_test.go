@@ -159,6 +159,35 @@ case all
 	}
 }
 
+// TestRowsOfExperts: without an axis, rows are meant: of matrices of experts, those of each.
+func TestRowsOfExperts(t *testing.T) {
+	spec := kernelSpec("with", "", "y: 'exp(x)'")
+	spec["with"] = strings.Replace(spec["with"], "{x: 'float32[n]'}", "{x: 'float32[e, r, n]', w: 'float32[..., m]'}", 1)
+	for line, want := range map[string]string{
+		"split(u, stop=1)": "m.a[0:1] float32[2, 1, 3]",
+		"concat(u, u)":     "m.a+a float32[2, 6, 3]",
+		"stack(u, u)":      "m.a+a:stack float32[2, 3, 2, 3]",
+	} {
+		cfg := configOf(t, rule("r", `
+    match: {a: "matmul(x, u)", y: negative(a)}
+    weights: {w: "`+line+`"}
+    replace: {y: "kernel.with(x, w)"}`), spec)
+		k := &rewritten(t, cfg, programOf(t, cfg, `
+param m.a : float32[2, 3, 3]
+case all
+  input x : float32[2, 1, 3]
+  a = matmul(x, m.a) : float32[2, 1, 3]
+  y = negative(a) : float32[2, 1, 3]
+  output y = y
+`)).Cases[0]
+		if len(k.Sites) != 1 {
+			t.Fatalf("%s: refused %q", line, refused(t, k, "r"))
+		}
+		q := k.Sites[0].Params[0]
+		equal(t, line, q.Name+" "+q.Type.String(), want)
+	}
+}
+
 // TestNames: what is made is called after what it is made of, with what their names share
 // written once, and after all that tells it from others.
 func TestNames(t *testing.T) {
@@ -171,6 +200,7 @@ func TestNames(t *testing.T) {
 		{graph.Derived{Op: "concat", Axis: -2, Args: []string{"m.gate_proj.weight", "m.up_proj.weight"}}, "m.gate_proj+up_proj.weight"},
 		{graph.Derived{Op: "concat", Axis: -2, Args: []string{"m.0.q.w.s", "m.0.k.w.s", "m.0.v.w.s"}}, "m.0.q+k+v.w.s"},
 		{graph.Derived{Op: "concat", Axis: -2, Args: []string{"m.0.a", "m.1.a"}}, "m.0+1.a"},
+		{graph.Derived{Op: "concat", Axis: -2, Args: []string{"m.x.ab", "m.y.ac"}}, "m.x.ab+y.ac"},
 		{graph.Derived{Op: "concat", Axis: -2, Args: []string{"m.10.a", "m.1.a"}}, "m.10+1.a"},
 		{graph.Derived{Op: "concat", Axis: -2, Args: []string{"m.1.a", "m.10.a"}}, "m.1+10.a"},
 		{graph.Derived{Op: "concat", Axis: -2, Args: []string{"a", "b"}}, "a+b"},
@@ -239,7 +269,7 @@ func TestWholeTriplets(t *testing.T) {
 		}
 	}
 	table = append(table, rows("m.norm"))
-	columns := graph.Derived{Op: "concat", Axis: -1}
+	columns, half := graph.Derived{Op: "concat", Axis: -1}, graph.Derived{Op: "split", Axis: -2, Stop: 2}
 	type line struct {
 		d    graph.Derived
 		part string
@@ -258,13 +288,14 @@ func TestWholeTriplets(t *testing.T) {
 		{"in another order", []line{b, w, s}, ""},
 		{"two, of matrices without biases", []line{{concat, "weight", bare}, {concat, "scales", bare}}, ""},
 		{"one, of matrices without biases", []line{{concat, "weight", bare}}, "bare.u+v.weight is rearranged without its scales"},
+		{"rows of all three", []line{{half, "weight", both[:1]}, {half, "scales", both[:1]}, {half, "biases", both[:1]}}, ""},
 		{"without biases", []line{w, s}, "m.u+v.weight is rearranged without its biases"},
 		{"without scales", []line{w, b}, "m.u+v.weight is rearranged without its scales"},
 		{"without the weight", []line{s, b}, "m.u+v.scales is rearranged without its weight"},
 		{"with the biases in another order", []line{w, s, {concat, "biases", []string{"m.v", "m.u"}}}, "m.u+v.weight is rearranged without its biases"},
 		{"with the scales along another axis", []line{w, {columns, "scales", both}, b}, "m.u+v.weight is rearranged without its scales"},
 		{"with the scales in another way", []line{w, {stack, "scales", both}, b}, "m.u+v.weight is rearranged without its scales"},
-		{"with the scales of one matrix only", []line{w, {graph.Derived{Op: "split", Axis: -2, Stop: 2}, "scales", both[:1]}, b}, "m.u+v.weight is rearranged without its scales"},
+		{"with the scales of one matrix only", []line{w, {half, "scales", both[:1]}, b}, "m.u+v.weight is rearranged without its scales"},
 		{"all three along another axis", []line{{columns, "weight", both}, {columns, "scales", both}, {columns, "biases", both}}, ""},
 		{"what is not quantized", []line{w, s, b, {graph.Derived{Op: "increment"}, "norm", []string{"m"}}}, ""},
 	} {
