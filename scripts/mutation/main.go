@@ -209,7 +209,7 @@ func report(dir string, all []*mutant, reached map[int][]*suite, why map[string]
 	}
 	fmt.Printf("# Mutation testing of `matcher` and `rewrite`\n\n")
 	fmt.Printf("Written by `go run ./scripts/mutation -every %d > docs/MUTATION.md`. Each mutant is one small mistake planted in the\n", *every)
-	fmt.Printf("sources: a condition negated, an operator for another, a constant one larger, a statement removed, a function that\nreturns at once. It is killed if a test of `matcher`, `rewrite` or `verify/proof` fails, or does not end within %v.\n\n", *limit)
+	fmt.Printf("sources: a condition negated, an operator for another, a constant one larger, a statement removed, a function that\nreturns at once. It is killed if a test of `matcher`, `rewrite` or `verify/proof` fails, or takes more than %v of processor time.\n\n", *limit)
 	if *until < len(all) {
 		fmt.Printf("Time was short: nothing behind mutant %d of %d was tried.\n\n", *until, len(all))
 	}
