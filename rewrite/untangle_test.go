@@ -136,6 +136,53 @@ numerics: exact
 	}
 }
 
+// TestUntangle: of two matches that need each other's results the one that is behind in the
+// order of preference is dropped, and none that stands beside them.
+func TestUntangle(t *testing.T) {
+	p, issues := graph.ParseText("test.zg", []byte(`zmlx 1
+program test
+case all
+  s = arange(stop=4, dtype=float32) : float32[4]
+  t = arange(stop=4, dtype=float32) : float32[4]
+  p1 = subtract(s, t) : float32[4]
+  p2 = multiply(s, t) : float32[4]
+  q2 = exp(p1) : float32[4]
+  q1 = sin(p2) : float32[4]
+  r1 = cos(s) : float32[4]
+  r2 = tanh(s) : float32[4]
+  output q1 = q1
+  output q2 = q2
+  output r1 = r1
+  output r2 = r2
+`), nil)
+	if issues.HasErrors() {
+		t.Fatal(issues)
+	}
+	pair := graph.New() // a replacement with two results
+	for _, name := range []string{"p", "q"} {
+		pair.Output(name, pair.Input(name, graph.T(graph.Float32)))
+	}
+	match := func(nodes ...graph.NodeID) *candidate {
+		return &candidate{match: &matcher.Match{Nodes: nodes}, shape: &shape{replacement: &replacement{graph: pair}}}
+	}
+	first, second, beside := match(0, 2, 5), match(3, 4), match(0, 6, 7)
+	g := p.Cases[0].Graph
+	for _, order := range [][]*candidate{{first, second, beside}, {second, first, beside}, {beside, first, second}, {first, beside, second}} {
+		kept, dropped := untangle(g, g.Uses(), slices.Clone(order))
+		loser := second
+		if slices.Index(order, first) > slices.Index(order, second) {
+			loser = first
+		}
+		want := slices.DeleteFunc(slices.Clone(order), func(c *candidate) bool { return c == loser })
+		if !slices.Equal(kept, want) || len(dropped) != 1 || dropped[0] != loser {
+			t.Errorf("kept %d, dropped %d, or others than the less preferred", len(kept), len(dropped))
+		}
+	}
+	if kept, dropped := untangle(g, g.Uses(), []*candidate{first, beside}); len(kept) != 2 || dropped != nil {
+		t.Errorf("without the second, kept %d and dropped %d", len(kept), len(dropped))
+	}
+}
+
 // TestTangled compares the ordering of parts of a graph with the ordering of all of it.
 func TestTangled(t *testing.T) {
 	pair := graph.New() // a replacement with two results
