@@ -1,6 +1,7 @@
 package rewrite
 
 import (
+	"cmp"
 	"slices"
 
 	"zmlx-rewrite/graph"
@@ -42,15 +43,10 @@ type scratch struct {
 	key  []byte
 }
 
+// reset empties the set of matches, and keeps its memory.
 func (s *scratch) reset(nodes int) {
-	zero(&s.seen.newest, nodes)
-	s.seen.list = s.seen.list[:0]
-}
-
-// zero makes a list n zeros.
-func zero[T any](list *[]T, n int) {
-	*list = slices.Grow((*list)[:0], n)[:n]
-	clear(*list)
+	s.seen = matchSet{slices.Grow(s.seen.newest[:0], nodes)[:nodes], s.seen.list[:0]}
+	clear(s.seen.newest)
 }
 
 // rule finds the matches of a rule.
@@ -74,12 +70,12 @@ func (f *finder) rule(i int) {
 // match makes a match a candidate, or notes why it is none. shapes are those of its
 // pattern so far.
 func (f *finder) match(i int, r *rules.Rule, m *matcher.Match, shapes map[string]*shape) {
-	key := m.AppendShape(f.g, f.rw.scratch.key[:0])
-	f.rw.scratch.key = key
-	s := shapes[string(key)]
+	key := &f.rw.scratch.key
+	*key = m.AppendShape(f.g, (*key)[:0])
+	s := shapes[string(*key)]
 	if s == nil {
 		s = f.judge(r, m)
-		shapes[string(key)] = s
+		shapes[string(*key)] = s
 	}
 	cand := &candidate{rule: i, match: m, shape: s, scope: f.g.Def(m.Result(f.g, 0)).Scope}
 	if s.no == nil && s.replacement == nil { // the other matches' parameters are made when they are taken
@@ -87,29 +83,27 @@ func (f *finder) match(i int, r *rules.Rule, m *matcher.Match, shapes map[string
 			f.refuse(r, cand, no)
 			return
 		}
-		s.replacement, s.no = f.build(s, r, cand)
+		if s.replacement, s.no = f.build(s, r, cand); s.no == nil {
+			f.shapes = append(f.shapes, s)
+		}
 	}
 	if s.no != nil {
 		f.refuse(r, cand, s.no)
 		return
-	}
-	if !s.found {
-		s.found = true
-		f.shapes = append(f.shapes, s)
 	}
 	f.found = append(f.found, cand)
 }
 
 // derive makes the parameters that a match needs, if they are not made yet.
 func (f *finder) derive(r *rules.Rule, cand *candidate) *objection {
-	if cand.params != nil || len(r.Weights) == 0 {
+	if cand.params != nil {
 		return nil
 	}
-	var err error
-	if cand.params, err = deriveWeights(f.rw.params, f.g, r, cand.match); err != nil {
-		cand.params = nil
+	params, err := deriveWeights(f.rw.params, f.g, r, cand.match)
+	if err != nil {
 		return &objection{CodeWeights, "", func() (string, string) { return "parameters that can be rearranged", err.Error() }}
 	}
+	cand.params = params
 	return nil
 }
 
@@ -135,13 +129,7 @@ func refuse(to *[]Refusal, r *rules.Rule, cand *candidate, no *objection) {
 // the order of rules, then of nodes.
 func (f *finder) sortFound() {
 	slices.SortStableFunc(f.found, func(a, b *candidate) int {
-		if d := len(b.match.Nodes) - len(a.match.Nodes); d != 0 {
-			return d
-		}
-		if d := a.rule - b.rule; d != 0 {
-			return d
-		}
-		return slices.Compare(a.match.Nodes, b.match.Nodes)
+		return cmp.Or(len(b.match.Nodes)-len(a.match.Nodes), a.rule-b.rule, slices.Compare(a.match.Nodes, b.match.Nodes))
 	})
 }
 

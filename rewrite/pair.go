@@ -34,28 +34,28 @@ type Leaf struct {
 // round left it.
 func (s *Site) Graph() *graph.Graph { return s.graph }
 
-// Alike reports whether two sites of one case are sure to be equal pairs, up to the
-// parameters' names.
-func (s *Site) Alike(t *Site) bool { return s.cand.shape == t.cand.shape }
-
 // Pair returns the site as two graphs. Parameters have their own names if own is set, so
 // that they are found among a model's weights; else leaves have the names that the rule
 // gives them, so that sites of one kind give equal graphs.
 func (s *Site) Pair(own bool) (*Pair, error) {
 	b := &pairing{site: s, own: own, of: map[graph.ValueID]string{}, names: map[string]bool{}, inside: map[graph.NodeID]bool{}}
-	for _, id := range s.cand.match.Nodes {
-		if id >= 0 {
-			b.inside[id] = true
-		}
+	for _, id := range s.Match.Nodes {
+		b.inside[id] = true
 	}
 	for i, name := range s.Match.Pattern.Names() {
-		if v := s.Match.Named(s.graph, i); v != graph.None && b.of[v] == "" {
+		v := s.Match.Named(s.graph, i)
+		if v == graph.None {
+			continue
+		}
+		if b.of[v] == "" {
 			b.of[v] = name
+		}
+		if own && s.graph.Def(v).Op.Name == "param" {
+			b.names[s.graph.InputName(v)] = true // of this parameter, and of no input; those that rules make are no names of rules
 		}
 	}
 	b.Before, b.After = graph.New(), graph.New()
-	before := copier{pairing: b, to: b.Before, now: map[graph.ValueID]graph.ValueID{}}
-	after := copier{pairing: b, to: b.After, now: map[graph.ValueID]graph.ValueID{}}
+	before, operands := b.copies(b.Before), b.copies(b.After)
 	for k, name := range s.Rule.Results {
 		v, err := before.value(s.Match.Result(s.graph, k))
 		if err != nil {
@@ -64,49 +64,29 @@ func (s *Site) Pair(own bool) (*Pair, error) {
 		b.Before.Output(name, v)
 	}
 	rep := s.cand.shape.replacement
-	h := rep.graph
-	stands := map[graph.ValueID]graph.ValueID{} // inputs of h -> values here
-	for i, in := range h.Inputs() {
-		if len(h.Uses().Of(in)) == 0 && !h.Uses().IsOutput(in) {
+	after := copier{from: rep.graph, to: b.After, now: map[graph.ValueID]graph.ValueID{}}
+	uses := rep.graph.Uses()
+	for i, in := range rep.graph.Inputs() {
+		if len(uses.Of(in)) == 0 && !uses.IsOutput(in) {
+			continue
+		}
+		if i >= len(rep.names) {
+			line := rep.lines[i-len(rep.names)]
+			q := s.cand.params[line]
+			after.now[in] = b.leaf(b.After, Leaf{Name: s.Rule.Weights[line].Names[0], Type: q.Type, Value: graph.None, Param: q.Name})
 			continue
 		}
 		var err error
-		if i < len(rep.names) {
-			stands[in], err = after.value(s.Match.Named(s.graph, rep.names[i]))
-		} else {
-			line := rep.lines[i-len(rep.names)]
-			q := s.cand.params[line]
-			stands[in] = after.leaf(Leaf{Name: s.Rule.Weights[line].Names[0], Type: q.Type, Value: graph.None, Param: q.Name})
-		}
-		if err != nil {
+		if after.now[in], err = operands.value(s.Match.Named(s.graph, rep.names[i])); err != nil {
 			return nil, err
 		}
 	}
-	for id := range graph.NodeID(h.NumNodes()) {
-		n := h.Node(id)
-		switch {
-		case n.Op.Name == "input":
-			continue
-		case n.Op.Name == "constant":
-			stands[n.Out[0]] = b.After.Constant(h.Literal(n.Out[0]))
-			continue
-		}
-		in := make([]graph.ValueID, len(n.In))
-		for i, v := range n.In {
-			if in[i] = graph.None; v != graph.None {
-				in[i] = stands[v]
-			}
-		}
-		out, err := b.After.Add(n.Op, "", in, n.Attrs...)
+	for _, o := range rep.graph.Outputs() {
+		v, err := after.value(o.Value)
 		if err != nil {
 			return nil, err
 		}
-		for i, v := range n.Out {
-			stands[v] = out[i]
-		}
-	}
-	for _, o := range h.Outputs() {
-		b.After.Output(o.Name, stands[o.Value])
+		b.After.Output(o.Name, v)
 	}
 	for _, g := range []*graph.Graph{b.Before, b.After} {
 		if err := g.Compact(); err != nil {
@@ -122,19 +102,34 @@ type pairing struct {
 	site   *Site
 	own    bool
 	of     map[graph.ValueID]string // the rule's name for a value
-	names  map[string]bool          // of leaves
+	names  map[string]bool          // of parameters that have their own
 	inside map[graph.NodeID]bool    // nodes that the rule took
 }
 
-// copier copies nodes of the match to one graph of the pair.
+// copier copies values to a graph of the pair, with the nodes that make them.
 type copier struct {
-	*pairing
-	to  *graph.Graph
-	now map[graph.ValueID]graph.ValueID
+	from, to *graph.Graph
+	now      map[graph.ValueID]graph.ValueID
+	leaf     func(graph.ValueID) (graph.ValueID, bool) // what a value is that is not copied; nil if all are
 }
 
-// value returns what a value of the matched graph is in the pair: copied, if it is made
-// inside the match or of nothing, else a leaf.
+// copies returns what copies values of the matched graph: what is made inside the match or
+// of nothing; the rest become leaves.
+func (b *pairing) copies(to *graph.Graph) copier {
+	g := b.site.graph
+	return copier{g, to, map[graph.ValueID]graph.ValueID{}, func(v graph.ValueID) (graph.ValueID, bool) {
+		n, l := g.Def(v), Leaf{Name: b.of[v], Type: g.Type(v), Value: v}
+		switch {
+		case n.Op.Name == "param":
+			l.Param = g.InputName(v)
+		case n.Op.Name != "input" && (len(n.In) == 0 || b.inside[g.Value(v).Def]):
+			return graph.None, false
+		}
+		return b.leaf(to, l), true
+	}}
+}
+
+// value returns what a value of the graph that is copied is in the pair.
 func (c *copier) value(v graph.ValueID) (graph.ValueID, error) {
 	if v == graph.None {
 		return v, nil
@@ -142,67 +137,56 @@ func (c *copier) value(v graph.ValueID) (graph.ValueID, error) {
 	if w, ok := c.now[v]; ok {
 		return w, nil
 	}
-	g := c.site.graph
-	n := g.Def(v)
-	switch {
-	case n.Op.Name == "constant":
-		c.now[v] = c.to.Constant(g.Literal(v))
-	case n.Op.IsLeaf() || len(n.In) > 0 && !c.inside[g.Value(v).Def]:
-		l := Leaf{Name: c.of[v], Type: g.Type(v), Value: v}
-		if n.Op.Name == "param" {
-			l.Param = g.InputName(v)
+	n := c.from.Def(v)
+	if l := c.from.Literal(v); l != nil {
+		c.now[v] = c.to.Constant(l)
+		return c.now[v], nil
+	}
+	if c.leaf != nil {
+		if w, ok := c.leaf(v); ok {
+			c.now[v] = w
+			return w, nil
 		}
-		c.now[v] = c.leaf(l)
-	default:
-		in := make([]graph.ValueID, len(n.In))
-		for i, x := range n.In {
-			var err error
-			if in[i], err = c.value(x); err != nil {
-				return graph.None, err
-			}
+	}
+	in := make([]graph.ValueID, len(n.In))
+	for i, x := range n.In {
+		var err error
+		if in[i], err = c.value(x); err != nil {
+			return graph.None, err
 		}
-		out, err := c.to.Add(n.Op, "", in, n.Attrs...)
-		if err != nil {
-			return graph.None, fmt.Errorf("%s at %s: %w", n.Op.Name, n.Scope, err)
-		}
-		for i, x := range n.Out {
-			c.now[x] = out[i]
-		}
+	}
+	out, err := c.to.Add(n.Op, "", in, n.Attrs...)
+	if err != nil {
+		return graph.None, fmt.Errorf("%s at %s: %w", n.Op.Name, n.Scope, err)
+	}
+	for i, x := range n.Out {
+		c.now[x] = out[i]
 	}
 	return c.now[v], nil
 }
 
 // leaf adds a leaf to a graph of the pair, under the name that it has in the other one.
-func (c *copier) leaf(l Leaf) graph.ValueID {
-	for _, known := range c.Leaves {
-		if known.Value == l.Value && known.Param == l.Param {
-			return c.add(known)
-		}
+func (b *pairing) leaf(to *graph.Graph, l Leaf) graph.ValueID {
+	if i := slices.IndexFunc(b.Leaves, func(k Leaf) bool { return k.Value == l.Value && k.Param == l.Param }); i >= 0 {
+		return b.Leaves[i].add(to)
 	}
-	switch {
-	case c.own && l.Param != "":
+	if b.own && l.Param != "" {
 		l.Name = l.Param
-	case l.Name == "" || c.names[l.Name]:
+	} else {
 		base := l.Name
-		for i := 1; l.Name == "" || c.names[l.Name]; i++ {
+		for i := 1; b.names[l.Name]; i++ {
 			l.Name = fmt.Sprintf("%s.%d", base, i)
 		}
 	}
-	c.names[l.Name] = true
-	c.Leaves = append(c.Leaves, l)
-	return c.add(l)
+	b.Leaves = append(b.Leaves, l)
+	return l.add(to)
 }
 
-func (c *copier) add(l Leaf) graph.ValueID {
+func (l *Leaf) add(to *graph.Graph) graph.ValueID {
 	if l.Param != "" {
-		return c.to.Param(l.Name, l.Type)
+		return to.Param(l.Name, l.Type)
 	}
-	for _, v := range c.to.Inputs() {
-		if c.to.InputName(v) == l.Name {
-			return v
-		}
-	}
-	return c.to.Input(l.Name, l.Type)
+	return to.Input(l.Name, l.Type)
 }
 
 // keep applies the filter of the configuration to what a round would take.
@@ -214,7 +198,8 @@ func (rw *rewriter) keep(c *CaseResult, taken []*candidate, round int) ([]*candi
 	if rw.cfg.Keep == nil {
 		return taken, ids
 	}
-	kept, keptIDs := slices.Clone(taken[:0]), ids[:0:0]
+	var kept []*candidate
+	var keptIDs []SiteID
 	for i, cand := range taken {
 		if rw.cfg.Keep(ids[i]) {
 			kept, keptIDs = append(kept, cand), append(keptIDs, ids[i])

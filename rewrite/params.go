@@ -38,28 +38,20 @@ func (t *params) add(q *madeParam) error {
 		t.made[q.Name] = q
 		return nil
 	}
-	if !there.Type.Equal(q.Type) || !sameMaking(there.From, q.From) {
+	if !sameMaking(there, q.Param) {
 		return fmt.Errorf("parameter %s is there, made in another way", q.Name)
 	}
 	return nil
 }
 
-// all returns the whole table, by name. That of the program is in order already.
+// all returns the whole table, by name.
 func (t *params) all() []*graph.Param {
-	byName := func(a, b *graph.Param) int { return strings.Compare(a.Name, b.Name) }
-	made := make([]*graph.Param, 0, len(t.made))
+	list := slices.Clone(t.maker.base.Params)
 	for _, q := range t.made {
-		made = append(made, q.Param)
+		list = append(list, q.Param)
 	}
-	slices.SortFunc(made, byName)
-	list := make([]*graph.Param, 0, len(t.maker.base.Params)+len(made))
-	for _, q := range t.maker.base.Params {
-		for len(made) > 0 && byName(made[0], q) < 0 {
-			list, made = append(list, made[0]), made[1:]
-		}
-		list = append(list, q)
-	}
-	return append(list, made...)
+	slices.SortFunc(list, func(a, b *graph.Param) int { return strings.Compare(a.Name, b.Name) })
+	return list
 }
 
 // maker makes parameters of others, each once. All cases of a program share it, since
@@ -101,7 +93,7 @@ func (m *maker) param(d graph.Derived, from []*graph.Param) (*madeParam, error) 
 		}
 	}
 	there := m.base.Param(q.Name)
-	if m.names[q.Name] || there != nil && !(there.Type.Equal(q.Type) && sameMaking(there.From, q.From)) {
+	if m.names[q.Name] || there != nil && !sameMaking(there, q) {
 		return nil, fmt.Errorf("the name of what it makes, %s, is taken", q.Name)
 	}
 	x := &madeParam{q, slices.Clone(from), there}
@@ -109,13 +101,15 @@ func (m *maker) param(d graph.Derived, from []*graph.Param) (*madeParam, error) 
 	return x, nil
 }
 
-// sameMaking reports whether two parameters are made of the same ones in the same way.
-func sameMaking(a, b *graph.Derived) bool {
-	return a != nil && b != nil && sameWay(a, b) && slices.Equal(a.Args, b.Args)
+// sameMaking reports whether a parameter is what a rule makes: of the same ones, in the same
+// way.
+func sameMaking(there, made *graph.Param) bool {
+	return there.Type.Equal(made.Type) && there.From != nil && sameWay(there.From, made.From) && slices.Equal(there.From.Args, made.From.Args)
 }
 
+// sameWay compares the fields that rules set. Shape is not one: no rule reshapes.
 func sameWay(a, b *graph.Derived) bool {
-	return a.Op == b.Op && a.Axis == b.Axis && a.Start == b.Start && a.Stop == b.Stop && slices.Equal(a.Perm, b.Perm) && slices.Equal(a.Shape, b.Shape)
+	return a.Op == b.Op && a.Axis == b.Axis && a.Start == b.Start && a.Stop == b.Stop && slices.Equal(a.Perm, b.Perm)
 }
 
 func makeParam(d graph.Derived, from []*graph.Param) (*graph.Param, error) {

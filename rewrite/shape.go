@@ -21,7 +21,6 @@ type shape struct {
 	guards []GuardValue
 	cond   graph.Cond // of guards and kernels' domains; True if decided
 	no     *objection // why no match of this shape is taken, or nil
-	found  bool       // there is a candidate of this shape
 
 	*replacement // nil until a match has its weights
 }
@@ -168,13 +167,13 @@ func domain(spec *kernels.Spec, g *graph.Graph, n *graph.Node, env *guard.Env) (
 // loaded, and has only parameters that the program's table had then.
 func (c *candidate) put(p *graph.Patch, g *graph.Graph, round int) error {
 	rep := c.shape.replacement
-	in := make([]graph.ValueID, 0, len(rep.names)+len(rep.lines))
-	for _, i := range rep.names {
-		in = append(in, c.match.Named(g, i))
+	in := make([]graph.ValueID, len(rep.graph.Inputs()))
+	for k, i := range rep.names {
+		in[k] = c.match.Named(g, i)
 	}
-	for _, k := range rep.lines {
-		q := c.params[k]
-		in = append(in, p.Param(q.Name, q.Type, round == 1 && q.there == nil))
+	for k, line := range rep.lines {
+		q := c.params[line]
+		in[len(rep.names)+k] = p.Param(q.Name, q.Type, round == 1 && q.there == nil)
 	}
 	out, err := p.Graft(rep.graph, c.scope, in)
 	if err != nil {

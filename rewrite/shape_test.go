@@ -1,14 +1,8 @@
 package rewrite
 
 import (
-	"fmt"
-	"math/rand/v2"
-	"slices"
 	"strings"
 	"testing"
-
-	"zmlx-rewrite/graph"
-	"zmlx-rewrite/matcher"
 )
 
 // TestShapes rewrites graphs with two places that differ in one thing only. What is
@@ -215,53 +209,5 @@ numerics: exact
 				}
 			}
 		})
-	}
-}
-
-// TestTangled compares the ordering of parts of a graph with the ordering of all of it.
-func TestTangled(t *testing.T) {
-	pair := graph.New() // a replacement with two results
-	for _, name := range []string{"p", "q"} {
-		pair.Output(name, pair.Input(name, graph.T(graph.Float32)))
-	}
-	several := &shape{replacement: &replacement{graph: pair}}
-	tangles := 0
-	for seed := range uint64(2000) {
-		r := rand.New(rand.NewPCG(seed, 5))
-		g := graph.New()
-		values := []graph.ValueID{g.Input("x", graph.T(graph.Float32, graph.N(4)))}
-		for range 10 + r.IntN(30) {
-			back := func() graph.ValueID { return values[max(0, len(values)-1-r.IntN(8))] }
-			out, err := g.Add(graph.LookupOp("add"), "", []graph.ValueID{back(), back()})
-			if err != nil {
-				t.Fatal(err)
-			}
-			values = append(values, out[0])
-		}
-		uses := g.Uses()
-		var taken []*candidate
-		owned := map[graph.NodeID]bool{}
-		for range 8 {
-			a := graph.NodeID(1 + r.IntN(g.NumNodes()-1))
-			b := min(a+1+graph.NodeID(r.IntN(6)), graph.NodeID(g.NumNodes()-1))
-			c := &candidate{match: &matcher.Match{Nodes: []graph.NodeID{b, a}}, shape: several}
-			alone := newOrdering(g, uses, 0, graph.NodeID(g.NumNodes()), []*candidate{c})
-			if a == b || owned[a] || owned[b] || alone.stuck()[0] {
-				continue // the matcher gives no such match
-			}
-			owned[a], owned[b] = true, true
-			taken = append(taken, c)
-		}
-		all := newOrdering(g, uses, 0, graph.NodeID(g.NumNodes()), taken)
-		want := slices.Contains(all.stuck(), true)
-		if got := tangled(g, uses, taken); got != want {
-			t.Fatal(fmt.Sprintf("seed %d: tangled is %t, not %t\n", seed, got, want), g)
-		}
-		if want {
-			tangles++
-		}
-	}
-	if tangles < 100 || tangles > 1900 {
-		t.Errorf("%d of 2000 are tangled: the test says little", tangles)
 	}
 }

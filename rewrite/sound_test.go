@@ -3,14 +3,14 @@ package rewrite
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strings"
+	"sync"
 	"testing"
 
+	"zmlx-rewrite/diag"
 	"zmlx-rewrite/engine"
 	"zmlx-rewrite/engine/ref"
 	"zmlx-rewrite/graph"
@@ -19,16 +19,22 @@ import (
 	"zmlx-rewrite/rules"
 )
 
+// builtIn loads the built-in kernels once for all tests.
+var builtIn = sync.OnceValues(func() (*kernels.Catalog, diag.List) { return kernels.Load() })
+
 // setOf links one rule file with the built-in kernels and those given by name.
 func setOf(t testing.TB, rule string, specs map[string]string) (*rules.Set, error) {
 	t.Helper()
-	dir := t.TempDir()
-	for name, text := range specs {
-		if err := os.WriteFile(filepath.Join(dir, name+".yaml"), []byte(text), 0o666); err != nil {
-			t.Fatal(err)
+	c, issues := builtIn()
+	if len(specs) > 0 {
+		dir := t.TempDir()
+		for name, text := range specs {
+			if err := os.WriteFile(filepath.Join(dir, name+".yaml"), []byte(text), 0o666); err != nil {
+				t.Fatal(err)
+			}
 		}
+		c, issues = kernels.Load(dir)
 	}
-	c, issues := kernels.Load(dir)
 	if issues.HasErrors() {
 		t.Fatal(issues)
 	}
@@ -821,116 +827,6 @@ func checkSound(t testing.TB, set *rules.Set, text string, matches int) (applied
 		}
 	}
 	return n, allRefusals(&res.Cases[0])
-}
-
-// Parameters that are made in two ways have two names.
-func TestDerivedNames(t *testing.T) {
-	concat := func(args ...string) string { return derivedName(&graph.Derived{Op: "concat", Args: args, Axis: -2}) }
-	a, b, c := "m.a.weight", "m.b.weight", "m.c.weight"
-	names := []string{concat(a, b, c), concat(concat(a, b), c), concat(a, concat(b, c)), concat(c, b, a)}
-	for i, x := range names {
-		for _, y := range names[:i] {
-			if x == y {
-				t.Errorf("%s has two meanings", x)
-			}
-		}
-	}
-}
-
-// TestWeights gives lines of weights whose options are counted from either end, or out of
-// range. What is made is what Verify says, under one name however it is written; what
-// cannot be made refuses the site, and the rest goes on.
-func TestWeights(t *testing.T) {
-	for _, c := range []struct{ line, want string }{
-		{"concat(u, v, axis=0)", "w : m.a+b float32[4, 3] concat axis=-2 0:0 []"},
-		{"concat(u, v, axis=-1)", "w : m.a+b:axis-1 float32[2, 6] concat axis=-1 0:0 []"},
-		{"concat(u, v, axis=2)", "concat: axis 0 is not one of -2 to -1"},
-		{"stack(u, v, axis=0)", "w : m.a+b:stack:axis-3 float32[2, 2, 3] stack axis=-3 0:0 []"},
-		{"stack(u, v, axis=2)", "w : m.a+b:stack:axis-1 float32[2, 3, 2] stack axis=-1 0:0 []"},
-		{"split(u, axis=1, start=-2)", "w : m.a[1:3]:axis-1 float32[2, 2] split axis=-1 1:3 []"},
-		{"split(u, axis=-1, stop=-1)", "w : m.a[0:2]:axis-1 float32[2, 2] split axis=-1 0:2 []"},
-		{"split(u, axis=-1, start=-4)", "split: rows -1 to 3 of 3"},
-		{"split(u, axis=-1, stop=4)", "split: rows 0 to 4 of 3"},
-		{"split(u, axis=-1, start=2, stop=2)", "split: rows 2 to 2 of 3"},
-		{"split(u, axis=5)", "split: axis 3 is not one of -2 to -1"},
-		{"transpose(u, axes=[-1, -2])", "w : m.a:transpose[1,0] float32[3, 2] transpose axis=0 0:0 [1 0]"},
-		{"transpose(u, axes=[2, 0, 1])", "transpose: perm is not a permutation of 2 axes"},
-		{"permute(u, axis=-2, rows=[-1, 0])", "w : m.a:permute-0301012d0ce37e5c float32[2, 3] permute axis=-2 0:0 [1 0]"},
-		{"permute(u, axis=-1, rows=[-1, 0])", "permute: perm is not a permutation of 3 rows"},
-		{"permute(u, axis=-2, rows=[dim(u, -2)-1, 1])", "permute: perm is not a permutation of 2 rows"},
-		{"increment(u)", "w : m.a:increment float32[2, 3] increment axis=0 0:0 []"},
-		{"split(u, axis=-2, stop=dim(u, -2)-1)", "w : m.a[0:1] float32[1, 3] split axis=-2 0:1 []"},
-		{"split(v, axis=-2, stop=1)", "the name of what it makes, m.b[0:1], is taken"},
-		{"split(v, axis=-2, start=1)", "the name of what it makes, m.b[1:2], is taken"},
-	} {
-		t.Run(c.line, func(t *testing.T) {
-			set, err := setOf(t, `
-zmlx: 1
-family: test
-rules:
-  - name: r
-    doc: A rule of this test.
-    numerics: exact
-    match: {a: "multiply(x, u)", b: "multiply(a, v)", y: negative(b)}
-    weights: {w: '`+c.line+`'}
-    replace: {y: "kernel.made(x, w)"}
-  - name: other
-    doc: A rule that goes on.
-    numerics: exact
-    match: {n: negative(x), e: exp(n)}
-    replace: {e: exp(x)}
-`, map[string]string{"made": `
-zmlx: 1
-kernel: made
-doc: Of this test.
-inputs: {x: "float32[a, b]", w: "float32[..., n]"}
-reference: {y: "exp(x)"}
-results: [y]
-numerics: exact
-`})
-			if err != nil {
-				t.Fatal(err)
-			}
-			p, issues := graph.ParseText("test.zg", []byte("zmlx 1\nprogram test\nparam m.a : float32[2, 3]\nparam m.b : float32[2, 3]\nparam `m.b[0:1]` : float32[2]"+`
-case all
-  input x : float32[2, 3]
-`+"  input `m.b[1:2]` : float32[2]"+`
-  a = multiply(x, m.a) : float32[2, 3]
-  b = multiply(a, m.b) : float32[2, 3]
-  y = negative(b) : float32[2, 3]
-  n = negative(y) : float32[2, 3]
-  e = exp(n) : float32[2, 3]
-  output e = e
-`), set.Kernels.Op)
-			if issues.HasErrors() {
-				t.Fatal(issues)
-			}
-			res, err := Run(p, &Config{Set: set, Rules: set.Rules()})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := res.Program.Verify(); err != nil {
-				t.Fatal(err)
-			}
-			got := "nothing"
-			for _, s := range res.Cases[0].Sites {
-				for _, q := range s.Params {
-					got = fmt.Sprintf("w : %s %s %s axis=%d %d:%d %v", q.Name, q.Type, q.From.Op, q.From.Axis, q.From.Start, q.From.Stop, q.From.Perm)
-				}
-			}
-			for _, r := range allRefusals(&res.Cases[0]) {
-				if _, why := r.Detail(); r.Code == CodeWeights {
-					got = strings.TrimPrefix(why, "w: ")
-				}
-			}
-			if got != c.want {
-				t.Errorf("got %s\nwant %s", got, c.want)
-			}
-			if last := res.Cases[0].Sites; last[len(last)-1].Rule.Short() != "other" {
-				t.Error("the other rule did not apply")
-			}
-		})
-	}
 }
 
 // A $variable of an attribute may be a number among operands.

@@ -2,7 +2,6 @@ package rewrite
 
 import (
 	"fmt"
-	"slices"
 
 	"zmlx-rewrite/graph"
 	"zmlx-rewrite/rules"
@@ -22,7 +21,7 @@ func (rw *rewriter) take(c *CaseResult, f *finder, n int) error {
 		rw.finish(c)
 		return nil
 	}
-	nodes, values := 0, 0
+	var nodes, values int // of the patch
 	for _, cand := range taken {
 		h := cand.shape.graph // its inputs are there already, but for parameters
 		known := len(cand.shape.names)
@@ -30,17 +29,12 @@ func (rw *rewriter) take(c *CaseResult, f *finder, n int) error {
 		values += h.NumValues() - known
 	}
 	patch, added := f.g.Patch(nodes, values), map[*graph.Op]bool{}
-	c.Sites = slices.Grow(c.Sites, len(taken))
-	var last *shape
 	for i, cand := range taken {
 		if err := cand.put(patch, f.g, n); err != nil {
 			return err
 		}
 		s := cand.shape
-		if s != last { // candidates of one shape mostly follow each other
-			s.addOps(added)
-			last = s
-		}
+		s.addOps(added)
 		site := Site{ID: ids[i], Rule: rw.cfg.Rules[cand.rule], Scope: cand.scope, Guards: s.guards, Match: cand.match, Round: n, Size: len(cand.match.Nodes), Saved: s.saved, graph: f.g, cand: cand}
 		for _, q := range cand.params {
 			if q == nil {
@@ -54,10 +48,10 @@ func (rw *rewriter) take(c *CaseResult, f *finder, n int) error {
 		c.Sites = append(c.Sites, site)
 	}
 	after, err := patch.Apply()
-	if err == nil && verifyAll {
-		err = after.Verify()
-	}
 	if err != nil {
+		return err
+	}
+	if err := verify(after); err != nil {
 		return err
 	}
 	c.After, c.added = after, added

@@ -12,24 +12,19 @@ import (
 // results, each may need a result of the other: p1 → p2 and q2 → q1 make a cycle of
 // {p1, q1} and {p2, q2}. Of those that stand in the way, the least preferred goes.
 func untangle(g *graph.Graph, uses *graph.Uses, taken []*candidate) (kept, dropped []*candidate) {
-	if !tangled(g, uses, taken) {
-		return taken, nil
-	}
-	kept = slices.Clone(taken)
-	for {
+	kept = taken
+	for tangled(g, uses, kept) {
 		stuck := newOrdering(g, uses, 0, graph.NodeID(g.NumNodes()), kept).stuck()
-		last := -1
+		var last int
 		for i, c := range kept {
 			if stuck[i] && joinsPaths(c) {
 				last = i
 			}
 		}
-		if last < 0 {
-			return kept, dropped
-		}
 		dropped = append(dropped, kept[last])
-		kept = slices.Delete(kept, last, last+1)
+		kept = slices.Delete(slices.Clone(kept), last, last+1)
 	}
+	return kept, dropped
 }
 
 // joinsPaths reports whether a match, taken as one node, may add a path to the graph.

@@ -16,45 +16,33 @@ import (
 // for each line; nil where the operands are absent. They join the program when the
 // match is taken.
 func deriveWeights(p *params, g *graph.Graph, r *rules.Rule, m *matcher.Match) ([]*madeParam, error) {
-	if len(r.Weights) == 0 {
-		return nil, nil
-	}
-	w := weightsBlock{p, g, r, m, make([]*madeParam, 0, len(r.Weights))}
-	for _, line := range r.Weights {
-		q, err := w.derive(line.Expr.(*syntax.Call))
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", strings.Join(line.Names, ", "), err)
+	w, made := weightsBlock{p, g, r, m}, make([]*madeParam, len(r.Weights))
+	for i, line := range r.Weights {
+		var err error
+		if made[i], err = w.derive(line.Expr.(*syntax.Call)); err != nil {
+			return nil, fmt.Errorf("%s: %w", line.Names[0], err)
 		}
-		w.made = append(w.made, q)
 	}
-	return w.made, wholeTriplets(p, w.made)
+	return made, wholeTriplets(p, made)
 }
 
-// weightsBlock is the weights block of a rule at one match.
+// weightsBlock is the weights block of a rule at one match. What it may say rules.Link has
+// checked: calls of known operations, of values of the pattern, with their options.
 type weightsBlock struct {
 	params *params
 	g      *graph.Graph
 	rule   *rules.Rule
 	match  *matcher.Match
-	made   []*madeParam // by the lines so far
 }
 
 // param returns the parameter that a name stands for, or nil if the name is that of an
 // absent operand.
 func (w *weightsBlock) param(name string) (*graph.Param, error) {
-	for k := range w.made {
-		if w.rule.Weights[k].Names[0] == name {
-			if w.made[k] == nil {
-				return nil, nil
-			}
-			return w.made[k].Param, nil
-		}
-	}
 	v, ok := w.match.Value(w.g, name)
 	if !ok {
 		return nil, nil
 	}
-	if q := w.params.get(w.g.InputName(v)); q != nil && w.g.Def(v).Op.Name == "param" {
+	if q := w.params.get(w.g.InputName(v)); q != nil { // no input has the name of a parameter
 		return q, nil
 	}
 	return nil, fmt.Errorf("%s is made by %s; it must be a parameter", name, w.g.Def(v).Op.Name)
@@ -63,12 +51,12 @@ func (w *weightsBlock) param(name string) (*graph.Param, error) {
 // derive makes the parameter of one line, or nil if all its arguments are absent.
 func (w *weightsBlock) derive(c *syntax.Call) (*madeParam, error) {
 	d := graph.Derived{Op: c.Fun}
-	if c.Fun != "transpose" && c.Fun != "increment" {
+	if hasAxis(c.Fun) {
 		d.Axis = -2 // where the rows of a matrix are
 	}
 	var array [4]*graph.Param
 	from := array[:0]
-	absent, toEnd := 0, true
+	absent, toEnd := false, true
 	for _, a := range c.Args {
 		if a.Name != "" {
 			if err := w.setOption(&d, a); err != nil {
@@ -77,31 +65,28 @@ func (w *weightsBlock) derive(c *syntax.Call) (*madeParam, error) {
 			toEnd = toEnd && a.Name != "stop"
 			continue
 		}
-		name, ok := a.Value.(*syntax.Name)
-		if !ok {
-			return nil, fmt.Errorf("%s is not the name of a value", a.Value)
-		}
-		q, err := w.param(name.Name)
+		q, err := w.param(a.Value.(*syntax.Name).Name)
 		switch {
 		case err != nil:
 			return nil, err
 		case q == nil:
-			absent++
+			absent = true
 		default:
 			from = append(from, q)
 		}
 	}
 	switch {
-	case absent > 0 && len(from) == 0:
-		return nil, nil
-	case absent > 0:
-		return nil, fmt.Errorf("some of the operands are absent, some are not")
 	case len(from) == 0:
-		return nil, fmt.Errorf("%s of nothing", c.Fun)
+		return nil, nil
+	case absent:
+		return nil, fmt.Errorf("some of the operands are absent, some are not")
 	}
 	normalOptions(&d, from[0].Type, toEnd)
 	return w.params.maker.param(d, from)
 }
+
+// hasAxis reports whether an operation works along one axis.
+func hasAxis(op string) bool { return op != "transpose" && op != "increment" }
 
 // normalOptions counts as graph.Derived does: axes from the end; positions, rows and
 // the axes of a transposition from the start. t is the type of the first argument.
@@ -110,11 +95,11 @@ func normalOptions(d *graph.Derived, t graph.Type, toEnd bool) {
 	if d.Op == "stack" {
 		rank++
 	}
-	if d.Axis >= 0 && d.Op != "transpose" && d.Op != "increment" {
+	if d.Axis >= 0 && hasAxis(d.Op) {
 		d.Axis -= rank // one that is too large stays so, and is refused
 	}
 	n := t.Rank() // what positions are counted along
-	if along, ok := t.Dim(d.Axis); ok && d.Op != "transpose" && d.Op != "increment" {
+	if along, ok := t.Dim(d.Axis); ok && hasAxis(d.Op) {
 		length, _ := along.Const()
 		n = int(length)
 	}
@@ -137,11 +122,7 @@ func normalOptions(d *graph.Derived, t graph.Type, toEnd bool) {
 // setOption reads axis=, start=, stop=, axes= and rows= of a line of weights.
 func (w *weightsBlock) setOption(d *graph.Derived, a syntax.Arg) error {
 	if a.Name == "axes" || a.Name == "rows" {
-		list, ok := a.Value.(*syntax.List)
-		if !ok {
-			return fmt.Errorf("%s needs a list", a.Name)
-		}
-		for _, x := range list.Items {
+		for _, x := range a.Value.(*syntax.List).Items {
 			n, err := w.number(x)
 			if err != nil {
 				return err
@@ -161,8 +142,6 @@ func (w *weightsBlock) setOption(d *graph.Derived, a syntax.Arg) error {
 		d.Start = n
 	case "stop":
 		d.Stop = n
-	default:
-		return fmt.Errorf("%s has no option %s", d.Op, a.Name)
 	}
 	return nil
 }
@@ -171,23 +150,20 @@ func (w *weightsBlock) number(e syntax.Expr) (int, error) {
 	if n, ok := e.(*syntax.Number); ok && n.IsInt { // needs no names: nearly always -2
 		return int(n.Int), nil
 	}
-	rep, b := operands(w.g, w.rule, w.match, w.made)
+	rep, b := operands(w.g, w.rule, w.match, nil)
 	d, err := rep.graph.EvalDim(e, b)
-	if err != nil {
-		return 0, err
-	}
 	n, ok := d.Const()
-	if !ok {
-		return 0, fmt.Errorf("%s is not a number", d)
+	if err == nil && !ok {
+		err = fmt.Errorf("%s is not a number", d)
 	}
-	return int(n), nil
+	return int(n), err
 }
 
 // derivedName names a parameter after what it is made of, so that two rules that
 // make the same one share it: "model.layers.0.mlp.gate_proj+up_proj.weight".
 func derivedName(d *graph.Derived) string {
 	axis := ""
-	if d.Op != "transpose" && d.Op != "increment" && d.Axis != -2 {
+	if hasAxis(d.Op) && d.Axis != -2 {
 		axis = fmt.Sprintf(":axis%d", d.Axis)
 	}
 	switch d.Op {
@@ -220,7 +196,7 @@ func joinNames(names []string) string {
 		head = k
 	}
 	head = strings.LastIndexByte(first[:head], '.') + 1
-	tail := len(first) - head
+	tail := len(first)
 	for _, n := range names {
 		k := 0
 		for k < min(tail, len(n)-head) && n[len(n)-1-k] == first[len(first)-1-k] {

@@ -80,25 +80,18 @@ func Distinct(res *rewrite.Result) ([]*Replacement, error) {
 	var list []*Replacement
 	for i := range res.Cases {
 		c := &res.Cases[i]
-		var firsts []*rewrite.Site // of this case, one of each kind
-		var kinds []*Replacement
 		for k := range c.Sites {
 			s := &c.Sites[k]
-			at := slices.IndexFunc(firsts, func(f *rewrite.Site) bool { return f.Rule == s.Rule && f.Alike(s) })
-			if at < 0 {
-				p, err := s.Pair(false)
-				if err != nil {
-					return nil, fmt.Errorf("%s at %s: %w", s.Rule.Name, s.Scope, err)
-				}
-				key := keyOf(s.Rule, p)
-				if byKey[key] == nil {
-					byKey[key] = &Replacement{Rule: s.Rule, Key: key}
-					list = append(list, byKey[key])
-				}
-				at = len(firsts)
-				firsts, kinds = append(firsts, s), append(kinds, byKey[key])
+			p, err := s.Pair(false)
+			if err != nil {
+				return nil, fmt.Errorf("%s at %s: %w", s.Rule.Name, s.Scope, err)
 			}
-			kinds[at].Uses = append(kinds[at].Uses, Use{s, c.Name})
+			key := keyOf(s.Rule, p)
+			if byKey[key] == nil {
+				byKey[key] = &Replacement{Rule: s.Rule, Key: key}
+				list = append(list, byKey[key])
+			}
+			byKey[key].Uses = append(byKey[key].Uses, Use{s, c.Name})
 		}
 	}
 	return list, nil

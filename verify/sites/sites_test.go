@@ -114,6 +114,52 @@ func TestDistinct(t *testing.T) {
 	}
 }
 
+// TestDistinctOperands: sites whose operands have the same types are one replacement only if
+// the same operands are equal, or constants of the same value, in both.
+func TestDistinctOperands(t *testing.T) {
+	catalog, issues := kernels.Load()
+	if err := issues.Err(); err != nil {
+		t.Fatal(err)
+	}
+	f, issues := rules.Parse("test.yaml", []byte("zmlx: 1\nfamily: test\nrules:\n  - name: r\n    doc: Of this test.\n    match: {m: 'multiply(x, z)', y: negative(m)}\n    replace: {y: 'multiply(x, z)'}\n    numerics: lossy\n"))
+	if err := issues.Err(); err != nil {
+		t.Fatal(err)
+	}
+	set, issues := rules.Link([]*rules.File{f}, catalog)
+	if err := issues.Err(); err != nil {
+		t.Fatal(err)
+	}
+	text := "zmlx 1\nprogram test\ncase all\n  input x : float32[4]\n  input z : float32[4]\n  c2 = constant(2) : float32[]\n  c3 = constant(3) : float32[]\n"
+	for i, operands := range []string{"x, z", "z, x", "x, x", "z, z", "c2, x", "c2, z", "c3, x"} {
+		typ := "float32[4]"
+		name := string(rune('a' + i))
+		text += "  m" + name + " = multiply(" + operands + ") : " + typ + "\n  " + name + " = negative(m" + name + ") : " + typ + "\n  output " + name + " = " + name + "\n"
+	}
+	p, issues := graph.ParseText("test.zg", []byte(text), nil)
+	if err := issues.Err(); err != nil {
+		t.Fatal(err)
+	}
+	res, err := rewrite.Run(p, &rewrite.Config{Set: set, Rules: set.Rules(), Setting: guard.Setting{Target: "cpu"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := Distinct(res)
+	if err != nil {
+		t.Fatal(err)
+	}
+	uses := 0
+	for _, r := range list {
+		uses += len(r.Uses)
+	}
+	if len(list) != 4 || uses != 7 { // two values, one value, twice, three times
+		t.Errorf("%d replacements for %d sites", len(list), uses)
+		for _, r := range list {
+			pair, _ := r.Uses[0].Pair(false)
+			t.Logf("%d times\n%s", len(r.Uses), pair.Before)
+		}
+	}
+}
+
 // TestPasses: right rules pass with the whole programme: all rows, 200 runs of one call, two
 // layers, and what the layers in front make.
 func TestPasses(t *testing.T) {
