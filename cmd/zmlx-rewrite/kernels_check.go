@@ -33,13 +33,14 @@ type kernelChecked struct {
 	Reason  string  `json:"reason,omitempty"`
 	// Of a reordered kernel on a device: error against float32, root mean square in
 	// units of the row's largest element, and that of MLX's own ops.
-	Error      float64 `json:"error,omitempty"`
-	StockError float64 `json:"stock_error,omitempty"`
-	Generated  bool    `json:"generated,omitempty"`     // the source is made of the reference
-	Types      int     `json:"metal_units,omitempty"`   // checked as Metal
-	CUDA       int     `json:"cuda_units,omitempty"`    // compiled for NVIDIA
-	Refused    int     `json:"stock_refused,omitempty"` // cases whose reference graph MLX does not run there
-	Without    string  `json:"without,omitempty"`       // targets that were left out, as --without allows
+	Error      float64  `json:"error,omitempty"`
+	StockError float64  `json:"stock_error,omitempty"`
+	Generated  bool     `json:"generated,omitempty"`     // the source is made of the reference
+	Types      int      `json:"metal_units,omitempty"`   // checked as Metal
+	CUDA       int      `json:"cuda_units,omitempty"`    // compiled for NVIDIA
+	Refused    int      `json:"stock_refused,omitempty"` // cases whose reference graph MLX does not run there
+	Untried    []string `json:"untried,omitempty"`       // dimensions that are tried at length 1 only
+	Without    string   `json:"without,omitempty"`       // targets that were left out, as --without allows
 }
 
 type kernelCheckOptions struct {
@@ -115,7 +116,7 @@ func (a *app) kernelsCheck(ctx context.Context, o *options, k *kernelCheckOption
 		if k.certify != "" && (s.Code == nil || certificates.Current(s, checker)) {
 			continue
 		}
-		out := kernelChecked{Kernel: s.Name, Hash: s.ContentHash, On: on, Verdict: "passed", Generated: s.Generated}
+		out := kernelChecked{Kernel: s.Name, Hash: s.ContentHash, On: on, Verdict: "passed", Generated: s.Generated, Untried: s.Untried()}
 		start := time.Now()
 		var r *kernelcheck.Report
 		switch {
@@ -237,6 +238,9 @@ func (a *app) printKernelCheck(out *kernelChecked, format string) error {
 	fmt.Fprintln(a.stdout)
 	if out.Reason != "" {
 		fmt.Fprintf(a.stdout, "         %s\n", out.Reason)
+	}
+	if len(out.Untried) > 0 {
+		fmt.Fprintf(a.stdout, "         lint [kernel/untried]: %s at length 1 only; name it under check.dims, or derive it\n", strings.Join(out.Untried, ", "))
 	}
 	return nil
 }

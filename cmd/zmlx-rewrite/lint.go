@@ -51,8 +51,14 @@ func (a *app) lint(args, kernelDirs []string) error {
 			case "kernel":
 				// A kernel that is new to the catalogue is used by rules only once it is
 				// named with --kernels, so that it is checked by itself.
-				_, list := kernels.Parse(f, data)
+				s, list := kernels.Parse(f, data)
 				issues = append(issues, list...)
+				if s != nil && !list.HasErrors() && len(s.Untried()) > 0 {
+					w := diag.Errorf("kernel/untried", diag.Pos{File: f}, "%s of kernel %s is tried at length 1 only", strings.Join(s.Untried(), ", "), s.Name).
+						WithHint("lengths to try go under check.dims, what follows from others under check.derive")
+					w.Severity = diag.Warning
+					issues.Add(w)
+				}
 				kernelFiles++
 			case "profile":
 				profileFiles = append(profileFiles, f)

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"zmlx-rewrite/diag"
+	"zmlx-rewrite/kernels"
 	"zmlx-rewrite/report"
 	"zmlx-rewrite/rules"
 	"zmlx-rewrite/verify/kernelcheck"
@@ -134,7 +135,7 @@ func (p *prover) round(ctx context.Context) (*report.Proofs, error) {
 			todo = append(todo, i)
 		}
 	}
-	certified, err := p.a.kernelOptions(w.set)
+	certified, err := p.a.kernelOptions()
 	if err != nil {
 		return nil, err
 	}
@@ -204,17 +205,17 @@ const quickCases = 12
 
 // kernelOptions takes certificates for kernels that have them, and checks the sources of
 // others on this machine, briefly.
-func (a *app) kernelOptions(set *rules.Set) (proof.KernelOptions, error) {
+func (a *app) kernelOptions() (proof.KernelOptions, error) {
 	list, err := kernelcheck.ShippedCertificates()
 	if err != nil {
 		return proof.KernelOptions{}, err
 	}
 	check := kernelcheck.Options{Cases: quickCases, Types: 1, Dir: programFolder()}
-	return proof.KernelOptions{Certificates: list, Check: func(ctx context.Context, name string) (*kernelcheck.Report, error) {
+	return proof.KernelOptions{Certificates: list, Check: func(ctx context.Context, s *kernels.Spec) (*kernelcheck.Report, error) {
 		if err := os.MkdirAll(check.Dir, 0o777); err != nil {
 			return nil, err
 		}
-		return kernelcheck.Run(ctx, set.Kernels.Spec(name), check)
+		return kernelcheck.Run(ctx, s, check)
 	}}, nil
 }
 
