@@ -252,15 +252,7 @@ func (p *prover) choose(w *workspace) (chosen []*rules.Rule, err error) {
 	}
 	for _, n := range p.names {
 		if !slices.ContainsFunc(chosen, func(r *rules.Rule) bool { return n == r.Name || n == r.Short() }) {
-			var known []string
-			for _, r := range all {
-				known = append(known, r.Name)
-			}
-			issue := diag.Errorf("usage/rule", diag.Pos{}, "no rule %q", n).WithHint("zmlx-rewrite rules list shows all rules; a file of rules ends with .yaml")
-			if near := diag.Nearest(n, known); near != "" {
-				issue.WithHint("did you mean %s?", near)
-			}
-			return nil, issue
+			return nil, noRule(n, all)
 		}
 	}
 	if len(chosen) == 0 {
