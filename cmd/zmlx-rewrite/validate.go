@@ -12,7 +12,6 @@ import (
 
 	"zmlx-rewrite/decode"
 	"zmlx-rewrite/diag"
-	"zmlx-rewrite/graph"
 	"zmlx-rewrite/profiles"
 	"zmlx-rewrite/verify/whole"
 )
@@ -122,7 +121,7 @@ func (a *app) validate(ctx context.Context, o *options, t *textOptions, format s
 		switch {
 		case c.First < 0 && c.Exact:
 			v.Verdict = "bit-exact"
-		case c.First >= 0 && narrow(d.s.program):
+		case c.First >= 0 && !inFloat32(d.s.program):
 			if exact == nil {
 				if exact, doneExact, err = r.truth(ctx, o.model, o.dtype); err != nil {
 					return err
@@ -132,9 +131,9 @@ func (a *app) validate(ctx context.Context, o *options, t *textOptions, format s
 				return err
 			}
 		case c.First >= 0:
-			v.Verdict = "differs"
+			v.Verdict = string(whole.Compare(sa, sb, nil).Verdict)
 		}
-		if v.Verdict == "differs" {
+		if v.Verdict == string(whole.Differs) {
 			differ++
 		}
 		if math.IsInf(v.Margin, 0) {
@@ -156,33 +155,17 @@ func (a *app) validate(ctx context.Context, o *options, t *textOptions, format s
 	return nil
 }
 
-// narrow reports whether a program's logits are in a half type.
-func narrow(p *graph.Program) bool {
-	g := p.Cases[0].Graph
-	for _, o := range g.Outputs() {
-		if o.Name == "logits" {
-			return g.Type(o.Value).DType != graph.Float32
-		}
-	}
-	return false
-}
-
-// judge says what it means that tokens part: nothing, if the unrewritten model's margin
-// there is not above its own error against float32, and the rewritten one errs no more. For
+// judge says what it means that tokens part, by float32 (whole.CompareLed). For
 // comparison it does the same with the unrewritten model and another chunking of the prompt.
 func (v *validated) judge(ctx context.Context, prompt []int, sa []decode.Step, before, after way, sb []decode.Step, exact way) error {
 	f, err := hold(ctx, prompt, sa, after, sb, exact)
 	if err != nil {
 		return err
 	}
-	v.OwnError, v.RMS, v.Rewritten = f.own(), f.original.RMS, f.other.RMS
-	switch {
-	case !f.nearTie() || !f.sound():
-		v.Verdict = "differs"
-	case f.closer():
+	v.OwnError, v.RMS, v.Rewritten = f.StepError, f.Stock, f.Error
+	v.Verdict = string(f.Verdict)
+	if f.Verdict == whole.NearTie && f.Closer() {
 		v.Verdict = "closer-to-fp32"
-	default:
-		v.Verdict = "near-tie"
 	}
 	cut, ok := before.rechunked(prompt)
 	if !ok {
@@ -195,7 +178,7 @@ func (v *validated) judge(ctx context.Context, prompt []int, sa []decode.Step, b
 	if f, err = hold(ctx, prompt, sa, cut, sc, exact); err != nil {
 		return err
 	}
-	v.Rechunked = &rechunked{f.First, f.Margin, f.own(), f.other.RMS}
+	v.Rechunked = &rechunked{f.First, f.Margin, f.StepError, f.Error}
 	return nil
 }
 
