@@ -88,6 +88,9 @@ func necessary(j *judge, corpus *Corpus, all *Instances, g *rules.Guard) *Verdic
 				s.instance(c)
 			}
 		}
+		for _, c := range in.retyped() {
+			s.instance(c)
+		}
 	}
 	for _, in := range all.All { // places where the rule without it does not apply either are there, too
 		for _, x := range in.variants() {
@@ -200,8 +203,13 @@ func spread(all []admitted) []admitted {
 	places, changes := map[string]int{}, map[string]int{}
 	var out []admitted
 	for len(list) > 0 && len(out) < maxAdmitted {
+		split := func(a admitted) (place, change string) {
+			place, change, _ = strings.Cut(a.in.Where, ";")
+			change, _, _ = strings.Cut(change, " in place of ") // to the same, from whatever was there
+			return place, change
+		}
 		turns := func(a admitted) (int, int) {
-			place, change, _ := strings.Cut(a.in.Where, ";")
+			place, change := split(a)
 			return places[place], changes[change]
 		}
 		best := 0
@@ -211,13 +219,28 @@ func spread(all []admitted) []admitted {
 				best = i
 			}
 		}
-		place, change, _ := strings.Cut(list[best].in.Where, ";")
+		place, change := split(list[best])
 		places[place]++
 		changes[change]++
 		out = append(out, list[best])
 		list = slices.Delete(list, best, best+1)
 	}
 	return out
+}
+
+// retyped returns the instance with each other element type that an attribute of it may
+// name: an operand's are among its variants.
+func (in *Instance) retyped() []*Instance {
+	var all []*Instance
+	for _, x := range in.mutations() {
+		if !x.retypes {
+			continue
+		}
+		if p, err := in.mutant(x); err == nil {
+			all = append(all, &Instance{Rule: in.Rule, Pattern: in.Pattern, Where: in.Where + "; " + x.what, Sample: in.Sample, When: in.When, Program: p})
+		}
+	}
+	return all
 }
 
 // whenever returns the instance as if the case of the model that it was taken from applied

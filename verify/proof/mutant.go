@@ -14,6 +14,8 @@ type mutation struct {
 	// place is what was changed, without what it became: two mutations of one place differ
 	// in the new value only.
 	place string
+	// retypes says that an element type which an attribute names has become another one.
+	retypes bool
 
 	at    graph.NodeID                   // the node that edit changes, or -1
 	edit  func(m *maker, d *draft) error // of node at

@@ -114,7 +114,8 @@ func (l *lister) attributes(id graph.NodeID, n *graph.Node) {
 	for i := range n.Op.Attrs {
 		spec := &n.Op.Attrs[i]
 		for _, a := range otherAttrs(l.g, n, i) {
-			l.add(&mutation{kind: mutAttr, at: id, place: fmt.Sprintf("%s %s", l.called(id), spec.Name),
+			_, retypes := a.(graph.DType)
+			l.add(&mutation{kind: mutAttr, retypes: retypes, at: id, place: fmt.Sprintf("%s %s", l.called(id), spec.Name),
 				what: fmt.Sprintf("%s: %s=%s in place of %s", l.called(id), spec.Name, attrText(spec, a), attrText(spec, n.Attrs[i])),
 				edit: func(_ *maker, d *draft) error { d.attrs[i] = a; return nil }})
 		}
