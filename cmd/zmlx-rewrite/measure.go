@@ -9,12 +9,12 @@ import (
 	"strings"
 	"time"
 
-	"zmlx-rewrite/capsule"
 	"zmlx-rewrite/decode"
 	"zmlx-rewrite/diag"
 	"zmlx-rewrite/engine"
 	"zmlx-rewrite/engine/mlx"
 	"zmlx-rewrite/graph"
+	"zmlx-rewrite/measure/capsule"
 	"zmlx-rewrite/profiles"
 )
 

@@ -14,9 +14,9 @@ import (
 	"zmlx-rewrite/engine"
 	"zmlx-rewrite/engine/cache"
 	"zmlx-rewrite/graph"
+	"zmlx-rewrite/measure/routing"
+	"zmlx-rewrite/measure/stress"
 	"zmlx-rewrite/report/figures"
-	"zmlx-rewrite/routing"
-	"zmlx-rewrite/stress"
 )
 
 // routingOptions are the flags of routing.

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"zmlx-rewrite/bench"
-	"zmlx-rewrite/capsule"
+	"zmlx-rewrite/measure/capsule"
 )
 
 // sample has one test with two rounds: 10 t/s unrewritten, 20 rewritten.

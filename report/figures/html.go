@@ -7,7 +7,7 @@ import (
 	"math"
 	"strings"
 
-	"zmlx-rewrite/capsule"
+	"zmlx-rewrite/measure/capsule"
 )
 
 // HTML writes capsules as one file: no script, no request to anywhere, all drawings inline.

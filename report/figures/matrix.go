@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"zmlx-rewrite/bench"
-	"zmlx-rewrite/capsule"
+	"zmlx-rewrite/measure/capsule"
 )
 
 // Series is one test of one model under one profile on one device, over time.

@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	"zmlx-rewrite/routing"
+	"zmlx-rewrite/measure/routing"
 )
 
 // Routing writes the table of a text's routing.

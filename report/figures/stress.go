@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"zmlx-rewrite/bench"
-	"zmlx-rewrite/capsule"
+	"zmlx-rewrite/measure/capsule"
 )
 
 // Stress writes the tables of a stress run: each combination, then the mean of the medians

@@ -12,7 +12,7 @@ import (
 	"strings"
 
 	"zmlx-rewrite/bench"
-	"zmlx-rewrite/capsule"
+	"zmlx-rewrite/measure/capsule"
 )
 
 // Row is one program in one test: a line of llama-bench's table, and beside the rewritten

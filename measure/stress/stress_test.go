@@ -15,7 +15,7 @@ import (
 	"unicode/utf8"
 
 	"zmlx-rewrite/bench"
-	"zmlx-rewrite/capsule"
+	"zmlx-rewrite/measure/capsule"
 )
 
 func TestMain(m *testing.M) {

@@ -117,7 +117,7 @@ func TestUnpack(t *testing.T) {
 
 // TestDocsAreCurrent: docs/capsule.schema.json is this package's schema.
 func TestDocsAreCurrent(t *testing.T) {
-	file := filepath.Join("..", "docs", "capsule.schema.json")
+	file := filepath.Join("..", "..", "docs", "capsule.schema.json")
 	got, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)

@@ -16,8 +16,8 @@ import (
 	"github.com/google/renameio/v2"
 
 	"zmlx-rewrite/bench"
-	"zmlx-rewrite/capsule"
 	"zmlx-rewrite/diag"
+	"zmlx-rewrite/measure/capsule"
 )
 
 //go:embed prompts/*.txt
