@@ -35,6 +35,17 @@ func (f *fidelity) closer() bool { return f.other.RMS <= f.original.RMS }
 // does; twice the error, over all steps and the whole vocabulary, is no chance.
 func (f *fidelity) sound() bool { return f.other.RMS <= 2*f.original.RMS }
 
+// verdict says what it means that the two part.
+func (f *fidelity) verdict() string {
+	switch {
+	case !f.nearTie() || !f.sound():
+		return "differs"
+	case f.closer():
+		return "closer-to-fp32"
+	}
+	return "near-tie"
+}
+
 // way is a generator with the options that it generates with.
 type way struct {
 	*decode.Generator
