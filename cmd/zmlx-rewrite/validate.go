@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"zmlx-rewrite/bench"
 	"zmlx-rewrite/decode"
 	"zmlx-rewrite/diag"
 	"zmlx-rewrite/engine"
@@ -269,15 +270,9 @@ func (v *validated) time(ctx context.Context, d *duel, prompt []int, opts decode
 			prompts[side] = append(prompts[side], res.PromptTPS())
 		}
 	}
-	v.TPS, v.RewrittenTPS = median(rates[0]), median(rates[1])
-	v.PromptTPS = [2]float64{median(prompts[0]), median(prompts[1])}
+	v.TPS, v.RewrittenTPS = bench.Median(rates[0]), bench.Median(rates[1])
+	v.PromptTPS = [2]float64{bench.Median(prompts[0]), bench.Median(prompts[1])}
 	return nil
-}
-
-func median(list []float64) float64 {
-	list = slices.Sorted(slices.Values(list))
-	n := len(list)
-	return (list[(n-1)/2] + list[n/2]) / 2
 }
 
 // peak runs f and returns the most memory that the engine's arrays took meanwhile.

@@ -19,6 +19,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/google/jsonschema-go/jsonschema"
@@ -147,6 +148,18 @@ type Cell struct {
 	StreamA string `json:"tokens_sha256_a,omitempty" jsonschema:"of the unrewritten program's token stream, as little-endian int32"`
 	StreamB string `json:"tokens_sha256_b,omitempty"`
 	First   int    `json:"first_difference" jsonschema:"first token that differs between the sides; -1 if none does"`
+	// With stress --routing.
+	Routing []Routing `json:"routing,omitempty" jsonschema:"which experts the unrewritten program's tokens, with their prompt, were sent to, by layer"`
+}
+
+// Routing is what one mixture of experts did with the tokens of a cell.
+type Routing struct {
+	Layer   string  `json:"layer"`
+	K       int     `json:"k" jsonschema:"experts of one token"`
+	Tokens  int     `json:"tokens"`
+	Counts  []int   `json:"counts" jsonschema:"how often each expert was chosen"`
+	Weights float64 `json:"weight_entropy" jsonschema:"bits, of a token's weights, mean"`
+	Other   int     `json:"other" jsonschema:"tokens that the rewritten program sent to other experts"`
 }
 
 // Run is one timed run.
@@ -323,6 +336,11 @@ func Parse(file string, data []byte) (*Capsule, error) {
 		}
 		if cell.Depth < 0 || cell.Depth > maxTokens || cell.Fed < 0 || cell.Fed > maxTokens || cell.Made < 1 || cell.Made > maxTokens {
 			return bad("cell %s: %d tokens before, %d fed, %d made", cell.Test, cell.Depth, cell.Fed, cell.Made)
+		}
+		for _, r := range cell.Routing {
+			if len(r.Counts) < 1 || slices.Min(r.Counts) < 0 || r.K < 1 || r.Tokens < 1 || r.Other < 0 || math.IsInf(r.Weights, 0) {
+				return bad("cell %s: routing of %s: %d of %d experts for %d tokens", cell.Test, r.Layer, r.K, len(r.Counts), r.Tokens)
+			}
 		}
 		for k, r := range cell.Runs {
 			if !(r.Seconds > 0) || math.IsInf(r.Seconds, 0) || r.Round < 0 || r.Round > len(cell.Runs) {

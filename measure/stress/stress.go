@@ -59,15 +59,17 @@ func Cells(kinds []string, lengths []int) []capsule.Cell {
 type State struct {
 	Runs    int              `json:"runs"` // of each side of each cell
 	Capsule *capsule.Capsule `json:"capsule"`
-	Tokens  [][2][]int       `json:"tokens"` // of the first run of each side of each cell
+	Routing bool             `json:"routing,omitempty"` // the experts of each cell are wanted, too
+	Tokens  [][2][]int       `json:"tokens"`            // of the first run of each side of each cell
 
 	file string
 }
 
 // Start begins a measurement, or goes on with the one whose state is in the file: if it is of
-// the same weights, programs, device and combinations.
-func Start(file string, runs int, c *capsule.Capsule) (*State, error) {
-	s := &State{Runs: runs, Capsule: c, Tokens: make([][2][]int, len(c.Cells)), file: file}
+// the same weights, programs, device and combinations. With routing, each cell is to have its
+// routing, too.
+func Start(file string, runs int, routing bool, c *capsule.Capsule) (*State, error) {
+	s := &State{Runs: runs, Routing: routing, Capsule: c, Tokens: make([][2][]int, len(c.Cells)), file: file}
 	data, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return s, s.save()
@@ -111,6 +113,8 @@ func (s *State) differs(t *State) string {
 		return "device or MLX"
 	case s.Runs != t.Runs || !slices.Equal(cells(a), cells(b)) || len(s.Tokens) != len(a.Cells):
 		return "list of prompts, lengths or runs"
+	case s.Routing != t.Routing:
+		return "choice of --routing"
 	}
 	return ""
 }
@@ -132,6 +136,23 @@ func (s *State) Next() (cell int, b bool, round int, ok bool) {
 		}
 	}
 	return 0, false, 0, false
+}
+
+// Unrouted returns the first cell whose runs have all ended and whose routing is still
+// missing, and the unrewritten program's tokens.
+func (s *State) Unrouted() (cell int, tokens []int, ok bool) {
+	for i, c := range s.Capsule.Cells {
+		if s.Routing && len(c.Runs) >= 2*s.Runs && c.Routing == nil {
+			return i, s.Tokens[i][0], true
+		}
+	}
+	return 0, nil, false
+}
+
+// KeepRouting adds the routing of a cell and writes the state, whole.
+func (s *State) KeepRouting(cell int, r []capsule.Routing) error {
+	s.Capsule.Cells[cell].Routing = r
+	return s.save()
 }
 
 // Keep adds a run that has ended and writes the state, whole.

@@ -41,7 +41,7 @@ const workRuns = 3
 
 // work is a stress run without a model: as fast as the disk.
 func work(dir string) error {
-	s, err := Start(filepath.Join(dir, "s.state"), workRuns, fresh(workRuns))
+	s, err := Start(filepath.Join(dir, "s.state"), workRuns, false, fresh(workRuns))
 	if err != nil {
 		return err
 	}
@@ -142,7 +142,7 @@ func checkOrder(t *testing.T, c *capsule.Capsule) {
 // TestStart: a state of another measurement is not gone on with.
 func TestStart(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "s.state")
-	s, err := Start(file, 2, fresh(2))
+	s, err := Start(file, 2, false, fresh(2))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,11 +158,11 @@ func TestStart(t *testing.T) {
 	} {
 		c := fresh(2)
 		change(c)
-		if _, err := Start(file, 2, c); err == nil || !strings.Contains(err.Error(), "another "+what) {
+		if _, err := Start(file, 2, false, c); err == nil || !strings.Contains(err.Error(), "another "+what) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	again, err := Start(file, 2, fresh(2))
+	again, err := Start(file, 2, false, fresh(2))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,6 +181,43 @@ func TestStart(t *testing.T) {
 	// A takes 3 s for 4 tokens, B 2 s; to come are 4+16+8+16 tokens less the 4 that were made.
 	if want := 3.0/4*(4+16+8+16) + 2.0/4*(4+16+8+16); again.Left() != want {
 		t.Errorf("%v s left, want %v", again.Left(), want)
+	}
+}
+
+// TestRouting: the routing of a cell is asked for once its runs have ended, once, and is kept.
+func TestRouting(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "s.state")
+	s, err := Start(file, 1, true, fresh(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, _, ok := s.Unrouted(); ok {
+			t.Fatal("routing is asked for before the runs have ended")
+		}
+		i, b, round, _ := s.Next()
+		if err := s.Keep(i, bench.Run{Round: round, B: b, Seconds: 1}, 1, 5, []int{7, 8, 9, 4}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := Start(file, 1, false, fresh(1)); err == nil || !strings.Contains(err.Error(), "another choice of --routing") {
+		t.Errorf("%v", err)
+	}
+	if s, err = Start(file, 1, true, fresh(1)); err != nil {
+		t.Fatal(err)
+	}
+	cell, tokens, ok := s.Unrouted()
+	if cell != 0 || !ok || len(tokens) != 4 || tokens[0] != 7 {
+		t.Fatalf("cell %d, tokens %v, %v", cell, tokens, ok)
+	}
+	if err := s.KeepRouting(0, []capsule.Routing{{Layer: "l", K: 1, Tokens: 9, Counts: []int{4, 5}}}); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = Start(file, 1, true, fresh(1)); err != nil || s.Capsule.Cells[0].Routing[0].Counts[1] != 5 {
+		t.Errorf("it was not kept: %v", err)
+	}
+	if _, _, ok := s.Unrouted(); ok {
+		t.Error("it is asked for again")
 	}
 }
 

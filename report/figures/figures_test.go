@@ -124,3 +124,60 @@ func TestStress(t *testing.T) {
 		}
 	}
 }
+
+// TestRoutings: routing is joined with speed-ups, and drawn.
+func TestRoutings(t *testing.T) {
+	n := sample("s", 20)
+	base := n.Cells[0]
+	n.Kind, n.Cells = capsule.Stress, nil
+	for i, kind := range []string{"code", "math", "chinese", "creative"} {
+		c := base
+		c.Prompt, c.Test, c.Runs = kind, kind, nil
+		for _, r := range base.Runs {
+			if r.B {
+				r.Seconds *= float64(1 + i) // the more even, the slower
+			}
+			c.Runs = append(c.Runs, r)
+		}
+		counts := [][]int{{8, 0, 0, 0}, {4, 4, 0, 0}, {3, 3, 2, 0}, {2, 2, 2, 2}}[i]
+		c.Routing = []capsule.Routing{{Layer: "l0", K: 2, Tokens: 4, Counts: counts, Weights: 0.5}, {Layer: "l1", K: 2, Tokens: 4, Counts: counts, Weights: 1, Other: i / 3}}
+		n.Cells = append(n.Cells, c)
+	}
+	var b bytes.Buffer
+	Stress(&b, n.Capsule)
+	for _, want := range []string{
+		"| code     | 2.000 [2.000, 2.000] |          0.000 |   0.000 |        4.00 |            0.75 | same                      |\n",
+		"| math     | 1.000 [1.000, 1.000] |          1.000 |   0.500 |        2.00 |            0.75 | same                      |\n",
+		"| creative | 0.500 [0.500, 0.500] |          2.000 |   1.000 |        1.00 |            0.75 | 1 of 8 others             |\n",
+		"rank correlation of the bits of choice with the speed-up: -1.00, over 4 combinations\n",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in\n%s", want, b.String())
+		}
+	}
+	if other, choices := OtherExperts(n.Capsule); other != 1 || choices != 32 {
+		t.Errorf("%d of %d", other, choices)
+	}
+	b.Reset()
+	if err := HTML(&b, []Named{n}); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Count(b.String(), `<circle class="routed"`); got != 4 {
+		t.Errorf("%d dots", got)
+	}
+}
+
+func TestSpearman(t *testing.T) {
+	for _, c := range []struct {
+		x, y []float64
+		want float64
+	}{
+		{[]float64{1, 2, 3}, []float64{10, 20, 1000}, 1}, {[]float64{1, 2, 3}, []float64{3, 2, 1}, -1},
+		{[]float64{1, 2, 3}, []float64{5, 5, 5}, 0}, {[]float64{1, 1, 2}, []float64{1, 1, 7}, 1},
+		{[]float64{1, 2, 3, 4}, []float64{2, 1, 4, 3}, 0.6}, // 1 - 6*4/(4*15)
+	} {
+		if got := Spearman(c.x, c.y); got < c.want-1e-12 || got > c.want+1e-12 {
+			t.Errorf("%v %v: %v, want %v", c.x, c.y, got, c.want)
+		}
+	}
+}

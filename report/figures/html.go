@@ -40,6 +40,14 @@ func HTML(w io.Writer, all []Named) error {
 		for k := range n.Cells {
 			timeline(&b, &n.Cells[k])
 		}
+		if routed := join(n.Capsule); len(routed) > 0 {
+			b.WriteString("<h3>Routing and speed-up</h3>\n<p>One dot is one combination: across, how evenly its tokens were spread over the experts; up, its speed-up with its 95 % interval.</p>\n")
+			scatter(&b, routed)
+			htmlTable(&b, joinedRows(routed), 1)
+			if text := together(routed); text != "" {
+				fmt.Fprintf(&b, "<p>%s</p>\n", esc(text))
+			}
+		}
 		b.WriteString("<h3>Launches of a decode step, by layer</h3>\n")
 		launches(&b, n.Rewrite.Launches)
 		b.WriteString("</section>\n")

@@ -48,6 +48,7 @@ func Stress(w io.Writer, c *capsule.Capsule) {
 	groups("length", func(x *capsule.Cell) string { return strconv.Itoa(x.Made) })
 	groups("prompt", func(x *capsule.Cell) string { return x.Prompt })
 	groups("all", func(*capsule.Cell) string { return "mean of medians" })
+	Routings(w, c)
 	if differ > 0 {
 		fmt.Fprintf(w, "\n%d of %d combinations made other tokens\n", differ, len(c.Cells))
 	}
