@@ -16,6 +16,7 @@ import (
 	"zmlx-rewrite/graph"
 	"zmlx-rewrite/measure/capsule"
 	"zmlx-rewrite/profiles"
+	"zmlx-rewrite/rewrite"
 )
 
 // pair is a model before (0) and after (1) its rewrite, both loaded, on one copy of the
@@ -221,6 +222,9 @@ func rewriteOf(p *pair) (capsule.Rewrite, error) {
 	cfg := p.s.cfg
 	r := capsule.Rewrite{Profile: p.profile.Name, Preset: p.preset, Target: cfg.Setting.Target, Before: p.programs[0].Hash().String(), After: p.programs[1].Hash().String(),
 		Rules: map[string]string{}, Kernels: map[string]string{}, RunsAs: p.kernels(), Launches: layers(p.programs)}
+	if err := replacements(&r, p.s.res); err != nil {
+		return r, err
+	}
 	if k := p.kv; k.Bits > 0 || k.size > 0 {
 		r.KV = &capsule.KV{Bits: k.Bits, GroupSize: k.GroupSize, Start: k.start, Size: k.size}
 	}
@@ -258,21 +262,56 @@ func layers(programs [2]*graph.Program) []capsule.Layer {
 				continue
 			}
 			scope := n.Scope
-			if m := numbered.FindStringSubmatch(scope); m != nil {
-				scope = m[1]
-			}
-			at := slices.IndexFunc(out, func(l capsule.Layer) bool { return l.Scope == scope })
-			if at < 0 {
-				at, out = len(out), append(out, capsule.Layer{Scope: scope})
-			}
+			l := layerOf(&out, scope)
 			if side == 0 {
-				out[at].Before += n.Op.Launches
+				l.Before += n.Op.Launches
 			} else {
-				out[at].After += n.Op.Launches
+				l.After += n.Op.Launches
 			}
 		}
 	}
 	return out
+}
+
+// layerOf returns the entry of the layer that a scope lies in, a new one if there is none.
+func layerOf(list *[]capsule.Layer, scope string) *capsule.Layer {
+	if m := numbered.FindStringSubmatch(scope); m != nil {
+		scope = m[1]
+	}
+	at := slices.IndexFunc(*list, func(l capsule.Layer) bool { return l.Scope == scope })
+	if at < 0 {
+		at, *list = len(*list), append(*list, capsule.Layer{Scope: scope})
+	}
+	return &(*list)[at]
+}
+
+// replacements draws what the rules did in the case that a decode step runs, each kind once.
+func replacements(r *capsule.Rewrite, res *rewrite.Result) error {
+	decode, err := res.Program.Select(oneToken)
+	if err != nil {
+		return nil // the program has no such step
+	}
+	at := slices.IndexFunc(res.Cases, func(c rewrite.CaseResult) bool { return c.Name == decode.Name })
+	if at < 0 {
+		return nil
+	}
+	kinds := map[string]int{}
+	for _, s := range res.Cases[at].Sites {
+		pair, err := s.Pair(false)
+		if err != nil {
+			return err
+		}
+		one := capsule.Replacement{Rule: s.Rule.Name, Round: s.Round, Saved: s.Saved, Before: capsule.PictureOf(pair.Before), After: capsule.PictureOf(pair.After)}
+		key := fmt.Sprint(one)
+		k, known := kinds[key]
+		if !known {
+			k = len(r.Replacements)
+			kinds[key], r.Replacements = k, append(r.Replacements, one)
+		}
+		l := layerOf(&r.Launches, s.Scope)
+		l.Replaced = append(l.Replaced, k)
+	}
+	return nil
 }
 
 // oneToken is a decode step of one sequence.

@@ -117,6 +117,8 @@ type Rewrite struct {
 	Journal  string            `json:"journal_sha256"`
 	Packed   string            `json:"journal_gzip" jsonschema:"the journal, gzipped, in base64"`
 	Launches []Layer           `json:"launches" jsonschema:"of one decode step, by part of the model"`
+	// Absent in capsules of versions that did not keep them.
+	Replacements []Replacement `json:"replacements,omitempty" jsonschema:"what the rules did in the case that a decode step runs, each kind once"`
 }
 
 // KV are mlx-lm's settings of a cache.
@@ -132,6 +134,8 @@ type Layer struct {
 	Scope  string `json:"scope" jsonschema:"model.layers.3.mlp; empty for the rest"`
 	Before int    `json:"before"`
 	After  int    `json:"after"`
+
+	Replaced []int `json:"replaced,omitempty" jsonschema:"the replacements there, in order, by their place in the list, counted from 0"`
 }
 
 // Cell is one combination that was measured.
@@ -327,6 +331,9 @@ func Parse(file string, data []byte) (*Capsule, error) {
 	}
 	var c Capsule
 	if err := json.Unmarshal(data, &c); err != nil {
+		return bad("%v", err)
+	}
+	if err := c.Rewrite.checkReplacements(); err != nil {
 		return bad("%v", err)
 	}
 	for i := range c.Cells {

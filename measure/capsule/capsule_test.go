@@ -18,7 +18,7 @@ func sample() *Capsule {
 	c := &Capsule{Version: Version, Kind: Bench, Made: time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC), Finished: time.Date(2026, 11, 28, 12, 1, 0, 0, time.UTC),
 		Command: []string{"bench"}, Environment: map[string]string{}, Program: Program{Version: "0.1.0", Go: "go1.26"}, Machine: Machine{OS: "linux", Arch: "amd64", Cores: 2},
 		Device: Device{Engine: "mlx", Version: "0.32.2", Device: "cpu"}, Model: Model{Name: "m", Type: "llama", SHA256: "ab", Of: "whole files", Bytes: 1, Params: 2},
-		Rewrite: Rewrite{Profile: "llama", Preset: "inference", Target: "cpu", Rules: map[string]string{"llama.qmv": "cd"}, Kernels: map[string]string{}, Launches: []Layer{{"model.layers.0", 3, 1}}},
+		Rewrite: Rewrite{Profile: "llama", Preset: "inference", Target: "cpu", Rules: map[string]string{"llama.qmv": "cd"}, Kernels: map[string]string{}, Launches: []Layer{{Scope: "model.layers.0", Before: 3, After: 1}}},
 		Notes:   []string{}}
 	c.Rewrite.Pack([]byte(`{"zmlx":1}`))
 	cell := Cell{Test: "tg8", Counted: 8, Fed: 1, Made: 9, First: -1, StreamA: Stream([]int{1, 2}), StreamB: Stream([]int{1, 2})}

@@ -2,6 +2,8 @@ package figures
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/csv"
 	"encoding/json"
 	"encoding/xml"
@@ -17,7 +19,18 @@ import (
 // sample has one test with two rounds: 10 t/s unrewritten, 20 rewritten.
 func sample(name string, rewritten float64) Named {
 	c := &capsule.Capsule{Kind: capsule.Bench, Model: capsule.Model{Name: name, Type: "llama", Quant: "4-bit", Bytes: 3 << 30, Params: 7e9}, Device: capsule.Device{Engine: "mlx", Version: "0.32.2", Device: "cuda"},
-		Rewrite: capsule.Rewrite{Profile: "llama", Launches: []capsule.Layer{{Scope: "model.layers.0", Before: 20, After: 5}, {Scope: "", Before: 2, After: 2}}}}
+		Rewrite: capsule.Rewrite{Profile: "llama", Launches: []capsule.Layer{{Scope: "model.layers.0", Before: 20, After: 5, Replaced: []int{0, 1, 0}}, {Scope: "", Before: 2, After: 2}}}}
+	picture := func(ops ...string) (p capsule.Picture) {
+		for i, op := range ops {
+			p.Boxes = append(p.Boxes, capsule.Box{Lines: []string{op, name}, Leaf: i == 0})
+			if i > 0 {
+				p.Arrows = append(p.Arrows, capsule.Arrow{From: i - 1, To: i, Type: "float32[1]"})
+			}
+		}
+		return p
+	}
+	c.Rewrite.Replacements = []capsule.Replacement{{Rule: "llama.swiglu", Round: 1, Saved: 2, Before: picture("gate", "sigmoid", "multiply", "multiply"), After: picture("gate", "kernel.swiglu")},
+		{Rule: "llama.qmv " + name, Round: 2, Before: picture("x", "quantized_matmul"), After: picture("x", "kernel.qmv")}}
 	cell := capsule.Cell{Test: "tg20", Depth: 512, Counted: 20, Made: 21, StreamA: "aa", StreamB: "aa", First: -1}
 	for i := range 12 {
 		b := i%4 == 1 || i%4 == 2
@@ -64,7 +77,9 @@ func TestTables(t *testing.T) {
 }
 
 // TestHTML: the file asks nothing of a network, what comes from a capsule cannot become
-// markup, and all is drawn: a bar a test, a dot a run, two bars a layer. Drawings are XML.
+// markup, and all is there: a bar a test, a dot a run, two bars a layer, both sides of each
+// replacement once. Drawings are XML. Its only script is the one that its policy allows.
+// (TestInBrowser looks at what becomes of it.)
 func TestHTML(t *testing.T) {
 	evil := sample(`<script>alert("x")</script>`, 30)
 	evil.Cells[0].Test = `"><img src=http://example.org>`
@@ -73,10 +88,16 @@ func TestHTML(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := b.String()
-	if regexp.MustCompile(`(?i)<(script|img|link|iframe|object|base)|\b(src|href)\s*=\s*["']|url\(|@import`).MatchString(text) {
+	sum := sha256.Sum256([]byte(clicks))
+	allowed := "script-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+	if strings.Count(text, "<script>"+clicks+"</script>") != 1 || !strings.Contains(text, allowed) {
+		t.Error("the script is not there once, or not allowed")
+	}
+	rest := strings.Replace(text, "<script>"+clicks+"</script>", "", 1)
+	if regexp.MustCompile(`(?i)<(script|img|link|iframe|object|base)|\b(src|href)\s*=\s*["']|url\([^#]|@import|\bon[a-z]+\s*=`).MatchString(rest) {
 		t.Error("the file has markup that it should not have")
 	}
-	for what, n := range map[string]int{`<circle class="run"`: 24, `<rect class="bar"`: 4, `<rect class="launches"`: 8, "<svg ": 7, "</svg>": 7} {
+	for what, n := range map[string]int{`<circle class="run"`: 24, `<rect class="bar"`: 4, `<rect class="launches"`: 8, "<svg ": 17, "</svg>": 17, "<details class=layer": 2, "<details class=change": 4, "<button ": 6} {
 		if got := strings.Count(text, what); got != n {
 			t.Errorf("%d of %s, want %d", got, what, n)
 		}
