@@ -35,7 +35,7 @@ type Arrow struct {
 	Type string `json:"type"`
 }
 
-// Picture of a graph.
+// PictureOf draws a graph.
 func PictureOf(g *graph.Graph) Picture {
 	p := g.Draw("")
 	out := Picture{Boxes: []Box{}, Arrows: []Arrow{}}
@@ -45,7 +45,7 @@ func PictureOf(g *graph.Graph) Picture {
 		lines := []string{}
 		for _, l := range b.Lines {
 			if l != "" {
-				lines = append(lines, l)
+				lines = append(lines, cut(l))
 			}
 		}
 		out.Boxes = append(out.Boxes, Box{lines, b.Round})
@@ -54,6 +54,14 @@ func PictureOf(g *graph.Graph) Picture {
 		out.Arrows = append(out.Arrows, Arrow{at[a.From], at[a.To], a.Label})
 	}
 	return out
+}
+
+// cut keeps the beginning of a line, such as that of a long list of numbers.
+func cut(s string) string {
+	if r := []rune(s); len(r) > maxText/8 {
+		return string(r[:maxText/8-1]) + "…"
+	}
+	return s
 }
 
 // Drawing is the picture as package report draws it.
@@ -74,6 +82,8 @@ const (
 	maxBoxes        = 200
 	maxArrows       = 500
 	maxLines        = 40
+	maxText         = 400   // bytes of a line
+	maxReplaced     = 20000 // places, of all layers
 )
 
 // check reports what cannot be drawn. Arrows that only go forwards are no cycle.
@@ -84,6 +94,11 @@ func (p *Picture) check() error {
 	for _, b := range p.Boxes {
 		if len(b.Lines) < 1 || len(b.Lines) > maxLines {
 			return fmt.Errorf("a box of %d lines", len(b.Lines))
+		}
+		for _, l := range b.Lines {
+			if len(l) > maxText {
+				return fmt.Errorf("a line of %d bytes", len(l))
+			}
 		}
 	}
 	for _, a := range p.Arrows {
@@ -100,13 +115,20 @@ func (r *Rewrite) checkReplacements() error {
 	}
 	for i := range r.Replacements {
 		one := &r.Replacements[i]
+		if len(one.Rule) > maxText {
+			return fmt.Errorf("replacement %d is of a rule with a name of %d bytes", i, len(one.Rule))
+		}
 		for _, p := range []*Picture{&one.Before, &one.After} {
 			if err := p.check(); err != nil {
 				return fmt.Errorf("replacement %d, of rule %s: %w", i, one.Rule, err)
 			}
 		}
 	}
+	places := 0
 	for _, l := range r.Launches {
+		if places += len(l.Replaced); places > maxReplaced {
+			return fmt.Errorf("more than %d places with a replacement", maxReplaced)
+		}
 		for _, k := range l.Replaced {
 			if k < 0 || k >= len(r.Replacements) {
 				return fmt.Errorf("%s has replacement %d of %d", l.Scope, k, len(r.Replacements))

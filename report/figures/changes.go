@@ -117,7 +117,7 @@ func describe(r *capsule.Replacement) string {
 	if r.Round > 1 {
 		round = fmt.Sprintf(" (round %d)", r.Round)
 	}
-	return fmt.Sprintf("%s: %s → %s, %s%s", r.Rule, count(len(ops(&r.Before)), "op"), strings.Join(ops(&r.After), ", "), count(r.Saved, "launch")+" fewer", round)
+	return fmt.Sprintf("%s: %s → %s, %s%s", short(r.Rule, 100), count(len(ops(&r.Before)), "op"), short(strings.Join(ops(&r.After), ", "), 100), count(r.Saved, "launch")+" fewer", round)
 }
 
 // count writes a number of things.
