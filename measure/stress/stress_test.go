@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +15,7 @@ import (
 
 	"zmlx-rewrite/bench"
 	"zmlx-rewrite/measure/capsule"
+	"zmlx-rewrite/measure/killtest"
 )
 
 func TestMain(m *testing.M) {
@@ -61,35 +61,15 @@ func work(dir string) error {
 }
 
 // TestKill: a process that is killed at any moment leaves a state and a capsule that are
-// whole or not there, and goes on where it was. ZMLX_SOAK=1 kills a thousand times.
+// whole or not there, and goes on where it was.
 func TestKill(t *testing.T) {
-	kills := 40
-	if os.Getenv("ZMLX_SOAK") != "" {
-		kills = 1000
-	}
-	r := rand.New(rand.NewPCG(1, 2))
-	dir, before, finished, cut := t.TempDir(), 0, 0, 0
+	dir, before, finished := t.TempDir(), 0, 0
 	state, out := filepath.Join(dir, "s.state"), filepath.Join(dir, "s.json")
-	took := 50 * time.Millisecond // of a whole run; learnt
-	for k := range kills {
+	killtest.Run(t, killtest.Times(t), func() *exec.Cmd {
 		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), "STRESS_TEST_DIR="+dir)
-		var stderr bytes.Buffer
-		cmd.Stderr = &stderr
-		start := time.Now()
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		timer := time.AfterFunc(time.Duration(r.Int64N(int64(took))), func() { cmd.Process.Kill() })
-		err := cmd.Wait()
-		timer.Stop()
-		if err == nil {
-			took = max(time.Since(start)*3/2, 10*time.Millisecond)
-		} else if cut++; stderr.Len() > 0 {
-			t.Fatalf("kill %d: %s", k, stderr.String())
-		} else {
-			took += took / 8 // a machine that got busier: let some come to the end
-		}
+		return cmd
+	}, func(k int, _ bool) {
 		if data, err := os.ReadFile(out); err == nil {
 			if _, err := capsule.Parse(out, data); err != nil {
 				t.Fatalf("kill %d left a torn capsule: %v", k, err)
@@ -100,11 +80,11 @@ func TestKill(t *testing.T) {
 			os.Remove(out)
 			os.Remove(state)
 			before = 0
-			continue
+			return
 		}
 		data, err := os.ReadFile(state)
 		if os.IsNotExist(err) {
-			continue
+			return
 		}
 		var s State
 		if err := json.Unmarshal(data, &s); err != nil {
@@ -115,11 +95,10 @@ func TestKill(t *testing.T) {
 			t.Fatalf("kill %d: %d runs are kept, %d were", k, done, before)
 		}
 		before = done
+	})
+	if finished == 0 {
+		t.Error("no capsule was written")
 	}
-	if cut == 0 || finished == 0 {
-		t.Errorf("%d of %d were killed, %d came to the end: nothing was tested", cut, kills, finished)
-	}
-	t.Logf("%d killed, %d finished", cut, finished)
 	if left, _ := filepath.Glob(filepath.Join(dir, "s.*")); len(left) > 1 {
 		t.Errorf("%v", left)
 	}
