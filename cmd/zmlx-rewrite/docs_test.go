@@ -157,6 +157,35 @@ func alike(want, got string) bool {
 	return regexp.MustCompile(pattern.String() + "$").MatchString(text.String())
 }
 
+// TestHandoff: the launches that HANDOFF.md states are those of today's rules.
+func TestHandoff(t *testing.T) {
+	data, err := os.ReadFile("../../docs/HANDOFF.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := regexp.MustCompile(`(?m)^\| launches of a decode step.*?\| (.*?) \| (.*?) \| (.*?) \|`).FindStringSubmatch(string(data))
+	if row == nil {
+		t.Fatal("the row with the launches is not there")
+	}
+	for i, model := range []string{"DeepSeek-V3-4bit", "DeepSeek-V3.2-4bit", "Kimi-K2.5-4bit"} {
+		var counts []string
+		for _, target := range []string{"metal", "cuda"} {
+			out := runs(t, "apply", "--model", model, "--target", target, "--dims", "batch=1,seq_len=1,kv_len=512")
+			m := regexp.MustCompile(`launches (\d+) → (\d+)`).FindStringSubmatch(out)
+			if m == nil {
+				t.Fatal(out)
+			}
+			if counts == nil {
+				counts = m[1:2]
+			}
+			counts = append(counts, m[2])
+		}
+		if got := strings.Join(counts, ", "); got != row[i+1] {
+			t.Errorf("%s: the document says %s, they are %s", model, row[i+1], got)
+		}
+	}
+}
+
 // TestAlike: what is measured may differ, nothing else.
 func TestAlike(t *testing.T) {
 	for _, c := range []struct {
