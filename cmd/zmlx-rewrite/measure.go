@@ -140,7 +140,12 @@ type timed struct {
 	seconds float64 // of what counts
 	prompt  float64 // to the first token
 	tokens  []int
+	// of the first and the last quarter of the tokens behind the first, if these are many
+	early, late float64
 }
+
+// drifting is how many tokens it takes to say whether a generation gets slower.
+const drifting = 64
 
 // run fills the caches with depth tokens of the list, feeds the others, and makes tokens.
 // What counts is the time to the first token, or, if more are made, from the first to the last.
@@ -159,6 +164,10 @@ func (p *pair) run(ctx context.Context, side int, tokens []int, depth, made int)
 	t := &timed{seconds: r.PromptTime.Seconds(), prompt: r.PromptTime.Seconds(), tokens: r.Tokens}
 	if made > 1 {
 		t.seconds = r.Times[len(r.Times)-1].Seconds()
+	}
+	if n := len(r.Times); n >= drifting {
+		quarter := (n - 1) / 4
+		t.early, t.late = (r.Times[quarter] - r.Times[0]).Seconds(), (r.Times[n-1] - r.Times[n-1-quarter]).Seconds()
 	}
 	return t, nil
 }

@@ -236,8 +236,8 @@ func (a *app) stressRuns(ctx context.Context, p *pair, tr *tracer, state *stress
 		if err != nil {
 			return err
 		}
-		run := bench.Run{Round: round, B: b, Seconds: r.seconds, At: time.Since(state.Capsule.Made).Seconds()}
-		if err := state.Keep(i, run, r.prompt, len(prompt), r.tokens); err != nil {
+		run := capsule.Run{Run: bench.Run{Round: round, B: b, Seconds: r.seconds, At: time.Since(state.Capsule.Made).Seconds()}, Prompt: r.prompt, Early: r.early, Late: r.late}
+		if err := state.Keep(i, run, len(prompt), r.tokens); err != nil {
 			return err
 		}
 	}

@@ -171,6 +171,24 @@ type Run struct {
 	bench.Run
 	Prompt float64 `json:"prompt_seconds,omitempty" jsonschema:"time to the first token"`
 	Tokens string  `json:"tokens,omitempty" jsonschema:"first 16 digits of the token stream's hash"`
+	// Of generations that are long enough; each quarter has as many tokens as the other.
+	Early float64 `json:"first_quarter_seconds,omitempty" jsonschema:"of the tokens behind the first one"`
+	Late  float64 `json:"last_quarter_seconds,omitempty"`
+}
+
+// Drift is how fast the last quarter of a side's generations was, as a share of how fast the
+// first was: the median over its runs; 0 if it was not measured.
+func (c *Cell) Drift(b bool) float64 {
+	var list []float64
+	for _, r := range c.Runs {
+		if r.B == b && r.Early > 0 && r.Late > 0 {
+			list = append(list, r.Early/r.Late)
+		}
+	}
+	if len(list) == 0 {
+		return 0
+	}
+	return bench.Median(list)
 }
 
 // Bench returns the runs as package bench takes them.
@@ -350,7 +368,7 @@ func Parse(file string, data []byte) (*Capsule, error) {
 			}
 		}
 		for k, r := range cell.Runs {
-			if !(r.Seconds > 0) || math.IsInf(r.Seconds, 0) || r.Round < 0 || r.Round > len(cell.Runs) {
+			if !(r.Seconds > 0) || math.IsInf(r.Seconds, 0) || r.Round < 0 || r.Round > len(cell.Runs) || r.Early < 0 || r.Late < 0 {
 				return bad("run %d of cell %s: round %d, %v seconds", k, cell.Test, r.Round, r.Seconds)
 			}
 		}

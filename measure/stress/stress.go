@@ -15,7 +15,6 @@ import (
 
 	"github.com/google/renameio/v2"
 
-	"zmlx-rewrite/bench"
 	"zmlx-rewrite/diag"
 	"zmlx-rewrite/measure/capsule"
 )
@@ -156,14 +155,15 @@ func (s *State) KeepRouting(cell int, r []capsule.Routing) error {
 }
 
 // Keep adds a run that has ended and writes the state, whole.
-func (s *State) Keep(cell int, r bench.Run, prompt float64, fed int, tokens []int) error {
+func (s *State) Keep(cell int, r capsule.Run, fed int, tokens []int) error {
 	c := &s.Capsule.Cells[cell]
 	side := 0
 	if r.B {
 		side = 1
 	}
 	c.Fed = fed
-	c.Runs = append(c.Runs, capsule.Run{Run: r, Prompt: prompt, Tokens: capsule.Stream(tokens)[:16]})
+	r.Tokens = capsule.Stream(tokens)[:16]
+	c.Runs = append(c.Runs, r)
 	first := &s.Tokens[cell]
 	if first[side] == nil {
 		first[side] = tokens

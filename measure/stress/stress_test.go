@@ -50,7 +50,7 @@ func work(dir string) error {
 		if !ok {
 			break
 		}
-		if err := s.Keep(i, bench.Run{Round: round, B: b, Seconds: 1}, 1, 5, make([]int, s.Capsule.Cells[i].Made)); err != nil {
+		if err := s.Keep(i, capsule.Run{Run: bench.Run{Round: round, B: b, Seconds: 1}, Prompt: 1}, 5, make([]int, s.Capsule.Cells[i].Made)); err != nil {
 			return err
 		}
 	}
@@ -125,7 +125,7 @@ func TestStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Keep(0, bench.Run{Seconds: 2}, 1, 5, []int{1, 2, 3, 4}); err != nil {
+	if err := s.Keep(0, capsule.Run{Run: bench.Run{Seconds: 2}, Prompt: 1}, 5, []int{1, 2, 3, 4}); err != nil {
 		t.Fatal(err)
 	}
 	for what, change := range map[string]func(*capsule.Capsule){
@@ -151,7 +151,7 @@ func TestStart(t *testing.T) {
 	if again.Left() != 0 {
 		t.Error("time left is told before both sides have run")
 	}
-	if err := again.Keep(0, bench.Run{B: true, Seconds: 1}, 1, 5, []int{1, 2, 9, 4}); err != nil {
+	if err := again.Keep(0, capsule.Run{Run: bench.Run{B: true, Seconds: 1}, Prompt: 1}, 5, []int{1, 2, 9, 4}); err != nil {
 		t.Fatal(err)
 	}
 	if first := again.Capsule.Cells[0].First; first != 2 {
@@ -175,7 +175,7 @@ func TestRouting(t *testing.T) {
 			t.Fatal("routing is asked for before the runs have ended")
 		}
 		i, b, round, _ := s.Next()
-		if err := s.Keep(i, bench.Run{Round: round, B: b, Seconds: 1}, 1, 5, []int{7, 8, 9, 4}); err != nil {
+		if err := s.Keep(i, capsule.Run{Run: bench.Run{Round: round, B: b, Seconds: 1}, Prompt: 1}, 5, []int{7, 8, 9, 4}); err != nil {
 			t.Fatal(err)
 		}
 	}
