@@ -10,7 +10,7 @@ import (
 // shown without the model and by versions that have other ops.
 type Replacement struct {
 	Rule   string  `json:"rule"`
-	Round  int     `json:"round" jsonschema:"1 if it was found in the program as loaded, more if in what other rules had made"`
+	Round  int     `json:"found_in_round" jsonschema:"1 if it was found in the program as loaded, more if in what other rules had made"`
 	Saved  int     `json:"saved" jsonschema:"launches"`
 	Before Picture `json:"before"`
 	After  Picture `json:"after"`
