@@ -18,10 +18,13 @@ func MeasureErrors(run, truth []Step) Errors {
 	for i := range min(len(run), len(truth)) {
 		most := 0.0
 		for k := range min(len(run[i].Logits), len(truth[i].Logits)) {
+			n++
+			if run[i].Logits[k] == truth[i].Logits[k] { // infinite ones, too
+				continue
+			}
 			d := math.Abs(float64(run[i].Logits[k]) - float64(truth[i].Logits[k]))
 			most = max(most, d) // NaN if one of them is
 			sum += d * d
-			n++
 		}
 		e.Steps = append(e.Steps, most)
 	}
@@ -77,13 +80,6 @@ func logSum(logits []float32) float64 {
 		sum += math.Exp(float64(x) - top)
 	}
 	return top + math.Log(sum)
-}
-
-// NearTie reports whether two generations are the same as far as the first can tell: they
-// part nowhere, or where its margin, between its best and its second best token, is not
-// above its own error against float32 at that step.
-func (c *Comparison) NearTie(own Errors) bool {
-	return c.First < 0 || c.First < len(own.Steps) && c.Margin <= own.Steps[c.First]
 }
 
 // Follow returns a Sampler that takes the given tokens, one after the other, whatever the

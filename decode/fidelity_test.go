@@ -20,19 +20,9 @@ func TestMeasure(t *testing.T) {
 			t.Errorf("%v: %+v", logits, e)
 		}
 	}
-	for _, c := range []struct {
-		first  int
-		margin float64
-		want   bool
-	}{
-		{-1, 9, true}, {0, 0.5, true}, {0, 0.51, false}, {1, 0.9, true}, {1, 1.1, false}, {2, 0, false}, {0, math.NaN(), false},
-	} {
-		if got := (&Comparison{First: c.first, Margin: c.margin}).NearTie(e); got != c.want {
-			t.Errorf("parting at %d by a margin of %v: %v", c.first, c.margin, got)
-		}
-	}
-	if (&Comparison{First: 0, Margin: 0}).NearTie(Errors{Steps: []float64{math.NaN()}}) {
-		t.Error("an error that is no number excuses a near-tie")
+	never := float32(math.Inf(-1)) // a token that is never chosen
+	if e := MeasureErrors([]Step{{0, []float32{1, never}}}, []Step{{0, []float32{1.5, never}}}); e.Steps[0] != 0.5 || math.IsNaN(e.RMS) {
+		t.Errorf("beside a token that is never chosen: %+v", e)
 	}
 }
 

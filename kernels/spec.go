@@ -48,7 +48,7 @@ type Spec struct {
 	floats    []string
 	reference []graph.Define
 	op        *graph.Op
-	inferred  sync.Map // signature of a call -> []graph.Type
+	inferred  *sync.Map // signature of a call -> []graph.Type
 }
 
 // TypeName is an entry of the spec's types: a name for one element type in a call.
@@ -126,7 +126,7 @@ func Parse(file string, data []byte) (*Spec, diag.List) {
 	if root == nil || issues.HasErrors() {
 		return nil, issues
 	}
-	p := &specParser{issues: issues, spec: &Spec{Source: file}}
+	p := &specParser{issues: issues, spec: &Spec{Source: file, inferred: &sync.Map{}}}
 	sum := sha256.Sum256(data)
 	p.spec.Hash = hex.EncodeToString(sum[:])
 	p.file(root)

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"zmlx-rewrite/diag"
+	"zmlx-rewrite/graph"
 	"zmlx-rewrite/graph/guard"
 	"zmlx-rewrite/graph/syntax"
 )
@@ -168,6 +169,59 @@ func (p *specParser) generator(n *diag.Node, e syntax.Expr) *diag.Issue {
 		}
 	}
 	return nil
+}
+
+// Untried names the dimensions of which check says nothing, if there is a source to check:
+// they are tried at length 1 only, where many a mistake in a source is none.
+func (s *Spec) Untried() []string {
+	if s.Trials == nil || s.Launch == nil {
+		return nil
+	}
+	var list []string
+	for i, name := range s.ints[:len(s.ints)-s.intAttrs()] {
+		derived := slices.ContainsFunc(s.Trials.Derive, func(d CheckDerived) bool { return d.Name == name })
+		leads := slices.ContainsFunc(s.Inputs, func(x Input) bool { return len(x.Shape) > 0 && x.Shape[0].Name == "..." })
+		if s.checkDim(name) == nil && !derived && (i > 0 || leads) { // the first is rows
+			list = append(list, name)
+		}
+	}
+	return list
+}
+
+// Trying returns the spec with lengths for dimensions that check leaves out; 1 is tried, too.
+func (s *Spec) Trying(lengths map[string][]int64) *Spec {
+	c, t := *s, *s.Trials
+	c.Trials, t.Dims = &t, slices.Clone(t.Dims)
+	for _, name := range s.Untried() {
+		if list := lengths[name]; len(list) > 0 {
+			if !slices.Contains(list, 1) {
+				list = append(slices.Clone(list), 1)
+			}
+			t.Dims = append(t.Dims, CheckDim{name, list})
+		}
+	}
+	return &c
+}
+
+// Lengths are those of the dimensions of a call that are numbers, by their names.
+func (s *Spec) Lengths(in []graph.Type) map[string]int64 {
+	all := map[string]int64{}
+	for i, x := range s.Inputs {
+		if i >= len(in) || in[i].DType == graph.NoDType {
+			continue
+		}
+		shape, rest := in[i].Shape, x.Shape
+		if len(rest) > 0 && rest[0].Name == "..." {
+			rest = rest[1:]
+			shape = shape[len(shape)-len(rest):]
+		}
+		for k, d := range rest {
+			if n, ok := shape[k].Const(); ok && d.Name != "" {
+				all[d.Name] = n
+			}
+		}
+	}
+	return all
 }
 
 // Derived fills in the dimensions that follow from others; ints has those that do not.

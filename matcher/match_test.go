@@ -131,6 +131,20 @@ func TestFind(t *testing.T) {
 			},
 		},
 		{
+			name: "three twins, the first line of which is the last result",
+			rule: "match: {c: 'minimum(x, z)', a: 'minimum(x, z)', b: 'minimum(x, z)'}\n    results: [a, b, c]\n    replace: {a: x, b: x, c: x}",
+			graph: `
+  input x : float32[4]
+  input z : float32[4]
+  a = minimum(x, z) : float32[4] @ A
+  b = minimum(x, z) : float32[4] @ B
+  c = minimum(x, z) : float32[4] @ C
+  output a = a
+  output b = b
+  output c = c`,
+			want: []string{"match a=B b=C c=A x=x z=z"},
+		},
+		{
 			name: "what was bound on another way does not count for how near a miss is",
 			rule: "match: {a: exp(x), b: sin(z), c: 'multiply(a, b)', y: negative(c)}" + replaceX,
 			graph: `

@@ -29,6 +29,8 @@ func twins(p *Pattern) [][]int {
 	var out [][]int
 	for _, key := range order {
 		if len(groups[key]) > 1 {
+			// A search begins at the first node of its op, and must find the first twin there.
+			slices.Sort(groups[key])
 			out = append(out, groups[key])
 		}
 	}

@@ -235,8 +235,9 @@ func (p *Proofs) Text(w io.Writer) {
 	}
 	for i := range p.Rules {
 		r := &p.Rules[i]
-		for k := range r.Checks {
-			p.note(w, &r.Checks[k], r.Name, fmt.Sprintf("%s:%d", r.File, r.Line))
+		for _, c := range causes(r.Checks) {
+			p.note(w, c.said, r.Name, fmt.Sprintf("%s:%d", r.File, r.Line))
+			c.text(w)
 		}
 	}
 	if len(p.Together) > 0 {
@@ -253,6 +254,69 @@ func (p *Proofs) Text(w io.Writer) {
 	}
 	s := p.Summary
 	fmt.Fprintf(w, "\n%s: %d proven, %d tested, %d assumed, %d unchecked, %d failed · %s\n", counted(s.Rules, "rule"), s.Proven, s.Tested, s.Assumed, s.Unchecked, s.Failed, seconds(p.Took))
+}
+
+// cause is a mistake, as one check says it, and the other checks that found it.
+type cause struct {
+	said  *Verdict
+	found []*Verdict
+}
+
+func (c *cause) text(w io.Writer) {
+	if len(c.found) == 0 {
+		return
+	}
+	var list []string
+	for _, v := range c.found {
+		list = append(list, fmt.Sprintf("%s [%s]", v.Check, v.Code))
+	}
+	fmt.Fprintf(w, "  found by %s, too: -o json has what each says\n", strings.Join(list, ", "))
+}
+
+// causes puts the verdicts of a rule together that are about one mistake. A replacement that
+// computes another function than its pattern fails whatever else compares values: the check
+// that says so in the plainest way, equivalence, stands for all of them. So does the first
+// of several that came to the same counterexample.
+func causes(list []Verdict) []*cause {
+	var all []*cause
+	same := map[string]*cause{}
+	for k := range list {
+		if v := &list[k]; v.Status == "failed" && v.Check == proof.CheckEquivalence && v.Counter != nil {
+			same["another function"] = &cause{said: v}
+		}
+	}
+	for k := range list {
+		v := &list[k]
+		key := ""
+		if v.Status == "failed" {
+			switch {
+			case same["another function"] != nil && slices.Contains([]string{proof.CheckEquivalence, proof.CheckMutations, proof.CheckSymmetry, proof.CheckRounding, proof.CheckGuards}, v.Check):
+				key = "another function"
+			case v.Counter != nil:
+				key = v.Counter.key()
+			}
+		}
+		c := same[key]
+		switch {
+		case key == "" || c == nil:
+			c = &cause{said: v}
+			if all = append(all, c); key != "" {
+				same[key] = c
+			}
+		case c.said == v:
+		default:
+			c.found = append(c.found, v)
+		}
+		if key != "" && !slices.Contains(all, c) {
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+// key is the call of a counterexample, wherever it is from.
+func (c *Counter) key() string {
+	return fmt.Sprint(c.Dims, c.Output, c.Index, c.Inputs)
 }
 
 // note writes what there is to know of a verdict: of one that failed, or is a lint; and of

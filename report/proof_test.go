@@ -194,3 +194,35 @@ func TestProofsText(t *testing.T) {
 		}
 	}
 }
+
+// TestCauses: a mistake is told once, with all checks that found it.
+func TestCauses(t *testing.T) {
+	example := func(x Number) *Counter {
+		return &Counter{Output: "out", Index: []int{0}, Inputs: []CounterInput{{Name: "x", Shape: []int{1}, Values: []Number{x}}}}
+	}
+	failed := func(check, code string, c *Counter) Verdict {
+		return Verdict{Check: check, Status: "failed", Code: code, Counter: c}
+	}
+	for _, tt := range []struct {
+		name string
+		list []Verdict
+		want string
+	}{
+		{"another function", []Verdict{failed("mutations", "m", example(1)), {Check: "self-match", Status: "tested"}, failed("equivalence", "e", example(2)),
+			failed("rounding", "r", nil), failed("kernel", "k", nil), failed("guards", "g", example(3))}, "equivalence+mutations+rounding+guards self-match kernel"},
+		{"one example", []Verdict{failed("mutations", "m", example(1)), failed("rounding", "r", example(1)), failed("guards", "g", example(2))}, "mutations+rounding guards"},
+		{"nothing in common", []Verdict{failed("instances", "i", nil), failed("rounding", "r", nil), {Check: "guards", Status: "tested", Code: "lint"}}, "instances rounding guards"},
+	} {
+		var got []string
+		for _, c := range causes(tt.list) {
+			text := c.said.Check
+			for _, v := range c.found {
+				text += "+" + v.Check
+			}
+			got = append(got, text)
+		}
+		if s := strings.Join(got, " "); s != tt.want {
+			t.Errorf("%s: %s, not %s", tt.name, s, tt.want)
+		}
+	}
+}

@@ -2,7 +2,6 @@ package rewrite
 
 import (
 	"fmt"
-	"slices"
 
 	"zmlx-rewrite/graph"
 )
@@ -167,8 +166,15 @@ func (c *copier) value(v graph.ValueID) (graph.ValueID, error) {
 
 // leaf adds a leaf to a graph of the pair, under the name that it has in the other one.
 func (b *pairing) leaf(to *graph.Graph, l Leaf) graph.ValueID {
-	if i := slices.IndexFunc(b.Leaves, func(k Leaf) bool { return k.Value == l.Value && k.Param == l.Param }); i >= 0 {
-		return b.Leaves[i].add(to)
+	for i := range b.Leaves {
+		known := &b.Leaves[i]
+		if known.Param != l.Param || l.Param == "" && known.Value != l.Value {
+			continue
+		}
+		if known.Value == graph.None { // made by an earlier round and once more by this one
+			known.Value = l.Value
+		}
+		return known.add(to)
 	}
 	if b.own && l.Param != "" {
 		l.Name = l.Param

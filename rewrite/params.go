@@ -13,9 +13,21 @@ import (
 type params struct {
 	maker *maker
 	made  map[string]*madeParam
+	parts map[partOf]bool // of those made
 }
 
-func newParams(m *maker) *params { return &params{m, map[string]*madeParam{}} }
+// partOf names a part of a quantized matrix.
+type partOf struct{ module, part string }
+
+func newParams(m *maker) *params {
+	return &params{m, map[string]*madeParam{}, map[partOf]bool{}}
+}
+
+// has reports whether a quantized matrix has that part.
+func (t *params) has(module, part string) bool {
+	at := partOf{module, part}
+	return t.parts[at] || t.maker.parts()[at]
+}
 
 // get returns the parameter of that name, or nil.
 func (t *params) get(name string) *graph.Param {
@@ -36,6 +48,9 @@ func (t *params) add(q *madeParam) error {
 	}
 	if there == nil {
 		t.made[q.Name] = q
+		if q.Quant != nil {
+			t.parts[partOf{q.Quant.Module, q.Part}] = true
+		}
 		return nil
 	}
 	if !sameMaking(there, q.Param) {
@@ -59,9 +74,25 @@ func (t *params) all() []*graph.Param {
 type maker struct {
 	base *graph.Program
 
+	once  sync.Once
+	whole map[partOf]bool // of base; asked for by parts
+
 	mu    sync.Mutex
 	made  map[*graph.Param][]*madeParam // by the first that they are made of
 	names map[string]bool               // of inputs, and of parameters that were made
+}
+
+// parts returns the parts of the quantized matrices of the program as loaded.
+func (m *maker) parts() map[partOf]bool {
+	m.once.Do(func() {
+		m.whole = map[partOf]bool{}
+		for _, q := range m.base.Params {
+			if q.Quant != nil {
+				m.whole[partOf{q.Quant.Module, q.Part}] = true
+			}
+		}
+	})
+	return m.whole
 }
 
 // madeParam is a parameter that a rule made.

@@ -2,6 +2,7 @@ package rewrite
 
 import (
 	"fmt"
+	"slices"
 
 	"zmlx-rewrite/graph"
 	"zmlx-rewrite/graph/guard"
@@ -91,6 +92,10 @@ func (f *finder) build(s *shape, r *rules.Rule, cand *candidate) (*replacement, 
 	first := graph.NodeID(h.NumNodes())
 	if err := h.BuildAll(lines, b); err != nil {
 		return no(CodeBuild, "", "a replacement that can be built", err.Error())
+	}
+	made := slices.DeleteFunc(slices.Clone(cand.params), func(q *madeParam) bool { return q == nil })
+	if err := readTriplets(h, len(rep.names), made); err != nil {
+		return no(CodeWeights, "", "parameters that can be rearranged", err.Error())
 	}
 	for k, result := range r.Results {
 		v := b.Values[result]

@@ -225,19 +225,72 @@ func joinNames(names []string) string {
 	return b.String()
 }
 
-// wholeTriplets refuses to rearrange packed weights without their scales and biases.
+// parts are those of a quantized matrix.
+var parts = [...]string{"weight", "scales", "biases"}
+
+// wholeTriplets refuses to rearrange packed weights without their scales and biases, or in
+// another way than these.
 func wholeTriplets(p *params, made []*madeParam) error {
 	for _, q := range made {
 		if q == nil || q.Quant == nil {
 			continue
 		}
-		src := p.get(q.From.Args[0])
-		for _, part := range [...]string{"weight", "scales", "biases"} {
-			found := slices.ContainsFunc(made, func(o *madeParam) bool {
-				return o != nil && o.Part == part && o.Quant != nil && o.Quant.Module == q.Quant.Module && o.From.Axis == q.From.Axis
-			})
-			if !found && p.get(src.Quant.Module+"."+part) != nil {
-				return fmt.Errorf("%s is rearranged without its %s", q.Name, part)
+		for _, part := range parts {
+			if part == q.Part || !slices.ContainsFunc(q.from, func(f *graph.Param) bool { return p.has(f.Quant.Module, part) }) {
+				continue
+			}
+			other := ""
+			if slices.ContainsFunc(made, func(o *madeParam) bool {
+				if o == nil || o.Part != part || o.Quant == nil {
+					return false
+				}
+				other = o.Name
+				return q.alike(o)
+			}) {
+				continue
+			}
+			if other != "" {
+				return fmt.Errorf("%s is rearranged in another way than its %s, %s", q.Name, part, other)
+			}
+			return fmt.Errorf("%s is rearranged without its %s", q.Name, part)
+		}
+	}
+	return nil
+}
+
+// alike reports whether two parts are made of the same matrices in the same way. Their
+// modules' names do not tell: they are of a made one as well.
+func (q *madeParam) alike(o *madeParam) bool {
+	return sameWay(q.From, o.From) && slices.EqualFunc(q.from, o.from, func(a, b *graph.Param) bool { return a.Quant.Module == b.Quant.Module })
+}
+
+// readTriplets refuses ops of a replacement that read packed weights which were made in
+// one way with scales or biases that were made in another. lines are the parameters among
+// the inputs of g, of which the first is number first.
+func readTriplets(g *graph.Graph, first int, lines []*madeParam) error {
+	at := map[graph.ValueID]*madeParam{}
+	for i, q := range lines {
+		if q.Quant != nil {
+			at[g.Inputs()[first+i]] = q
+		}
+	}
+	if len(at) == 0 {
+		return nil
+	}
+	for id := range graph.NodeID(g.NumNodes()) {
+		n := g.Node(id)
+		var read [len(parts)][]*madeParam
+		for _, v := range n.In {
+			if q := at[v]; q != nil {
+				k := slices.Index(parts[:], q.Part)
+				read[k] = append(read[k], q)
+			}
+		}
+		for k, list := range read {
+			for i, q := range list {
+				if i < len(read[0]) && !read[0][i].alike(q) {
+					return fmt.Errorf("%s reads %s with %s, its %s in another order", n.Op.Name, read[0][i].Name, q.Name, parts[k])
+				}
 			}
 		}
 	}

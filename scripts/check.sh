@@ -26,6 +26,19 @@ step_staticcheck() { .cache/bin/staticcheck ./... && .cache/bin/staticcheck -tag
 # The machine without MLX: a plain build and test, as a reader's first try is.
 # shellcheck disable=SC2086 # flags, or none
 step_plain() { CGO_ENABLED=0 go build ./... && go test -timeout 25m $artefacts ./...; }
+# Every rule that ships, by the command as its users have it: what fails, and what could not
+# be checked here, fails the step.
+step_verify() {
+	local dir report
+	dir=$(mktemp -d) || return 1
+	report=$dir/report
+	go build -o "$dir/zmlx-rewrite" ./cmd/zmlx-rewrite && time "$dir/zmlx-rewrite" verify --quiet >"$report"
+	local verdict=$?
+	grep -qE '^[1-9][0-9]* rules: .* 0 unchecked, 0 failed ' "$report" || verdict=1
+	if [ "$verdict" -eq 0 ]; then tail -n 1 "$report"; else cat "$report"; fi
+	rm -rf "$dir"
+	return "$verdict"
+}
 # A race needs two goroutines: only packages that start, share or wait for one are
 # run, in their short form, since the race detector makes everything ten times slower. Not
 # the command: its scripts would run every other package again.
@@ -74,7 +87,7 @@ step_soak() {
 }
 
 case "${1:-}" in
-test) steps="gofmt vet staticcheck goldens plain race fuzz mlx" ;;
+test) steps="gofmt vet staticcheck goldens plain verify race fuzz mlx" ;;
 soak) steps="soak goldens fuzz" FUZZTIME=${FUZZTIME:-5m} && export ZMLX_SOAK=1 ;;
 *) fail "usage: scripts/check.sh test|soak [STEP...]" ;;
 esac

@@ -41,6 +41,7 @@ type health struct {
 	Device   string            `json:"device,omitempty"`
 	Details  map[string]string `json:"details,omitempty"`
 	Checksum string            `json:"checksum,omitempty"`
+	Replay   string            `json:"replay,omitempty"` // on NVIDIA: whether steps can be replayed
 	Rules    int               `json:"rules"`
 	Kernels  int               `json:"kernels"`
 	Profiles int               `json:"profiles"`
@@ -61,6 +62,7 @@ func (a *app) doctor(o *options, format, device string) error {
 		h.Missing = append(h.Missing, fmt.Sprintf("MLX: %v", err))
 	} else {
 		h.MLX, h.Device, h.Details = info.Version, info.Device, info.Details
+		h.Replay = replays()
 		if h.Checksum, err = mlx.SelfTest(device); err != nil {
 			h.Missing = append(h.Missing, fmt.Sprintf("known numbers: %v", err))
 		}
@@ -92,6 +94,9 @@ func (a *app) printHealth(h *health, w *workspace) {
 	}
 	if h.Checksum != "" {
 		line("numbers", "right, checksum %s", h.Checksum)
+	}
+	if h.Replay != "" {
+		line("replay", "%s", h.Replay)
 	}
 	line("rules", "%d rules, %d kernels, %d profiles", h.Rules, h.Kernels, h.Profiles)
 	for _, n := range w.notes {

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"fmt"
 	"log/slog"
 	"os"
 
@@ -45,3 +46,17 @@ const replayEnv = "ZMLX_REPLAY"
 
 // engineTarget is the target that plans are made for unless --target says otherwise.
 func engineTarget() string { return mlx.Target() }
+
+// replays says whether steps are replayed here; nothing where MLX has no NVIDIA GPU.
+func replays() string {
+	if engineTarget() != "cuda" {
+		return ""
+	}
+	if os.Getenv(replayEnv) == "off" {
+		return "off: " + replayEnv + " says so"
+	}
+	if _, err := cuda.Open(); err != nil {
+		return fmt.Sprintf("no: %v", err)
+	}
+	return "steps that are nothing but kernels are started as one CUDA graph"
+}

@@ -17,3 +17,5 @@ func newEngine(*kernels.Catalog, *slog.Logger) (engine.Engine, error) { return r
 
 // engineTarget is the target that plans are made for unless --target says otherwise.
 func engineTarget() string { return "cpu" }
+
+func replays() string { return "" }

@@ -9,41 +9,12 @@ import (
 	"zmlx-rewrite/verify/whole"
 )
 
-// fidelity is two ways through one prompt, held against the same model in float32, all
-// three fed the tokens of the first.
-type fidelity struct {
-	*decode.Comparison
-	original, other decode.Errors
-}
-
-// nearTie reports whether the two may part where they part.
-func (f *fidelity) nearTie() bool { return f.NearTie(f.original) }
-
-// own is the first's own error where they part.
-func (f *fidelity) own() float64 {
-	if f.First < 0 || f.First >= len(f.original.Steps) {
-		return 0
-	}
-	return f.original.Steps[f.First]
-}
-
-// closer reports whether the second is no further from float32 than the first, over all
-// steps.
-func (f *fidelity) closer() bool { return f.other.RMS <= f.original.RMS }
-
-// sound reports whether the second errs about as much as the first. What rounds as often
-// does; twice the error, over all steps and the whole vocabulary, is no chance.
-func (f *fidelity) sound() bool { return f.other.RMS <= 2*f.original.RMS }
-
-// verdict says what it means that the two part.
-func (f *fidelity) verdict() string {
-	switch {
-	case !f.nearTie() || !f.sound():
-		return "differs"
-	case f.closer():
+// verdictOf is a verdict with one more: a near tie of which the second is no further from float32.
+func verdictOf(c *whole.Comparison) string {
+	if c.Verdict == whole.NearTie && c.Stock > 0 && c.Closer() {
 		return "closer-to-fp32"
 	}
-	return "near-tie"
+	return string(c.Verdict)
 }
 
 // way is a generator with the options that it generates with.
@@ -70,19 +41,18 @@ func (w way) led(ctx context.Context, prompt []int, by []decode.Step) ([]decode.
 
 // hold compares what two ways made of a prompt, and has the second and a float32 model
 // follow the first. second is led only if it took other tokens by itself.
-func hold(ctx context.Context, prompt []int, first []decode.Step, w way, second []decode.Step, truth way) (*fidelity, error) {
-	f := &fidelity{Comparison: decode.Compare(first, second)}
+func hold(ctx context.Context, prompt []int, first []decode.Step, w way, second []decode.Step, truth way) (*whole.Comparison, error) {
 	exact, err := truth.led(ctx, prompt, first)
 	if err != nil {
 		return nil, err
 	}
-	if f.First >= 0 {
-		if second, err = w.led(ctx, prompt, first); err != nil {
+	led := second
+	if decode.Compare(first, second).First >= 0 {
+		if led, err = w.led(ctx, prompt, first); err != nil {
 			return nil, err
 		}
 	}
-	f.original, f.other = decode.MeasureErrors(first, exact), decode.MeasureErrors(second, exact)
-	return f, nil
+	return whole.CompareLed(first, second, led, exact), nil
 }
 
 // rechunked is w with another chunking of the prompt, in halves: the same model summed up

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"zmlx-rewrite/decode"
+	"zmlx-rewrite/verify/whole"
 )
 
 // TestTrainedIdentity is TestTokenIdentity for the small trained models of
@@ -121,7 +122,7 @@ func (p *identity) untilNearTie(t *testing.T, g *identityRun, n int, float32s *d
 		c.Margin = g.Margins[c.First]
 		own := decode.MeasureErrors(must(before.led(ctx, g.Prompt, golden)), must(truth.led(ctx, g.Prompt, golden)))
 		t.Logf("bfloat16, unrewritten, %q: token %d is %d, mlx-lm's is %d by a margin of %.4g; own error %.4g", g.Text, c.First, c.B, c.A, c.Margin, own.Steps[c.First])
-		if !c.NearTie(own) {
+		if !whole.Tied(c.Margin, own.Steps[c.First]) {
 			t.Errorf("%q: token %d of the unrewritten model is not mlx-lm's, and no near-tie", g.Text, c.First)
 		}
 	}
@@ -144,23 +145,23 @@ func (p *identity) untilNearTie(t *testing.T, g *identityRun, n int, float32s *d
 	if stock.First >= 0 {
 		sum.cutParted++
 	}
-	for i, e := range []decode.Errors{f.original, f.other, stock.other} {
-		sum.squares[i] += e.RMS * e.RMS
+	for i, rms := range []float64{f.Stock, f.Error, stock.Error} {
+		sum.squares[i] += rms * rms
 	}
 	t.Logf("bfloat16, %q: rewritten %s; prompt cut in two %s; logit errors against float32 %.4g, rewritten %.4g, prompt cut %.4g",
-		g.Text, f, stock, f.original.RMS, f.other.RMS, stock.other.RMS)
-	if !f.nearTie() || !f.sound() {
-		t.Errorf("%q: rewritten %s; logit errors %.4g, %.4g", g.Text, f, f.original.RMS, f.other.RMS)
+		g.Text, parts(f), parts(stock), f.Stock, f.Error, stock.Error)
+	if f.Verdict == whole.Differs {
+		t.Errorf("%q: rewritten %s: %s", g.Text, parts(f), f.Why)
 	}
-	if !stock.nearTie() {
-		t.Errorf("%q: prompt cut in two %s", g.Text, stock)
+	if !stock.Tie {
+		t.Errorf("%q: prompt cut in two %s", g.Text, parts(stock))
 	}
 }
 
-// String says where the two part.
-func (f *fidelity) String() string {
+// parts says where two ways part.
+func parts(f *whole.Comparison) string {
 	if f.First < 0 {
 		return fmt.Sprintf("the same %d tokens", f.Steps)
 	}
-	return fmt.Sprintf("parts at step %d by a margin of %.4g, own error %.4g", f.First, f.Margin, f.own())
+	return fmt.Sprintf("parts at step %d by a margin of %.4g, own error %.4g", f.First, f.Margin, f.StepError)
 }

@@ -3,9 +3,12 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -26,16 +29,18 @@ type kernelChecked struct {
 	Choices int     `json:"choices"` // combinations of element types, absent inputs and attributes
 	Covered int     `json:"covered"` // of those, how many had a case
 	Seconds float64 `json:"seconds"`
-	Verdict string  `json:"verdict"` // passed, failed, skipped
+	Verdict string  `json:"verdict"` // passed, failed, skipped, or not checked on what this machine lacks a tool for
 	Reason  string  `json:"reason,omitempty"`
 	// Of a reordered kernel on a device: error against float32, root mean square in
 	// units of the row's largest element, and that of MLX's own ops.
-	Error      float64 `json:"error,omitempty"`
-	StockError float64 `json:"stock_error,omitempty"`
-	Generated  bool    `json:"generated,omitempty"`     // the source is made of the reference
-	Types      int     `json:"metal_units,omitempty"`   // checked as Metal
-	CUDA       int     `json:"cuda_units,omitempty"`    // compiled for NVIDIA
-	Refused    int     `json:"stock_refused,omitempty"` // cases whose reference graph MLX does not run there
+	Error      float64  `json:"error,omitempty"`
+	StockError float64  `json:"stock_error,omitempty"`
+	Generated  bool     `json:"generated,omitempty"`     // the source is made of the reference
+	Types      int      `json:"metal_units,omitempty"`   // checked as Metal
+	CUDA       int      `json:"cuda_units,omitempty"`    // compiled for NVIDIA
+	Refused    int      `json:"stock_refused,omitempty"` // cases whose reference graph MLX does not run there
+	Untried    []string `json:"untried,omitempty"`       // dimensions that are tried at length 1 only
+	Without    string   `json:"without,omitempty"`       // targets that were left out, as --without allows
 }
 
 type kernelCheckOptions struct {
@@ -45,6 +50,7 @@ type kernelCheckOptions struct {
 	device  bool
 	certify string
 	format  string
+	without []string // what may be left out
 }
 
 func (a *app) kernelsCheckCmd(o *options) *cobra.Command {
@@ -55,6 +61,7 @@ func (a *app) kernelsCheckCmd(o *options) *cobra.Command {
 		Long: "Check reads each kernel's source as Metal, with address spaces enforced, compiles it for NVIDIA\n" +
 			"GPUs, and runs it on the CPU, with its threads, simdgroups and barriers emulated and watched, on\n" +
 			"many calls of its domain, and compares the results with its reference graph.\n" +
+			"What this machine lacks the tools for is not checked, and not called passed, unless --without names it.\n" +
 			"With --device it runs the kernel on the engine's own device instead, as a model would.",
 		RunE: func(c *cobra.Command, args []string) error { return a.kernelsCheck(c.Context(), o, &k, args) },
 	}
@@ -63,6 +70,7 @@ func (a *app) kernelsCheckCmd(o *options) *cobra.Command {
 	c.Flags().IntVar(&k.cuda, "cuda-types", 4, "sets of element types to compile for NVIDIA; 0 is all")
 	c.Flags().StringVar(&k.certify, "certify", "", "`file` of certificates: check only kernels that it has none for, and write it")
 	c.Flags().BoolVar(&k.device, "device", false, "run on the engine's device, through its own launching")
+	c.Flags().StringSliceVar(&k.without, "without", nil, "`targets`, metal or cuda, that may be left out where the tools for them are not there")
 	c.Flags().StringVarP(&k.format, "output", "o", "text", "text or json (one object a line)")
 	return c
 }
@@ -70,6 +78,11 @@ func (a *app) kernelsCheckCmd(o *options) *cobra.Command {
 func (a *app) kernelsCheck(ctx context.Context, o *options, k *kernelCheckOptions, names []string) error {
 	if k.cases < 1 || k.format != "text" && k.format != "json" {
 		return diag.Errorf("usage/kernels", diag.Pos{}, "check needs --cases of at least 1, and text or json as output")
+	}
+	for _, target := range k.without {
+		if target != "metal" && target != "cuda" {
+			return diag.Errorf("usage/kernels", diag.Pos{}, "--without %s: only metal and cuda can be left out", target)
+		}
 	}
 	w, err := a.workspace(o)
 	if err != nil {
@@ -98,12 +111,12 @@ func (a *app) kernelsCheck(ctx context.Context, o *options, k *kernelCheckOption
 			return err
 		}
 	}
-	failed, missing := 0, map[string]bool{}
+	failed, partly, missing := 0, 0, map[string]bool{}
 	for _, s := range list {
 		if k.certify != "" && (s.Code == nil || certificates.Current(s, checker)) {
 			continue
 		}
-		out := kernelChecked{Kernel: s.Name, Hash: s.ContentHash, On: on, Verdict: "passed", Generated: s.Generated}
+		out := kernelChecked{Kernel: s.Name, Hash: s.ContentHash, On: on, Verdict: "passed", Generated: s.Generated, Untried: s.Untried()}
 		start := time.Now()
 		var r *kernelcheck.Report
 		switch {
@@ -142,9 +155,16 @@ func (a *app) kernelsCheck(ctx context.Context, o *options, k *kernelCheckOption
 				certificates[s.Name] = &kernelcheck.Certificate{Kernel: s.Name, Content: s.ContentHash, Checker: checker,
 					Cases: r.Cases, Choices: r.Choices, Covered: r.Covered, Runs: r.Runs, Types: r.Types, CUDA: r.CUDA}
 			}
-			if r.Failure != nil {
+			gone := leftOut(r)
+			must := slices.DeleteFunc(slices.Clone(gone), func(target string) bool { return slices.Contains(k.without, target) })
+			out.Without = strings.Join(gone, ", ")
+			switch {
+			case r.Failure != nil:
 				out.Verdict, out.Reason = "failed", r.Failure.Error()
 				failed++
+			case len(must) > 0:
+				out.Verdict = "not checked on " + strings.Join(must, ", ")
+				partly++
 			}
 		}
 		if err := a.printKernelCheck(&out, k.format); err != nil {
@@ -164,7 +184,33 @@ func (a *app) kernelsCheck(ctx context.Context, o *options, k *kernelCheckOption
 	if failed > 0 {
 		return isFalse("%d of %d kernels failed", failed, len(list))
 	}
+	if partly > 0 {
+		return lacks("%d of %d kernels were not checked on all targets; scripts/setup-tools.sh of the project brings the tools, ZMLX_TOOLS says where they are; --without metal,cuda does without", partly, len(list))
+	}
 	return nil
+}
+
+// leftOut names the targets that a kernel was not checked on, since a tool is missing.
+func leftOut(r *kernelcheck.Report) []string {
+	gone := map[string]bool{}
+	for _, m := range r.Missing {
+		switch {
+		case errors.Is(m, kernelcheck.ErrNoClang): // what comes behind it is not asked either
+			gone["metal"], gone["cuda"] = true, r.CUDA == 0
+		case errors.Is(m, kernelcheck.ErrNoNVRTC):
+			gone["cuda"] = true
+		default: // no compiler: for the program that calls NVRTC, or for the kernel
+			gone["cuda"] = gone["cuda"] || r.CUDA == 0
+			gone["cpu"] = r.Cases == 0
+		}
+	}
+	var list []string
+	for _, target := range []string{"metal", "cuda", "cpu"} {
+		if gone[target] {
+			list = append(list, target)
+		}
+	}
+	return list
 }
 
 func (a *app) printKernelCheck(out *kernelChecked, format string) error {
@@ -183,12 +229,18 @@ func (a *app) printKernelCheck(out *kernelChecked, format string) error {
 	if out.StockError > 0 {
 		fmt.Fprintf(a.stdout, "; error %.2e, MLX's ops %.2e", out.Error, out.StockError)
 	}
+	if out.Verdict == "passed" && out.Without != "" {
+		fmt.Fprintf(a.stdout, "; without %s", out.Without)
+	}
 	if out.Generated {
 		fmt.Fprint(a.stdout, "; generated")
 	}
 	fmt.Fprintln(a.stdout)
 	if out.Reason != "" {
 		fmt.Fprintf(a.stdout, "         %s\n", out.Reason)
+	}
+	if len(out.Untried) > 0 {
+		fmt.Fprintf(a.stdout, "         lint [kernel/untried]: %s at length 1 only; name it under check.dims, or derive it\n", strings.Join(out.Untried, ", "))
 	}
 	return nil
 }

@@ -20,8 +20,9 @@ func (a *app) lintCmd() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "lint [FILE|DIR...]",
 		Short: "Check rule, profile and kernel files; report all errors of all files in one run",
-		Long:  "Lint checks the files named, or without names those of rules/ and profiles/ of the working\nfolder together with the built-in ones.",
-		RunE:  func(c *cobra.Command, args []string) error { return a.lint(args, kernelDirs) },
+		Long: "Lint checks the files named, or without names those of rules/ and profiles/ of the working\nfolder together with the built-in ones. " +
+			"Of a folder it checks the files in it, and in\nits rules/, kernels/ and profiles/, as `rules new` lays them out.",
+		RunE: func(c *cobra.Command, args []string) error { return a.lint(args, kernelDirs) },
 	}
 	c.Flags().StringArrayVar(&kernelDirs, "kernels", nil, "`folder` of kernels that the rules may use besides the built-in ones; may be repeated")
 	return c
@@ -29,7 +30,7 @@ func (a *app) lintCmd() *cobra.Command {
 
 func (a *app) lint(args, kernelDirs []string) error {
 	var ruleFiles, profileFiles []string
-	kernelFiles := 0
+	kernelFiles := map[string]bool{}
 	var issues diag.List
 	for _, arg := range args {
 		files := []string{arg}
@@ -37,7 +38,14 @@ func (a *app) lint(args, kernelDirs []string) error {
 			issues.Add(diag.Errorf("file/open", diag.Pos{File: arg}, "there is no such file or folder"))
 			continue
 		} else if info.IsDir() {
-			if files, _ = filepath.Glob(filepath.Join(arg, "*.yaml")); len(files) == 0 {
+			files, _ = filepath.Glob(filepath.Join(arg, "*.yaml"))
+			for _, of := range []string{"rules", "profiles"} {
+				inside, _ := filepath.Glob(filepath.Join(arg, of, "*.yaml"))
+				files = append(files, inside...)
+			}
+			if dir := filepath.Join(arg, "kernels"); isDir(dir) {
+				kernelDirs = append(kernelDirs, dir)
+			} else if len(files) == 0 {
 				issues.Add(diag.Errorf("lint/empty", diag.Pos{File: arg}, "holds no .yaml files"))
 			}
 		}
@@ -51,9 +59,12 @@ func (a *app) lint(args, kernelDirs []string) error {
 			case "kernel":
 				// A kernel that is new to the catalogue is used by rules only once it is
 				// named with --kernels, so that it is checked by itself.
-				_, list := kernels.Parse(f, data)
+				s, list := kernels.Parse(f, data)
 				issues = append(issues, list...)
-				kernelFiles++
+				if s != nil && !list.HasErrors() {
+					issues.Add(untried(s))
+				}
+				kernelFiles[filepath.ToSlash(f)] = true
 			case "profile":
 				profileFiles = append(profileFiles, f)
 			default:
@@ -63,6 +74,12 @@ func (a *app) lint(args, kernelDirs []string) error {
 	}
 	catalog, list := kernels.Load(kernelDirs...)
 	issues = append(issues, list...)
+	for _, s := range catalog.All() {
+		if !strings.HasPrefix(s.Source, "builtin/") && !kernelFiles[filepath.ToSlash(s.Source)] {
+			issues.Add(untried(s))
+			kernelFiles[filepath.ToSlash(s.Source)] = true
+		}
+	}
 	set, list := rules.Load(home(args), ruleFiles, catalog)
 	issues = append(issues, list...)
 	n := 0
@@ -99,11 +116,23 @@ func (a *app) lint(args, kernelDirs []string) error {
 	}
 	a.issues(issues)
 	if len(args) > 0 {
-		fmt.Fprintf(a.stdout, "%d rule files, %d profiles, %d kernels checked: no errors\n", len(ruleFiles), len(profileFiles), kernelFiles)
+		fmt.Fprintf(a.stdout, "%d rule files, %d profiles, %d kernels checked: no errors\n", len(ruleFiles), len(profileFiles), len(kernelFiles))
 		return nil
 	}
 	fmt.Fprintf(a.stdout, "%d rules, %d kernels: no errors\n", n, len(catalog.All()))
 	return nil
+}
+
+// untried warns of dimensions for which a kernel's spec has no lengths to try; nil if it has.
+func untried(s *kernels.Spec) *diag.Issue {
+	list := s.Untried()
+	if len(list) == 0 {
+		return nil
+	}
+	w := diag.Errorf("kernel/untried", diag.Pos{File: s.Source}, "%s of kernel %s is tried at length 1 only", strings.Join(list, ", "), s.Name).
+		WithHint("lengths to try go under check.dims, what follows from others under check.derive")
+	w.Severity = diag.Warning
+	return w
 }
 
 // home is the folder whose rules/ and profiles/ are checked: the working folder

@@ -110,6 +110,8 @@ func with(t *testing.T, library string, args ...string) (stdout string, code int
 // TestPlantedDivergence: validate finds a kernel that is off by one unit in the last place.
 // In the model, a token that is never taken gets the row of the output matrix of one that is,
 // so that the two tie; the lower one is taken, until the other's logit is that unit higher.
+// It says at which step, and that the unrewritten model could not tell either: a near tie. A
+// kernel that is off by a hundredth there is no near tie, and fails.
 func TestPlantedDivergence(t *testing.T) {
 	const trained, text, n = "../../testdata/trained/qwen3_moe", "The evening was spent in", 24
 	taken, step := surest(t, trained, text, n)
@@ -122,7 +124,10 @@ func TestPlantedDivergence(t *testing.T) {
 		t.Fatal(err)
 	}
 	vocab := copyRow(t, filepath.Join(model, "model.safetensors"), "lm_head.", taken[step], tied)
-	right, wrong := plant(t, "qmv", fmt.Sprintf(`if (c->ints[2] == %d && c->types[4] == zmlx_float32) for (float *x = (float *)c->out[0] + %d, *end = x + c->ints[0] * %[1]d; x < end; x += %[1]d) *x = nextafterf(*x, INFINITY);`, vocab, tied))
+	mistake := func(change string) string {
+		return fmt.Sprintf(`if (c->ints[2] == %d && c->types[4] == zmlx_float32) for (float *x = (float *)c->out[0] + %d, *end = x + c->ints[0] * %[1]d; x < end; x += %[1]d) *x = %[3]s;`, vocab, tied, change)
+	}
+	right, wrong := plant(t, "qmv", mistake("nextafterf(*x, INFINITY)"))
 
 	validate := func(library string) (v validated, code int) {
 		out, code := with(t, library, "validate", model, "--dtype", "float32", "--ignore-chat-template", "--prompt", text, "--max-tokens", fmt.Sprint(n), "-o", "json")
@@ -138,11 +143,15 @@ func TestPlantedDivergence(t *testing.T) {
 		t.Errorf("the right kernel: exit code %d, %+v; want a margin of 0 at step %d", code, v, step)
 	}
 	v, code := validate(wrong)
-	if code != 1 || v.Verdict != "differs" || v.FirstDiff != step || v.Margin != 0 {
-		t.Errorf("the wrong kernel: exit code %d, %+v; want a difference at step %d", code, v, step)
+	if code != 0 || v.Verdict != "near-tie" || v.FirstDiff != step || v.Margin != 0 {
+		t.Errorf("the wrong kernel: exit code %d, %+v; want a near tie at step %d", code, v, step)
 	}
 	if v.MaxError > 1e-4 {
 		t.Errorf("more than a unit was planted: the largest logit error is %v", v.MaxError)
+	}
+	_, worse := plant(t, "qmv", mistake("*x + fabsf(*x) * 0.01f"))
+	if v, code := validate(worse); code != 1 || v.Verdict != "differs" || v.FirstDiff < 0 || v.FirstDiff > step {
+		t.Errorf("a worse kernel: exit code %d, %+v", code, v)
 	}
 }
 

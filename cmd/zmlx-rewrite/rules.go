@@ -54,19 +54,13 @@ func (a *app) rulesShow(o *options, name string) error {
 	if err != nil {
 		return err
 	}
-	var names []string
 	for _, r := range w.set.Rules() {
-		names = append(names, r.Name)
 		if r.Name == name || r.Short() == name {
 			a.showRule(r)
 			return nil
 		}
 	}
-	i := diag.Errorf("usage/rule", diag.Pos{}, "no rule %q", name).WithHint("zmlx-rewrite rules list shows all rules")
-	if near := diag.Nearest(name, names); near != "" {
-		i.WithHint("did you mean %s?", near)
-	}
-	return i
+	return noRule(name, w.set.Rules())
 }
 
 func (a *app) showRule(r *rules.Rule) {

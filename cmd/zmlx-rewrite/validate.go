@@ -203,7 +203,7 @@ func (a *app) validate(ctx context.Context, o *options, t *textOptions, vo *vali
 			v.Verdict = "bit-exact"
 		case c.First < 0:
 			v.Verdict = "token-identical"
-		case narrow(d.s.program):
+		case !inFloat32(d.s.program):
 			exact, err := truth.get()
 			if err != nil {
 				return err
@@ -212,7 +212,7 @@ func (a *app) validate(ctx context.Context, o *options, t *textOptions, vo *vali
 				return err
 			}
 		default:
-			v.Verdict = "differs"
+			v.Verdict = verdictOf(whole.Compare(sa, sb, nil))
 		}
 		led := sb
 		if c.First >= 0 {
@@ -309,27 +309,14 @@ func (d *duel) truth(ctx context.Context, o *options) *truth {
 	return &truth{load, func() { done() }}
 }
 
-// narrow reports whether a program's logits are in a half type.
-func narrow(p *graph.Program) bool {
-	g := p.Cases[0].Graph
-	for _, o := range g.Outputs() {
-		if o.Name == "logits" {
-			return g.Type(o.Value).DType != graph.Float32
-		}
-	}
-	return false
-}
-
-// judge says what it means that tokens part: nothing, if the unrewritten model's margin
-// there is not above its own error against float32, and the rewritten one errs no more. For
 // comparison it does the same with the unrewritten model and another chunking of the prompt.
 func (v *validated) judge(ctx context.Context, prompt []int, sa []decode.Step, before, after way, sb []decode.Step, exact way) error {
 	f, err := hold(ctx, prompt, sa, after, sb, exact)
 	if err != nil {
 		return err
 	}
-	v.OwnError, v.RMS, v.Rewritten = f.own(), f.original.RMS, f.other.RMS
-	v.Verdict = f.verdict()
+	v.OwnError, v.RMS, v.Rewritten = f.StepError, f.Stock, f.Error
+	v.Verdict = verdictOf(f)
 	cut, ok := before.rechunked(prompt)
 	if !ok {
 		return nil
@@ -341,7 +328,7 @@ func (v *validated) judge(ctx context.Context, prompt []int, sa []decode.Step, b
 	if f, err = hold(ctx, prompt, sa, cut, sc, exact); err != nil {
 		return err
 	}
-	v.Rechunked = &rechunked{f.First, f.Margin, f.own(), f.other.RMS}
+	v.Rechunked = &rechunked{f.First, f.Margin, f.StepError, f.Error}
 	return nil
 }
 

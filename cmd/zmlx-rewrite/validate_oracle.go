@@ -9,6 +9,7 @@ import (
 
 	"zmlx-rewrite/decode"
 	"zmlx-rewrite/verify/mlxlm"
+	"zmlx-rewrite/verify/whole"
 )
 
 // mlxLM is the name of the one oracle.
@@ -69,7 +70,7 @@ func (d *duel) ask(ctx context.Context, oracle *mlxlm.Oracle, o *options, prompt
 		case c.First < 0 && c.Exact:
 			b.Verdict = "bit-exact"
 		case c.First < 0:
-		case narrow(d.s.program):
+		case !inFloat32(d.s.program):
 			exact, err := t.get()
 			if err != nil {
 				return nil, err
@@ -78,9 +79,9 @@ func (d *duel) ask(ctx context.Context, oracle *mlxlm.Oracle, o *options, prompt
 			if err != nil {
 				return nil, err
 			}
-			b.Verdict = f.verdict()
+			b.Verdict = verdictOf(f)
 		default:
-			b.Verdict = "differs"
+			b.Verdict = verdictOf(whole.Compare(res.Steps, steps[side], nil))
 		}
 	}
 	return out, nil

@@ -40,7 +40,7 @@ func (a *app) verifyCmd() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			if v.replay != "" {
 				if len(args) > 0 || v.model != "" {
-					return diag.Errorf("usage/verify", diag.Pos{}, "--replay names all that is run again").WithHint("--rules and --kernels take the place of what is in the file")
+					return diag.Errorf("usage/verify", diag.Pos{}, "--replay names all that is run again").WithHint("--home, --rules and --kernels take the place of what is in the file")
 				}
 				return a.verifyReplay(c.Context(), v.replay, &v)
 			}

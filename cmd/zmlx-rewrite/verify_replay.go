@@ -198,10 +198,21 @@ func (a *app) verifyReplay(ctx context.Context, file string, v *verifyOptions) e
 	if err != nil {
 		return err
 	}
-	if err := unpack(file, ar, dir, len(v.rules) == 0); err != nil {
+	o := options{home: dir, rules: v.rules, kernels: v.kernels, unproven: true}
+	if v.home != "" { // as it is by now
+		if !isDir(v.home) {
+			return diag.Errorf("home/missing", diag.Pos{File: v.home}, "is not a folder")
+		}
+		if rules := filepath.Join(v.home, "rules"); isDir(rules) {
+			o.rules = append([]string{rules}, o.rules...)
+		}
+		if kernels := filepath.Join(v.home, "kernels"); isDir(kernels) {
+			o.kernels = append([]string{kernels}, o.kernels...)
+		}
+	}
+	if err := unpack(file, ar, dir, len(o.rules) == 0); err != nil {
 		return err
 	}
-	o := options{home: dir, rules: v.rules, kernels: v.kernels, unproven: true}
 	w, err := a.workspace(&o)
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -16,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"zmlx-rewrite/diag"
+	"zmlx-rewrite/kernels"
 	"zmlx-rewrite/report"
 	"zmlx-rewrite/rules"
 	"zmlx-rewrite/verify/kernelcheck"
@@ -56,6 +58,10 @@ func (a *app) verifyRules(ctx context.Context, args []string, v *verifyOptions) 
 			files[filepath.ToSlash(path)] = true
 		}
 	}
+	if os.Getenv("GOGC") == "" { // many graphs that live for a moment: collecting them less often is a third of the time
+		defer debug.SetGCPercent(debug.SetGCPercent(collectAt))
+		defer debug.SetMemoryLimit(debug.SetMemoryLimit(collectAll))
+	}
 	p := &prover{a: a, v: v, names: names, files: files, known: map[string]*proof.Report{}, saved: map[*proof.Counterexample]string{}}
 	if v.proofs.watch {
 		return p.watch(ctx)
@@ -72,6 +78,13 @@ func (a *app) verifyRules(ctx context.Context, args []string, v *verifyOptions) 
 	}
 	return nil
 }
+
+// While rules are proved, garbage may be so many percent of what lives, up to so many bytes
+// in all.
+const (
+	collectAt  = 400
+	collectAll = 1 << 30
+)
 
 func (a *app) writeProofs(all *report.Proofs, v *verifyOptions) error {
 	var b bytes.Buffer
@@ -134,7 +147,7 @@ func (p *prover) round(ctx context.Context) (*report.Proofs, error) {
 			todo = append(todo, i)
 		}
 	}
-	certified, err := p.a.kernelOptions(w.set)
+	certified, err := p.a.kernelOptions()
 	if err != nil {
 		return nil, err
 	}
@@ -204,17 +217,17 @@ const quickCases = 12
 
 // kernelOptions takes certificates for kernels that have them, and checks the sources of
 // others on this machine, briefly.
-func (a *app) kernelOptions(set *rules.Set) (proof.KernelOptions, error) {
+func (a *app) kernelOptions() (proof.KernelOptions, error) {
 	list, err := kernelcheck.ShippedCertificates()
 	if err != nil {
 		return proof.KernelOptions{}, err
 	}
 	check := kernelcheck.Options{Cases: quickCases, Types: 1, Dir: programFolder()}
-	return proof.KernelOptions{Certificates: list, Check: func(ctx context.Context, name string) (*kernelcheck.Report, error) {
+	return proof.KernelOptions{Certificates: list, Check: func(ctx context.Context, s *kernels.Spec) (*kernelcheck.Report, error) {
 		if err := os.MkdirAll(check.Dir, 0o777); err != nil {
 			return nil, err
 		}
-		return kernelcheck.Run(ctx, set.Kernels.Spec(name), check)
+		return kernelcheck.Run(ctx, s, check)
 	}}, nil
 }
 
@@ -251,15 +264,7 @@ func (p *prover) choose(w *workspace) (chosen []*rules.Rule, err error) {
 	}
 	for _, n := range p.names {
 		if !slices.ContainsFunc(chosen, func(r *rules.Rule) bool { return n == r.Name || n == r.Short() }) {
-			var known []string
-			for _, r := range all {
-				known = append(known, r.Name)
-			}
-			issue := diag.Errorf("usage/rule", diag.Pos{}, "no rule %q", n).WithHint("zmlx-rewrite rules list shows all rules; a file of rules ends with .yaml")
-			if near := diag.Nearest(n, known); near != "" {
-				issue.WithHint("did you mean %s?", near)
-			}
-			return nil, issue
+			return nil, noRule(n, all)
 		}
 	}
 	if len(chosen) == 0 {

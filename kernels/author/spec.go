@@ -182,5 +182,5 @@ func testText(k *Kernel) string {
 	if k.NoGradient == "" {
 		checked += ", and its gradient is right"
 	}
-	return fmt.Sprintf("# Kernel %[1]s: %[2]s.\nexec zmlx-rewrite kernels check %[1]s --kernels .\n\n-- %[1]s.yaml --\n%[3]s-- %[1]s.metal --\n%[4]s", k.Name, checked, k.Spec, k.Source)
+	return fmt.Sprintf("# Kernel %[1]s: %[2]s.\nexec zmlx-rewrite kernels check %[1]s --kernels . --without metal,cuda\n\n-- %[1]s.yaml --\n%[3]s-- %[1]s.metal --\n%[4]s", k.Name, checked, k.Spec, k.Source)
 }

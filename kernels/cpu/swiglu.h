@@ -1,26 +1,29 @@
 // silu(gate) * up and what GPT-OSS has in its place, as MLX computes them on a CPU.
 #pragma once
 
-#include <cmath>
+#include <algorithm>
 
 #include "elements.h"
+#include "exp.h"
 
 namespace zmlx {
-
-// sigmoid of a value of a type. MLX's keeps exp in the type and the rest in float
-// (mlx/backend/cpu/unary_ops.h).
-inline float sigmoid(int32_t type, float v) {
-  const float e = round(type, std::exp(std::fabs(v)));
-  const float y = 1.0f / (1.0f + e);
-  return round(type, v < 0.0f ? y : 1.0f - y);
-}
 
 // swiglu gives a = silu(gate) * up of n values, rounded to a type after each step, in
 // place of gate.
 inline void swiglu(int32_t type, float *gate, const float *up, int64_t n) {
-  for (int64_t i = 0; i < n; i++) {
-    const float g = round(type, gate[i]), u = round(type, up[i]);
-    gate[i] = round(type, round(type, g * sigmoid(type, g)) * u);
+  float s[64], u[64];
+  for (int64_t first = 0; first < n; first += 64) {
+    float *g = gate + first;
+    const int64_t m = std::min<int64_t>(64, n - first);
+    round_all(type, g, m);
+    std::copy_n(g, m, s);
+    std::copy_n(up + first, m, u);
+    round_all(type, u, m);
+    sigmoid_all(type, s, m);
+    for (int64_t i = 0; i < m; i++) s[i] *= g[i];
+    round_all(type, s, m);
+    for (int64_t i = 0; i < m; i++) g[i] = s[i] * u[i];
+    round_all(type, g, m);
   }
 }
 
@@ -34,12 +37,23 @@ struct Clamp {
 // swiglu_oai clamps both and gives gate * sigmoid(alpha * gate) * (up + 1) of n values of a
 // type, in place of gate. NaN stays NaN.
 inline void swiglu_oai(int32_t type, const Clamp &c, float *gate, const float *up, int64_t n) {
-  for (int64_t i = 0; i < n; i++) {
-    const float g = gate[i] > c.limit ? c.limit : gate[i];
-    const float least = up[i] < c.low ? c.low : up[i];
-    const float u = least > c.limit ? c.limit : least;
-    const float p = round(type, g * sigmoid(type, round(type, g * c.alpha)));
-    gate[i] = round(type, round(type, u + 1.0f) * p);
+  float s[64], g[64], u[64];
+  for (int64_t first = 0; first < n; first += 64) {
+    float *out = gate + first;
+    const int64_t m = std::min<int64_t>(64, n - first);
+    for (int64_t i = 0; i < m; i++) {
+      g[i] = out[i] > c.limit ? c.limit : out[i];
+      const float least = up[first + i] < c.low ? c.low : up[first + i];
+      u[i] = (least > c.limit ? c.limit : least) + 1.0f;
+      s[i] = g[i] * c.alpha;
+    }
+    round_all(type, s, m);
+    sigmoid_all(type, s, m);
+    round_all(type, u, m);
+    for (int64_t i = 0; i < m; i++) s[i] *= g[i];
+    round_all(type, s, m);
+    for (int64_t i = 0; i < m; i++) out[i] = u[i] * s[i];
+    round_all(type, out, m);
   }
 }
 

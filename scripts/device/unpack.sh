@@ -13,6 +13,9 @@ cp "$from/libmlxc.so" "$to/mlx/lib/"
 tar -C "$to" -xJf "$from/rest.tar.xz"
 xz -dc "$from/zmlx-rewrite.xz" >"$to/bin/zmlx-rewrite"
 chmod +x "$to/bin/zmlx-rewrite"
+# What was compiled there before: save.sh brought it back.
+mkdir -p "$to/cache"
+[ ! -f "$from/cache.tar.xz" ] || tar -C "$to/cache" -xJf "$from/cache.tar.xz"
 libs=$(python3 - <<'PY'
 import glob, os, sysconfig
 site = sysconfig.get_paths()["purelib"]
@@ -23,4 +26,5 @@ cat >"$to/env.sh" <<ENV
 export LD_LIBRARY_PATH=$to/mlx/lib:$to/mlx_cuda_13.libs:$libs:\${LD_LIBRARY_PATH:-}
 export CUDA_HOME=\${CUDA_HOME:-/usr/local/cuda}
 export PATH=$to/bin:\$PATH
+export MLX_PTX_CACHE_DIR=$to/cache/ptx XDG_CACHE_HOME=$to/cache
 ENV

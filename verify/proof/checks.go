@@ -45,7 +45,7 @@ var Checks = []Check{
 		return alone(Rounding(ctx, s.Set, s.Rule, s.Instances.All))
 	}},
 	{CheckKernel, func(ctx context.Context, s *Subject) []*Verdict {
-		return alone(Kernels(ctx, s.Set, s.Rule, s.Kernels))
+		return alone(Kernels(ctx, s.Set, s.Rule, s.Instances, s.Kernels))
 	}},
 	{CheckGuards, func(ctx context.Context, s *Subject) []*Verdict {
 		return Guards(ctx, s.Set, s.Corpus, s.Instances)

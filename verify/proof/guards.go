@@ -104,11 +104,12 @@ func necessary(j *judge, corpus *Corpus, all *Instances, g *rules.Guard) *Verdic
 		j.samples = fewSamples
 	}
 	compared := 0
+	picked := spread(s.found)
 	for _, look := range []func(*Instance, string, point) *Verdict{j.values, j.bits} {
 		n := 0
 		j.left = judgedSteps
-		for _, a := range spread(s.found) {
-			if n == maxAdmitted || n > 0 && j.spent() {
+		for _, a := range picked {
+			if n > 0 && j.spent() {
 				break
 			}
 			n++
@@ -189,29 +190,32 @@ func makesByComputing(r *rules.Rule) bool {
 	})
 }
 
-// spread orders settings so that few tell much: one of each place of the corpus, then the
-// next of each, and of a place those first in which the fewest lengths are 1, and the
-// smallest.
+// spread picks settings of which few tell much: of each place of the corpus one, and of each
+// change to a place one, before any gets a second turn. Else all would be the same change,
+// such as a number moved by its last bit, which nothing shows. Of those that are left,
+// those come first in which the fewest lengths are 1, and the smallest.
 func spread(all []admitted) []admitted {
-	type turn struct {
-		admitted
-		n int
-	}
-	list := make([]turn, len(all))
-	for i, a := range all {
-		list[i].admitted = a
-	}
-	slices.SortStableFunc(list, func(a, b turn) int { return cmp.Or(a.at.ones()-b.at.ones(), cmp.Compare(a.at.size(), b.at.size())) })
-	seen := map[string]int{}
-	for i := range list {
-		place, _, _ := strings.Cut(list[i].in.Where, ";")
-		list[i].n = seen[place]
-		seen[place]++
-	}
-	slices.SortStableFunc(list, func(a, b turn) int { return a.n - b.n })
-	out := make([]admitted, len(all))
-	for i := range list {
-		out[i] = list[i].admitted
+	list := slices.Clone(all)
+	slices.SortStableFunc(list, func(a, b admitted) int { return cmp.Or(a.at.ones()-b.at.ones(), cmp.Compare(a.at.size(), b.at.size())) })
+	places, changes := map[string]int{}, map[string]int{}
+	var out []admitted
+	for len(list) > 0 && len(out) < maxAdmitted {
+		turns := func(a admitted) (int, int) {
+			place, change, _ := strings.Cut(a.in.Where, ";")
+			return places[place], changes[change]
+		}
+		best := 0
+		for i := range list {
+			p, c := turns(list[i])
+			if q, d := turns(list[best]); p < q || p == q && c < d {
+				best = i
+			}
+		}
+		place, change, _ := strings.Cut(list[best].in.Where, ";")
+		places[place]++
+		changes[change]++
+		out = append(out, list[best])
+		list = slices.Delete(list, best, best+1)
 	}
 	return out
 }

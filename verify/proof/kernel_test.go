@@ -16,10 +16,10 @@ func TestShippedKernelsAreCertified(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, r := range set.Rules() {
-		if v := Kernels(context.Background(), set, r, KernelOptions{Certificates: list}); v.Status < Tested {
+		if v := Kernels(context.Background(), set, r, nil, KernelOptions{Certificates: list}); v.Status < Tested {
 			t.Errorf("%s: %s %v", r.Name, v.Status, v.Why)
 		}
-		if v := Kernels(context.Background(), set, r, KernelOptions{}); len(r.Kernels) > 0 && v.Status != Unchecked {
+		if v := Kernels(context.Background(), set, r, nil, KernelOptions{}); len(r.Kernels) > 0 && v.Status != Unchecked {
 			t.Errorf("%s: %s without certificates", r.Name, v.Status)
 		}
 	}

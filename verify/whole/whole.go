@@ -85,12 +85,22 @@ type Comparison struct {
 	*decode.Comparison
 	Verdict Verdict
 	Why     string // if it differs
-	// Errors against the unrewritten program in float32, up to where tokens part: the root
+	// Tie: tokens part nowhere, or where the unrewritten model itself could not tell.
+	Tie bool
+	// Errors against the unrewritten program in float32, along the same tokens: the root
 	// of the mean square over all logits. 0 if there is no measure: the model is float32.
 	Error, Stock float64
 	// Largest error of the unrewritten program at the step where tokens part.
 	StepError float64
 }
+
+// Closer reports whether the rewritten program is no further from float32 than the
+// unrewritten one.
+func (c *Comparison) Closer() bool { return c.Error <= c.Stock }
+
+// Tied reports whether a model could not tell two tokens apart: the better one leads by no
+// more than its logits are off by.
+func Tied(lead, own float64) bool { return lead <= own }
 
 // Compare judges the steps b of a rewritten program by those of the unrewritten one, a, and
 // of the unrewritten one in float32 along the same tokens, which may be nil for a model in
@@ -100,13 +110,25 @@ type Comparison struct {
 // a itself is off by there. In float32 that is next to nothing. Up to there the logits must
 // be as close to float32 as farther allows.
 func Compare(a, b, truth []decode.Step) *Comparison {
-	c := &Comparison{Comparison: decode.Compare(a, b), Verdict: Identical}
+	c := decode.Compare(a, b)
+	return judge(c, a, b, b[:min(c.Steps, len(b))], truth)
+}
+
+// CompareLed is Compare with more to go by: led are the steps of the rewritten program when
+// it is given all of a's tokens, so that it is held against float32 behind the step where
+// its own part from them, too.
+func CompareLed(a, b, led, truth []decode.Step) *Comparison {
+	return judge(decode.Compare(a, b), a, b, led, truth)
+}
+
+func judge(of *decode.Comparison, a, b, led, truth []decode.Step) *Comparison {
+	c := &Comparison{Comparison: of, Verdict: Identical, Tie: true}
 	if c.Exact && c.First < 0 {
 		c.Verdict = BitExact
 		return c
 	}
 	if c.First >= len(a) || c.First >= len(b) { // one text ended earlier, on the same tokens: its end is a token, too
-		c.Verdict, c.Why = Differs, "one text is longer than the other"
+		c.Verdict, c.Why, c.Tie = Differs, "one text is longer than the other", false
 		return c
 	}
 	top := 0.0
@@ -116,9 +138,10 @@ func Compare(a, b, truth []decode.Step) *Comparison {
 		}
 	}
 	own := nothing * top // what a is off by
-	if len(truth) > 0 {
-		n := min(c.Steps, len(truth))
-		c.Stock, c.Error = rms(a[:n], truth[:n]), rms(b[:n], truth[:n])
+	var stock decode.Errors
+	if n := min(len(a), len(led), len(truth)); n > 0 {
+		stock = decode.MeasureErrors(a[:n], truth[:n])
+		c.Stock, c.Error = stock.RMS, decode.MeasureErrors(led[:n], truth[:n]).RMS
 		if !(c.Error <= farther*c.Stock+own) {
 			c.Verdict, c.Why = Differs, fmt.Sprintf("its logits are off by %.3g against float32, those of the unrewritten model by %.3g: more than %v times", c.Error, c.Stock, farther)
 		}
@@ -128,41 +151,19 @@ func Compare(a, b, truth []decode.Step) *Comparison {
 	if c.First < 0 {
 		return c
 	}
-	s := a[c.First]
 	c.StepError = own
-	if c.First < len(truth) {
-		c.StepError = worst(s, truth[c.First])
+	if c.First < len(stock.Steps) {
+		c.StepError = stock.Steps[c.First]
 	}
+	s := a[c.First]
 	lead := float64(s.Logits[c.A]) - float64(s.Logits[c.B])
+	c.Tie = Tied(lead, c.StepError)
 	switch {
 	case c.Verdict == Differs:
-	case lead <= c.StepError:
+	case c.Tie:
 		c.Verdict = NearTie
 	default:
 		c.Verdict, c.Why = Differs, fmt.Sprintf("it prefers token %d, by which %d leads by %.3g in the unrewritten model, which is off by %.3g there", c.B, c.A, lead, c.StepError)
 	}
 	return c
-}
-
-func rms(a, b []decode.Step) float64 {
-	sum, n := 0.0, 0
-	for i := range a {
-		for k := range min(len(a[i].Logits), len(b[i].Logits)) {
-			n++
-			if a[i].Logits[k] == b[i].Logits[k] { // infinite ones, too
-				continue
-			}
-			d := float64(a[i].Logits[k]) - float64(b[i].Logits[k])
-			sum += d * d
-		}
-	}
-	return math.Sqrt(sum / float64(max(n, 1)))
-}
-
-func worst(a, b decode.Step) float64 {
-	most := 0.0
-	for k := range min(len(a.Logits), len(b.Logits)) {
-		most = max(most, math.Abs(float64(a.Logits[k])-float64(b.Logits[k])))
-	}
-	return most
 }

@@ -57,3 +57,22 @@ func TestCompare(t *testing.T) {
 		}
 	}
 }
+
+// TestCompareLed: what comes behind the step where tokens part counts against float32, too.
+func TestCompareLed(t *testing.T) {
+	a, truth := steps([]float32{2, 1.75, 0}, []float32{4, 1, 0}, []float32{0, 5, 1}), steps([]float32{1.75, 2, 0}, []float32{4.25, 1, 0}, []float32{0, 5, 1.25})
+	b := steps([]float32{1.75, 2, 0}, []float32{9, 9, 9})
+	good, bad := steps([]float32{1.75, 2, 0}, []float32{4.25, 1, 0}, []float32{0, 5, 1}), steps([]float32{1.75, 2, 0}, []float32{4.25, 1, 3}, []float32{0, 5, 1})
+	if c := CompareLed(a, b, good, truth); c.Verdict != NearTie || !c.Closer() || !c.Tie || c.First != 0 || c.StepError != 0.25 {
+		t.Errorf("as good behind it: %+v", c)
+	}
+	if c := CompareLed(a, b, bad, truth); c.Verdict != Differs || c.Closer() || !c.Tie || !strings.Contains(c.Why, "more than 1.5 times") {
+		t.Errorf("worse behind it: %+v", c)
+	}
+	if c := Compare(a, b, truth); c.Verdict != NearTie {
+		t.Errorf("up to there: %+v", c)
+	}
+	if Tied(0, math.NaN()) || Tied(math.NaN(), 1) || !Tied(0.5, 0.5) || Tied(0.51, 0.5) {
+		t.Error("what a tie is")
+	}
+}
