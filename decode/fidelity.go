@@ -34,6 +34,54 @@ func MeasureErrors(run, truth []Step) Errors {
 	return e
 }
 
+// Divergence is how far the probabilities of a generation are from those of another one that
+// was fed the same tokens: the Kullback-Leibler divergence of each step, in nats.
+type Divergence struct {
+	Mean, Max float64
+	Step      int     // of Max; -1 if there are no steps
+	Logit     float64 // the largest difference of a logit
+}
+
+// MeasureDivergence compares the distributions that logits stand for, those of b seen from a.
+func MeasureDivergence(a, b []Step) Divergence {
+	d := Divergence{Step: -1}
+	n := min(len(a), len(b))
+	for i := range n {
+		x, y := a[i].Logits, b[i].Logits
+		lx, ly := logSum(x), logSum(y)
+		kl := 0.0
+		for k := range min(len(x), len(y)) {
+			p, q := float64(x[k])-lx, float64(y[k])-ly
+			if x[k] == y[k] && math.IsInf(float64(x[k]), -1) {
+				continue // a token that neither can take
+			}
+			if w := math.Exp(p); w != 0 { // NaN counts
+				kl += w * (p - q)
+			}
+			d.Logit = max(d.Logit, math.Abs(float64(x[k])-float64(y[k]))) // NaN if one of them is
+		}
+		kl = max(kl, 0) // rounding may leave less than nothing
+		d.Mean += kl / float64(n)
+		if d.Step < 0 || kl > d.Max || math.IsNaN(kl) {
+			d.Max, d.Step = kl, i
+		}
+	}
+	return d
+}
+
+// logSum is the logarithm of the sum of the exponentials.
+func logSum(logits []float32) float64 {
+	top := math.Inf(-1)
+	for _, x := range logits {
+		top = max(top, float64(x))
+	}
+	sum := 0.0
+	for _, x := range logits {
+		sum += math.Exp(float64(x) - top)
+	}
+	return top + math.Log(sum)
+}
+
 // Follow returns a Sampler that takes the given tokens, one after the other, whatever the
 // logits are: a generation of no more tokens is then fed what another one made.
 func Follow(tokens []int) Sampler { return &follow{tokens} }

@@ -26,6 +26,31 @@ func TestMeasure(t *testing.T) {
 	}
 }
 
+// TestDivergence: KL of two coins by hand, a constant added to all logits changes nothing but
+// the logits, and what is no number is not taken for nothing.
+func TestDivergence(t *testing.T) {
+	log := func(x float64) float32 { return float32(math.Log(x)) }
+	a := []Step{{0, []float32{log(0.5), log(0.5)}}, {0, []float32{3, 1}}}
+	b := []Step{{0, []float32{log(0.9), log(0.1)}}, {0, []float32{5, 3}}}
+	want := 0.5*math.Log(0.5/0.9) + 0.5*math.Log(0.5/0.1)
+	if d := MeasureDivergence(a, b); math.Abs(d.Max-want) > 1e-6 || math.Abs(d.Mean-want/2) > 1e-6 || d.Step != 0 || d.Logit != 2 {
+		t.Errorf("%+v, want a maximum of %v", d, want)
+	}
+	if d := MeasureDivergence(b, a); math.Abs(d.Max-(0.9*math.Log(0.9/0.5)+0.1*math.Log(0.1/0.5))) > 1e-6 {
+		t.Errorf("seen from the other side: %+v", d)
+	}
+	nan, never := float32(math.NaN()), float32(math.Inf(-1))
+	if d := MeasureDivergence(a, []Step{{0, []float32{nan, 0}}, b[1]}); !math.IsNaN(d.Max) || !math.IsNaN(d.Mean) || !math.IsNaN(d.Logit) {
+		t.Errorf("%+v", d)
+	}
+	if d := MeasureDivergence([]Step{{0, []float32{0, never}}}, []Step{{0, []float32{0, never}}}); d.Max != 0 || d.Logit != 0 {
+		t.Errorf("a token that neither takes: %+v", d)
+	}
+	if d := MeasureDivergence([]Step{{0, []float32{0, 0}}}, []Step{{0, []float32{0, never}}}); !math.IsInf(d.Max, 1) {
+		t.Errorf("a token that only the first takes: %+v", d)
+	}
+}
+
 // A model that follows its own text computes what it computed.
 func TestFollow(t *testing.T) {
 	m, ctx := newModel(t), context.Background()

@@ -79,6 +79,15 @@ type KernelRunner interface {
 	Launches() map[string]int
 }
 
+// MemoryMeter is an engine that knows what its arrays take.
+type MemoryMeter interface {
+	// ResetPeak begins anew to look for the most.
+	ResetPeak() error
+	// PeakMemory is the most bytes that arrays took at once since then, of all engines of
+	// the process.
+	PeakMemory() (uint64, error)
+}
+
 // Session is a loaded program.
 type Session interface {
 	// Step runs the first case of the program that applies and returns the

@@ -30,11 +30,12 @@ func (p *Proofs) HTML(w io.Writer) error {
 		More     int
 	}
 	page := struct {
-		Checks   []string
-		Rules    []rule
-		Together []ProvedProfile
-		Summary  ProofsSummary
-	}{p.checks, nil, p.Together, p.Summary}
+		Checks    []string
+		Rules     []rule
+		Together  []ProvedProfile
+		Summary   ProofsSummary
+		Arrowhead template.HTML
+	}{p.checks, nil, p.Together, p.Summary, Arrowhead}
 	for i := range p.Rules {
 		r := rule{ProvedRule: &p.Rules[i]}
 		for _, c := range p.checks {

@@ -38,6 +38,14 @@ func SVG(g *graph.Graph, scope, title string) string {
 	for i := range p.Boxes {
 		p.Boxes[i].Lines = slices.DeleteFunc(p.Boxes[i].Lines, func(s string) bool { return s == scope })
 	}
+	return Drawing(p, title)
+}
+
+// Arrowhead is what the arrows of drawings end with: once in each page that has some.
+const Arrowhead = `<svg width="0" height="0" aria-hidden="true"><defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto"><path d="M0 0L8 4L0 8z"/></marker></defs></svg>`
+
+// Drawing draws a picture without cycles as SVG does.
+func Drawing(p *graph.Picture, title string) string {
 	layers := layOut(p)
 	var width, height float64
 	tops := make([]float64, len(layers))
@@ -86,7 +94,7 @@ func SVG(g *graph.Graph, scope, title string) string {
 			class, round := "node", 3.0
 			if c.box.Round {
 				class, round = "leaf", 12.0
-			} else if strings.HasPrefix(c.box.Lines[0], "kernel.") {
+			} else if strings.HasPrefix(c.box.Lines[0], graph.KernelPrefix) {
 				class = "node made"
 			}
 			fmt.Fprintf(&b, `<rect class="%s" x="%.1f" y="%.1f" width="%.1f" height="%.1f" rx="%.0f"/>`, class, c.x-c.w/2, tops[i], c.w, c.h, round)

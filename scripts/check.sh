@@ -11,6 +11,11 @@ set -uo pipefail
 PYTHON=$CACHE/oracle/venv/bin/python
 export PYTHONDONTWRITEBYTECODE=1
 
+# What tests leave to look at, such as screenshots of pages, is kept in CI.
+artefacts=
+[ -z "${CI:-}" ] || artefacts="-artifacts -outputdir $CACHE/artefacts"
+mkdir -p "$CACHE/artefacts"
+
 step_gofmt() {
 	local bad
 	bad=$(git ls-files -co --exclude-standard '*.go' | xargs gofmt -l) || return 1
@@ -19,7 +24,8 @@ step_gofmt() {
 step_vet() { go vet ./... && go vet -tags mlx ./...; }
 step_staticcheck() { .cache/bin/staticcheck ./... && .cache/bin/staticcheck -tags mlx ./...; }
 # The machine without MLX: a plain build and test, as a reader's first try is.
-step_plain() { CGO_ENABLED=0 go build ./... && go test -timeout 25m ./...; }
+# shellcheck disable=SC2086 # flags, or none
+step_plain() { CGO_ENABLED=0 go build ./... && go test -timeout 25m $artefacts ./...; }
 # Every rule that ships, by the command as its users have it: what fails, and what could not
 # be checked here, fails the step.
 step_verify() {
@@ -49,8 +55,8 @@ step_mlx() {
 	local packages
 	packages=$(go list -tags mlx -test -f '{{.ImportPath}} {{join .Deps ","}},' ./... |
 		sed -n 's|^\([^ ]*\)\.test .*[ ,]zmlx-rewrite/engine/mlx[ ,].*|\1|p')
-	# shellcheck disable=SC2086 # a list of packages
-	[ -n "$packages" ] && go test -timeout 25m -tags mlx $packages
+	# shellcheck disable=SC2086 # lists of flags and packages
+	[ -n "$packages" ] && go test -timeout 25m -tags mlx $artefacts $packages
 }
 # Golden files are made again by the scripts that made them, and compared: by all
 # that say [--check]. Those of graph/mlxfn are compared by its Go tests, since the

@@ -10,10 +10,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"zmlx-rewrite/bench"
-	"zmlx-rewrite/capsule"
 	"zmlx-rewrite/diag"
+	"zmlx-rewrite/measure/capsule"
+	"zmlx-rewrite/measure/stress"
 	"zmlx-rewrite/report/figures"
-	"zmlx-rewrite/stress"
 )
 
 // benchOptions are llama-bench's flags, where it has them.

@@ -11,8 +11,8 @@ import (
 	"zmlx-rewrite/bench"
 	"zmlx-rewrite/decode"
 	"zmlx-rewrite/engine"
+	"zmlx-rewrite/measure/trace"
 	"zmlx-rewrite/report/figures"
-	"zmlx-rewrite/trace"
 	"zmlx-rewrite/verify/kernelcheck"
 )
 

@@ -9,6 +9,14 @@ import (
 	"zmlx-rewrite/verify/whole"
 )
 
+// verdictOf is a verdict with one more: a near tie of which the second is no further from float32.
+func verdictOf(c *whole.Comparison) string {
+	if c.Verdict == whole.NearTie && c.Stock > 0 && c.Closer() {
+		return "closer-to-fp32"
+	}
+	return string(c.Verdict)
+}
+
 // way is a generator with the options that it generates with.
 type way struct {
 	*decode.Generator

@@ -9,13 +9,14 @@ import (
 	"strings"
 	"time"
 
-	"zmlx-rewrite/capsule"
 	"zmlx-rewrite/decode"
 	"zmlx-rewrite/diag"
 	"zmlx-rewrite/engine"
 	"zmlx-rewrite/engine/mlx"
 	"zmlx-rewrite/graph"
+	"zmlx-rewrite/measure/capsule"
 	"zmlx-rewrite/profiles"
+	"zmlx-rewrite/rewrite"
 )
 
 // pair is a model before (0) and after (1) its rewrite, both loaded, on one copy of the
@@ -139,7 +140,12 @@ type timed struct {
 	seconds float64 // of what counts
 	prompt  float64 // to the first token
 	tokens  []int
+	// of the first and the last quarter of the tokens behind the first, if these are many
+	early, late float64
 }
+
+// drifting is how many tokens it takes to say whether a generation gets slower.
+const drifting = 64
 
 // run fills the caches with depth tokens of the list, feeds the others, and makes tokens.
 // What counts is the time to the first token, or, if more are made, from the first to the last.
@@ -158,6 +164,10 @@ func (p *pair) run(ctx context.Context, side int, tokens []int, depth, made int)
 	t := &timed{seconds: r.PromptTime.Seconds(), prompt: r.PromptTime.Seconds(), tokens: r.Tokens}
 	if made > 1 {
 		t.seconds = r.Times[len(r.Times)-1].Seconds()
+	}
+	if n := len(r.Times); n >= drifting {
+		quarter := (n - 1) / 4
+		t.early, t.late = (r.Times[quarter] - r.Times[0]).Seconds(), (r.Times[n-1] - r.Times[n-1-quarter]).Seconds()
 	}
 	return t, nil
 }
@@ -221,6 +231,9 @@ func rewriteOf(p *pair) (capsule.Rewrite, error) {
 	cfg := p.s.cfg
 	r := capsule.Rewrite{Profile: p.profile.Name, Preset: p.preset, Target: cfg.Setting.Target, Before: p.programs[0].Hash().String(), After: p.programs[1].Hash().String(),
 		Rules: map[string]string{}, Kernels: map[string]string{}, RunsAs: p.kernels(), Launches: layers(p.programs)}
+	if err := replacements(&r, p.s.res); err != nil {
+		return r, err
+	}
 	if k := p.kv; k.Bits > 0 || k.size > 0 {
 		r.KV = &capsule.KV{Bits: k.Bits, GroupSize: k.GroupSize, Start: k.start, Size: k.size}
 	}
@@ -258,21 +271,56 @@ func layers(programs [2]*graph.Program) []capsule.Layer {
 				continue
 			}
 			scope := n.Scope
-			if m := numbered.FindStringSubmatch(scope); m != nil {
-				scope = m[1]
-			}
-			at := slices.IndexFunc(out, func(l capsule.Layer) bool { return l.Scope == scope })
-			if at < 0 {
-				at, out = len(out), append(out, capsule.Layer{Scope: scope})
-			}
+			l := layerOf(&out, scope)
 			if side == 0 {
-				out[at].Before += n.Op.Launches
+				l.Before += n.Op.Launches
 			} else {
-				out[at].After += n.Op.Launches
+				l.After += n.Op.Launches
 			}
 		}
 	}
 	return out
+}
+
+// layerOf returns the entry of the layer that a scope lies in, a new one if there is none.
+func layerOf(list *[]capsule.Layer, scope string) *capsule.Layer {
+	if m := numbered.FindStringSubmatch(scope); m != nil {
+		scope = m[1]
+	}
+	at := slices.IndexFunc(*list, func(l capsule.Layer) bool { return l.Scope == scope })
+	if at < 0 {
+		at, *list = len(*list), append(*list, capsule.Layer{Scope: scope})
+	}
+	return &(*list)[at]
+}
+
+// replacements draws what the rules did in the case that a decode step runs, each kind once.
+func replacements(r *capsule.Rewrite, res *rewrite.Result) error {
+	decode, err := res.Program.Select(oneToken)
+	if err != nil {
+		return nil // the program has no such step
+	}
+	at := slices.IndexFunc(res.Cases, func(c rewrite.CaseResult) bool { return c.Name == decode.Name })
+	if at < 0 {
+		return nil
+	}
+	kinds := map[string]int{}
+	for _, s := range res.Cases[at].Sites {
+		pair, err := s.Pair(false)
+		if err != nil {
+			return err
+		}
+		one := capsule.Replacement{Rule: s.Rule.Name, Round: s.Round, Saved: s.Saved, Before: capsule.PictureOf(pair.Before), After: capsule.PictureOf(pair.After)}
+		key := fmt.Sprint(one)
+		k, known := kinds[key]
+		if !known {
+			k = len(r.Replacements)
+			kinds[key], r.Replacements = k, append(r.Replacements, one)
+		}
+		l := layerOf(&r.Launches, s.Scope)
+		l.Replaced = append(l.Replaced, k)
+	}
+	return nil
 }
 
 // oneToken is a decode step of one sequence.

@@ -12,11 +12,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"zmlx-rewrite/capsule"
 	"zmlx-rewrite/diag"
+	"zmlx-rewrite/measure/capsule"
+	"zmlx-rewrite/measure/stress"
 	"zmlx-rewrite/report/figures"
 	"zmlx-rewrite/rewrite"
-	"zmlx-rewrite/stress"
 )
 
 func (a *app) reportCmd() *cobra.Command {

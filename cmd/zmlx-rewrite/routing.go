@@ -14,9 +14,9 @@ import (
 	"zmlx-rewrite/engine"
 	"zmlx-rewrite/engine/cache"
 	"zmlx-rewrite/graph"
+	"zmlx-rewrite/measure/routing"
+	"zmlx-rewrite/measure/stress"
 	"zmlx-rewrite/report/figures"
-	"zmlx-rewrite/routing"
-	"zmlx-rewrite/stress"
 )
 
 // routingOptions are the flags of routing.
@@ -106,25 +106,18 @@ func (a *app) routing(ctx context.Context, o *options, r *routingOptions) error 
 	if err != nil {
 		return err
 	}
+	t, err := p.tracer(ctx)
+	if err != nil {
+		return err
+	}
+	defer t.close()
+	layers := t.layers
 	var traces [2]routing.Trace
-	var layers []routing.Layer
 	n := 0
 	for side := range sides {
-		marked, list, err := routing.Mark(p.programs[side])
-		if err != nil {
-			return diag.Errorf("routing/cases", diag.Pos{}, "%s: %v", sides[side], err)
-		}
-		if len(list) == 0 {
-			return diag.Errorf("routing/none", diag.Pos{File: p.s.name}, "has no mixture of experts").WithHint("routing is for models such as qwen3_moe, mixtral, gpt_oss")
-		}
-		if side == 0 {
-			layers = list
-		} else if len(list) != len(layers) {
-			return diag.Errorf("routing/cases", diag.Pos{}, "%d mixtures before the rewrite, %d after", len(layers), len(list))
-		}
 		traces[side] = make(routing.Trace, len(layers))
 		for _, tokens := range texts {
-			if err := p.collect(ctx, marked, list, tokens, r.step, traces[side]); err != nil {
+			if err := t.trace(ctx, side, tokens, r.step, traces[side]); err != nil {
 				return err
 			}
 			n += len(tokens)
@@ -167,14 +160,56 @@ func (a *app) routing(ctx context.Context, o *options, r *routingOptions) error 
 	return nil
 }
 
-// collect feeds one sequence to a marked program.
-func (p *pair) collect(ctx context.Context, marked *graph.Program, layers []routing.Layer, tokens []int, step int, into routing.Trace) error {
-	plain, s, err := p.runner.load(ctx, marked)
-	if err != nil {
-		return err
+// tracer is both programs of a pair, loaded once more with the experts of each token as further
+// results. Close it before the pair.
+type tracer struct {
+	p        *pair
+	layers   []routing.Layer
+	programs [2]*graph.Program
+	lists    [2][]routing.Layer
+	sessions [2]engine.Session
+}
+
+func (p *pair) tracer(ctx context.Context) (_ *tracer, err error) {
+	t := &tracer{p: p}
+	defer func() {
+		if err != nil {
+			t.close()
+		}
+	}()
+	for side := range sides {
+		marked, list, err := routing.Mark(p.programs[side])
+		if err != nil {
+			return nil, diag.Errorf("routing/cases", diag.Pos{}, "%s: %v", sides[side], err)
+		}
+		if len(list) == 0 {
+			return nil, diag.Errorf("routing/none", diag.Pos{File: p.s.name}, "has no mixture of experts").WithHint("routing is for models such as qwen3_moe, mixtral, gpt_oss")
+		}
+		if side == 0 {
+			t.layers = list
+		} else if len(list) != len(t.layers) {
+			return nil, diag.Errorf("routing/cases", diag.Pos{}, "%d mixtures before the rewrite, %d after", len(t.layers), len(list))
+		}
+		t.lists[side] = list
+		if t.programs[side], t.sessions[side], err = p.runner.load(ctx, marked); err != nil {
+			return nil, err
+		}
 	}
-	defer s.Close()
-	caches, err := cache.New(p.engine, plain, 1)
+	return t, nil
+}
+
+func (t *tracer) close() {
+	for _, s := range t.sessions {
+		if s != nil {
+			s.Close()
+		}
+	}
+}
+
+// trace feeds one sequence to a side, and adds what each token was sent to.
+func (t *tracer) trace(ctx context.Context, side int, tokens []int, step int, into routing.Trace) error {
+	p, s := t.p, t.sessions[side]
+	caches, err := cache.New(p.engine, t.programs[side], 1)
 	if err != nil {
 		return err
 	}
@@ -193,7 +228,7 @@ func (p *pair) collect(ctx context.Context, marked *graph.Program, layers []rout
 		if err != nil {
 			return err
 		}
-		if err := readRouting(out, layers, n, into); err != nil {
+		if err := readRouting(out, t.lists[side], n, into); err != nil {
 			return err
 		}
 		tokens = tokens[n:]

@@ -8,8 +8,8 @@ import (
 	"testing"
 
 	"zmlx-rewrite/graph"
+	"zmlx-rewrite/measure/routing"
 	"zmlx-rewrite/models"
-	"zmlx-rewrite/routing"
 )
 
 // TestRoutingIsFound: in a reference model of every type with experts (in all of them with

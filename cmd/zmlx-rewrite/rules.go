@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"zmlx-rewrite/capsule"
 	"zmlx-rewrite/diag"
+	"zmlx-rewrite/measure/capsule"
 	"zmlx-rewrite/rules"
 	"zmlx-rewrite/rules/schema"
 )

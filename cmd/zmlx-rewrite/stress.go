@@ -10,10 +10,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"zmlx-rewrite/bench"
-	"zmlx-rewrite/capsule"
 	"zmlx-rewrite/diag"
+	"zmlx-rewrite/measure/capsule"
+	"zmlx-rewrite/measure/routing"
+	"zmlx-rewrite/measure/stress"
 	"zmlx-rewrite/report/figures"
-	"zmlx-rewrite/stress"
 )
 
 // stressOptions are the flags of the original's stress benchmark.
@@ -25,6 +26,7 @@ type stressOptions struct {
 	out     string
 	state   string
 	format  string
+	routing bool
 }
 
 func (a *app) stressCmd() *cobra.Command {
@@ -51,6 +53,7 @@ func (a *app) stressCmd() *cobra.Command {
 	f.IntVar(&s.warmUp, "warm-up", 16, "`tokens` that each program makes first, after each start")
 	f.StringVar(&s.out, "json-out", "stress.json", "`file` to write the capsule to")
 	f.StringVar(&s.state, "state", "", "`file` for what has been measured so far; that of --json-out with .state at its end if left out")
+	f.BoolVar(&s.routing, "routing", false, "say, too, which experts the tokens of each combination are sent to; that is not timed")
 	f.StringVarP(&s.format, "output", "o", "md", "md, csv or json (one row a line)")
 	return c
 }
@@ -98,19 +101,29 @@ func (a *app) stress(ctx context.Context, o *options, s *stressOptions) error {
 	if p.tok, err = p.model.Tokenizer(); err != nil {
 		return err
 	}
+	var t *tracer
+	if s.routing {
+		if o.kv.Bits > 0 {
+			return diag.Errorf("usage/stress", diag.Pos{}, "routing is collected with plain caches, not with quantized ones").WithHint("leave --routing or --kv-bits out")
+		}
+		if t, err = p.tracer(ctx); err != nil {
+			return err
+		}
+		defer t.close()
+	}
 	c, err := a.newCapsule(capsule.Stress, p)
 	if err != nil {
 		return err
 	}
 	c.Cells, c.WarmUp = stress.Cells(s.prompts, s.lengths), 1
-	state, err := stress.Start(s.state, s.runs, c)
+	state, err := stress.Start(s.state, s.runs, s.routing, c)
 	if err != nil {
 		return err
 	}
 	if done, all := state.Done(); done > 0 {
 		fmt.Fprintf(a.progress, "going on with %s: %d of %d runs are done\n", s.state, done, all)
 	}
-	err = a.stressRuns(ctx, p, state, s)
+	err = a.stressRuns(ctx, p, t, state, s)
 	if ctx.Err() != nil {
 		done, all := state.Done()
 		return &exitError{130, fmt.Sprintf("interrupted; %d of %d runs are kept in %s, and the same command goes on from there", done, all, s.state)}
@@ -141,16 +154,56 @@ func (a *app) stress(ctx context.Context, o *options, s *stressOptions) error {
 	if differ > 0 {
 		return isFalse("%d of %d combinations made other tokens", differ, len(c.Cells))
 	}
+	if other, tokens := figures.OtherExperts(c); other > 0 {
+		return isFalse("%d of %d choices of experts are others after the rewrite", other, tokens)
+	}
 	return nil
 }
 
+// routingStep is how many tokens a call takes whose routing is collected.
+const routingStep = 512
+
+// cell collects the routing of a sequence, for a capsule.
+func (t *tracer) cell(ctx context.Context, tokens []int) ([]capsule.Routing, error) {
+	var traces [2]routing.Trace
+	for side := range sides {
+		traces[side] = make(routing.Trace, len(t.layers))
+		if err := t.trace(ctx, side, tokens, routingStep, traces[side]); err != nil {
+			return nil, err
+		}
+	}
+	var out []capsule.Routing
+	for i, l := range t.layers {
+		s := routing.Sum(routing.Short(l.Scope), l.Experts, l.K, traces[0][i])
+		d := routing.Compare(traces[0][i:i+1], traces[1][i:i+1])
+		out = append(out, capsule.Routing{Layer: s.Layer, K: s.K, Tokens: s.Tokens, Counts: s.Counts, Weights: s.Mixing, Other: d.Other})
+	}
+	return out, nil
+}
+
 // stressRuns makes the runs that are missing.
-func (a *app) stressRuns(ctx context.Context, p *pair, state *stress.State, s *stressOptions) error {
+func (a *app) stressRuns(ctx context.Context, p *pair, tr *tracer, state *stress.State, s *stressOptions) error {
 	line := a.statusLine()
 	defer line.clear()
 	t := &textOptions{}
 	warm := true
 	for {
+		if i, made, ok := state.Unrouted(); ok {
+			cell := &state.Capsule.Cells[i]
+			line.print("%s, routing", cell.Test)
+			text, _ := stress.Prompt(cell.Prompt)
+			prompt, err := p.prompt(text, t)
+			if err != nil {
+				return err
+			}
+			list, err := tr.cell(ctx, append(prompt, made...))
+			if err != nil {
+				return err
+			}
+			if err := state.KeepRouting(i, list); err != nil {
+				return err
+			}
+		}
 		i, b, round, ok := state.Next()
 		if !ok {
 			return nil
@@ -183,8 +236,8 @@ func (a *app) stressRuns(ctx context.Context, p *pair, state *stress.State, s *s
 		if err != nil {
 			return err
 		}
-		run := bench.Run{Round: round, B: b, Seconds: r.seconds, At: time.Since(state.Capsule.Made).Seconds()}
-		if err := state.Keep(i, run, r.prompt, len(prompt), r.tokens); err != nil {
+		run := capsule.Run{Run: bench.Run{Round: round, B: b, Seconds: r.seconds, At: time.Since(state.Capsule.Made).Seconds()}, Prompt: r.prompt, Early: r.early, Late: r.late}
+		if err := state.Keep(i, run, len(prompt), r.tokens); err != nil {
 			return err
 		}
 	}

@@ -7,36 +7,71 @@ import (
 	"io"
 	"math"
 	"slices"
+	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 
+	"zmlx-rewrite/bench"
 	"zmlx-rewrite/decode"
 	"zmlx-rewrite/diag"
+	"zmlx-rewrite/engine"
+	"zmlx-rewrite/graph"
 	"zmlx-rewrite/profiles"
+	"zmlx-rewrite/report/figures"
+	"zmlx-rewrite/verify/mlxlm"
 	"zmlx-rewrite/verify/whole"
 )
 
 func (a *app) validateCmd() *cobra.Command {
 	var o options
 	var t textOptions
-	var format string
+	var v validateOptions
 	c := &cobra.Command{
 		Use:   "validate [MODEL]",
 		Short: "Compare the rewritten model with the unrewritten one: tokens, margins, logits, speed",
-		Args:  cobra.MaximumNArgs(1),
+		Long: "Validate makes tokens with the unrewritten and the rewritten program, greedily, and, where they part,\n" +
+			"again with the rewritten one fed the unrewritten one's tokens. With --oracle mlx-lm both are held\n" +
+			"against mlx-lm as well. Exit code 1: a program differs by more than rounding explains; docs/MEASURE.md\n" +
+			"has the verdicts.",
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) == 1 && o.model == "" {
 				o.model = args[0]
 			}
-			return a.validate(c.Context(), &o, &t, format)
+			return a.validate(c.Context(), &o, &t, &v)
 		},
 	}
 	o.flags(c)
 	o.dtypeFlag(c)
 	o.kv.startFlag(c)
 	t.flags(c, 48)
-	c.Flags().StringVarP(&format, "output", "o", "text", "text or json")
+	f := c.Flags()
+	f.StringVar(&v.prompts, "prompts", "", "`file` with a prompt a line")
+	f.IntVar(&v.runs, "runs", 0, "time `n` runs of each program, in turns; 0 times the one that is compared, which also hands out its logits")
+	f.StringVar(&v.oracle, "oracle", "", "compare with this `program` as well: mlx-lm, in the Python that $ZMLX_PYTHON names, or python3")
+	f.StringVarP(&v.format, "output", "o", "text", "text or json")
 	return c
+}
+
+// validateOptions are validate's own flags.
+type validateOptions struct {
+	prompts, oracle, format string
+	runs                    int
+}
+
+func (v *validateOptions) check(o *options) error {
+	switch {
+	case v.format != "text" && v.format != "json":
+		return diag.Errorf("usage/output", diag.Pos{}, "output %q is neither text nor json", v.format)
+	case v.runs < 0:
+		return diag.Errorf("usage/validate", diag.Pos{}, "--runs %d is below 0", v.runs)
+	case v.oracle != "" && v.oracle != mlxLM:
+		return diag.Errorf("usage/oracle", diag.Pos{}, "no oracle %q", v.oracle).WithHint("there is one: mlx-lm")
+	case v.oracle != "" && o.kv.size > 0:
+		return diag.Errorf("usage/oracle", diag.Pos{}, "mlx-lm ignores --max-kv-size for models that make their caches themselves").WithHint("leave --max-kv-size or --oracle out")
+	}
+	return nil
 }
 
 // defaultPrompts are used where validate is given none.
@@ -58,6 +93,18 @@ type validated struct {
 	TPS          float64 `json:"generation_tps"`
 	RewrittenTPS float64 `json:"rewritten_generation_tps"`
 
+	// The rewritten program fed the unrewritten one's tokens, over all steps.
+	KL         float64 `json:"kl_mean"` // nats
+	KLMax      float64 `json:"kl_max"`
+	LogitError float64 `json:"forced_max_logit_error"`
+
+	PromptTPS    [2]float64 `json:"prompt_tps"`            // unrewritten, rewritten
+	PeakMemory   [2]uint64  `json:"peak_memory,omitempty"` // bytes of arrays; 0 if the engine does not tell
+	StepLaunches [2]int     `json:"launches_per_step"`
+	Runs         int        `json:"runs,omitempty"` // timed, of each; the rates are their medians
+
+	Oracle *oracled `json:"oracle,omitempty"`
+
 	KernelRuns string         `json:"kernel_runs"`
 	Kernels    map[string]int `json:"kernels"` // how often each ran in the rewritten model
 
@@ -76,9 +123,20 @@ type rechunked struct {
 	RMS      float64 `json:"rms_error"`
 }
 
-func (a *app) validate(ctx context.Context, o *options, t *textOptions, format string) error {
-	if format != "text" && format != "json" {
-		return diag.Errorf("usage/output", diag.Pos{}, "output %q is neither text nor json", format)
+func (a *app) validate(ctx context.Context, o *options, t *textOptions, vo *validateOptions) error {
+	if err := vo.check(o); err != nil {
+		return err
+	}
+	if vo.prompts != "" {
+		data, err := readLimited(vo.prompts, maxText)
+		if err != nil {
+			return err
+		}
+		for line := range strings.Lines(string(data)) {
+			if line = strings.TrimSpace(line); line != "" {
+				t.prompts = append(t.prompts, line)
+			}
+		}
 	}
 	d, err := a.duel(ctx, o, t, "validate")
 	if err != nil {
@@ -86,16 +144,29 @@ func (a *app) validate(ctx context.Context, o *options, t *textOptions, format s
 	}
 	defer d.close()
 	r := d.r
-	if format == "text" {
+	var oracle *mlxlm.Oracle
+	if vo.oracle != "" {
+		if oracle, err = startOracle(ctx, r.model.Path, o.dtype); err != nil {
+			return err
+		}
+		defer oracle.Close()
+	}
+	if vo.format == "text" {
 		fmt.Fprintf(a.stdout, "%s · profile %s · %s on %s %s · kernels: %s", d.s.name, d.prof.Name, r.engine.Name(), r.engine.Device(), r.engine.Version(), r.kernels())
 		if o.kv.Bits > 0 {
 			fmt.Fprintf(a.stdout, " · KV cache: %s", &o.kv)
 		}
+		if oracle != nil {
+			fmt.Fprintf(a.stdout, " · oracle: mlx-lm %s on %s %s", oracle.Version, oracle.Device, oracle.MLX)
+		}
 		fmt.Fprintln(a.stdout)
 	}
-	var exact *decode.Generator // the model in float32, loaded once tokens part in another type
-	doneExact := func() {}
-	defer func() { doneExact() }()
+	truth := d.truth(ctx, o)
+	defer truth.close()
+	var launches [2]int
+	for _, l := range layers([2]*graph.Program{d.s.program, d.s.res.Program}) {
+		launches[0], launches[1] = launches[0]+l.Before, launches[1]+l.After
+	}
 	differ := 0
 	for _, text := range d.texts {
 		prompt, err := r.prompt(text, t)
@@ -103,43 +174,66 @@ func (a *app) validate(ctx context.Context, o *options, t *textOptions, format s
 			return err
 		}
 		opts := d.options(t)
-		ra, sa, err := whole.Steps(ctx, d.before, prompt, opts)
-		if err != nil {
+		v := validated{Prompt: text, PromptTokens: len(prompt), KernelRuns: r.kernels(), StepLaunches: launches, Runs: vo.runs}
+		var ra, rb *decode.Result
+		var sa, sb []decode.Step
+		if v.PeakMemory[0], err = d.peak(func() (err error) { ra, sa, err = whole.Steps(ctx, d.before, prompt, opts); return err }); err != nil {
 			return err
 		}
-		var sb []decode.Step
-		rb, counts, err := r.count(d.rewritten, func() (res *decode.Result, err error) {
-			res, sb, err = whole.Steps(ctx, d.after, prompt, opts)
-			return res, err
-		})
-		if err != nil {
+		if v.PeakMemory[1], err = d.peak(func() (err error) {
+			rb, v.Kernels, err = r.count(d.rewritten, func() (res *decode.Result, err error) {
+				res, sb, err = whole.Steps(ctx, d.after, prompt, opts)
+				return res, err
+			})
+			return err
+		}); err != nil {
 			return err
 		}
+		v.TPS, v.RewrittenTPS, v.PromptTPS = ra.TPS(), rb.TPS(), [2]float64{ra.PromptTPS(), rb.PromptTPS()}
+		if vo.runs > 0 {
+			if err := v.time(ctx, d, prompt, opts); err != nil {
+				return err
+			}
+		}
+		before, after := way{d.before, opts}, way{d.after, opts}
 		c := decode.Compare(sa, sb)
-		v := validated{Prompt: text, PromptTokens: len(prompt), Tokens: c.Steps, Verdict: "token-identical", FirstDiff: c.First, Margin: c.Margin, MarginStep: c.MarginStep,
-			MaxError: c.MaxError, TPS: ra.TPS(), RewrittenTPS: rb.TPS(), KernelRuns: r.kernels(), Kernels: counts}
+		v.Tokens, v.FirstDiff, v.Margin, v.MarginStep, v.MaxError = c.Steps, c.First, c.Margin, c.MarginStep, c.MaxError
 		switch {
 		case c.First < 0 && c.Exact:
 			v.Verdict = "bit-exact"
-		case c.First >= 0 && !inFloat32(d.s.program):
-			if exact == nil {
-				if exact, doneExact, err = r.truth(ctx, o.model, o.dtype); err != nil {
-					return err
-				}
-			}
-			if err := v.judge(ctx, prompt, sa, way{d.before, opts}, way{d.after, opts}, sb, way{exact, opts}); err != nil {
+		case c.First < 0:
+			v.Verdict = "token-identical"
+		case !inFloat32(d.s.program):
+			exact, err := truth.get()
+			if err != nil {
 				return err
 			}
-		case c.First >= 0:
-			v.Verdict = string(whole.Compare(sa, sb, nil).Verdict)
+			if err := v.judge(ctx, prompt, sa, before, after, sb, way{exact, opts}); err != nil {
+				return err
+			}
+		default:
+			v.Verdict = verdictOf(whole.Compare(sa, sb, nil))
 		}
-		if v.Verdict == string(whole.Differs) {
+		led := sb
+		if c.First >= 0 {
+			if led, err = after.led(ctx, prompt, sa); err != nil {
+				return err
+			}
+		}
+		kl := decode.MeasureDivergence(sa, led)
+		v.KL, v.KLMax, v.LogitError = kl.Mean, kl.Max, kl.Logit
+		if oracle != nil {
+			if v.Oracle, err = d.ask(ctx, oracle, o, prompt, [2]way{before, after}, [2][]decode.Step{sa, sb}, truth); err != nil {
+				return err
+			}
+		}
+		if v.Verdict == "differs" || v.Oracle.differs() {
 			differ++
 		}
 		if math.IsInf(v.Margin, 0) {
 			v.Margin = 0
 		}
-		if format == "json" {
+		if vo.format == "json" {
 			enc := json.NewEncoder(a.stdout)
 			enc.SetEscapeHTML(false)
 			if err := enc.Encode(v); err != nil {
@@ -150,12 +244,71 @@ func (a *app) validate(ctx context.Context, o *options, t *textOptions, format s
 		a.printVerdict(&v, c, r.tok.Decode(rb.Tokens, true))
 	}
 	if differ > 0 {
-		return isFalse("%d of %d prompts give other tokens after the rewrite", differ, len(d.texts))
+		than := ""
+		if oracle != nil {
+			than = ", or than mlx-lm's"
+		}
+		return isFalse("%d of %d prompts give other tokens after the rewrite%s", differ, len(d.texts), than)
 	}
 	return nil
 }
 
-// judge says what it means that tokens part, by float32 (whole.CompareLed). For
+// time makes the tokens several more times with each program, in turns, without their logits.
+func (v *validated) time(ctx context.Context, d *duel, prompt []int, opts decode.Options) error {
+	opts.Logits = false
+	var rates, prompts [2][]float64
+	for run := range v.Runs {
+		for i := range sides {
+			side := (i + run) % 2 // A B, B A, ...
+			g := [2]*decode.Generator{d.before, d.after}[side]
+			g.Reset()
+			res, err := g.Generate(ctx, prompt, opts)
+			if err != nil {
+				return err
+			}
+			rates[side] = append(rates[side], res.TPS())
+			prompts[side] = append(prompts[side], res.PromptTPS())
+		}
+	}
+	v.TPS, v.RewrittenTPS = bench.Median(rates[0]), bench.Median(rates[1])
+	v.PromptTPS = [2]float64{bench.Median(prompts[0]), bench.Median(prompts[1])}
+	return nil
+}
+
+// peak runs f and returns the most memory that the engine's arrays took meanwhile.
+func (d *duel) peak(f func() error) (uint64, error) {
+	m, ok := d.r.engine.(engine.MemoryMeter)
+	if !ok {
+		return 0, f()
+	}
+	err := m.ResetPeak()
+	if err == nil {
+		err = f()
+	}
+	if err != nil {
+		return 0, err
+	}
+	return m.PeakMemory()
+}
+
+// truth is the model in float32, loaded once somebody asks.
+type truth struct {
+	get   func() (*decode.Generator, error)
+	close func()
+}
+
+func (d *duel) truth(ctx context.Context, o *options) *truth {
+	done := func() {}
+	load := sync.OnceValues(func() (*decode.Generator, error) {
+		g, close, err := d.r.truth(ctx, o.model, o.dtype)
+		if err == nil {
+			done = close
+		}
+		return g, err
+	})
+	return &truth{load, func() { done() }}
+}
+
 // comparison it does the same with the unrewritten model and another chunking of the prompt.
 func (v *validated) judge(ctx context.Context, prompt []int, sa []decode.Step, before, after way, sb []decode.Step, exact way) error {
 	f, err := hold(ctx, prompt, sa, after, sb, exact)
@@ -163,10 +316,7 @@ func (v *validated) judge(ctx context.Context, prompt []int, sa []decode.Step, b
 		return err
 	}
 	v.OwnError, v.RMS, v.Rewritten = f.StepError, f.Stock, f.Error
-	v.Verdict = string(f.Verdict)
-	if f.Verdict == whole.NearTie && f.Closer() {
-		v.Verdict = "closer-to-fp32"
-	}
+	v.Verdict = verdictOf(f)
 	cut, ok := before.rechunked(prompt)
 	if !ok {
 		return nil
@@ -272,7 +422,18 @@ func (a *app) printVerdict(v *validated, c *decode.Comparison, text string) {
 	} else {
 		fmt.Fprintf(a.stdout, "  %d tokens equal · smallest margin (top1 − top2) %.4g at step %d · largest logit error %.3g\n", c.Steps, c.Margin, c.MarginStep, c.MaxError)
 	}
-	fmt.Fprintf(a.stdout, "  unrewritten %.2f tokens/s · rewritten %.2f tokens/s\n", v.TPS, v.RewrittenTPS)
+	fmt.Fprintf(a.stdout, "  fed the same tokens: KL mean %.3g, max %.3g nats · largest logit error %.3g\n", v.KL, v.KLMax, v.LogitError)
+	median := ""
+	if v.Runs > 0 {
+		median = fmt.Sprintf(" (median of %d)", v.Runs)
+	}
+	fmt.Fprintf(a.stdout, "  unrewritten %.2f tokens/s · rewritten %.2f tokens/s%s\n", v.TPS, v.RewrittenTPS, median)
+	fmt.Fprintf(a.stdout, "  prompt %.2f → %.2f tokens/s · launches of a step %d → %d", v.PromptTPS[0], v.PromptTPS[1], v.StepLaunches[0], v.StepLaunches[1])
+	if v.PeakMemory[0] > 0 {
+		fmt.Fprintf(a.stdout, " · peak memory %s → %s", figures.Size(int64(v.PeakMemory[0])), figures.Size(int64(v.PeakMemory[1])))
+	}
+	fmt.Fprintln(a.stdout)
+	v.Oracle.print(a.stdout)
 	if len(v.Kernels) > 0 {
 		fmt.Fprintf(a.stdout, "  kernels: %s · %s\n", v.KernelRuns, printCounts(v.Kernels))
 	}

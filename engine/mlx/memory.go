@@ -66,3 +66,15 @@ func setWiredLimit(bytes uint64) (uint64, error) {
 // limitResults refuses operations whose result is larger than this, instead of
 // letting MLX run into memory that it did not get.
 func limitResults(bytes uint64) { C.zr_limit(C.size_t(bytes)) }
+
+// ResetPeak and PeakMemory are those of engine.MemoryMeter.
+func (e *mlxEngine) ResetPeak() error { return do(resetPeak) }
+
+func (e *mlxEngine) PeakMemory() (n uint64, err error) {
+	err = do(func() error {
+		m, err := memoryUse()
+		n = m.peak
+		return err
+	})
+	return n, err
+}

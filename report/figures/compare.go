@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"zmlx-rewrite/bench"
-	"zmlx-rewrite/capsule"
+	"zmlx-rewrite/measure/capsule"
 )
 
 // Named is a capsule and where it was read from.

@@ -2,6 +2,8 @@ package figures
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/csv"
 	"encoding/json"
 	"encoding/xml"
@@ -11,13 +13,24 @@ import (
 	"testing"
 
 	"zmlx-rewrite/bench"
-	"zmlx-rewrite/capsule"
+	"zmlx-rewrite/measure/capsule"
 )
 
 // sample has one test with two rounds: 10 t/s unrewritten, 20 rewritten.
 func sample(name string, rewritten float64) Named {
 	c := &capsule.Capsule{Kind: capsule.Bench, Model: capsule.Model{Name: name, Type: "llama", Quant: "4-bit", Bytes: 3 << 30, Params: 7e9}, Device: capsule.Device{Engine: "mlx", Version: "0.32.2", Device: "cuda"},
-		Rewrite: capsule.Rewrite{Profile: "llama", Launches: []capsule.Layer{{Scope: "model.layers.0", Before: 20, After: 5}, {Scope: "", Before: 2, After: 2}}}}
+		Rewrite: capsule.Rewrite{Profile: "llama", Launches: []capsule.Layer{{Scope: "model.layers.0", Before: 20, After: 5, Replaced: []int{0, 1, 0}}, {Scope: "", Before: 2, After: 2}}}}
+	picture := func(ops ...string) (p capsule.Picture) {
+		for i, op := range ops {
+			p.Boxes = append(p.Boxes, capsule.Box{Lines: []string{op, name}, Leaf: i == 0})
+			if i > 0 {
+				p.Arrows = append(p.Arrows, capsule.Arrow{From: i - 1, To: i, Type: "float32[1]"})
+			}
+		}
+		return p
+	}
+	c.Rewrite.Replacements = []capsule.Replacement{{Rule: "llama.swiglu", Round: 1, Saved: 2, Before: picture("gate", "sigmoid", "multiply", "multiply"), After: picture("gate", "kernel.swiglu")},
+		{Rule: "llama.qmv " + name, Round: 2, Before: picture("x", "quantized_matmul"), After: picture("x", "kernel.qmv")}}
 	cell := capsule.Cell{Test: "tg20", Depth: 512, Counted: 20, Made: 21, StreamA: "aa", StreamB: "aa", First: -1}
 	for i := range 12 {
 		b := i%4 == 1 || i%4 == 2
@@ -64,7 +77,9 @@ func TestTables(t *testing.T) {
 }
 
 // TestHTML: the file asks nothing of a network, what comes from a capsule cannot become
-// markup, and all is drawn: a bar a test, a dot a run, two bars a layer. Drawings are XML.
+// markup, and all is there: a bar a test, a dot a run, two bars a layer, both sides of each
+// replacement once. Drawings are XML. Its only script is the one that its policy allows.
+// (TestInBrowser looks at what becomes of it.)
 func TestHTML(t *testing.T) {
 	evil := sample(`<script>alert("x")</script>`, 30)
 	evil.Cells[0].Test = `"><img src=http://example.org>`
@@ -73,10 +88,16 @@ func TestHTML(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := b.String()
-	if regexp.MustCompile(`(?i)<(script|img|link|iframe|object|base)|\b(src|href)\s*=\s*["']|url\(|@import`).MatchString(text) {
+	sum := sha256.Sum256([]byte(clicks))
+	allowed := "script-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+	if strings.Count(text, "<script>"+clicks+"</script>") != 1 || !strings.Contains(text, allowed) {
+		t.Error("the script is not there once, or not allowed")
+	}
+	rest := strings.Replace(text, "<script>"+clicks+"</script>", "", 1)
+	if regexp.MustCompile(`(?i)<(script|img|link|iframe|object|base)|\b(src|href)\s*=\s*["']|url\([^#]|@import|\bon[a-z]+\s*=`).MatchString(rest) {
 		t.Error("the file has markup that it should not have")
 	}
-	for what, n := range map[string]int{`<circle class="run"`: 24, `<rect class="bar"`: 4, `<rect class="launches"`: 8, "<svg ": 7, "</svg>": 7} {
+	for what, n := range map[string]int{`<circle class="run"`: 24, `<rect class="bar"`: 4, `<rect class="launches"`: 8, "<svg ": 17, "</svg>": 17, "<details class=layer": 2, "<details class=change": 4, "<button ": 6} {
 		if got := strings.Count(text, what); got != n {
 			t.Errorf("%d of %s, want %d", got, what, n)
 		}
@@ -112,15 +133,79 @@ func TestStress(t *testing.T) {
 		n.Cells = append(n.Cells, c)
 	}
 	n.Cells[1].First = 7
+	for i := range n.Cells[0].Runs { // the rewritten program gets slower: its last quarter takes longer
+		r := &n.Cells[0].Runs[i]
+		r.Early, r.Late = 1, 1
+		if r.B {
+			r.Late = 1.25
+		}
+	}
 	var b bytes.Buffer
 	Stress(&b, n.Capsule)
 	for _, want := range []string{
-		"| code   |    256 | 6 + 6 |           10.00 |         20.00 | 2.000 [2.000, 2.000] | same in all runs |\n",
-		"| math   |    256 | 6 + 6 |            5.00 |         10.00 | 2.000 [2.000, 2.000] | differ from 7 on |\n",
+		"| code   |    256 | 6 + 6 |           10.00 |         20.00 | 2.000 [2.000, 2.000] | same in all runs | 1.000, 0.800         |\n",
+		"| math   |    256 | 6 + 6 |            5.00 |         10.00 | 2.000 [2.000, 2.000] | differ from 7 on |                      |\n",
 		"| 256    |            7.50 |         15.00 | 2.000 [2.000, 2.000] |\n", "| mean of medians |", "1 of 2 combinations made other tokens\n",
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in\n%s", want, b.String())
+		}
+	}
+}
+
+// TestRoutings: routing is joined with speed-ups, and drawn.
+func TestRoutings(t *testing.T) {
+	n := sample("s", 20)
+	base := n.Cells[0]
+	n.Kind, n.Cells = capsule.Stress, nil
+	for i, kind := range []string{"code", "math", "chinese", "creative"} {
+		c := base
+		c.Prompt, c.Test, c.Runs = kind, kind, nil
+		for _, r := range base.Runs {
+			if r.B {
+				r.Seconds *= float64(1 + i) // the more even, the slower
+			}
+			c.Runs = append(c.Runs, r)
+		}
+		counts := [][]int{{8, 0, 0, 0}, {4, 4, 0, 0}, {3, 3, 2, 0}, {2, 2, 2, 2}}[i]
+		c.Routing = []capsule.Routing{{Layer: "l0", K: 2, Tokens: 4, Counts: counts, Weights: 0.5}, {Layer: "l1", K: 2, Tokens: 4, Counts: counts, Weights: 1, Other: i / 3}}
+		n.Cells = append(n.Cells, c)
+	}
+	var b bytes.Buffer
+	Stress(&b, n.Capsule)
+	for _, want := range []string{
+		"| code     | 2.000 [2.000, 2.000] |          0.000 |   0.000 |        4.00 |            0.75 | same                      |\n",
+		"| math     | 1.000 [1.000, 1.000] |          1.000 |   0.500 |        2.00 |            0.75 | same                      |\n",
+		"| creative | 0.500 [0.500, 0.500] |          2.000 |   1.000 |        1.00 |            0.75 | 1 of 8 others             |\n",
+		"rank correlation of the bits of choice with the speed-up: -1.00, over 4 combinations\n",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in\n%s", want, b.String())
+		}
+	}
+	if other, choices := OtherExperts(n.Capsule); other != 1 || choices != 32 {
+		t.Errorf("%d of %d", other, choices)
+	}
+	b.Reset()
+	if err := HTML(&b, []Named{n}); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Count(b.String(), `<circle class="routed"`); got != 4 {
+		t.Errorf("%d dots", got)
+	}
+}
+
+func TestSpearman(t *testing.T) {
+	for _, c := range []struct {
+		x, y []float64
+		want float64
+	}{
+		{[]float64{1, 2, 3}, []float64{10, 20, 1000}, 1}, {[]float64{1, 2, 3}, []float64{3, 2, 1}, -1},
+		{[]float64{1, 2, 3}, []float64{5, 5, 5}, 0}, {[]float64{1, 1, 2}, []float64{1, 1, 7}, 1},
+		{[]float64{1, 2, 3, 4}, []float64{2, 1, 4, 3}, 0.6}, // 1 - 6*4/(4*15)
+	} {
+		if got := Spearman(c.x, c.y); got < c.want-1e-12 || got > c.want+1e-12 {
+			t.Errorf("%v %v: %v, want %v", c.x, c.y, got, c.want)
 		}
 	}
 }

@@ -1,19 +1,23 @@
 package figures
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"html"
 	"io"
 	"math"
+	"strconv"
 	"strings"
 
-	"zmlx-rewrite/capsule"
+	"zmlx-rewrite/measure/capsule"
 )
 
-// HTML writes capsules as one file: no script, no request to anywhere, all drawings inline.
+// HTML writes capsules as one file: no request to anywhere, all drawings inline. Its one
+// script opens what is clicked; without it all is there, too, one part below the other.
 func HTML(w io.Writer, all []Named) error {
 	var b strings.Builder
-	page(&b, "zmlx-rewrite: measurements")
+	page(&b, "zmlx-rewrite: measurements", clicks)
 	fmt.Fprint(&b, "<h1>Measurements</h1>\n")
 	if len(all) > 1 {
 		b.WriteString("<h2>Side by side</h2>\n<p>Time of the unrewritten program over that of the rewritten one, median over rounds, with its 95 % interval. Beyond the line at 1 the rewritten one is faster.</p>\n")
@@ -40,20 +44,35 @@ func HTML(w io.Writer, all []Named) error {
 		for k := range n.Cells {
 			timeline(&b, &n.Cells[k])
 		}
+		if routed := join(n.Capsule); len(routed) > 0 {
+			b.WriteString("<h3>Routing and speed-up</h3>\n<p>One dot is one combination: across, how evenly its tokens were spread over the experts; up, its speed-up with its 95 % interval.</p>\n")
+			scatter(&b, routed)
+			htmlTable(&b, joinedRows(routed), 1)
+			if text := together(routed); text != "" {
+				fmt.Fprintf(&b, "<p>%s</p>\n", esc(text))
+			}
+		}
 		b.WriteString("<h3>Launches of a decode step, by layer</h3>\n")
-		launches(&b, n.Rewrite.Launches)
+		id := fmt.Sprintf("c%d", i)
+		launches(&b, id, &n.Rewrite)
+		changes(&b, id, &n.Rewrite)
 		b.WriteString("</section>\n")
 	}
-	b.WriteString("</body></html>\n")
+	fmt.Fprintf(&b, "<script>%s</script>\n</body></html>\n", clicks)
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-// page writes the head of a document that stands alone.
-func page(b *strings.Builder, title string) {
+// page writes the head of a document that stands alone, and may run the one script.
+func page(b *strings.Builder, title, script string) {
+	scripts := ""
+	if script != "" {
+		sum := sha256.Sum256([]byte(script))
+		scripts = "; script-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+	}
 	fmt.Fprintf(b, `<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>%s</title>
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'%s">
 <meta name="viewport" content="width=device-width">
 <style>
 :root { --ink: #1d2430; --soft: #5d6878; --line: #d5dae2; --paper: #ffffff; --a: #8a94a6; --b: #0b6bcb; --bad: #b3261e }
@@ -66,8 +85,8 @@ th, td { text-align: left; padding: .2rem .8rem .2rem 0; border-bottom: 1px soli
 td.n, th.n { text-align: right } .facts th { color: var(--soft); font-weight: normal } .bad { color: var(--bad); font-weight: 600 }
 svg { display: block; max-width: 100%%; height: auto; margin: .3rem 0 }
 svg text { font: 12px system-ui, sans-serif; fill: var(--ink) } svg .soft { fill: var(--soft) }
-</style></head><body>
-`, esc(title))
+%s</style></head><body>
+`, esc(title), scripts, style)
 }
 
 func esc(s string) string { return html.EscapeString(s) }
@@ -132,7 +151,31 @@ func ratios(b *strings.Builder, all []Named) {
 		}
 		fmt.Fprintf(b, `<text x="%.1f" y="%.1f">%s</text>`+"\n", x(max(r.high, r.ratio))+8, y+12, r.text)
 	}
-	fmt.Fprintf(b, `<path d="M%.1f 0V%d" stroke="var(--soft)" stroke-dasharray="3 3"/><text class="soft" x="%.1f" y="%d" text-anchor="middle">1</text>`+"\n</svg>\n", x(1), height-22, x(1), height-8)
+	fmt.Fprintf(b, `<path d="M%.1f 0V%d" stroke="var(--soft)" stroke-dasharray="3 3"/>`, x(1), height-22)
+	for _, v := range ticks(top) {
+		fmt.Fprintf(b, `<text class="axis soft" x="%.1f" y="%d" text-anchor="middle">%s</text>`, x(v), height-8, strconv.FormatFloat(v, 'g', 3, 64))
+	}
+	b.WriteString("\n</svg>\n")
+}
+
+// ticks are 0, 1 and further round numbers up to top, at most eight.
+func ticks(top float64) []float64 {
+	step := 1.0
+	for _, f := range []float64{2, 2.5, 2} { // 1, 2, 5, 10
+		if top/step > 6 {
+			step *= f
+		}
+	}
+	for top/step > 6 {
+		step *= 10
+	}
+	out := []float64{0, 1}
+	for v := step; v <= top; v += step {
+		if v > 1 {
+			out = append(out, v)
+		}
+	}
+	return out
 }
 
 func short(s string, n int) string {
@@ -156,7 +199,7 @@ func timeline(b *strings.Builder, c *capsule.Cell) {
 	span := max(to-from, 1e-9)
 	fmt.Fprintf(b, `<svg viewBox="0 0 %d %d" width="%d" role="img" aria-label="runs of %s">`, left+width+130, height+6, left+width+130, esc(c.Name()))
 	fmt.Fprintf(b, `<text x="%d" y="38" text-anchor="end">%s</text><path d="M%d 2V%dH%d" stroke="var(--line)" fill="none"/>`, left-8, esc(short(c.Name(), 38)), left, height, left+width)
-	fmt.Fprintf(b, `<text class="soft" x="%d" y="14">%.1f t/s</text>`, left+width+8, top)
+	fmt.Fprintf(b, `<text class="axis soft" x="%d" y="14">%.1f t/s</text>`, left+width+8, top)
 	for _, r := range c.Runs {
 		color, side := "var(--a)", "unrewritten"
 		if r.B {
@@ -164,31 +207,6 @@ func timeline(b *strings.Builder, c *capsule.Cell) {
 		}
 		rate := c.Rate(r.Seconds)
 		fmt.Fprintf(b, `<circle class="run" cx="%.1f" cy="%.1f" r="3.5" fill="%s"><title>round %d, %s: %.2f t/s, %.4f s</title></circle>`, left+6+(r.At-from)/span*(width-12), height-rate/top*(height-8), color, r.Round, side, rate, r.Seconds)
-	}
-	b.WriteString("</svg>\n")
-}
-
-// launches draws, for each part of the model, how many launches a step has there.
-func launches(b *strings.Builder, list []capsule.Layer) {
-	top, before, after := 1, 0, 0
-	for _, l := range list {
-		top = max(top, l.Before, l.After)
-		before += l.Before
-		after += l.After
-	}
-	fmt.Fprintf(b, "<p>%d unrewritten (grey), %d rewritten (blue).</p>\n", before, after)
-	const left, width, step = 240, 560, 20
-	fmt.Fprintf(b, `<svg viewBox="0 0 %d %d" width="%d" role="img" aria-label="launches by layer">`+"\n", left+width+130, len(list)*step+4, left+width+130)
-	for i, l := range list {
-		y, name := i*step+2, l.Scope
-		if name == "" {
-			name = "the rest"
-		}
-		fmt.Fprintf(b, `<text x="%d" y="%d" text-anchor="end">%s</text>`, left-8, y+12, esc(short(name, 38)))
-		for k, n := range []int{l.Before, l.After} {
-			fmt.Fprintf(b, `<rect class="launches" x="%d" y="%d" width="%.1f" height="7" fill="%s"/>`, left, y+8*k, float64(n)/float64(top)*width, [2]string{"var(--a)", "var(--b)"}[k])
-		}
-		fmt.Fprintf(b, `<text x="%.1f" y="%d">%d → %d</text>`+"\n", left+float64(max(l.Before, l.After))/float64(top)*width+8, y+12, l.Before, l.After)
 	}
 	b.WriteString("</svg>\n")
 }

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"zmlx-rewrite/bench"
-	"zmlx-rewrite/capsule"
+	"zmlx-rewrite/measure/capsule"
 )
 
 // Series is one test of one model under one profile on one device, over time.
@@ -194,7 +194,7 @@ func MatrixJSON(w io.Writer, all []Series) error {
 // MatrixHTML writes the table and the history of each series as one file, as HTML does.
 func MatrixHTML(w io.Writer, all []Series, threshold float64) error {
 	var b strings.Builder
-	page(&b, "zmlx-rewrite: matrix")
+	page(&b, "zmlx-rewrite: matrix", "")
 	b.WriteString("<h1>Models × profiles × devices</h1>\n<p>The newest capsule of each. Ratio: time of the unrewritten program over that of the rewritten one.</p>\n")
 	rows := [][]string{{"model", "profile", "device", "test", "made", "unrewritten t/s", "rewritten t/s", "ratio [95 %]", "against the one before", "verdict"}}
 	for i := range all {

@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	"zmlx-rewrite/routing"
+	"zmlx-rewrite/measure/routing"
 )
 
 // Routing writes the table of a text's routing.
@@ -34,7 +34,7 @@ func routingRows(all []routing.Stats) [][]string {
 // RoutingHTML writes a heat map of layers and experts and the table as one file, as HTML does.
 func RoutingHTML(w io.Writer, title string, all []routing.Stats) error {
 	var b strings.Builder
-	page(&b, "zmlx-rewrite: routing")
+	page(&b, "zmlx-rewrite: routing", "")
 	fmt.Fprintf(&b, "<h1>Routing</h1>\n<p>%s</p>\n<h2>Which experts are chosen</h2>\n<p>A row is a layer, a column an expert; the darker, the more of the layer's choices. A frame marks experts that were never chosen.</p>\n", esc(title))
 	const left, step = 150, 18
 	wide := 0

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"zmlx-rewrite/bench"
-	"zmlx-rewrite/capsule"
+	"zmlx-rewrite/measure/capsule"
 )
 
 // Stress writes the tables of a stress run: each combination, then the mean of the medians
@@ -29,6 +29,16 @@ func Stress(w io.Writer, c *capsule.Capsule) {
 		}
 		rows = append(rows, []string{cell.Prompt, strconv.Itoa(cell.Made), fmt.Sprintf("%d + %d", s.A.N, s.B.N), fmt.Sprintf("%.2f", s.A.Median), fmt.Sprintf("%.2f", s.B.Median), ratioOf(&s, 3), tokens})
 	}
+	if slices.ContainsFunc(c.Cells, func(x capsule.Cell) bool { return x.Drift(false) > 0 }) {
+		rows[0] = append(rows[0], "last / first quarter")
+		for i := range c.Cells {
+			text := "" // of generations that are too short
+			if a, b := c.Cells[i].Drift(false), c.Cells[i].Drift(true); a > 0 && b > 0 {
+				text = fmt.Sprintf("%.3f, %.3f", a, b)
+			}
+			rows[i+1] = append(rows[i+1], text)
+		}
+	}
 	fmt.Fprintf(w, "%s · profile %s · %s · %d combinations, medians\n\n", Describe(&c.Model), c.Rewrite.Profile, Backend(c), len(c.Cells))
 	Table(w, rows, 2, 3, 4, 5, 6)
 	groups := func(title string, key func(*capsule.Cell) string) {
@@ -48,6 +58,7 @@ func Stress(w io.Writer, c *capsule.Capsule) {
 	groups("length", func(x *capsule.Cell) string { return strconv.Itoa(x.Made) })
 	groups("prompt", func(x *capsule.Cell) string { return x.Prompt })
 	groups("all", func(*capsule.Cell) string { return "mean of medians" })
+	Routings(w, c)
 	if differ > 0 {
 		fmt.Fprintf(w, "\n%d of %d combinations made other tokens\n", differ, len(c.Cells))
 	}

@@ -12,7 +12,7 @@ import (
 	"strings"
 
 	"zmlx-rewrite/bench"
-	"zmlx-rewrite/capsule"
+	"zmlx-rewrite/measure/capsule"
 )
 
 // Row is one program in one test: a line of llama-bench's table, and beside the rewritten
@@ -34,6 +34,7 @@ type Row struct {
 	Interval  *[2]float64 `json:"interval,omitempty"` // 95 %
 	Identical *bool       `json:"tokens_identical,omitempty"`
 	First     *int        `json:"first_difference,omitempty"`
+	Routing   *Routed     `json:"routing,omitempty"` // with stress --routing
 	Capsule   string      `json:"capsule,omitempty"`
 }
 
@@ -43,7 +44,7 @@ func Rows(file string, c *capsule.Capsule) []Row {
 	for i := range c.Cells {
 		cell := &c.Cells[i]
 		s := cell.Summary()
-		base := Row{Model: Describe(&c.Model), Size: c.Model.Bytes, Params: c.Model.Params, Backend: Backend(c), Test: cell.Test, Depth: cell.Depth, Profile: c.Rewrite.Profile, Capsule: file}
+		base := Row{Model: Describe(&c.Model), Size: c.Model.Bytes, Params: c.Model.Params, Backend: Backend(c), Test: cell.Test, Depth: cell.Depth, Profile: c.Rewrite.Profile, Routing: RoutingOf(cell), Capsule: file}
 		a, b := base, base
 		a.Program, b.Program = "unrewritten", "rewritten"
 		for _, r := range cell.Runs {
@@ -178,9 +179,12 @@ func Table(w io.Writer, rows [][]string, numbers ...int) {
 func CSV(w io.Writer, rows []Row) error {
 	c := csv.NewWriter(w)
 	f := func(x float64) string { return strconv.FormatFloat(x, 'g', 6, 64) }
-	c.Write([]string{"capsule", "model", "model_size", "model_n_params", "backend", "program", "profile", "test", "n_depth", "avg_ts", "stddev_ts", "median_ts", "runs", "ratio", "ratio_low", "ratio_high", "tokens_identical"})
+	c.Write([]string{"capsule", "model", "model_size", "model_n_params", "backend", "program", "profile", "test", "n_depth", "avg_ts", "stddev_ts", "median_ts", "runs", "ratio", "ratio_low", "ratio_high", "tokens_identical", "routing_entropy", "routing_balance"})
 	for _, r := range rows {
-		ratio, low, high, same := "", "", "", ""
+		ratio, low, high, same, bits, balance := "", "", "", "", "", ""
+		if r.Routing != nil {
+			bits, balance = f(r.Routing.Entropy), f(r.Routing.Balance)
+		}
 		if r.Ratio > 0 {
 			ratio = f(r.Ratio)
 		}
@@ -190,7 +194,7 @@ func CSV(w io.Writer, rows []Row) error {
 		if r.Identical != nil {
 			same = strconv.FormatBool(*r.Identical)
 		}
-		c.Write([]string{r.Capsule, r.Model, strconv.FormatInt(r.Size, 10), strconv.FormatInt(r.Params, 10), r.Backend, r.Program, r.Profile, r.Test, strconv.Itoa(r.Depth), f(r.Mean), f(r.SD), f(r.Median), strconv.Itoa(len(r.Samples)), ratio, low, high, same})
+		c.Write([]string{r.Capsule, r.Model, strconv.FormatInt(r.Size, 10), strconv.FormatInt(r.Params, 10), r.Backend, r.Program, r.Profile, r.Test, strconv.Itoa(r.Depth), f(r.Mean), f(r.SD), f(r.Median), strconv.Itoa(len(r.Samples)), ratio, low, high, same, bits, balance})
 	}
 	c.Flush()
 	return c.Error()

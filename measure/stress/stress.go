@@ -15,9 +15,8 @@ import (
 
 	"github.com/google/renameio/v2"
 
-	"zmlx-rewrite/bench"
-	"zmlx-rewrite/capsule"
 	"zmlx-rewrite/diag"
+	"zmlx-rewrite/measure/capsule"
 )
 
 //go:embed prompts/*.txt
@@ -59,15 +58,17 @@ func Cells(kinds []string, lengths []int) []capsule.Cell {
 type State struct {
 	Runs    int              `json:"runs"` // of each side of each cell
 	Capsule *capsule.Capsule `json:"capsule"`
-	Tokens  [][2][]int       `json:"tokens"` // of the first run of each side of each cell
+	Routing bool             `json:"routing,omitempty"` // the experts of each cell are wanted, too
+	Tokens  [][2][]int       `json:"tokens"`            // of the first run of each side of each cell
 
 	file string
 }
 
 // Start begins a measurement, or goes on with the one whose state is in the file: if it is of
-// the same weights, programs, device and combinations.
-func Start(file string, runs int, c *capsule.Capsule) (*State, error) {
-	s := &State{Runs: runs, Capsule: c, Tokens: make([][2][]int, len(c.Cells)), file: file}
+// the same weights, programs, device and combinations. With routing, each cell is to have its
+// routing, too.
+func Start(file string, runs int, routing bool, c *capsule.Capsule) (*State, error) {
+	s := &State{Runs: runs, Routing: routing, Capsule: c, Tokens: make([][2][]int, len(c.Cells)), file: file}
 	data, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return s, s.save()
@@ -111,6 +112,8 @@ func (s *State) differs(t *State) string {
 		return "device or MLX"
 	case s.Runs != t.Runs || !slices.Equal(cells(a), cells(b)) || len(s.Tokens) != len(a.Cells):
 		return "list of prompts, lengths or runs"
+	case s.Routing != t.Routing:
+		return "choice of --routing"
 	}
 	return ""
 }
@@ -134,15 +137,33 @@ func (s *State) Next() (cell int, b bool, round int, ok bool) {
 	return 0, false, 0, false
 }
 
+// Unrouted returns the first cell whose runs have all ended and whose routing is still
+// missing, and the unrewritten program's tokens.
+func (s *State) Unrouted() (cell int, tokens []int, ok bool) {
+	for i, c := range s.Capsule.Cells {
+		if s.Routing && len(c.Runs) >= 2*s.Runs && c.Routing == nil {
+			return i, s.Tokens[i][0], true
+		}
+	}
+	return 0, nil, false
+}
+
+// KeepRouting adds the routing of a cell and writes the state, whole.
+func (s *State) KeepRouting(cell int, r []capsule.Routing) error {
+	s.Capsule.Cells[cell].Routing = r
+	return s.save()
+}
+
 // Keep adds a run that has ended and writes the state, whole.
-func (s *State) Keep(cell int, r bench.Run, prompt float64, fed int, tokens []int) error {
+func (s *State) Keep(cell int, r capsule.Run, fed int, tokens []int) error {
 	c := &s.Capsule.Cells[cell]
 	side := 0
 	if r.B {
 		side = 1
 	}
 	c.Fed = fed
-	c.Runs = append(c.Runs, capsule.Run{Run: r, Prompt: prompt, Tokens: capsule.Stream(tokens)[:16]})
+	r.Tokens = capsule.Stream(tokens)[:16]
+	c.Runs = append(c.Runs, r)
 	first := &s.Tokens[cell]
 	if first[side] == nil {
 		first[side] = tokens

@@ -63,19 +63,12 @@ func Sum(name string, experts, k int, tokens []Token) Stats {
 		}
 		s.Mixing += entropy(t.Weights) / float64(len(tokens))
 	}
-	counts, most := make([]float64, experts), 0
+	counts := make([]float64, experts)
 	for i, n := range s.Counts {
 		counts[i] = float64(n)
-		most = max(most, n)
-		if n == 0 {
-			s.Unused++
-		}
 	}
-	s.Entropy = entropy(counts)
-	s.Balance = s.Entropy / math.Log2(float64(experts))
-	if n := len(tokens) * k; n > 0 {
-		s.Load = float64(most) * float64(experts) / float64(n)
-	}
+	s.Load, s.Unused = Load(s.Counts)
+	s.Entropy, s.Balance = Entropy(s.Counts)
 	for p, n := range together {
 		expected := counts[p[0]] * counts[p[1]] / float64(len(tokens))
 		s.Together = append(s.Together, Pair{p[0], p[1], n, float64(n) / expected})
@@ -85,6 +78,36 @@ func Sum(name string, experts, k int, tokens []Token) Stats {
 	})
 	s.Together = s.Together[:min(pairs, len(s.Together))]
 	return s
+}
+
+// Entropy is that of how often each expert was chosen, in bits, and its share of the most that
+// it can be.
+func Entropy(counts []int) (bits, balance float64) {
+	list := make([]float64, len(counts))
+	for i, n := range counts {
+		list[i] = float64(n)
+	}
+	bits = entropy(list)
+	if len(counts) > 1 {
+		balance = bits / math.Log2(float64(len(counts)))
+	}
+	return bits, balance
+}
+
+// Load is how many times more often the most popular expert was chosen than the mean one, and
+// how many never were.
+func Load(counts []int) (mostOverMean float64, unused int) {
+	sum, most := 0, 0
+	for _, n := range counts {
+		sum, most = sum+n, max(most, n)
+		if n == 0 {
+			unused++
+		}
+	}
+	if sum > 0 {
+		mostOverMean = float64(most) * float64(len(counts)) / float64(sum)
+	}
+	return mostOverMean, unused
 }
 
 // entropy of numbers that need not add up to 1, in bits. Those below zero do not count.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,7 +14,8 @@ import (
 	"unicode/utf8"
 
 	"zmlx-rewrite/bench"
-	"zmlx-rewrite/capsule"
+	"zmlx-rewrite/measure/capsule"
+	"zmlx-rewrite/measure/killtest"
 )
 
 func TestMain(m *testing.M) {
@@ -41,7 +41,7 @@ const workRuns = 3
 
 // work is a stress run without a model: as fast as the disk.
 func work(dir string) error {
-	s, err := Start(filepath.Join(dir, "s.state"), workRuns, fresh(workRuns))
+	s, err := Start(filepath.Join(dir, "s.state"), workRuns, false, fresh(workRuns))
 	if err != nil {
 		return err
 	}
@@ -50,7 +50,7 @@ func work(dir string) error {
 		if !ok {
 			break
 		}
-		if err := s.Keep(i, bench.Run{Round: round, B: b, Seconds: 1}, 1, 5, make([]int, s.Capsule.Cells[i].Made)); err != nil {
+		if err := s.Keep(i, capsule.Run{Run: bench.Run{Round: round, B: b, Seconds: 1}, Prompt: 1}, 5, make([]int, s.Capsule.Cells[i].Made)); err != nil {
 			return err
 		}
 	}
@@ -61,35 +61,15 @@ func work(dir string) error {
 }
 
 // TestKill: a process that is killed at any moment leaves a state and a capsule that are
-// whole or not there, and goes on where it was. ZMLX_SOAK=1 kills a thousand times.
+// whole or not there, and goes on where it was.
 func TestKill(t *testing.T) {
-	kills := 40
-	if os.Getenv("ZMLX_SOAK") != "" {
-		kills = 1000
-	}
-	r := rand.New(rand.NewPCG(1, 2))
-	dir, before, finished, cut := t.TempDir(), 0, 0, 0
+	dir, before, finished := t.TempDir(), 0, 0
 	state, out := filepath.Join(dir, "s.state"), filepath.Join(dir, "s.json")
-	took := 50 * time.Millisecond // of a whole run; learnt
-	for k := range kills {
+	killtest.Run(t, killtest.Times(t), func() *exec.Cmd {
 		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), "STRESS_TEST_DIR="+dir)
-		var stderr bytes.Buffer
-		cmd.Stderr = &stderr
-		start := time.Now()
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		timer := time.AfterFunc(time.Duration(r.Int64N(int64(took))), func() { cmd.Process.Kill() })
-		err := cmd.Wait()
-		timer.Stop()
-		if err == nil {
-			took = max(time.Since(start)*3/2, 10*time.Millisecond)
-		} else if cut++; stderr.Len() > 0 {
-			t.Fatalf("kill %d: %s", k, stderr.String())
-		} else {
-			took += took / 8 // a machine that got busier: let some come to the end
-		}
+		return cmd
+	}, func(k int, _ bool) {
 		if data, err := os.ReadFile(out); err == nil {
 			if _, err := capsule.Parse(out, data); err != nil {
 				t.Fatalf("kill %d left a torn capsule: %v", k, err)
@@ -100,11 +80,11 @@ func TestKill(t *testing.T) {
 			os.Remove(out)
 			os.Remove(state)
 			before = 0
-			continue
+			return
 		}
 		data, err := os.ReadFile(state)
 		if os.IsNotExist(err) {
-			continue
+			return
 		}
 		var s State
 		if err := json.Unmarshal(data, &s); err != nil {
@@ -115,11 +95,10 @@ func TestKill(t *testing.T) {
 			t.Fatalf("kill %d: %d runs are kept, %d were", k, done, before)
 		}
 		before = done
+	})
+	if finished == 0 {
+		t.Error("no capsule was written")
 	}
-	if cut == 0 || finished == 0 {
-		t.Errorf("%d of %d were killed, %d came to the end: nothing was tested", cut, kills, finished)
-	}
-	t.Logf("%d killed, %d finished", cut, finished)
 	if left, _ := filepath.Glob(filepath.Join(dir, "s.*")); len(left) > 1 {
 		t.Errorf("%v", left)
 	}
@@ -142,11 +121,11 @@ func checkOrder(t *testing.T, c *capsule.Capsule) {
 // TestStart: a state of another measurement is not gone on with.
 func TestStart(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "s.state")
-	s, err := Start(file, 2, fresh(2))
+	s, err := Start(file, 2, false, fresh(2))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Keep(0, bench.Run{Seconds: 2}, 1, 5, []int{1, 2, 3, 4}); err != nil {
+	if err := s.Keep(0, capsule.Run{Run: bench.Run{Seconds: 2}, Prompt: 1}, 5, []int{1, 2, 3, 4}); err != nil {
 		t.Fatal(err)
 	}
 	for what, change := range map[string]func(*capsule.Capsule){
@@ -158,11 +137,11 @@ func TestStart(t *testing.T) {
 	} {
 		c := fresh(2)
 		change(c)
-		if _, err := Start(file, 2, c); err == nil || !strings.Contains(err.Error(), "another "+what) {
+		if _, err := Start(file, 2, false, c); err == nil || !strings.Contains(err.Error(), "another "+what) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	again, err := Start(file, 2, fresh(2))
+	again, err := Start(file, 2, false, fresh(2))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +151,7 @@ func TestStart(t *testing.T) {
 	if again.Left() != 0 {
 		t.Error("time left is told before both sides have run")
 	}
-	if err := again.Keep(0, bench.Run{B: true, Seconds: 1}, 1, 5, []int{1, 2, 9, 4}); err != nil {
+	if err := again.Keep(0, capsule.Run{Run: bench.Run{B: true, Seconds: 1}, Prompt: 1}, 5, []int{1, 2, 9, 4}); err != nil {
 		t.Fatal(err)
 	}
 	if first := again.Capsule.Cells[0].First; first != 2 {
@@ -181,6 +160,43 @@ func TestStart(t *testing.T) {
 	// A takes 3 s for 4 tokens, B 2 s; to come are 4+16+8+16 tokens less the 4 that were made.
 	if want := 3.0/4*(4+16+8+16) + 2.0/4*(4+16+8+16); again.Left() != want {
 		t.Errorf("%v s left, want %v", again.Left(), want)
+	}
+}
+
+// TestRouting: the routing of a cell is asked for once its runs have ended, once, and is kept.
+func TestRouting(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "s.state")
+	s, err := Start(file, 1, true, fresh(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, _, ok := s.Unrouted(); ok {
+			t.Fatal("routing is asked for before the runs have ended")
+		}
+		i, b, round, _ := s.Next()
+		if err := s.Keep(i, capsule.Run{Run: bench.Run{Round: round, B: b, Seconds: 1}, Prompt: 1}, 5, []int{7, 8, 9, 4}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := Start(file, 1, false, fresh(1)); err == nil || !strings.Contains(err.Error(), "another choice of --routing") {
+		t.Errorf("%v", err)
+	}
+	if s, err = Start(file, 1, true, fresh(1)); err != nil {
+		t.Fatal(err)
+	}
+	cell, tokens, ok := s.Unrouted()
+	if cell != 0 || !ok || len(tokens) != 4 || tokens[0] != 7 {
+		t.Fatalf("cell %d, tokens %v, %v", cell, tokens, ok)
+	}
+	if err := s.KeepRouting(0, []capsule.Routing{{Layer: "l", K: 1, Tokens: 9, Counts: []int{4, 5}}}); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = Start(file, 1, true, fresh(1)); err != nil || s.Capsule.Cells[0].Routing[0].Counts[1] != 5 {
+		t.Errorf("it was not kept: %v", err)
+	}
+	if _, _, ok := s.Unrouted(); ok {
+		t.Error("it is asked for again")
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/google/jsonschema-go/jsonschema"
@@ -116,6 +117,8 @@ type Rewrite struct {
 	Journal  string            `json:"journal_sha256"`
 	Packed   string            `json:"journal_gzip" jsonschema:"the journal, gzipped, in base64"`
 	Launches []Layer           `json:"launches" jsonschema:"of one decode step, by part of the model"`
+	// Absent in capsules of versions that did not keep them.
+	Replacements []Replacement `json:"replacements,omitempty" jsonschema:"what the rules did in the case that a decode step runs, each kind once"`
 }
 
 // KV are mlx-lm's settings of a cache.
@@ -131,6 +134,8 @@ type Layer struct {
 	Scope  string `json:"scope" jsonschema:"model.layers.3.mlp; empty for the rest"`
 	Before int    `json:"before"`
 	After  int    `json:"after"`
+
+	Replaced []int `json:"replaced,omitempty" jsonschema:"the replacements there, in order, by their place in the list, counted from 0"`
 }
 
 // Cell is one combination that was measured.
@@ -147,6 +152,18 @@ type Cell struct {
 	StreamA string `json:"tokens_sha256_a,omitempty" jsonschema:"of the unrewritten program's token stream, as little-endian int32"`
 	StreamB string `json:"tokens_sha256_b,omitempty"`
 	First   int    `json:"first_difference" jsonschema:"first token that differs between the sides; -1 if none does"`
+	// With stress --routing.
+	Routing []Routing `json:"routing,omitempty" jsonschema:"which experts the unrewritten program's tokens, with their prompt, were sent to, by layer"`
+}
+
+// Routing is what one mixture of experts did with the tokens of a cell.
+type Routing struct {
+	Layer   string  `json:"layer"`
+	K       int     `json:"k" jsonschema:"experts of one token"`
+	Tokens  int     `json:"tokens"`
+	Counts  []int   `json:"counts" jsonschema:"how often each expert was chosen"`
+	Weights float64 `json:"weight_entropy" jsonschema:"bits, of a token's weights, mean"`
+	Other   int     `json:"other" jsonschema:"tokens that the rewritten program sent to other experts"`
 }
 
 // Run is one timed run.
@@ -154,6 +171,24 @@ type Run struct {
 	bench.Run
 	Prompt float64 `json:"prompt_seconds,omitempty" jsonschema:"time to the first token"`
 	Tokens string  `json:"tokens,omitempty" jsonschema:"first 16 digits of the token stream's hash"`
+	// Of generations that are long enough; each quarter has as many tokens as the other.
+	Early float64 `json:"first_quarter_seconds,omitempty" jsonschema:"of the tokens behind the first one"`
+	Late  float64 `json:"last_quarter_seconds,omitempty"`
+}
+
+// Drift is how fast the last quarter of a side's generations was, as a share of how fast the
+// first was: the median over its runs; 0 if it was not measured.
+func (c *Cell) Drift(b bool) float64 {
+	var list []float64
+	for _, r := range c.Runs {
+		if r.B == b && r.Early > 0 && r.Late > 0 {
+			list = append(list, r.Early/r.Late)
+		}
+	}
+	if len(list) == 0 {
+		return 0
+	}
+	return bench.Median(list)
 }
 
 // Bench returns the runs as package bench takes them.
@@ -316,6 +351,9 @@ func Parse(file string, data []byte) (*Capsule, error) {
 	if err := json.Unmarshal(data, &c); err != nil {
 		return bad("%v", err)
 	}
+	if err := c.Rewrite.checkReplacements(); err != nil {
+		return bad("%v", err)
+	}
 	for i := range c.Cells {
 		cell := &c.Cells[i]
 		if cell.Counted < 1 {
@@ -324,8 +362,13 @@ func Parse(file string, data []byte) (*Capsule, error) {
 		if cell.Depth < 0 || cell.Depth > maxTokens || cell.Fed < 0 || cell.Fed > maxTokens || cell.Made < 1 || cell.Made > maxTokens {
 			return bad("cell %s: %d tokens before, %d fed, %d made", cell.Test, cell.Depth, cell.Fed, cell.Made)
 		}
+		for _, r := range cell.Routing {
+			if len(r.Counts) < 1 || slices.Min(r.Counts) < 0 || r.K < 1 || r.Tokens < 1 || r.Other < 0 || math.IsInf(r.Weights, 0) {
+				return bad("cell %s: routing of %s: %d of %d experts for %d tokens", cell.Test, r.Layer, r.K, len(r.Counts), r.Tokens)
+			}
+		}
 		for k, r := range cell.Runs {
-			if !(r.Seconds > 0) || math.IsInf(r.Seconds, 0) || r.Round < 0 || r.Round > len(cell.Runs) {
+			if !(r.Seconds > 0) || math.IsInf(r.Seconds, 0) || r.Round < 0 || r.Round > len(cell.Runs) || r.Early < 0 || r.Late < 0 {
 				return bad("run %d of cell %s: round %d, %v seconds", k, cell.Test, r.Round, r.Seconds)
 			}
 		}

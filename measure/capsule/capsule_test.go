@@ -18,8 +18,10 @@ func sample() *Capsule {
 	c := &Capsule{Version: Version, Kind: Bench, Made: time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC), Finished: time.Date(2026, 11, 28, 12, 1, 0, 0, time.UTC),
 		Command: []string{"bench"}, Environment: map[string]string{}, Program: Program{Version: "0.1.0", Go: "go1.26"}, Machine: Machine{OS: "linux", Arch: "amd64", Cores: 2},
 		Device: Device{Engine: "mlx", Version: "0.32.2", Device: "cpu"}, Model: Model{Name: "m", Type: "llama", SHA256: "ab", Of: "whole files", Bytes: 1, Params: 2},
-		Rewrite: Rewrite{Profile: "llama", Preset: "inference", Target: "cpu", Rules: map[string]string{"llama.qmv": "cd"}, Kernels: map[string]string{}, Launches: []Layer{{"model.layers.0", 3, 1}}},
-		Notes:   []string{}}
+		Rewrite: Rewrite{Profile: "llama", Preset: "inference", Target: "cpu", Rules: map[string]string{"llama.qmv": "cd"}, Kernels: map[string]string{}, Launches: []Layer{{Scope: "model.layers.0", Before: 3, After: 1, Replaced: []int{0}}},
+			Replacements: []Replacement{{Rule: "llama.qmv", Round: 2, Saved: 2, Before: Picture{Boxes: []Box{{Lines: []string{"x"}, Leaf: true}, {Lines: []string{"quantized_matmul"}}}, Arrows: []Arrow{{From: 0, To: 1, Type: "float32[1]"}}},
+				After: Picture{Boxes: []Box{{Lines: []string{"kernel.qmv"}}}, Arrows: []Arrow{}}}}},
+		Notes: []string{}}
 	c.Rewrite.Pack([]byte(`{"zmlx":1}`))
 	cell := Cell{Test: "tg8", Counted: 8, Fed: 1, Made: 9, First: -1, StreamA: Stream([]int{1, 2}), StreamB: Stream([]int{1, 2})}
 	for i := range 8 {
@@ -82,6 +84,16 @@ func TestRefused(t *testing.T) {
 		{"text for a number", `"cores": 2`, `"cores": "two"`, "capsule/invalid"},
 		{"an unknown kind", `"kind": "bench"`, `"kind": "lunch"`, "capsule/invalid"},
 		{"null for a list", `"notes": []`, `"notes": null`, "capsule/invalid"},
+		{"a drawing that goes round in circles", `"from": 0`, `"from": 1`, "capsule/invalid"},
+		{"an arrow from nowhere", `"from": 0`, `"from": -1`, "capsule/invalid"},
+		{"an arrow to nowhere", `"to": 1`, `"to": 2`, "capsule/invalid"},
+		{"a line without end", `"quantized_matmul"`, `"` + strings.Repeat("x", 401) + `"`, "capsule/invalid"},
+		{"a replacement that is not there", `"replaced": [
+					0`, `"replaced": [
+					1`, "capsule/invalid"},
+		{"a box of nothing", `"lines": [
+								"kernel.qmv"
+							]`, `"lines": []`, "capsule/invalid"},
 		{"a field missing", `"profile": "llama",`, ``, "capsule/invalid"},
 	} {
 		data := strings.Replace(string(good), c.old, c.new, 1)
@@ -117,7 +129,7 @@ func TestUnpack(t *testing.T) {
 
 // TestDocsAreCurrent: docs/capsule.schema.json is this package's schema.
 func TestDocsAreCurrent(t *testing.T) {
-	file := filepath.Join("..", "docs", "capsule.schema.json")
+	file := filepath.Join("..", "..", "docs", "capsule.schema.json")
 	got, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,74 @@
+// Package killtest kills a process of the test's own binary again and again, each time at
+// another moment, so that what it writes can be looked at. For tests only.
+package killtest
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// Times is how often to kill: 200 times; 20 with -short; 1000 with ZMLX_SOAK, or as often as
+// ZMLX_KILLS says.
+func Times(t testing.TB) int {
+	if n, err := strconv.Atoi(os.Getenv("ZMLX_KILLS")); err == nil {
+		return n
+	}
+	switch {
+	case os.Getenv("ZMLX_SOAK") != "":
+		return 1000
+	case testing.Short():
+		return 20
+	}
+	return 200
+}
+
+// Run starts a command, kills it after a random part of the time that it takes, and calls after
+// with whether it came to its end by itself; so many times, behind a first one that is left
+// alone. A command that fails by itself fails the test, and so does a test in which none were
+// killed.
+func Run(t *testing.T, times int, command func() *exec.Cmd, after func(kill int, finished bool)) {
+	t.Helper()
+	r := rand.New(rand.NewPCG(1, 2))
+	cut, ended := 0, 0
+	took := time.Duration(0) // of a whole run; learnt
+	for k := range times + 1 {
+		cmd := command()
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		start := time.Now()
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		var timer *time.Timer
+		if k > 0 {
+			timer = time.AfterFunc(time.Duration(r.Int64N(int64(took))), func() { cmd.Process.Kill() })
+		}
+		err := cmd.Wait()
+		if timer != nil {
+			timer.Stop()
+		}
+		switch {
+		case err == nil:
+			ended++
+			took = max(time.Since(start)*3/2, 10*time.Millisecond)
+		case cmd.ProcessState.ExitCode() >= 0:
+			t.Fatalf("start %d ended by itself: %v: %s", k, err, stderr.String())
+		default:
+			cut++
+			took += took / 8 // a machine that got busier: let some come to the end
+		}
+		after(k, err == nil)
+		if t.Failed() {
+			t.Fatalf("after kill %d", k)
+		}
+	}
+	t.Logf("%d killed, %d came to the end", cut, ended)
+	if times > 0 && cut == 0 {
+		t.Errorf("none of %d were killed: nothing was tested", times)
+	}
+}
