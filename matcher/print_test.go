@@ -126,6 +126,13 @@ b = cos(_5)
 e = tan(h)
 f = add(w, d)
 results q, k, a, b, e, f`}},
+		{"no twins: what both read is made of the operand of one",
+			`match: {h: 'exp(x)', a: 'maximum(x, h)', b: 'maximum(z, h)'}` + "\n    results: [a, b, h]\n    replace: {a: x, b: x, h: x}",
+			[]string{`
+h = exp(x)
+a = maximum(x, h)
+b = maximum(z, h)
+results a, b, h`}},
 		{"no twins: they differ inside an expression, or one is measured",
 			`match: {a: 'slice(x, axis=-1, start=$k+1)', b: 'slice(x, axis=-1, start=$k+2)', c: 'matmul(x, u)', d: 'matmul(x, v)', e: 'slice(x, axis=-1, stop=dim(u, -1))'}` +
 				"\n    replace: {a: x, b: x, c: x, d: x, e: x}",

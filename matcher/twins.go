@@ -100,6 +100,11 @@ func (f *family) key(root int) string {
 	shared := func(readers []int) bool {
 		return slices.ContainsFunc(readers, func(q int) bool { return !slices.Contains(tree, q) })
 	}
+	// What something else reads is not this node's alone, and neither is what that is made of.
+	for n := 0; n != len(tree); {
+		n = len(tree)
+		tree = slices.DeleteFunc(slices.Clone(tree), func(q int) bool { return q != root && shared(f.nodes[q]) })
+	}
 	var b strings.Builder
 	var nodes, values []int // numbered so far
 	var visit func(r ref)
