@@ -1,0 +1,347 @@
+"""patch and unpatch: rewritten steps beside a model, chosen by the shape of a call."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import operator
+import os
+import pathlib
+import tempfile
+import time
+from typing import Any, Sequence
+
+import mlx.core as mx
+import mlx.nn as nn
+from mlx.utils import tree_flatten
+
+from . import binary, check
+from .functions import Later, Step, derive, namespace
+from .record import Recording, Refused, export, names_of, record
+from .report import Report, Rule, Shape
+
+MINIMUM = (0, 32, 1)  # of MLX: older ones write no names into a recording
+PROMPT = 8  # tokens in the caches when a step is recorded
+
+
+class PatchError(Exception):
+    """With strict=True: nothing was rewritten. The report is in .report."""
+
+    def __init__(self, report: Report):
+        super().__init__(f"{report.model}: {report.reason or 'no rule applies'}")
+        self.report = report
+
+
+class _Patch:
+    """What a patched model's class knows."""
+
+    def __init__(self, model: nn.Module, report: Report):
+        self.original = type(model)
+        self.report = report
+        self.steps: dict[tuple[Any, ...], Step] = {}
+        self.stale = ""
+        self.holders, self.keys, self.held = _edges(model)
+
+    def fresh(self, model: nn.Module) -> str:
+        """Why the model is another one than was recorded, or "" ."""
+        try:
+            if all(map(operator.is_, map(operator.getitem, self.holders, self.keys), self.held)):
+                return ""
+        except (KeyError, IndexError):
+            pass
+        names = names_of(model)
+        for holder, key, held in zip(self.holders, self.keys, self.held):
+            now = holder.get(key) if isinstance(holder, dict) else holder[key] if key < len(holder) else None
+            if now is not held:
+                return f"{names.get(id(holder), 'a list of modules') or 'the model'}: {key} was replaced"
+        return "the model was changed"
+
+    def call(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        why = self.stale
+        if not why:
+            tokens = args[0] if args else kwargs.get("inputs")
+            cache = kwargs.get("cache", args[1] if len(args) > 1 else None)
+            plain = len(args) <= 2 and all(k in ("cache", "inputs") or v is None for k, v in kwargs.items())
+            if not plain or not isinstance(cache, list) or not isinstance(tokens, mx.array) or tokens.ndim != 2:
+                why = "another kind of call"
+            elif model.training:
+                why = "training"
+            else:
+                step = self.steps.get((*tokens.shape, tokens.dtype, *map(type, cache)))
+                if step is None:
+                    why = "another shape"
+                elif changed := self.fresh(model):
+                    self.stale = why = f"stale: {changed}"
+                    self.report.state = why
+                else:
+                    try:
+                        got = step.run(tokens, cache, step.prepare(cache))
+                        self.count("rewritten")
+                        return got
+                    except Later as e:
+                        why = str(e)
+        self.count(why)
+        return self.original.__call__(model, *args, **kwargs)
+
+    def count(self, what: str) -> None:
+        self.report.calls[what] = self.report.calls.get(what, 0) + 1
+
+
+def _edges(model: nn.Module) -> tuple[list[Any], list[Any], list[Any]]:
+    """All arrays and modules of the model, and what holds each."""
+    holders, keys, held = [], [], []
+
+    def walk(node: Any) -> None:
+        for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+            if isinstance(value, (mx.array, nn.Module, dict, list)):
+                holders.append(node)
+                keys.append(key)
+                held.append(value)
+                if not isinstance(value, mx.array):
+                    walk(value)
+
+    walk(model)
+    return holders, keys, held
+
+
+def patch_of(model: nn.Module) -> _Patch | None:
+    return getattr(type(model), "_zmlx_patch", None)
+
+
+@dataclasses.dataclass
+class Options:
+    """What a patch is made with."""
+
+    profile: str | None = None
+    mode: str = "inference"
+    target: str | None = None
+    exclude: Sequence[str] = ()
+    only: Sequence[str] = ()
+    rules: str | os.PathLike[str] | None = None
+    rows: int = 8
+    batched: bool = True
+    kernels_as: str | None = None
+    measure: bool = True
+    accept_compiled: bool = False
+
+    def flags(self, target: str) -> list[str]:
+        flags = ["--preset", self.mode, "--target", target]
+        if self.profile:
+            flags += ["--profile", self.profile]
+        for name in self.exclude:
+            flags += ["--exclude", name]
+        for name in self.only:
+            flags += ["--only", name]
+        if self.rules:
+            flags += ["--rules", os.fspath(self.rules)]
+        return flags
+
+
+def patch(model: nn.Module, profile: str | None = None, mode: str = "inference", target: str | None = None, exclude: Sequence[str] = (),
+          rules: str | os.PathLike[str] | None = None, *, only: Sequence[str] = (), rows: int = 8, batched: bool = True, strict: bool = False,
+          kernels_as: str | None = None, measure: bool = True, accept_compiled: bool = False) -> Report:
+    """Rewrites a model of mlx-lm where rules apply, and returns the account of it.
+
+    profile: which rules; chosen by the model's type if left out, "all" for every rule.
+    mode: inference, or minimal for exact rules only.
+    target: cpu, metal or cuda; this machine's if left out.
+    exclude, only: names of rules.
+    rules: a file or folder of rules to use over the built-in ones.
+    rows: sequences of a call, of one token each, up to which it is rewritten.
+    batched: also on the caches that the server and batch_generate use.
+    strict: an error (PatchError) if nothing is rewritten.
+    kernels_as: none, reference or source: how kernels run. On a CPU, none.
+    measure: time each shape against the model, and leave slower ones to it.
+    accept_compiled: also where mx.compile rounds otherwise inside the model.
+    """
+    options = Options(profile, mode, target, exclude, only, rules, rows, batched, kernels_as, measure, accept_compiled)
+    old = patch_of(model)
+    if old is not None and not old.stale:
+        return old.report
+    if old is not None:
+        unpatch(model)
+    start = time.perf_counter()
+    report = _report(model, options)
+    try:
+        made = _make(model, options, report)
+        if made is not None:
+            model.__class__ = type(type(model).__name__, (type(model),), {"__call__": _call, "_zmlx_patch": made, "__module__": type(model).__module__})
+            report.state = "patched"
+    except (Refused, binary.ToolError) as e:
+        report.reason = str(e)
+    report.seconds = time.perf_counter() - start
+    if strict and report.state != "patched":
+        raise PatchError(report)
+    return report
+
+
+def _call(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+    return type(self)._zmlx_patch.call(self, args, kwargs)
+
+
+def unpatch(model: nn.Module) -> bool:
+    """Gives the model back as it was. False: it was not patched."""
+    made = patch_of(model)
+    if made is None:
+        return False
+    model.__class__ = made.original
+    made.report.state = "unpatched"
+    return True
+
+
+def _report(model: nn.Module, o: Options) -> Report:
+    device = "cpu" if mx.default_device() == mx.cpu else "metal" if mx.metal.is_available() else "cuda"
+    target = o.target or device
+    try:
+        lm = importlib.metadata.version("mlx-lm")
+    except importlib.metadata.PackageNotFoundError:
+        lm = "-"
+    name = getattr(getattr(model, "args", None), "model_type", None) or getattr(model, "model_type", None) or type(model).__module__.rpartition(".")[2]
+    return Report(model=str(name), device=device, target=target, kernels_as=o.kernels_as or ("none" if device == "cpu" else "source"), mlx=mx.__version__,
+                  mlx_lm=lm, program="", profile="")
+
+
+def _make(model: nn.Module, o: Options, report: Report) -> _Patch | None:
+    if tuple(int(x) for x in mx.__version__.split(".")[:3] if x.isdigit()) < MINIMUM:
+        raise Refused(f"MLX {mx.__version__} is older than {'.'.join(map(str, MINIMUM))}")
+    if model.training:
+        raise Refused("the model is in training: model.eval() first")
+    for name, module in model.named_modules():
+        if getattr(module, "sharding_group", None) is not None or "ToSharded" in type(module).__name__ or "ShardedTo" in type(module).__name__:
+            raise Refused(f"{name}: {type(module).__name__} is one shard of several")
+    made = _Patch(model, report)
+    for kind in ("alone", "batched") if o.batched else ("alone",):
+        try:
+            _family(model, o, report, made, kind)
+        except (Refused, check.Differs) as e:
+            if kind == "alone":
+                raise Refused(str(e)) from e
+            report.notes.append(f"batches of the server: {e}")
+    return made if made.steps else None
+
+
+def caches_of(model: nn.Module, kind: str, batch: int) -> list[Any]:
+    """Caches with a short text in them, as generate makes them, or as the server does."""
+    try:
+        from mlx_lm.models.cache import make_prompt_cache
+    except ImportError as e:
+        raise Refused("mlx-lm is not installed") from e
+    key = mx.random.key(0)
+    if kind == "alone":
+        caches = make_prompt_cache(model)
+        mx.eval(original(model)(model, mx.random.randint(0, vocabulary(model), (batch, PROMPT), key=key), cache=caches))
+        return caches
+    rows = []
+    for i in range(batch):  # of different lengths, so that there is something to pad
+        caches = make_prompt_cache(model)
+        mx.eval(original(model)(model, mx.random.randint(0, vocabulary(model), (1, PROMPT - i % 3), key=key), cache=caches))
+        rows.append(caches)
+    merged = []
+    for layer in zip(*rows):
+        if not hasattr(layer[0], "merge"):
+            raise Refused(f"a {type(layer[0]).__name__} has no batches")
+        merged.append(layer[0].merge(list(layer)))
+    return merged
+
+
+def original(model: nn.Module) -> Any:
+    made = patch_of(model)
+    return (made.original if made else type(model)).__call__
+
+
+def vocabulary(model: nn.Module) -> int:
+    args = getattr(model, "args", None)
+    sources = [args, getattr(args, "text_config", None), getattr(getattr(model, "language_model", None), "args", None)]
+    for source in sources:
+        n = source.get("vocab_size") if isinstance(source, dict) else getattr(source, "vocab_size", None)
+        if isinstance(n, int):
+            return n
+    return 2
+
+
+def _family(model: nn.Module, o: Options, report: Report, made: _Patch, kind: str) -> None:
+    """Records the shapes of one kind of caches, has them rewritten, and keeps what holds."""
+    # Between two batches that were recorded, all are alike: a case is made of them.
+    batches = sorted({b for b in (1, 2, 3, o.rows) if b <= o.rows})
+    ids = {name: i for i, name in names_of(model).items()}
+    whole: dict[int, str] = {}
+    recordings: dict[int, Recording] = {}
+    again = True
+    while again:
+        again, recordings = False, {}
+        for b in batches:
+            key = mx.random.key(b)
+            tokens = mx.random.randint(0, vocabulary(model), (b, 1), key=key)
+            recordings[b] = record(model, tokens, caches_of(model, kind, b), whole)
+            more = {ids[name]: why for name, why in recordings[b].whole.items()}
+            again = again or b != batches[0] and len(more) > len(whole)
+            whole |= more
+    used = {e.name_of for e in recordings[batches[0]].events if e.kind == "module"}
+    report.kept |= {name: why for name, why in recordings[batches[0]].whole.items() if name in used}
+    with tempfile.TemporaryDirectory(prefix="zmlx-rewrite-") as folder:
+        path = str(pathlib.Path(folder) / "step.mlxfn")
+        export(model, list(recordings.values()), whole, path, report.model)
+        calls = [(b, 1) for b in range(1, o.rows + 1)]
+        out = binary.bridge(path, calls, report.kernels_as, o.flags(report.target))
+    report.program, report.profile = out["version"], out["profile"]
+    report.notes += [n for n in out["notes"] if n not in report.notes]
+    if kind == "alone":
+        report.rules = _rules(out["plans"])
+    names = namespace(out["module"], report.target)
+    weights = dict(tree_flatten(model.parameters()))
+    made_of: dict[str, mx.array] = {}
+
+    def weight(name: str) -> mx.array:
+        if name in weights:
+            return weights[name]
+        if name not in made_of:
+            made_of[name] = derive(weights, out["weights"], name)
+            mx.eval(made_of[name])
+        return made_of[name]
+
+    for written in out["steps"]:
+        b = written["batch"]
+        shape = Shape(b, 1, kind, "", written["launches"]["before"], written["launches"]["after"])
+        report.shapes.append(shape)
+        if written["refused"] or not written["rewritten"]:
+            shape.state, shape.launches_after = written["refused"] or "no rule applies", 0
+            continue
+        recording = recordings.get(b)
+        if recording is None:
+            tokens = mx.random.randint(0, vocabulary(model), (b, 1), key=mx.random.key(b))
+            recording = record(model, tokens, caches_of(model, kind, b), whole)
+        if [e.slots() for e in recording.events] != [e.slots() for e in recordings[batches[0]].events]:
+            shape.state = "it does other things with this batch"
+            continue
+        plan = out["plans"][written["plan"]]
+        try:
+            before = Step(recording, written["before"], names, out["module"], weight)
+            after = Step(recording, written["rewritten"], names, out["module"], weight)
+            shape.numerics = check.same(model, recording, before, after, plan["numerics"], weights, lambda w: Step(recording, written["before"], names, out["module"], w), o.accept_compiled)
+        except (check.Differs, Later) as e:
+            shape.state = str(e)
+            continue
+        if o.measure:
+            shape.speedup = check.speedup(original(model), model, recording, after)
+            if shape.speedup < 1:
+                shape.state = "not faster here"
+                continue
+        shape.state = "rewritten"
+        made.steps[(b, 1, recording.tokens.dtype, *recording.kinds)] = after
+        for other in (mx.int32, mx.uint32, mx.int64):
+            made.steps.setdefault((b, 1, other, *recording.kinds), after)
+
+
+def _rules(plans: list[dict[str, Any]]) -> list[Rule]:
+    rules: dict[str, Rule] = {}
+    for plan in plans:
+        for r in plan["rules"]:
+            near = r["near_misses"][0] if r["near_misses"] else None
+            text = f"{near['scope'] or 'the graph'}: {near['matched']} of {near['of']} ops, expected {near['expected']}, observed {near['observed']}" if near else ""
+            new = Rule(r["name"], r["matches"], r["numerics"], [k for k in r["kernel"].split(", ") if k], r.get("off") or "on", [s["scope"] for s in r["sites"]], text)
+            if r["name"] not in rules or new.matches > rules[r["name"]].matches:
+                rules[r["name"]] = new
+    return list(rules.values())
+
+
+__all__ = ["Options", "PatchError", "caches_of", "patch", "patch_of", "unpatch"]
