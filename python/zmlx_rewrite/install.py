@@ -17,7 +17,7 @@ from mlx.utils import tree_flatten
 
 from . import binary, check
 from .functions import Later, Step, derive, namespace
-from .record import Recording, Refused, export, names_of, record
+from .record import KeepWhole, Recording, Refused, export, names_of, record
 from .report import Report, Rule, Shape
 
 MINIMUM = (0, 32, 1)  # of MLX: older ones write no names into a recording
@@ -266,23 +266,29 @@ def _family(model: nn.Module, o: Options, report: Report, made: _Patch, kind: st
     ids = {name: i for i, name in names_of(model).items()}
     whole: dict[int, str] = {}
     recordings: dict[int, Recording] = {}
-    again = True
-    while again:
-        again, recordings = False, {}
-        for b in batches:
-            key = mx.random.key(b)
-            tokens = mx.random.randint(0, vocabulary(model), (b, 1), key=key)
-            recordings[b] = record(model, tokens, caches_of(model, kind, b), whole)
-            more = {ids[name]: why for name, why in recordings[b].whole.items()}
-            again = again or b != batches[0] and len(more) > len(whole)
-            whole |= more
-    used = {e.name_of for e in recordings[batches[0]].events if e.kind == "module"}
-    report.kept |= {name: why for name, why in recordings[batches[0]].whole.items() if name in used}
     with tempfile.TemporaryDirectory(prefix="zmlx-rewrite-") as folder:
         path = str(pathlib.Path(folder) / "step.mlxfn")
-        export(model, list(recordings.values()), whole, path, report.model)
+        while True:  # until all batches agree on what has to stay Python
+            known = len(whole)
+            for b in batches:
+                tokens = mx.random.randint(0, vocabulary(model), (b, 1), key=mx.random.key(b))
+                recordings[b] = record(model, tokens, caches_of(model, kind, b), whole)
+                whole |= {ids[name]: why for name, why in recordings[b].whole.items()}
+            if len(whole) > known and len(batches) > 1:
+                continue
+            try:
+                export(model, list(recordings.values()), whole, path, report.model)
+                break
+            except KeepWhole as e:
+                if id(e.module) in whole:
+                    raise Refused(e.why) from e
+                whole[id(e.module)] = e.why
+            except Exception as e:  # what MLX cannot write, or the model cannot do without numbers
+                raise Refused(f"MLX cannot record it: {e}") from e
         calls = [(b, 1) for b in range(1, o.rows + 1)]
         out = binary.bridge(path, calls, report.kernels_as, o.flags(report.target))
+    used = {e.name_of for e in recordings[batches[0]].events if e.kind == "module"}
+    report.kept |= {name: why for name, why in recordings[batches[0]].whole.items() if name in used}
     report.program, report.profile = out["version"], out["profile"]
     report.notes += [n for n in out["notes"] if n not in report.notes]
     if kind == "alone":

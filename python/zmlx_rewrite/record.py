@@ -34,7 +34,7 @@ class Refused(Exception):
     """Why a model, or a call, is left as it is."""
 
 
-class _KeepWhole(Exception):
+class KeepWhole(Exception):
     """A module has to stay Python: where, and why."""
 
     def __init__(self, module: nn.Module, why: str):
@@ -367,10 +367,10 @@ def _module_call(step: _Step, original: Callable[..., Any]) -> Callable[..., Any
             return step.event("module", (), type(self).__name__, args, kwargs, self, module=self)
         try:
             return original(self, *args, **kwargs)
-        except _KeepWhole:
+        except KeepWhole:
             raise
         except Exception as e:  # whatever an array cannot do that a number can
-            raise _KeepWhole(self, _reason(e)) from e
+            raise KeepWhole(self, _reason(e)) from e
 
     return call
 
@@ -403,7 +403,7 @@ def record(model: nn.Module, tokens: mx.array, caches: list[Any], whole: dict[in
                 with _watched(model, step):
                     logits = model(tokens, cache=proxies(step, copy.deepcopy(caches)))
                 break
-            except _KeepWhole as e:
+            except KeepWhole as e:
                 if id(e.module) in whole:
                     raise Refused(f"{names.get(id(e.module))}: {e.why}") from e
                 whole[id(e.module)] = e.why
