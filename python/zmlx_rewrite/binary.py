@@ -42,7 +42,8 @@ def run(args: Sequence[str], allowed: tuple[int, ...] = (0,)) -> str:
 
 def bridge(path: str, calls: Sequence[tuple[int, int]], kernels_as: str, flags: Sequence[str]) -> dict[str, Any]:
     """Rewrites a recording and returns it as functions."""
-    out = json.loads(run(["bridge", path, "--calls", ",".join(f"{b}x{n}" for b, n in calls), "--kernels-as", kernels_as, *flags]))
+    shapes = ["--calls", ",".join(f"{b}x{n}" for b, n in calls)] if calls else []
+    out = json.loads(run(["bridge", path, *shapes, "--kernels-as", kernels_as, *flags]))
     if out.get("zmlx_bridge") != FORMAT:
         raise ToolError(f"{program()} writes form {out.get('zmlx_bridge')}, this package reads {FORMAT}: they belong to different versions")
     return out

@@ -196,9 +196,13 @@ def _report(model: nn.Module, o: Options) -> Report:
         lm = importlib.metadata.version("mlx-lm")
     except importlib.metadata.PackageNotFoundError:
         lm = "-"
-    name = getattr(getattr(model, "args", None), "model_type", None) or getattr(model, "model_type", None) or type(model).__module__.rpartition(".")[2]
-    return Report(model=str(name), device=device, target=target, kernels_as=o.kernels_as or ("none" if device == "cpu" else "source"), mlx=mx.__version__,
+    return Report(model=model_type(model), device=device, target=target, kernels_as=o.kernels_as or ("none" if device == "cpu" else "source"), mlx=mx.__version__,
                   mlx_lm=lm, program="", profile="")
+
+
+def model_type(model: nn.Module) -> str:
+    name = getattr(getattr(model, "args", None), "model_type", None) or getattr(model, "model_type", None)
+    return str(name or type(model).__module__.rpartition(".")[2])
 
 
 def _make(model: nn.Module, o: Options, report: Report) -> _Patch | None:
@@ -259,34 +263,66 @@ def vocabulary(model: nn.Module) -> int:
     return 2
 
 
-def _family(model: nn.Module, o: Options, report: Report, made: _Patch, kind: str) -> None:
-    """Records the shapes of one kind of caches, has them rewritten, and keeps what holds."""
+def capture(model: nn.Module, path: str, rows: int, kind: str = "alone") -> tuple[dict[int, Recording], dict[int, str]]:
+    """Writes the step of up to rows sequences to a file, one trace for some of the batches."""
     # Between two batches that were recorded, all are alike: a case is made of them.
-    batches = sorted({b for b in (1, 2, 3, o.rows) if b <= o.rows})
+    batches = sorted({b for b in (1, 2, 3, rows) if b <= rows})
     ids = {name: i for i, name in names_of(model).items()}
     whole: dict[int, str] = {}
     recordings: dict[int, Recording] = {}
+    while True:  # until all batches agree on what has to stay Python
+        known = len(whole)
+        for b in batches:
+            tokens = mx.random.randint(0, vocabulary(model), (b, 1), key=mx.random.key(b))
+            recordings[b] = record(model, tokens, caches_of(model, kind, b), whole)
+            whole |= {ids[name]: why for name, why in recordings[b].whole.items()}
+        if len(whole) > known and len(batches) > 1:
+            continue
+        try:
+            export(model, list(recordings.values()), whole, path, model_type(model))
+            return recordings, whole
+        except KeepWhole as e:
+            if id(e.module) in whole:
+                raise Refused(e.why) from e
+            whole[id(e.module)] = e.why
+        except Refused:
+            raise
+        except Exception as e:  # what MLX cannot write, or the model cannot do without numbers
+            raise Refused(f"MLX cannot record it: {e}") from e
+
+
+def plan(model: nn.Module, profile: str | None = None, mode: str = "inference", target: str | None = None, exclude: Sequence[str] = (),
+         rules: str | os.PathLike[str] | None = None, *, only: Sequence[str] = (), rows: int = 8, kernels_as: str | None = None) -> list[dict[str, Any]]:
+    """What patch would do, case by case, as `zmlx-rewrite apply -o json` says it. The model
+    is left as it is, and nothing is compared or timed."""
+    o = Options(profile, mode, target, exclude, only, rules, rows, kernels_as=kernels_as)
+    report = _report(model, o)
+    with tempfile.TemporaryDirectory(prefix="zmlx-rewrite-") as folder:
+        path = str(pathlib.Path(folder) / f"{report.model}.mlxfn")
+        capture(model, path, rows)
+        plans: list[dict[str, Any]] = binary.bridge(path, [], report.kernels_as, o.flags(report.target))["plans"]
+    return plans
+
+
+def explain(model: nn.Module, rule: str, profile: str | None = None, mode: str = "inference", target: str | None = None, *,
+            rules: str | os.PathLike[str] | None = None, site: str | None = None, rows: int = 3) -> str:
+    """Where a rule applies in the model, and where not, why."""
+    o = Options(profile or "all", mode, target, rules=rules, rows=rows)
+    report = _report(model, o)
+    with tempfile.TemporaryDirectory(prefix="zmlx-rewrite-") as folder:
+        path = str(pathlib.Path(folder) / f"{report.model}.mlxfn")
+        capture(model, path, rows)
+        more = ["--site", site] if site else []
+        return binary.run(["explain", "--model", path, "--rule", rule, *more, *o.flags(report.target)]).replace(folder + "/", "")
+
+
+def _family(model: nn.Module, o: Options, report: Report, made: _Patch, kind: str) -> None:
+    """Records the shapes of one kind of caches, has them rewritten, and keeps what holds."""
     with tempfile.TemporaryDirectory(prefix="zmlx-rewrite-") as folder:
         path = str(pathlib.Path(folder) / "step.mlxfn")
-        while True:  # until all batches agree on what has to stay Python
-            known = len(whole)
-            for b in batches:
-                tokens = mx.random.randint(0, vocabulary(model), (b, 1), key=mx.random.key(b))
-                recordings[b] = record(model, tokens, caches_of(model, kind, b), whole)
-                whole |= {ids[name]: why for name, why in recordings[b].whole.items()}
-            if len(whole) > known and len(batches) > 1:
-                continue
-            try:
-                export(model, list(recordings.values()), whole, path, report.model)
-                break
-            except KeepWhole as e:
-                if id(e.module) in whole:
-                    raise Refused(e.why) from e
-                whole[id(e.module)] = e.why
-            except Exception as e:  # what MLX cannot write, or the model cannot do without numbers
-                raise Refused(f"MLX cannot record it: {e}") from e
-        calls = [(b, 1) for b in range(1, o.rows + 1)]
-        out = binary.bridge(path, calls, report.kernels_as, o.flags(report.target))
+        recordings, whole = capture(model, path, o.rows, kind)
+        out = binary.bridge(path, [(b, 1) for b in range(1, o.rows + 1)], report.kernels_as, o.flags(report.target))
+    batches = sorted(recordings)
     used = {e.name_of for e in recordings[batches[0]].events if e.kind == "module"}
     report.kept |= {name: why for name, why in recordings[batches[0]].whole.items() if name in used}
     report.program, report.profile = out["version"], out["profile"]
@@ -350,4 +386,4 @@ def _rules(plans: list[dict[str, Any]]) -> list[Rule]:
     return list(rules.values())
 
 
-__all__ = ["Options", "PatchError", "caches_of", "patch", "patch_of", "unpatch"]
+__all__ = ["Options", "PatchError", "caches_of", "capture", "explain", "patch", "patch_of", "plan", "unpatch"]

@@ -345,9 +345,11 @@ def _watched(model: nn.Module, step: _Step) -> Iterator[None]:
         for name, module in list(sys.modules.items()):
             if module is None or not name.startswith("mlx_lm."):
                 continue
-            for key in ("scaled_dot_product_attention",):
-                if callable(module.__dict__.get(key)):
-                    replace(module, key, _attention(step, module.__dict__[key]))
+            for key, value in list(module.__dict__.items()):
+                if key == "scaled_dot_product_attention" and callable(value):
+                    replace(module, key, _attention(step, value))
+                elif getattr(value, "__name__", "") == "numpy":
+                    replace(module, key, _NoArrays(value))
         classes = {type(m) for m in model.modules() if m is not model}
         owners = {next(k for k in c.__mro__ if "__call__" in k.__dict__) for c in classes if hasattr(c, "__call__")}
         for owner in owners - {type}:
@@ -357,6 +359,26 @@ def _watched(model: nn.Module, step: _Step) -> Iterator[None]:
     finally:
         for owner, name, value in reversed(undo):
             setattr(owner, name, value)
+
+
+class _NoArrays:
+    """numpy, without MLX's arrays: asking one for its numbers while MLX records ends the
+    process (0.32.2)."""
+
+    def __init__(self, numpy: Any):
+        self._numpy = numpy
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._numpy, name)
+        if not callable(value) or isinstance(value, type):
+            return value
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if any(isinstance(x, mx.array) for x in _leaves((args, kwargs))):
+                raise Refused(f"it takes arrays to numpy.{name}")
+            return value(*args, **kwargs)
+
+        return call
 
 
 def _module_call(step: _Step, original: Callable[..., Any]) -> Callable[..., Any]:
