@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -24,8 +25,17 @@ WORDS = ("It was", "Once upon a time", "The old man", "In the morning", "She sai
 def ask(port: int, prompt: str, tokens: int) -> str:
     body = json.dumps({"prompt": prompt, "max_tokens": tokens, "temperature": 0.0}).encode()
     request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/completions", body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=300) as answer:
-        return json.loads(answer.read())["choices"][0]["text"]
+    for _ in range(50):  # the server's queue for connections is short
+        try:
+            with urllib.request.urlopen(request, timeout=300) as answer:
+                return json.loads(answer.read())["choices"][0]["text"]
+        except ConnectionError:
+            time.sleep(0.05)
+        except urllib.error.URLError as e:
+            if not isinstance(e.reason, ConnectionError):
+                raise
+            time.sleep(0.05)
+    raise ConnectionError("the server takes no connection")
 
 
 def texts(command: list[str], model: str, requests: int, tokens: int) -> tuple[list[str], str]:

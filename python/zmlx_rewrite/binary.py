@@ -7,6 +7,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import tempfile
 from typing import Any, Sequence
 
 FORMAT = 1  # of what `zmlx-rewrite bridge` prints
@@ -31,10 +32,13 @@ def program() -> str:
 
 
 def run(args: Sequence[str], allowed: tuple[int, ...] = (0,)) -> str:
+    name = os.path.abspath(program())
     try:
-        done = subprocess.run([program(), *args], capture_output=True, text=True, check=False)
+        # Elsewhere than in the working folder, whose rules/ would be used over the built-in ones.
+        with tempfile.TemporaryDirectory(prefix="zmlx-rewrite-") as empty:
+            done = subprocess.run([name, *args], capture_output=True, text=True, check=False, cwd=empty)
     except OSError as e:
-        raise ToolError(f"{program()}: {e}") from e
+        raise ToolError(f"{name}: {e}") from e
     if done.returncode not in allowed:
         raise ToolError((done.stderr or done.stdout).strip())
     return done.stdout

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import base64
 import keyword
+import os
+import pathlib
+import tempfile
 from typing import Any, Callable
 
 import mlx.core as mx
@@ -31,10 +34,33 @@ def namespace(module: dict[str, Any], target: str) -> dict[str, Any]:
     mx.eval([v for k, v in names.items() if k != "mx"])
     for k in module["kernels"]:
         make = mx.fast.cuda_kernel if target == "cuda" else mx.fast.metal_kernel
-        names["k_" + k["name"]] = make(name=k["name"], input_names=k["inputs"], output_names=k["results"], source=k["source"], header=k["header"])
+        header, source = _shorter(k) if target == "cuda" else (k["header"], k["source"])
+        names["k_" + k["name"]] = make(name=k["name"], input_names=k["inputs"], output_names=k["results"], source=source, header=header)
     for f in module["functions"]:
         exec(compile(f["source"], f"<zmlx-rewrite {f['name']}>", "exec"), names)
     return names
+
+
+def _shorter(k: dict[str, Any]) -> tuple[str, str]:
+    """A kernel's text as two #include lines: MLX hashes the text at each launch, and 13 kB
+    take it 4 µs. The files are named by content; where none can be written, the text."""
+    folder = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "zmlx-rewrite" / "cuda"
+    if any(c in str(folder) for c in '"\\\n'):
+        return k["header"], k["source"]
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lines = []
+        for ending, text in ((".h", k["header"]), (".inc", k["source"])):
+            path = folder / (k["name"] + ending)
+            if not path.is_file() or path.read_text() != text:
+                handle, made = tempfile.mkstemp(dir=folder, prefix=".new-")
+                with os.fdopen(handle, "w") as f:
+                    f.write(text)
+                os.replace(made, path)
+            lines.append(f'#include "{path}"\n')
+    except OSError:
+        return k["header"], k["source"]
+    return lines[0], lines[1]
 
 
 def derive(weights: dict[str, mx.array], how: dict[str, dict[str, Any]], name: str) -> mx.array:
@@ -62,7 +88,8 @@ def derive(weights: dict[str, mx.array], how: dict[str, dict[str, Any]], name: s
 class Step:
     """A step of the model: stages and, between them, what the model did with its caches."""
 
-    def __init__(self, recording: Recording, step: dict[str, Any], functions: dict[str, Any], module: dict[str, Any], weights: Callable[[str], mx.array]):
+    def __init__(self, recording: Recording, step: dict[str, Any], functions: dict[str, Any], module: dict[str, Any], weights: Callable[[str], mx.array], any_type: bool = False):
+        self.any_type = any_type  # take states of another element type than was recorded
         self.functions, self.weights = module["functions"], weights
         self.names: dict[str, Any] = {"mx": mx, "Later": Later, "array": mx.array, "int32": mx.int32}
         self.count = 0
@@ -139,8 +166,9 @@ class Step:
                 read = f"{self._cache(e.path)}[{e.args[0]}]"
                 if isinstance(e.result, Slot):
                     shape, dtype = shapes[e.result.name]
-                    wanted = self._hold((shape, dtype), "type")
-                    before += [f"x = {read}", f"if x is None or (x.shape, x.dtype) != {wanted}: raise Later('a cache holds another state')"]
+                    wanted = self._hold((shape, dtype) if not self.any_type else shape, "type")
+                    is_ = "x.shape" if self.any_type else "(x.shape, x.dtype)"
+                    before += [f"x = {read}", f"if x is None or {is_} != {wanted}: raise Later('a cache holds another state')"]
                 else:
                     before.append(f"if {read} is not None: raise Later('a cache holds a state')")
         lines = [f"({''.join(m + ', ' for m in masks)}) = masks"] if masks else []

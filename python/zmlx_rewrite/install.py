@@ -133,7 +133,7 @@ class Options:
         for name in self.only:
             flags += ["--only", name]
         if self.rules:
-            flags += ["--rules", os.fspath(self.rules)]
+            flags += ["--rules", os.path.abspath(self.rules)]
         return flags
 
 
@@ -230,16 +230,16 @@ def caches_of(model: nn.Module, kind: str, batch: int) -> list[Any]:
         from mlx_lm.models.cache import make_prompt_cache
     except ImportError as e:
         raise Refused("mlx-lm is not installed") from e
-    key = mx.random.key(0)
-    if kind == "alone":
+    def filled(batch: int, length: int) -> list[Any]:
         caches = make_prompt_cache(model)
-        mx.eval(original(model)(model, mx.random.randint(0, vocabulary(model), (batch, PROMPT), key=key), cache=caches))
+        tokens = mx.random.randint(0, vocabulary(model), (batch, length), key=mx.random.key(0))
+        for i in range(length):  # one by one: what that needs compiled is needed anyway
+            mx.eval(original(model)(model, tokens[:, i : i + 1], cache=caches))
         return caches
-    rows = []
-    for i in range(batch):  # of different lengths, so that there is something to pad
-        caches = make_prompt_cache(model)
-        mx.eval(original(model)(model, mx.random.randint(0, vocabulary(model), (1, PROMPT - i % 3), key=key), cache=caches))
-        rows.append(caches)
+
+    if kind == "alone":
+        return filled(batch, PROMPT)
+    rows = [filled(1, PROMPT - i % 3) for i in range(batch)]  # so that there is something to pad
     merged = []
     for layer in zip(*rows):
         if not hasattr(layer[0], "merge"):
@@ -318,11 +318,16 @@ def explain(model: nn.Module, rule: str, profile: str | None = None, mode: str =
 
 def _family(model: nn.Module, o: Options, report: Report, made: _Patch, kind: str) -> None:
     """Records the shapes of one kind of caches, has them rewritten, and keeps what holds."""
+    start = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="zmlx-rewrite-") as folder:
         path = str(pathlib.Path(folder) / "step.mlxfn")
         recordings, whole = capture(model, path, o.rows, kind)
+        recorded = time.perf_counter()
         out = binary.bridge(path, [(b, 1) for b in range(1, o.rows + 1)], report.kernels_as, o.flags(report.target))
     batches = sorted(recordings)
+    planned = time.perf_counter()
+    report.phases["recording"] = report.phases.get("recording", 0) + recorded - start
+    report.phases["rewriting"] = report.phases.get("rewriting", 0) + planned - recorded
     used = {e.name_of for e in recordings[batches[0]].events if e.kind == "module"}
     report.kept |= {name: why for name, why in recordings[batches[0]].whole.items() if name in used}
     report.program, report.profile = out["version"], out["profile"]
@@ -359,7 +364,7 @@ def _family(model: nn.Module, o: Options, report: Report, made: _Patch, kind: st
         try:
             before = Step(recording, written["before"], names, out["module"], weight)
             after = Step(recording, written["rewritten"], names, out["module"], weight)
-            shape.numerics = check.same(model, recording, before, after, plan["numerics"], weights, lambda w: Step(recording, written["before"], names, out["module"], w), o.accept_compiled)
+            shape.numerics = check.same(model, recording, before, after, plan["numerics"], weights, lambda w: Step(recording, written["before"], names, out["module"], w, True), o.accept_compiled)
         except (check.Differs, Later) as e:
             shape.state = str(e)
             continue
@@ -370,6 +375,8 @@ def _family(model: nn.Module, o: Options, report: Report, made: _Patch, kind: st
                 continue
         shape.state = "rewritten"
         made.steps[(b, 1, recording.tokens.dtype, *recording.kinds)] = after
+        report.phases["checking and timing"] = report.phases.get("checking and timing", 0) + time.perf_counter() - planned
+        planned = time.perf_counter()
         for other in (mx.int32, mx.uint32, mx.int64):
             made.steps.setdefault((b, 1, other, *recording.kinds), after)
 

@@ -493,7 +493,8 @@ def export(model: nn.Module, recordings: list[Recording], whole: dict[int, str],
                     caches = current.caches
                     mx.contiguous = lambda x, *args, **more: x  # MLX cannot write it
                     try:
-                        exporter(current.tokens, *(mx.zeros(shape, dtype) for _, shape, dtype in current.inputs), **weights)
+                        # As a list and a dict: a call of MLX takes at most 1024 by keyword.
+                        exporter([current.tokens, *(mx.zeros(shape, dtype) for _, shape, dtype in current.inputs)], weights)
                     finally:
                         mx.contiguous = contiguous
         finally:

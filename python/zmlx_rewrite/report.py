@@ -53,6 +53,7 @@ class Report:
     rules: list[Rule] = dataclasses.field(default_factory=list)
     shapes: list[Shape] = dataclasses.field(default_factory=list)
     seconds: float = 0.0
+    phases: dict[str, float] = dataclasses.field(default_factory=dict)  # and what took them
     calls: dict[str, int] = dataclasses.field(default_factory=dict)  # what became of the calls since: "rewritten", or why not
 
     @property
