@@ -15,6 +15,7 @@ import (
 	"zmlx-rewrite/graph"
 	"zmlx-rewrite/graph/mlxfn"
 	"zmlx-rewrite/graph/normal"
+	"zmlx-rewrite/graph/syntax"
 	"zmlx-rewrite/kernels"
 	"zmlx-rewrite/report"
 	"zmlx-rewrite/rules"
@@ -25,7 +26,7 @@ const bridgeFormat = 1
 
 // Ways of running a kernel from Python.
 const (
-	kernelsNone      = "none"      // rules with kernels are off
+	kernelsNone      = "none"      // rules with kernels are off, but where these are written out at no loss
 	kernelsReference = "reference" // as their reference graphs, in MLX's ops
 	kernelsSource    = "source"    // by mlx.core.fast.metal_kernel or cuda_kernel
 )
@@ -154,7 +155,7 @@ func (a *app) bridge(o *options, as string, calls []string) (*bridged, error) {
 		return nil, fmt.Errorf("%s: the rewritten program is broken, a bug in this program: %w", s.name, err)
 	}
 	after := res.Program
-	if as == kernelsReference {
+	if as != kernelsSource {
 		if after, err = w.set.Kernels.Expand(after, nil); err != nil {
 			return nil, err
 		}
@@ -260,6 +261,9 @@ func notHere(r *rules.Rule, w *workspace, as, target string) string {
 		return ""
 	}
 	if as == kernelsNone {
+		if len(r.Weights) > 0 && elementwise(r, w) {
+			return "" // what it gains is in the weights; its kernel is as well written out
+		}
 		return "it needs " + strings.Join(r.Kernels, ", ") + ", and Python's MLX launches no kernels on a " + strings.ToUpper(target)
 	}
 	for _, name := range r.Kernels {
@@ -268,6 +272,27 @@ func notHere(r *rules.Rule, w *workspace, as, target string) string {
 		}
 	}
 	return ""
+}
+
+// elementwise reports whether a rule's kernels are only chains of operations that MLX
+// makes element by element, such as SwiGLU.
+func elementwise(r *rules.Rule, w *workspace) bool {
+	var only func(e syntax.Expr) bool
+	only = func(e syntax.Expr) bool {
+		call, ok := e.(*syntax.Call)
+		if !ok {
+			return true
+		}
+		op := graph.LookupOp(call.Fun)
+		return op != nil && op.Elementwise && !slices.ContainsFunc(call.Args, func(a syntax.Arg) bool { return !only(a.Value) })
+	}
+	for _, name := range r.Kernels {
+		s := w.set.Kernels.Spec(name)
+		if s == nil || slices.ContainsFunc(s.Reference(), func(d graph.Define) bool { return !only(d.Expr) }) {
+			return false
+		}
+	}
+	return true
 }
 
 func callShape(text string) (batch, length int, err error) {

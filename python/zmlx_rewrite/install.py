@@ -224,12 +224,14 @@ def _make(model: nn.Module, o: Options, report: Report) -> _Patch | None:
     return made if made.steps else None
 
 
-def caches_of(model: nn.Module, kind: str, batch: int) -> list[Any]:
-    """Caches with a short text in them, as generate makes them, or as the server does."""
+def caches_of(model: nn.Module, kind: str, batch: int, pool: list[Any] | None = None) -> list[Any]:
+    """Caches with a short text in them, as generate makes them, or as the server does, of
+    the sequences in pool, which is filled up."""
     try:
         from mlx_lm.models.cache import make_prompt_cache
     except ImportError as e:
         raise Refused("mlx-lm is not installed") from e
+
     def filled(batch: int, length: int) -> list[Any]:
         caches = make_prompt_cache(model)
         tokens = mx.random.randint(0, vocabulary(model), (batch, length), key=mx.random.key(0))
@@ -239,9 +241,11 @@ def caches_of(model: nn.Module, kind: str, batch: int) -> list[Any]:
 
     if kind == "alone":
         return filled(batch, PROMPT)
-    rows = [filled(1, PROMPT - i % 3) for i in range(batch)]  # so that there is something to pad
+    rows = pool if pool is not None else []
+    while len(rows) < batch:
+        rows.append(filled(1, PROMPT - len(rows) % 3))  # so that there is something to pad
     merged = []
-    for layer in zip(*rows):
+    for layer in zip(*rows[:batch]):
         if not hasattr(layer[0], "merge"):
             raise Refused(f"a {type(layer[0]).__name__} has no batches")
         merged.append(layer[0].merge(list(layer)))
@@ -265,8 +269,10 @@ def vocabulary(model: nn.Module) -> int:
 
 def capture(model: nn.Module, path: str, rows: int, kind: str = "alone") -> tuple[dict[int, Recording], dict[int, str]]:
     """Writes the step of up to rows sequences to a file, one trace for some of the batches."""
-    # Between two batches that were recorded, all are alike: a case is made of them.
-    batches = sorted({b for b in (1, 2, 3, rows) if b <= rows})
+    # Between two batches that were recorded, all are alike: a case is made of them. Experts
+    # sort tokens from 64 chosen ones on, which is at 8, 16 or 32 sequences in most models.
+    batches = sorted({b for b in (1, 2, 3, 7, 8, 15, 16, 31, 32, rows - 1, rows) if 1 <= b <= rows})
+    pool: list[Any] = []
     ids = {name: i for i, name in names_of(model).items()}
     whole: dict[int, str] = {}
     recordings: dict[int, Recording] = {}
@@ -274,7 +280,7 @@ def capture(model: nn.Module, path: str, rows: int, kind: str = "alone") -> tupl
         known = len(whole)
         for b in batches:
             tokens = mx.random.randint(0, vocabulary(model), (b, 1), key=mx.random.key(b))
-            recordings[b] = record(model, tokens, caches_of(model, kind, b), whole)
+            recordings[b] = record(model, tokens, caches_of(model, kind, b, pool), whole)
             whole |= {ids[name]: why for name, why in recordings[b].whole.items()}
         if len(whole) > known and len(batches) > 1:
             continue
@@ -325,6 +331,7 @@ def _family(model: nn.Module, o: Options, report: Report, made: _Patch, kind: st
         recorded = time.perf_counter()
         out = binary.bridge(path, [(b, 1) for b in range(1, o.rows + 1)], report.kernels_as, o.flags(report.target))
     batches = sorted(recordings)
+    pool: list[Any] = []
     planned = time.perf_counter()
     report.phases["recording"] = report.phases.get("recording", 0) + recorded - start
     report.phases["rewriting"] = report.phases.get("rewriting", 0) + planned - recorded
@@ -356,7 +363,7 @@ def _family(model: nn.Module, o: Options, report: Report, made: _Patch, kind: st
         recording = recordings.get(b)
         if recording is None:
             tokens = mx.random.randint(0, vocabulary(model), (b, 1), key=mx.random.key(b))
-            recording = record(model, tokens, caches_of(model, kind, b), whole)
+            recording = record(model, tokens, caches_of(model, kind, b, pool), whole)
         if [e.slots() for e in recording.events] != [e.slots() for e in recordings[batches[0]].events]:
             shape.state = "it does other things with this batch"
             continue
