@@ -1,4 +1,4 @@
-"""python -m zmlx_rewrite: patch, plan, explain, validate, benchmark, run."""
+"""python -m zmlx_rewrite: patch, plan, explain, validate, benchmark, run, exo."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import mlx.core as mx
 
-from . import __version__, binary, compare, install, launch
+from . import __version__, binary, compare, exo, install, launch
 from .record import Refused
 
 
@@ -83,6 +83,11 @@ def main(argv: list[str] | None = None) -> int:
     r.add_argument("--rules")
     r.add_argument("program", help="mlx_lm.server, mlx_lm.generate, mlx_lm.benchmark, mlx_lm.chat, ...")
     r.add_argument("arguments", nargs=argparse.REMAINDER)
+    x = commands.add_parser("exo", help="run exo with its models patched", description="Runs exo with its models patched: exo [--rows N] [ARGUMENTS of exo]")
+    choose(x)
+    x.add_argument("--keep-slower", action="store_true")
+    x.add_argument("--any-version", action="store_true", help="also a version of exo whose source was not read")
+    x.add_argument("arguments", nargs=argparse.REMAINDER)
     args = parser.parse_args(argv)
     try:
         return run(args)
@@ -95,6 +100,9 @@ def run(args: argparse.Namespace) -> int:
     if args.command == "run":
         launch.run(args.program, args.arguments, dict(profile=args.profile, mode=args.preset, target=args.target, rules=args.rules, only=args.only,
                                                       exclude=args.exclude, rows=args.rows, kernels_as=args.kernels_as, measure=not args.keep_slower))
+        return 0
+    if args.command == "exo":
+        exo.run(args.arguments, dict(only=args.only, exclude=args.exclude, rows=args.rows, kernels_as=args.kernels_as, measure=not args.keep_slower), args.any_version)
         return 0
     model, tokenizer = load(args.model)
     common = dict(profile=args.profile, mode=args.preset, target=args.target, rules=args.rules)
