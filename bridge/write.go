@@ -3,6 +3,7 @@ package bridge
 import (
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strings"
 
 	"zmlx-rewrite/diag"
@@ -17,6 +18,7 @@ type Module struct {
 
 	byText map[string]int
 	kernel map[string]int
+	named  bool // functions have the graph's own names for what they take
 }
 
 // Function is a stage as Python text: def NAME(arrays, then weights).
@@ -149,6 +151,9 @@ func (w *writer) stage(s *stage) (*Call, error) {
 	for i := range w.call.Weights {
 		params = append(params, fmt.Sprintf("w%d", i))
 	}
+	if w.m.named {
+		params = slices.Concat(w.call.In, w.call.Weights)
+	}
 	body := fmt.Sprintf("(%s):\n    %s\n    return (%s,)\n", strings.Join(params, ", "), strings.Join(w.lines, "\n    "), strings.Join(results, ", "))
 	at, ok := w.m.byText[body]
 	if !ok {
@@ -175,9 +180,15 @@ func (w *writer) operand(v graph.ValueID) (string, error) {
 		return w.constant(w.g.Literal(v))
 	case "param":
 		w.local[v] = fmt.Sprintf("w%d", len(w.call.Weights))
+		if w.m.named {
+			w.local[v] = w.g.InputName(v)
+		}
 		w.call.Weights = append(w.call.Weights, w.g.InputName(v))
 	default:
 		w.local[v] = fmt.Sprintf("a%d", len(w.call.In))
+		if w.m.named {
+			w.local[v] = w.names[v]
+		}
 		w.call.In = append(w.call.In, w.names[v])
 	}
 	return w.local[v], nil
