@@ -19,7 +19,7 @@ from mlx_lm.tuner.utils import linear_to_lora_layers
 
 import zmlx_rewrite
 from tests import architectures
-from zmlx_rewrite import binary, check, install, record
+from zmlx_rewrite import binary, check, install, record, timings
 
 
 def patched(name: str = "qwen3", **more):
@@ -130,6 +130,43 @@ class Patch(unittest.TestCase):
         self.assertIn("qwen3.qk_norm_rope", str(report))
 
 
+class Timing(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        here = mock.patch.dict("os.environ", {"XDG_CACHE_HOME": folder.name})
+        here.start()
+        self.addCleanup(here.stop)
+
+    def test_slower_is_left_to_the_model(self):
+        for speed, state in ((0.9, "not faster here"), (1.5, "rewritten")):
+            with mock.patch.object(check, "speedup", lambda *_: speed), mock.patch.object(timings, "find", lambda _: None):
+                _, _, report = patched(measure=True, rows=1)
+            self.assertEqual([(s.state, s.speedup) for s in report.shapes], [(state, speed)])
+
+    def test_timed_once(self):
+        with mock.patch.object(check, "speedup", side_effect=[1.25]):
+            _, _, first = patched(measure=True, rows=1)
+            _, _, second = patched(measure=True, rows=1)  # would be an error if it were timed
+        self.assertEqual([first.shapes[0].speedup, second.shapes[0].speedup], [1.25, 1.25])
+        timings.path().write_text("{")  # a file that is broken is none
+        with mock.patch.object(check, "speedup", side_effect=[1.5]):
+            self.assertEqual(patched(measure=True, rows=1)[2].shapes[0].speedup, 1.5)
+
+    def test_search(self):
+        """A rule without which a step is faster is left out."""
+
+        def speed(live, model, recording, step):
+            return 1.1 if any("mx.transpose(w2, (1, 0))\n" in t and ":, :, 0:" in t for t in step.texts) else 1.4
+
+        model = architectures.build("qwen3")
+        with mock.patch.object(check, "speedup", speed):
+            report = zmlx_rewrite.smart_patch(model, mx.array([[1]]), kernels_as="reference", only=("llama.qkv_dense", "qwen3.qk_norm_rope"))
+        self.assertEqual({r.name for r in report.rules if r.matches}, {"qwen3.qk_norm_rope"}, report)
+        self.assertRegex(report.notes[0], "without llama.qkv_dense: 1.40 x the speed, not 1.10")
+        self.assertEqual(report.state, "patched")
+
+
 class Stale(unittest.TestCase):
     """What changes the model behind the patch's back is seen, and the model does it itself."""
 
@@ -180,7 +217,7 @@ class Refusals(unittest.TestCase):
         _, _, report = patched(kernels_as=None)
         off = {r.name: r.state for r in report.rules}
         self.assertIn("Python's MLX launches no kernels on a CPU", off["qwen3.qk_norm_rope"])
-        self.assertEqual({r.name for r in report.rules if r.matches}, {"llama.qkv_dense"})
+        self.assertEqual({r.name for r in report.rules if r.matches}, {"llama.qkv_dense", "llama.gate_up_swiglu_dense"})
 
     def test_nothing_matches(self):
         with self.assertRaises(zmlx_rewrite.PatchError) as caught:

@@ -10,10 +10,10 @@ that patch returns says for each rule where it applied, and where not, why.
 """
 
 from .binary import ToolError
-from .install import PatchError, explain, patch, plan, unpatch
+from .install import PatchError, explain, patch, plan, smart_patch, unpatch
 from .record import Refused
 from .report import Report, Rule, Shape
 from .compare import Validation, validate
 
 __version__ = "0.1.0"
-__all__ = ["PatchError", "Refused", "Report", "Rule", "Shape", "ToolError", "Validation", "explain", "patch", "plan", "unpatch", "validate"]
+__all__ = ["PatchError", "Refused", "Report", "Rule", "Shape", "ToolError", "Validation", "explain", "patch", "plan", "smart_patch", "unpatch", "validate"]

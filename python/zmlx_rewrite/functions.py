@@ -95,6 +95,7 @@ class Step:
         self.count = 0
         self.taken: dict[str, str] = step["taken"]
         self.constants = {k: v for k, v in functions.items() if k.startswith("c_")}
+        self.texts = [self.functions[c["function"]]["source"] for c in step["calls"]]
         self.source = self._write(recording, step["calls"], functions)
         exec(compile(self.source, "<zmlx-rewrite step>", "exec"), self.names)
         self.prepare: Callable[[list[Any]], tuple[Any, ...]] = self.names["prepare"]

@@ -15,7 +15,7 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx.utils import tree_flatten
 
-from . import binary, check
+from . import binary, check, timings
 from .functions import Later, Step, derive, namespace
 from .record import KeepWhole, Recording, Refused, export, names_of, record
 from .report import Report, Rule, Shape
@@ -187,6 +187,33 @@ def unpatch(model: nn.Module) -> bool:
     model.__class__ = made.original
     made.report.state = "unpatched"
     return True
+
+
+def smart_patch(model: nn.Module, sample: mx.array | None = None, **options: Any) -> Report:
+    """patch, with time to search: rules without which a step is faster are left out, one after
+    the other. sample is a call, tokens [batch, 1], whose batch is what is timed; one sequence
+    if left out."""
+    batch = 1 if sample is None else sample.shape[0]
+    options = {**options, "rows": batch, "batched": False, "measure": True}
+    exclude = list(options.pop("exclude", ()))
+
+    def timed(without: list[str]) -> tuple[float, Report]:
+        unpatch(model)
+        report = patch(model, exclude=without, **options)
+        speeds = [s.speedup for s in report.shapes if s.batch == batch and s.speedup]
+        return max(speeds, default=0.0), report
+
+    best, report = timed(exclude)
+    notes = []
+    for rule in [r.name for r in report.rules if r.matches and r.state == "on"]:
+        speed, _ = timed([*exclude, rule])
+        if speed > best * 1.02:  # more than timings differ by
+            notes.append(f"without {rule}: {speed:.2f} x the speed, not {best:.2f}")
+            exclude.append(rule)
+            best = speed
+    _, report = timed(exclude)
+    report.notes += notes
+    return report
 
 
 def _report(model: nn.Module, o: Options) -> Report:
@@ -376,7 +403,11 @@ def _family(model: nn.Module, o: Options, report: Report, made: _Patch, kind: st
             shape.state = str(e)
             continue
         if o.measure:
-            shape.speedup = check.speedup(original(model), model, recording, after)
+            name = timings.key([after.source, *after.texts], weights, report.program, report.mlx_lm)
+            shape.speedup = timings.find(name)
+            if shape.speedup is None:
+                shape.speedup = check.speedup(original(model), model, recording, after)
+                timings.keep(name, shape.speedup)
             if shape.speedup < 1:
                 shape.state = "not faster here"
                 continue
@@ -400,4 +431,4 @@ def _rules(plans: list[dict[str, Any]]) -> list[Rule]:
     return list(rules.values())
 
 
-__all__ = ["Options", "PatchError", "caches_of", "capture", "explain", "patch", "patch_of", "plan", "unpatch"]
+__all__ = ["Options", "PatchError", "caches_of", "capture", "explain", "patch", "patch_of", "plan", "smart_patch", "unpatch"]
