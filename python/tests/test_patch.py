@@ -267,6 +267,16 @@ class Refusals(unittest.TestCase):
         model = architectures.build("llama")
         model.layers[0].mlp.sharding_group = object()
         self.assertIn("shard", zmlx_rewrite.patch(model).reason)
+        model = architectures.build("llama")
+        model.model.pipeline_size = 2
+        self.assertIn("part of a pipeline of 2", zmlx_rewrite.patch(model).reason)
+
+    def test_no_back_end(self):
+        """On a machine without the target, what needs it is refused before anything is used."""
+        model, twin, report = patched(target="metal", kernels_as="source")
+        self.assertEqual(report.state, "unchanged")
+        self.assertRegex(report.reason, "the kernels cannot be made here|it does not run: ")
+        self.assertEqual(text(model), text(twin))
 
     def test_no_caches(self):
         class Model(nn.Module):

@@ -167,6 +167,8 @@ def patch(model: nn.Module, profile: str | None = None, mode: str = "inference",
         if made is not None:
             model.__class__ = type(type(model).__name__, (type(model),), {"__call__": _call, "_zmlx_patch": made, "__module__": type(model).__module__})
             report.state = "patched"
+        else:
+            report.reason = next((s.state for s in report.shapes), "no rule applies")
     except (Refused, binary.ToolError) as e:
         report.reason = str(e)
     report.seconds = time.perf_counter() - start
@@ -240,6 +242,8 @@ def _make(model: nn.Module, o: Options, report: Report) -> _Patch | None:
     for name, module in model.named_modules():
         if getattr(module, "sharding_group", None) is not None or "ToSharded" in type(module).__name__ or "ShardedTo" in type(module).__name__:
             raise Refused(f"{name}: {type(module).__name__} is one shard of several")
+        if isinstance(getattr(module, "pipeline_size", None), int) and module.pipeline_size > 1:
+            raise Refused(f"{name or 'the model'} is one part of a pipeline of {module.pipeline_size}")
     made = _Patch(model, report)
     for kind in ("alone", "batched") if o.batched else ("alone",):
         try:
@@ -368,7 +372,10 @@ def _family(model: nn.Module, o: Options, report: Report, made: _Patch, kind: st
     report.notes += [n for n in out["notes"] if n not in report.notes]
     if kind == "alone":
         report.rules = _rules(out["plans"])
-    names = namespace(out["module"], report.target)
+    try:
+        names = namespace(out["module"], report.target)
+    except RuntimeError as e:  # no back end for the kernels
+        raise Refused(f"the kernels cannot be made here: {e}") from e
     weights = dict(tree_flatten(model.parameters()))
     made_of: dict[str, mx.array] = {}
 
@@ -401,6 +408,9 @@ def _family(model: nn.Module, o: Options, report: Report, made: _Patch, kind: st
             shape.numerics = check.same(model, recording, before, after, plan["numerics"], weights, lambda w: Step(recording, written["before"], names, out["module"], w, True), o.accept_compiled)
         except (check.Differs, Later) as e:
             shape.state = str(e)
+            continue
+        except (RuntimeError, ValueError, TypeError) as e:  # a kernel that does not compile, or launch
+            shape.state = f"it does not run: {type(e).__name__}: {str(e).strip().splitlines()[0] if str(e).strip() else ''}"
             continue
         if o.measure:
             name = timings.key([after.source, *after.texts], weights, report.program, report.mlx_lm)
