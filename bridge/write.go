@@ -37,7 +37,8 @@ type Constant struct {
 // Kernel is the text of a kernel for one set of types and numbers.
 type Kernel struct {
 	Name    string   `json:"name"`
-	Kernel  string   `json:"kernel"` // of the catalogue
+	Kernel  string   `json:"kernel"`         // of the catalogue
+	Hash    string   `json:"hash,omitempty"` // of the sources, for a kernel of the CPU's library: it has no text
 	Inputs  []string `json:"inputs"`
 	Results []string `json:"results"`
 	Header  string   `json:"header"`
@@ -61,11 +62,12 @@ type Step struct {
 	Taken map[string]string `json:"taken"`
 }
 
-// Launcher spells kernels that Python can launch. It is nil where there are none: then a
-// graph with kernels is an error.
+// Launcher spells calls of kernels that Python can launch. It is nil where there are none:
+// then a graph with kernels is an error.
 type Launcher interface {
-	// Launch returns the kernel's text, and its grid and threadgroup.
-	Launch(n *graph.Node, in, out []graph.Type) (k *Kernel, grid, group [3]int64, scalars []bool, err error)
+	// Launch returns the text of a call, which gives a list of arrays, and the kernel. Absent
+	// operands are None.
+	Launch(n *graph.Node, operands []string, in, out []graph.Type) (string, *Kernel, error)
 }
 
 // NewModule returns a module without functions.
@@ -241,7 +243,7 @@ func (w *writer) launch(n *graph.Node, in []string, types, out []graph.Type) (st
 	if w.launcher == nil {
 		return "", fmt.Errorf("%s: there is nothing to launch it with", n.Op.Name)
 	}
-	k, grid, group, scalars, err := w.launcher.Launch(n, types, out)
+	text, k, err := w.launcher.Launch(n, in, types, out)
 	if err != nil {
 		return "", err
 	}
@@ -249,25 +251,6 @@ func (w *writer) launch(n *graph.Node, in []string, types, out []graph.Type) (st
 		w.m.kernel[k.Name] = len(w.m.Kernels)
 		w.m.Kernels = append(w.m.Kernels, *k)
 	}
-	var operands, shapes, dtypes []string
-	for i, x := range in {
-		switch {
-		case n.In[i] == graph.None:
-			continue
-		case scalars[i]:
-			x = "mx.reshape(" + x + ", (1,))"
-		}
-		operands = append(operands, x)
-	}
-	for _, t := range out {
-		shape, err := tuple(t.Shape)
-		if err != nil {
-			return "", err
-		}
-		shapes, dtypes = append(shapes, shape), append(dtypes, "mx."+pyDType(t.DType))
-	}
-	text := fmt.Sprintf("k_%s(inputs=[%s], grid=(%d, %d, %d), threadgroup=(%d, %d, %d), output_shapes=[%s], output_dtypes=[%s])", k.Name,
-		strings.Join(operands, ", "), grid[0], grid[1], grid[2], group[0], group[1], group[2], strings.Join(shapes, ", "), strings.Join(dtypes, ", "))
 	if len(out) == 1 {
 		text += "[0]"
 	}

@@ -29,6 +29,7 @@ const (
 	kernelsNone      = "none"      // rules with kernels are off, but where these are written out at no loss
 	kernelsReference = "reference" // as their reference graphs, in MLX's ops
 	kernelsSource    = "source"    // by mlx.core.fast.metal_kernel or cuda_kernel
+	kernelsHost      = "host"      // those of the library for CPUs, which the package calls
 )
 
 // bridged is what a capture became.
@@ -99,7 +100,7 @@ func (a *app) bridgeCmd() *cobra.Command {
 	}
 	o.flags(c)
 	c.Flags().StringSliceVar(&calls, "calls", nil, "`shapes` of calls: batch x tokens, such as 1x1,2x1")
-	c.Flags().StringVar(&as, "kernels-as", kernelsNone, "none, reference or source: how Python runs a kernel")
+	c.Flags().StringVar(&as, "kernels-as", kernelsNone, "none, reference, source or host: how Python runs a kernel")
 	c.Flags().StringVar(&out, "out", "", "`file` to write in place of stdout")
 	return c
 }
@@ -155,12 +156,16 @@ func (a *app) bridge(o *options, as string, calls []string) (*bridged, error) {
 		return nil, fmt.Errorf("%s: the rewritten program is broken, a bug in this program: %w", s.name, err)
 	}
 	after := res.Program
-	if as != kernelsSource {
+	if launcher == nil {
 		if after, err = w.set.Kernels.Expand(after, nil); err != nil {
 			return nil, err
 		}
 	}
-	if l, ok := launcher.(bridge.Sources); ok {
+	switch l := launcher.(type) {
+	case bridge.Sources:
+		l.Catalog = w.set.Kernels
+		launcher = l
+	case bridge.Host:
 		l.Catalog = w.set.Kernels
 		launcher = l
 	}
@@ -247,8 +252,12 @@ func launcherFor(as, target string) (bridge.Launcher, error) {
 	switch {
 	case as == kernelsNone || as == kernelsReference:
 		return nil, nil
+	case as == kernelsHost && target == "cpu":
+		return bridge.Host{}, nil
+	case as == kernelsHost:
+		return nil, diag.Errorf("usage/kernels-as", diag.Pos{}, "the library of CPU kernels is for --target cpu")
 	case as != kernelsSource:
-		return nil, diag.Errorf("usage/kernels-as", diag.Pos{}, "--kernels-as %q is none of %s, %s, %s", as, kernelsNone, kernelsReference, kernelsSource)
+		return nil, diag.Errorf("usage/kernels-as", diag.Pos{}, "--kernels-as %q is none of %s, %s, %s, %s", as, kernelsNone, kernelsReference, kernelsSource, kernelsHost)
 	case target == "cpu":
 		return nil, diag.Errorf("usage/kernels-as", diag.Pos{}, "Python's MLX launches no kernels on a CPU").WithHint("--kernels-as none leaves rules with kernels out")
 	}
@@ -267,7 +276,7 @@ func notHere(r *rules.Rule, w *workspace, as, target string) string {
 		return "it needs " + strings.Join(r.Kernels, ", ") + ", and Python's MLX launches no kernels on a " + strings.ToUpper(target)
 	}
 	for _, name := range r.Kernels {
-		if s := w.set.Kernels.Spec(name); s == nil || s.Code == nil {
+		if s := w.set.Kernels.Spec(name); s == nil || s.Code == nil && (as != kernelsHost || !s.RunsOn("cpu")) {
 			return "kernel " + name + " has no source"
 		}
 	}

@@ -53,13 +53,13 @@ def steps(model: Any, batch: int, count: int = 8) -> tuple[mx.array, list[mx.arr
     return first, out, arrays(caches)
 
 
-def row(name: str, dtype: mx.Dtype, quantized: bool) -> tuple[str, str]:
+def row(name: str, dtype: mx.Dtype, quantized: bool, kernels_as: str) -> tuple[str, str]:
     """One architecture: what became of it, and the text of its row."""
     model, twin = (architectures.build(name, dtype, quantized) for _ in range(2))
     if model is None or twin is None:
         return "no model", ""
     want = {b: steps(twin, b) for b in BATCHES}
-    report = zmlx_rewrite.patch(model, profile="all", kernels_as="reference", measure=False, rows=max(BATCHES), batched=False, accept_compiled=True)
+    report = zmlx_rewrite.patch(model, profile="all", kernels_as=kernels_as, measure=False, rows=max(BATCHES), batched=False, accept_compiled=True)
     worst = 0.0
     for b in BATCHES:
         prompt, logits, held = steps(model, b)
@@ -93,6 +93,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help="architectures; all if left out")
     parser.add_argument("--quantized", action="store_true", help="in 4 bits, groups of 32")
+    parser.add_argument("--kernels-as", default="reference", help="reference, or host: the library of CPU kernels")
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--least", type=int, default=0, help="how many have to be rewritten")
     args = parser.parse_args()
@@ -105,7 +106,7 @@ def main() -> int:
     for name in args.names or architectures.modules():
         signal.alarm(120)
         try:
-            what, text = row(name, getattr(mx, args.dtype), args.quantized)
+            what, text = row(name, getattr(mx, args.dtype), args.quantized, args.kernels_as)
         except Wrong as e:
             what, text = "WRONG", f"{name:<20} WRONG       {e}"
         except (Exception, SystemExit) as e:  # the configuration is not enough for it, or MLX has not what it needs here

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import ctypes
 import json
 import pathlib
 import tempfile
@@ -19,7 +20,7 @@ from mlx_lm.tuner.utils import linear_to_lora_layers
 
 import zmlx_rewrite
 from tests import architectures
-from zmlx_rewrite import binary, check, install, record, timings
+from zmlx_rewrite import binary, check, host, install, record, timings
 
 
 def patched(name: str = "qwen3", **more):
@@ -212,9 +213,44 @@ class Stale(unittest.TestCase):
         self.assertIn("training", zmlx_rewrite.patch(untrained).reason)
 
 
+@unittest.skipUnless(host.file(), "there is no libzmlx-kernels (make build)")
+class Host(unittest.TestCase):
+    """Kernels of the library for CPUs."""
+
+    def test_the_same_tokens(self):
+        for name in ("qwen3", "lfm2_moe", "gpt_oss", "gemma3_text"):
+            for quantized in (False, True):
+                with self.subTest(name, quantized=quantized):
+                    model, twin = (architectures.build(name, mx.float32, quantized) for _ in range(2))
+                    report = zmlx_rewrite.patch(model, measure=False, rows=2)
+                    self.assertEqual((report.kernels_as, report.state), ("host", "patched"), report)
+                    self.assertTrue(all(s.state == "rewritten" for s in report.shapes), report)
+                    self.assertEqual(text(model), text(twin))
+                    self.assertGreaterEqual(report.calls["rewritten"], 11)
+
+    def test_addresses(self):
+        """Views begin where they begin, and what does not lie row by row is copied."""
+        x = mx.arange(24, dtype=mx.float32).reshape(4, 6)
+        mx.eval(x)
+        read = lambda x, n: list((ctypes.c_float * n).from_address(host.address(x)[0]))  # noqa: E731
+        part = x[2:]
+        mx.eval(part)
+        self.assertEqual(read(part, 3), [12, 13, 14])
+        self.assertEqual([host.address(v)[1] for v in (x, part, x.T, x[:, :3], x[:1, :3], mx.array(1.0), mx.zeros((2, 0)))], [True, True, False, False, True, True, True])
+
+    def test_another_library(self):
+        with mock.patch.object(host, "library", lambda _: ({}, None)):
+            model, _, report = patched(kernels_as="host")
+        self.assertIn("build it again", report.reason)
+        self.assertIsNone(install.patch_of(model))
+        with mock.patch.object(host, "file", lambda: None):
+            self.assertIn("no libzmlx-kernels", patched(kernels_as="host")[2].reason)
+            self.assertEqual(patched(kernels_as=None)[2].kernels_as, "none")
+
+
 class Refusals(unittest.TestCase):
     def test_kernels_on_a_cpu(self):
-        _, _, report = patched(kernels_as=None)
+        _, _, report = patched(kernels_as="none")
         off = {r.name: r.state for r in report.rules}
         self.assertIn("Python's MLX launches no kernels on a CPU", off["qwen3.qk_norm_rope"])
         self.assertEqual({r.name for r in report.rules if r.matches}, {"llama.qkv_dense", "llama.gate_up_swiglu_dense"})

@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
         c.add_argument("--only", action="append", default=[], metavar="RULE")
         c.add_argument("--exclude", action="append", default=[], metavar="RULE")
         c.add_argument("--rows", type=int, default=8, help="sequences of a call up to which it is rewritten")
-        c.add_argument("--kernels-as", choices=("none", "reference", "source"))
+        c.add_argument("--kernels-as", choices=("none", "reference", "source", "host"))
 
     def patching(c: argparse.ArgumentParser) -> None:
         choose(c)
@@ -73,6 +73,7 @@ def main(argv: list[str] | None = None) -> int:
     b.add_argument("-g", "--generation-tokens", type=int, default=128)
     b.add_argument("-n", "--num-trials", type=int, default=5)
     b.add_argument("-b", "--batch-size", type=int, default=1)
+    b.add_argument("--least", type=float, default=0.0, help="fail if the generation is not so many times as fast")
     r = commands.add_parser("run", help="run a program of mlx-lm with its models patched",
                             description="Runs a program of mlx-lm with its models patched: run [--rows N] mlx_lm.server --model M ...")
     choose(r)
@@ -133,7 +134,7 @@ def run(args: argparse.Namespace) -> int:
         return 0 if result.same else 1
     speed = compare.benchmark(model, install.vocabulary(model), args.prompt_tokens, args.generation_tokens, args.num_trials, args.batch_size)
     say({"prompt_tps": speed.prompt, "generation_tps": speed.generation, "speedups": speed.speedups, "device": str(mx.default_device())}, speed)
-    return 0
+    return 0 if speed.speedup >= args.least else 1
 
 
 if __name__ == "__main__":

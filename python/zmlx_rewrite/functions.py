@@ -11,6 +11,7 @@ from typing import Any, Callable
 
 import mlx.core as mx
 
+from . import host
 from .record import CacheRef, Event, Held, Recording, Slot, tree_of
 
 
@@ -28,11 +29,14 @@ def constant(c: dict[str, Any]) -> mx.array:
 
 def namespace(module: dict[str, Any], target: str) -> dict[str, Any]:
     """The functions of a module, ready to be called."""
-    names: dict[str, Any] = {"mx": mx}
+    names: dict[str, Any] = {"mx": mx, "known": {}}
     for name, c in module["constants"].items():
         names[name] = constant(c)
-    mx.eval([v for k, v in names.items() if k != "mx"])
+    mx.eval([v for k, v in names.items() if k.startswith("c_")])
     for k in module["kernels"]:
+        if k.get("hash"):
+            names["k_" + k["name"]] = host.Kernel(k["kernel"], k["hash"], names["known"])
+            continue
         make = mx.fast.cuda_kernel if target == "cuda" else mx.fast.metal_kernel
         header, source = _shorter(k) if target == "cuda" else (k["header"], k["source"])
         names["k_" + k["name"]] = make(name=k["name"], input_names=k["inputs"], output_names=k["results"], source=source, header=header)
@@ -181,7 +185,10 @@ class Step:
             for c in by_event.get(i, []):
                 f = self.functions[c["function"]]["name"]
                 self.names[f] = functions[f]
-                weights = self._hold(tuple(self.weights(w) for w in c["weights"]), "weights") if c["weights"] else ""
+                held = tuple(self.weights(w) for w in c["weights"])
+                if any(isinstance(k, host.Kernel) for k in functions.values()):
+                    host.remember(held, functions["known"])
+                weights = self._hold(held, "weights") if held else ""
                 args = ", ".join([self._var(a) for a in c["in"]] + ([f"*{weights}"] if weights else []))
                 lines.append(f"{''.join(self._var(o) + ', ' for o in c['out'])}= {f}({args})")
             if i == len(recording.events):

@@ -15,7 +15,7 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx.utils import tree_flatten
 
-from . import binary, check, timings
+from . import binary, check, host, timings
 from .functions import Later, Step, derive, namespace
 from .record import KeepWhole, Recording, Refused, export, names_of, record
 from .report import Report, Rule, Shape
@@ -150,7 +150,7 @@ def patch(model: nn.Module, profile: str | None = None, mode: str = "inference",
     rows: sequences of a call, of one token each, up to which it is rewritten.
     batched: also on the caches that the server and batch_generate use.
     strict: an error (PatchError) if nothing is rewritten.
-    kernels_as: none, reference or source: how kernels run. On a CPU, none.
+    kernels_as: none, reference, source (on a GPU) or host (on a CPU): how kernels run.
     measure: time each shape against the model, and leave slower ones to it.
     accept_compiled: also where mx.compile rounds otherwise inside the model.
     """
@@ -225,7 +225,7 @@ def _report(model: nn.Module, o: Options) -> Report:
         lm = importlib.metadata.version("mlx-lm")
     except importlib.metadata.PackageNotFoundError:
         lm = "-"
-    return Report(model=model_type(model), device=device, target=target, kernels_as=o.kernels_as or ("none" if device == "cpu" else "source"), mlx=mx.__version__,
+    return Report(model=model_type(model), device=device, target=target, kernels_as=o.kernels_as or ("source" if device != "cpu" else "host" if host.file() else "none"), mlx=mx.__version__,
                   mlx_lm=lm, program="", profile="")
 
 
