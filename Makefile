@@ -70,7 +70,12 @@ certify: setup-test
 	go run ./cmd/zmlx-rewrite kernels check --cases 200 --cuda-types 2 --certify kernels/certificates.json
 
 .PHONY: wheel
-wheel:
+wheel: setup-mlx
+	@$(MAKE) --no-print-directory with-wheel
+.PHONY: with-wheel
+with-wheel:
+	@mkdir -p bin
+	@scripts/build-kernels.sh
 	scripts/make_wheel.py
 
 bench: setup-test

@@ -79,6 +79,8 @@ step_goldens() {
 # rows of the table of all architectures (make soak: all), and the newcomer's path.
 step_python() {
 	local program=$CACHE/python/zmlx-rewrite names
+	export ZMLX_KERNELS=$ROOT/bin/libzmlx-kernels.so
+	[ "$(uname)" != Darwin ] || ZMLX_KERNELS=$ROOT/bin/libzmlx-kernels.dylib
 	names="qwen3 qwen3_moe llama mixtral lfm2_moe gpt_oss glm4_moe_lite deepseek_v3 gemma gemma2 gemma3_text kimi_k25 qwen3_next gpt_bigcode"
 	[ -z "${ZMLX_SOAK:-}" ] || names=
 	CGO_ENABLED=0 go build -o "$program" ./cmd/zmlx-rewrite || return 1
