@@ -184,7 +184,7 @@ case decode when batch == 1
 // Every op of the table is spelled, or refused by name: none is written as a call that
 // mlx.core does not have. python/tests runs what is written.
 func TestNames(t *testing.T) {
-	refused := map[string]bool{"slice_update": true, "kv_append": true, "gated_delta": true, "quantize": true}
+	refused := map[string]bool{"kv_append": true, "gated_delta": true, "quantize": true}
 	seen := 0
 	for _, op := range graph.Ops() {
 		if op.Name == "input" || op.Name == "param" || op.Name == "constant" {

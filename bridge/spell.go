@@ -60,7 +60,9 @@ func spell(c *graph.Call, in []string, out graph.Type) (string, error) {
 	case "slice_update_dynamic":
 		axes, err := tuple(c.Dims("axis"))
 		return fmt.Sprintf("mx.slice_update(%s, %s, %s, axes=%s)", in[0], in[1], in[2], axes), err
-	case "slice_update", "kv_append", "gated_delta", "quantize":
+	case "slice_update":
+		return spellSliceUpdate(c, in)
+	case "kv_append", "gated_delta", "quantize":
 		return "", fmt.Errorf("%s has no spelling in mlx.core here", name)
 	}
 	names := make([]string, len(c.Op.Attrs))
@@ -108,6 +110,24 @@ func spellSlice(c *graph.Call, a string) (string, error) {
 		}
 	}
 	return a + "[" + strings.Join(parts, ", ") + "]", nil
+}
+
+// spellSliceUpdate writes a slice update by positions that are an array: mlx.core has no other
+// that gives a new one.
+func spellSliceUpdate(c *graph.Call, in []string) (string, error) {
+	spans, err := c.Spans()
+	if err != nil {
+		return "", err
+	}
+	starts, axes := make([]int64, len(spans)), make([]int64, len(spans))
+	for i, s := range spans {
+		start, ok := s.Start.Const()
+		if !ok || s.Stride != 1 {
+			return "", fmt.Errorf("slice_update from %s in steps of %d has no spelling in mlx.core", s.Start, s.Stride)
+		}
+		starts[i], axes[i] = start, int64(s.Axis)
+	}
+	return fmt.Sprintf("mx.slice_update(%s, %s, mx.array(%s, mx.int32), axes=%s)", in[0], in[1], ints(starts), ints(axes)), nil
 }
 
 // attrs ends a call with attributes as keyword arguments.

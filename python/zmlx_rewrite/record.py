@@ -351,8 +351,8 @@ def _watched(model: nn.Module, step: _Step) -> Iterator[None]:
                 elif getattr(value, "__name__", "") == "numpy":
                     replace(module, key, _NoArrays(value))
         classes = {type(m) for m in model.modules() if m is not model}
-        owners = {next(k for k in c.__mro__ if "__call__" in k.__dict__) for c in classes if hasattr(c, "__call__")}
-        for owner in owners - {type}:
+        owners = {next((k for k in c.__mro__ if "__call__" in k.__dict__), None) for c in classes}
+        for owner in owners - {None}:  # a module that only holds others has none
             if issubclass(owner, nn.Module):
                 replace(owner, "__call__", _module_call(step, owner.__dict__["__call__"]))
         yield
