@@ -74,7 +74,7 @@ def main() -> int:
     parser.add_argument("--flags", default="", help="of zmlx_rewrite run, as one text")
     args = parser.parse_args()
     want, _ = texts(["mlx_lm.server"], args.model, args.requests, args.max_tokens)
-    got, said = texts(["zmlx_rewrite", "run", "--rows", str(args.requests), *args.flags.split(), "mlx_lm.server"], args.model, args.requests, args.max_tokens)
+    got, said = texts(["zmlx_rewrite", "run", "--rows", str(args.requests), "--seconds", "0", *args.flags.split(), "mlx_lm.server"], args.model, args.requests, args.max_tokens)
     same = sum(a == b for a, b in zip(want, got))
     shapes = said.count(" rewritten")
     print(f"{same} of {args.requests} texts are the same; {shapes} shapes of call are rewritten")

@@ -25,7 +25,7 @@ from zmlx_rewrite import binary, check, host, install, record, timings
 
 def patched(name: str = "qwen3", **more):
     model, twin = architectures.build(name, **more.pop("build", {})), architectures.build(name)
-    options = dict(kernels_as="reference", measure=False, rows=3, batched=False)
+    options = dict(kernels_as="reference", measure=False, rows=3, batched=False, seconds=None)
     report = zmlx_rewrite.patch(model, **{**options, **more})
     return model, twin, report
 
@@ -38,7 +38,7 @@ class Patch(unittest.TestCase):
     def test_there_and_back(self):
         model = architectures.build("qwen3")
         before, cls = dict(tree_flatten(model.parameters())), type(model)
-        report = zmlx_rewrite.patch(model, kernels_as="reference", measure=False, rows=3)
+        report = zmlx_rewrite.patch(model, kernels_as="reference", measure=False, rows=3, seconds=None)
         self.assertEqual(report.state, "patched", report)
         self.assertGreater(report.matches, 0)
         self.assertEqual({(s.batch, s.caches) for s in report.rewritten}, {(b, k) for b in (1, 2, 3) for k in ("alone", "batched")})
@@ -66,7 +66,7 @@ class Patch(unittest.TestCase):
         for name in ("lfm2_moe", "gpt_oss"):
             with self.subTest(name):
                 model = architectures.build(name, mx.bfloat16, True)
-                report = zmlx_rewrite.patch(model, kernels_as="reference", measure=False, rows=2, batched=False)
+                report = zmlx_rewrite.patch(model, kernels_as="reference", measure=False, rows=2, batched=False, seconds=None)
                 self.assertEqual([s.state for s in report.shapes], ["rewritten"] * 2, report)
                 self.assertTrue(all(s.numerics == "bit-equal" or "x the model's own error" in s.numerics for s in report.shapes), report)
 
@@ -154,6 +154,13 @@ class Timing(unittest.TestCase):
         with mock.patch.object(check, "speedup", side_effect=[1.5]):
             self.assertEqual(patched(measure=True, rows=1)[2].shapes[0].speedup, 1.5)
 
+    def test_time_is_up(self):
+        """The first shape is looked at in any case, the others stay the model's."""
+        model, twin, report = patched(rows=3, batched=True, seconds=0.0)
+        self.assertEqual([s.state for s in report.shapes], ["rewritten"] + ["not looked at: 0 s were over"] * 2)
+        self.assertIn("batches of the server were not looked at", report.notes[0])
+        self.assertEqual(text(model), text(twin))
+
     def test_search(self):
         """A rule without which a step is faster is left out."""
 
@@ -222,7 +229,7 @@ class Host(unittest.TestCase):
             for quantized in (False, True):
                 with self.subTest(name, quantized=quantized):
                     model, twin = (architectures.build(name, mx.float32, quantized) for _ in range(2))
-                    report = zmlx_rewrite.patch(model, measure=False, rows=2)
+                    report = zmlx_rewrite.patch(model, measure=False, rows=2, seconds=None)
                     self.assertEqual((report.kernels_as, report.state), ("host", "patched"), report)
                     self.assertTrue(all(s.state == "rewritten" for s in report.shapes), report)
                     self.assertEqual(text(model), text(twin))

@@ -51,6 +51,7 @@ def main(argv: list[str] | None = None) -> int:
         c.add_argument("--only", action="append", default=[], metavar="RULE")
         c.add_argument("--exclude", action="append", default=[], metavar="RULE")
         c.add_argument("--rows", type=int, default=8, help="sequences of a call up to which it is rewritten")
+        c.add_argument("--seconds", type=float, default=20.0, help="when they are over, shapes that were not looked at yet stay the model's; 0 takes the time")
         c.add_argument("--kernels-as", choices=("none", "reference", "source", "host"))
 
     def patching(c: argparse.ArgumentParser) -> None:
@@ -100,10 +101,10 @@ def main(argv: list[str] | None = None) -> int:
 def run(args: argparse.Namespace) -> int:
     if args.command == "run":
         launch.run(args.program, args.arguments, dict(profile=args.profile, mode=args.preset, target=args.target, rules=args.rules, only=args.only,
-                                                      exclude=args.exclude, rows=args.rows, kernels_as=args.kernels_as, measure=not args.keep_slower))
+                                                      exclude=args.exclude, rows=args.rows, kernels_as=args.kernels_as, measure=not args.keep_slower, seconds=args.seconds or None))
         return 0
     if args.command == "exo":
-        exo.run(args.arguments, dict(only=args.only, exclude=args.exclude, rows=args.rows, kernels_as=args.kernels_as, measure=not args.keep_slower), args.any_version)
+        exo.run(args.arguments, dict(only=args.only, exclude=args.exclude, rows=args.rows, kernels_as=args.kernels_as, measure=not args.keep_slower, seconds=args.seconds or None), args.any_version)
         return 0
     model, tokenizer = load(args.model)
     common = dict(profile=args.profile, mode=args.preset, target=args.target, rules=args.rules)
@@ -121,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
             lines.append(f"case {p['case']} ({p['when']}): launches {p['launches']['before']} → {p['launches']['after']}; {rules or 'no rule applies'}")
         say(plans, "\n".join(lines))
         return 0 if any(r["matches"] for p in plans for r in p["rules"]) else 1
-    report = install.patch(model, measure=not args.keep_slower, strict=args.strict, **common)
+    report = install.patch(model, measure=not args.keep_slower, strict=args.strict, seconds=args.seconds or None, **common)
     if args.command == "patch":
         say(report.to_dict(), report)
         return 0

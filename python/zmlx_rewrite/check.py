@@ -144,7 +144,7 @@ def _convert(caches: list[Any]) -> None:
                 setattr(c, key, [_float32(v) if isinstance(v, mx.array) else v for v in value])
 
 
-def speedup(live: Any, model: nn.Module, recording: Recording, step: Step, seconds: float = 1.5) -> float:
+def speedup(live: Any, model: nn.Module, recording: Recording, step: Step, seconds: float = 1.0) -> float:
     """The model's time for a step by the rewritten one's, in turns. Of each the shortest is
     taken, which other programs on the machine have prolonged least."""
     ways = [lambda t, c: live(model, t, cache=c), _stepper(step)]

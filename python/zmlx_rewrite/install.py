@@ -21,7 +21,7 @@ from .record import KeepWhole, Recording, Refused, export, names_of, record
 from .report import Report, Rule, Shape
 
 MINIMUM = (0, 32, 1)  # of MLX: older ones write no names into a recording
-PROMPT = 8  # tokens in the caches when a step is recorded
+PROMPT = 4  # tokens in the caches when a step is recorded
 
 
 class PatchError(Exception):
@@ -123,6 +123,8 @@ class Options:
     kernels_as: str | None = None
     measure: bool = True
     accept_compiled: bool = False
+    seconds: float | None = 20.0
+    end: float = float("inf")
 
     def flags(self, target: str) -> list[str]:
         flags = ["--preset", self.mode, "--target", target]
@@ -139,7 +141,7 @@ class Options:
 
 def patch(model: nn.Module, profile: str | None = None, mode: str = "inference", target: str | None = None, exclude: Sequence[str] = (),
           rules: str | os.PathLike[str] | None = None, *, only: Sequence[str] = (), rows: int = 8, batched: bool = True, strict: bool = False,
-          kernels_as: str | None = None, measure: bool = True, accept_compiled: bool = False) -> Report:
+          kernels_as: str | None = None, measure: bool = True, accept_compiled: bool = False, seconds: float | None = 20.0) -> Report:
     """Rewrites a model of mlx-lm where rules apply, and returns the account of it.
 
     profile: which rules; chosen by the model's type if left out, "all" for every rule.
@@ -153,14 +155,18 @@ def patch(model: nn.Module, profile: str | None = None, mode: str = "inference",
     kernels_as: none, reference, source (on a GPU) or host (on a CPU): how kernels run.
     measure: time each shape against the model, and leave slower ones to it.
     accept_compiled: also where mx.compile rounds otherwise inside the model.
+    seconds: when they are over, the shapes that were not looked at yet stay the model's; the
+        first one is looked at in any case. None: take the time.
     """
-    options = Options(profile, mode, target, exclude, only, rules, rows, batched, kernels_as, measure, accept_compiled)
+    options = Options(profile, mode, target, exclude, only, rules, rows, batched, kernels_as, measure, accept_compiled, seconds)
     old = patch_of(model)
     if old is not None and not old.stale:
         return old.report
     if old is not None:
         unpatch(model)
     start = time.perf_counter()
+    if seconds is not None:
+        options.end = start + seconds
     report = _report(model, options)
     try:
         made = _make(model, options, report)
@@ -246,6 +252,9 @@ def _make(model: nn.Module, o: Options, report: Report) -> _Patch | None:
             raise Refused(f"{name or 'the model'} is one part of a pipeline of {module.pipeline_size}")
     made = _Patch(model, report)
     for kind in ("alone", "batched") if o.batched else ("alone",):
+        if made.steps and time.perf_counter() > o.end:
+            report.notes.append(f"batches of the server were not looked at: {o.seconds:.0f} s were over")
+            break
         try:
             _family(model, o, report, made, kind)
         except (Refused, check.Differs) as e:
@@ -393,6 +402,9 @@ def _family(model: nn.Module, o: Options, report: Report, made: _Patch, kind: st
         report.shapes.append(shape)
         if written["refused"] or not written["rewritten"]:
             shape.state, shape.launches_after = written["refused"] or "no rule applies", 0
+            continue
+        if made.steps and time.perf_counter() > o.end:
+            shape.state, shape.launches_after = f"not looked at: {o.seconds:.0f} s were over", 0
             continue
         recording = recordings.get(b)
         if recording is None:
