@@ -20,7 +20,7 @@ from mlx_lm.tuner.utils import linear_to_lora_layers
 
 import zmlx_rewrite
 from tests import architectures
-from zmlx_rewrite import binary, check, host, install, record, timings
+from zmlx_rewrite import binary, capture, check, host, install, record, timings
 
 
 def patched(name: str = "qwen3", **more):
@@ -345,11 +345,11 @@ class Recording(unittest.TestCase):
 
     def test_caches_are_left_alone(self):
         model = architectures.build("qwen3")
-        caches = install.caches_of(model, "alone", 1)
+        caches = capture.caches_of(model, "alone", 1)
         before = [mx.array(x) for x in check.arrays(caches)]
         record.record(model, mx.array([[1]]), caches)
         self.assertTrue(check.equal(before, check.arrays(caches)))
-        self.assertEqual([c.offset for c in caches], [install.PROMPT] * 2)
+        self.assertEqual([c.offset for c in caches], [capture.PROMPT] * 2)
 
 
 if __name__ == "__main__":

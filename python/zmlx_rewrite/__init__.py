@@ -10,7 +10,8 @@ that patch returns says for each rule where it applied, and where not, why.
 """
 
 from .binary import ToolError
-from .install import PatchError, explain, patch, plan, smart_patch, unpatch
+from .install import PatchError, patch, smart_patch, unpatch
+from .plans import explain, plan
 from .record import Refused
 from .report import Report, Rule, Shape
 from .compare import Validation, validate

@@ -10,7 +10,8 @@ from typing import Any
 
 import mlx.core as mx
 
-from . import __version__, binary, compare, exo, install, launch
+from . import __version__, binary, compare, exo, install, launch, plans
+from .capture import vocabulary
 from .record import Refused
 
 
@@ -110,18 +111,18 @@ def run(args: argparse.Namespace) -> int:
     common = dict(profile=args.profile, mode=args.preset, target=args.target, rules=args.rules)
     say = lambda value, text: print(json.dumps(value) if args.output == "json" else text)  # noqa: E731
     if args.command == "explain":
-        text = install.explain(model, args.rule, site=args.site, **common)
+        text = plans.explain(model, args.rule, site=args.site, **common)
         say({"text": text}, text.rstrip())
         return 0
     common |= dict(only=args.only, exclude=args.exclude, rows=args.rows, kernels_as=args.kernels_as)
     if args.command == "plan":
-        plans = install.plan(model, **common)
+        made = plans.plan(model, **common)
         lines = []
-        for p in plans:
+        for p in made:
             rules = ", ".join(f"{r['name']} {r['matches']}" for r in p["rules"] if r["matches"])
             lines.append(f"case {p['case']} ({p['when']}): launches {p['launches']['before']} → {p['launches']['after']}; {rules or 'no rule applies'}")
-        say(plans, "\n".join(lines))
-        return 0 if any(r["matches"] for p in plans for r in p["rules"]) else 1
+        say(made, "\n".join(lines))
+        return 0 if any(r["matches"] for p in made for r in p["rules"]) else 1
     report = install.patch(model, measure=not args.keep_slower, strict=args.strict, seconds=args.seconds or None, **common)
     if args.command == "patch":
         say(report.to_dict(), report)
@@ -133,7 +134,7 @@ def run(args: argparse.Namespace) -> int:
         result = compare.validate(model, tokenizer, args.prompt or compare.PROMPTS, args.max_tokens)
         say({"same": result.same, "prompts": result.prompts, "tokens": result.tokens, "rewritten": result.rewritten, "parted": result.parted}, result)
         return 0 if result.same else 1
-    speed = compare.benchmark(model, install.vocabulary(model), args.prompt_tokens, args.generation_tokens, args.num_trials, args.batch_size)
+    speed = compare.benchmark(model, vocabulary(model), args.prompt_tokens, args.generation_tokens, args.num_trials, args.batch_size)
     say({"prompt_tps": speed.prompt, "generation_tps": speed.generation, "speedups": speed.speedups, "device": str(mx.default_device())}, speed)
     return 0 if speed.speedup >= args.least else 1
 

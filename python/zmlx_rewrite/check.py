@@ -9,6 +9,7 @@ from typing import Any, Callable
 import mlx.core as mx
 import mlx.nn as nn
 
+from .capture import original
 from .functions import Step
 from .record import Recording
 
@@ -88,8 +89,6 @@ def same(model: nn.Module, recording: Recording, before: Step, after: Step, nume
     float32 by its size, in half types by the error that the model itself has against
     float32.
     """
-    from .install import original
-
     live = lambda tokens, caches: original(model)(model, tokens, cache=caches)  # noqa: E731
     want = _run(live, recording)
     plain = _run(_stepper(before), recording)

@@ -12,7 +12,7 @@ from typing import Any, Callable
 import mlx.core as mx
 
 from . import host
-from .record import CacheRef, Event, Held, Recording, Slot, tree_of
+from .record import CacheRef, Event, Held, Recording, Slot
 
 
 class Later(Exception):
@@ -219,5 +219,3 @@ class Step:
         lines.append(f"return {self._value(Slot('logits'))}")
         return ("def prepare(caches):\n    " + "\n    ".join(before) + "\n\ndef step(tokens, caches, masks):\n    " + "\n    ".join(lines) + "\n")
 
-
-__all__ = ["Later", "Step", "constant", "derive", "namespace", "tree_of"]

@@ -16,12 +16,12 @@ import mlx.nn as nn
 from mlx.utils import tree_flatten
 
 from . import binary, check, host, timings
+from .capture import caches_of, capture, model_type, original
 from .functions import Later, Step, derive, namespace
-from .record import KeepWhole, Recording, Refused, export, names_of, record
+from .record import Recording, Refused, names_of, record
 from .report import Report, Rule, Shape
 
 MINIMUM = (0, 32, 1)  # of MLX: older ones write no names into a recording
-PROMPT = 4  # tokens in the caches when a step is recorded
 
 
 class PatchError(Exception):
@@ -167,7 +167,7 @@ def patch(model: nn.Module, profile: str | None = None, mode: str = "inference",
     start = time.perf_counter()
     if seconds is not None:
         options.end = start + seconds
-    report = _report(model, options)
+    report = report_of(model, options)
     try:
         made = _make(model, options, report)
         if made is not None:
@@ -224,7 +224,7 @@ def smart_patch(model: nn.Module, sample: mx.array | None = None, **options: Any
     return report
 
 
-def _report(model: nn.Module, o: Options) -> Report:
+def report_of(model: nn.Module, o: Options) -> Report:
     device = "cpu" if mx.default_device() == mx.cpu else "metal" if mx.metal.is_available() else "cuda"
     target = o.target or device
     try:
@@ -233,11 +233,6 @@ def _report(model: nn.Module, o: Options) -> Report:
         lm = "-"
     return Report(model=model_type(model), device=device, target=target, kernels_as=o.kernels_as or ("source" if device != "cpu" else "host" if host.file() else "none"), mlx=mx.__version__,
                   mlx_lm=lm, program="", profile="")
-
-
-def model_type(model: nn.Module) -> str:
-    name = getattr(getattr(model, "args", None), "model_type", None) or getattr(model, "model_type", None)
-    return str(name or type(model).__module__.rpartition(".")[2])
 
 
 def _make(model: nn.Module, o: Options, report: Report) -> _Patch | None:
@@ -262,104 +257,6 @@ def _make(model: nn.Module, o: Options, report: Report) -> _Patch | None:
                 raise Refused(str(e)) from e
             report.notes.append(f"batches of the server: {e}")
     return made if made.steps else None
-
-
-def caches_of(model: nn.Module, kind: str, batch: int, pool: list[Any] | None = None) -> list[Any]:
-    """Caches with a short text in them, as generate makes them, or as the server does, of
-    the sequences in pool, which is filled up."""
-    try:
-        from mlx_lm.models.cache import make_prompt_cache
-    except ImportError as e:
-        raise Refused("mlx-lm is not installed") from e
-
-    def filled(batch: int, length: int) -> list[Any]:
-        caches = make_prompt_cache(model)
-        tokens = mx.random.randint(0, vocabulary(model), (batch, length), key=mx.random.key(0))
-        for i in range(length):  # one by one: what that needs compiled is needed anyway
-            mx.eval(original(model)(model, tokens[:, i : i + 1], cache=caches))
-        return caches
-
-    if kind == "alone":
-        return filled(batch, PROMPT)
-    rows = pool if pool is not None else []
-    while len(rows) < batch:
-        rows.append(filled(1, PROMPT - len(rows) % 3))  # so that there is something to pad
-    merged = []
-    for layer in zip(*rows[:batch]):
-        if not hasattr(layer[0], "merge"):
-            raise Refused(f"a {type(layer[0]).__name__} has no batches")
-        merged.append(layer[0].merge(list(layer)))
-    return merged
-
-
-def original(model: nn.Module) -> Any:
-    made = patch_of(model)
-    return (made.original if made else type(model)).__call__
-
-
-def vocabulary(model: nn.Module) -> int:
-    args = getattr(model, "args", None)
-    sources = [args, getattr(args, "text_config", None), getattr(getattr(model, "language_model", None), "args", None)]
-    for source in sources:
-        n = source.get("vocab_size") if isinstance(source, dict) else getattr(source, "vocab_size", None)
-        if isinstance(n, int):
-            return n
-    return 2
-
-
-def capture(model: nn.Module, path: str, rows: int, kind: str = "alone") -> tuple[dict[int, Recording], dict[int, str]]:
-    """Writes the step of up to rows sequences to a file, one trace for some of the batches."""
-    # Between two batches that were recorded, all are alike: a case is made of them. Experts
-    # sort tokens from 64 chosen ones on, which is at 8, 16 or 32 sequences in most models.
-    batches = sorted({b for b in (1, 2, 3, 7, 8, 15, 16, 31, 32, rows - 1, rows) if 1 <= b <= rows})
-    pool: list[Any] = []
-    ids = {name: i for i, name in names_of(model).items()}
-    whole: dict[int, str] = {}
-    recordings: dict[int, Recording] = {}
-    while True:  # until all batches agree on what has to stay Python
-        known = len(whole)
-        for b in batches:
-            tokens = mx.random.randint(0, vocabulary(model), (b, 1), key=mx.random.key(b))
-            recordings[b] = record(model, tokens, caches_of(model, kind, b, pool), whole)
-            whole |= {ids[name]: why for name, why in recordings[b].whole.items()}
-        if len(whole) > known and len(batches) > 1:
-            continue
-        try:
-            export(model, list(recordings.values()), whole, path, model_type(model))
-            return recordings, whole
-        except KeepWhole as e:
-            if id(e.module) in whole:
-                raise Refused(e.why) from e
-            whole[id(e.module)] = e.why
-        except Refused:
-            raise
-        except Exception as e:  # what MLX cannot write, or the model cannot do without numbers
-            raise Refused(f"MLX cannot record it: {e}") from e
-
-
-def plan(model: nn.Module, profile: str | None = None, mode: str = "inference", target: str | None = None, exclude: Sequence[str] = (),
-         rules: str | os.PathLike[str] | None = None, *, only: Sequence[str] = (), rows: int = 8, kernels_as: str | None = None) -> list[dict[str, Any]]:
-    """What patch would do, case by case, as `zmlx-rewrite apply -o json` says it. The model
-    is left as it is, and nothing is compared or timed."""
-    o = Options(profile, mode, target, exclude, only, rules, rows, kernels_as=kernels_as)
-    report = _report(model, o)
-    with tempfile.TemporaryDirectory(prefix="zmlx-rewrite-") as folder:
-        path = str(pathlib.Path(folder) / f"{report.model}.mlxfn")
-        capture(model, path, rows)
-        plans: list[dict[str, Any]] = binary.bridge(path, [], report.kernels_as, o.flags(report.target))["plans"]
-    return plans
-
-
-def explain(model: nn.Module, rule: str, profile: str | None = None, mode: str = "inference", target: str | None = None, *,
-            rules: str | os.PathLike[str] | None = None, site: str | None = None, rows: int = 3) -> str:
-    """Where a rule applies in the model, and where not, why."""
-    o = Options(profile or "all", mode, target, rules=rules, rows=rows)
-    report = _report(model, o)
-    with tempfile.TemporaryDirectory(prefix="zmlx-rewrite-") as folder:
-        path = str(pathlib.Path(folder) / f"{report.model}.mlxfn")
-        capture(model, path, rows)
-        more = ["--site", site] if site else []
-        return binary.run(["explain", "--model", path, "--rule", rule, *more, *o.flags(report.target)]).replace(folder + "/", "")
 
 
 def _family(model: nn.Module, o: Options, report: Report, made: _Patch, kind: str) -> None:
@@ -453,4 +350,4 @@ def _rules(plans: list[dict[str, Any]]) -> list[Rule]:
     return list(rules.values())
 
 
-__all__ = ["Options", "PatchError", "caches_of", "capture", "explain", "patch", "patch_of", "plan", "smart_patch", "unpatch"]
+__all__ = ["Options", "PatchError", "patch", "patch_of", "report_of", "smart_patch", "unpatch"]
