@@ -61,6 +61,14 @@ class Patch(unittest.TestCase):
                 self.assertEqual(text(model), text(twin))
                 self.assertGreaterEqual(report.calls["rewritten"], 11)
 
+    def test_between_recordings(self):
+        """Four sequences were not recorded, but lie between batches that were."""
+        model, twin, report = patched(rows=6)
+        self.assertEqual([(s.batch, s.state) for s in report.shapes], [(b, "rewritten") for b in range(1, 7)], report)
+        x = mx.array([[1], [2], [3], [4]])
+        self.assertTrue(check.bits(model(x, cache=make_prompt_cache(model)), twin(x, cache=make_prompt_cache(twin))))
+        self.assertEqual(report.calls, {"rewritten": 1})
+
     def test_half_types(self):
         """Where the bits are others, the error is held against the model's own in float32."""
         for name in ("lfm2_moe", "gpt_oss"):

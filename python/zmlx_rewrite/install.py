@@ -16,7 +16,7 @@ import mlx.nn as nn
 from mlx.utils import tree_flatten
 
 from . import binary, check, host, timings
-from .capture import caches_of, capture, model_type, original
+from .capture import caches_of, capture, model_type, original, vocabulary
 from .functions import Later, Step, derive, namespace
 from .record import Recording, Refused, names_of, record
 from .report import Report, Rule, Shape
