@@ -131,6 +131,16 @@ class Patch(unittest.TestCase):
         self.assertEqual(got, [twin(mx.array([[t]]), cache=caches).tolist() for t in (1, 2, 3)])
         self.assertEqual(report.calls, {"rewritten": 3})
 
+    def test_copies(self):
+        """A copy of a patched model is not patched, and does not spoil it."""
+        model, twin, report = patched()
+        again = copy.deepcopy(model)
+        again.model.layers[0].mlp.up_proj.weight = again.model.layers[0].mlp.up_proj.weight * 2
+        x = mx.array([[1]])
+        self.assertFalse(check.bits(again(x, cache=make_prompt_cache(again)), twin(x, cache=make_prompt_cache(twin))))
+        self.assertTrue(check.bits(model(x, cache=make_prompt_cache(model)), twin(x, cache=make_prompt_cache(twin))))
+        self.assertEqual(report.calls, {"a copy of the patched model": 1, "rewritten": 1})
+
     def test_json(self):
         _, _, report = patched()
         told = json.loads(report.to_json())

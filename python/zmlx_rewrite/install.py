@@ -9,6 +9,7 @@ import os
 import pathlib
 import tempfile
 import time
+import weakref
 from typing import Any, Sequence
 
 import mlx.core as mx
@@ -37,6 +38,7 @@ class _Patch:
 
     def __init__(self, model: nn.Module, report: Report):
         self.original = type(model)
+        self.model = weakref.ref(model)
         self.report = report
         self.steps: dict[tuple[Any, ...], Step] = {}
         self.stale = ""
@@ -64,6 +66,8 @@ class _Patch:
             plain = len(args) <= 2 and all(k in ("cache", "inputs") or v is None for k, v in kwargs.items())
             if not plain or not isinstance(cache, list) or not isinstance(tokens, mx.array) or tokens.ndim != 2:
                 why = "another kind of call"
+            elif model is not self.model():
+                why = "a copy of the patched model"
             elif model.training:
                 why = "training"
             else:
