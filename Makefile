@@ -4,6 +4,7 @@
 # make certify check all kernels that changed, without a GPU, and write their certificates
 # make bench   Go benchmarks, and decode speed against mlx-lm (docs/BENCHMARKS.md)
 # make build   bin/zmlx-rewrite, with the MLX engine
+# make wheel   wheels of the Python package, with the program in them, into dist/
 # make moe     SmolLM2 as a mixture of experts, into .cache/models
 # make setup   MLX and the model, into .cache/ (MLX_BACKEND=cuda for NVIDIA GPUs)
 # make fuzz    every fuzz target for FUZZTIME each
@@ -68,6 +69,15 @@ with-soak:
 certify: setup-test
 	go run ./cmd/zmlx-rewrite kernels check --cases 200 --cuda-types 2 --certify kernels/certificates.json
 
+.PHONY: wheel
+wheel: setup-mlx
+	@$(MAKE) --no-print-directory with-wheel
+.PHONY: with-wheel
+with-wheel:
+	@mkdir -p bin
+	@scripts/build-kernels.sh
+	scripts/make_wheel.py
+
 bench: setup-test
 	@$(MAKE) --no-print-directory with-bench
 .PHONY: with-bench
@@ -84,4 +94,4 @@ fmt:
 	gofmt -w $(GOFILES)
 
 clean:
-	rm -rf bin
+	rm -rf bin dist

@@ -75,6 +75,21 @@ step_goldens() {
 	echo "$found golden scripts, $failed failed"
 	[ "$found" -gt 0 ] && [ "$failed" -eq 0 ]
 }
+# The Python package, with the program built without cgo, as its wheel has it: its tests, some
+# rows of the table of all architectures (make soak: all), and the newcomer's path.
+step_python() {
+	local program=$CACHE/python/zmlx-rewrite names
+	export ZMLX_KERNELS=$ROOT/bin/libzmlx-kernels.so
+	[ "$(uname)" != Darwin ] || ZMLX_KERNELS=$ROOT/bin/libzmlx-kernels.dylib
+	names="qwen3 qwen3_moe llama mixtral lfm2_moe gpt_oss glm4_moe_lite deepseek_v3 gemma gemma2 gemma3_text kimi_k25 qwen3_next gpt_bigcode"
+	[ -z "${ZMLX_SOAK:-}" ] || names=
+	CGO_ENABLED=0 go build -o "$program" ./cmd/zmlx-rewrite || return 1
+	# shellcheck disable=SC2086 # a list of names
+	(cd python && ZMLX_REWRITE=$program "$PYTHON" -m unittest discover -s tests -t .) &&
+		ZMLX_REWRITE=$program "$PYTHON" python/tests/table.py --least "$([ -n "$names" ] && echo 13 || echo 40)" $names &&
+		ZMLX_REWRITE=$program "$PYTHON" python/tests/server.py testdata/trained/qwen3_moe --requests 32 --max-tokens 16 --flags "--kernels-as reference --keep-slower" &&
+		scripts/newcomer.sh
+}
 step_fuzz() { scripts/fuzz.sh "${FUZZTIME:-3s}"; }
 # The long form compares with whole vocabularies and templates that are not ours to
 # keep here; where they cannot be had, the tests say so.
@@ -87,8 +102,8 @@ step_soak() {
 }
 
 case "${1:-}" in
-test) steps="gofmt vet staticcheck goldens plain verify race fuzz mlx" ;;
-soak) steps="soak goldens fuzz" FUZZTIME=${FUZZTIME:-5m} && export ZMLX_SOAK=1 ;;
+test) steps="gofmt vet staticcheck goldens plain verify race fuzz mlx python" ;;
+soak) steps="soak python goldens fuzz" FUZZTIME=${FUZZTIME:-5m} && export ZMLX_SOAK=1 ;;
 *) fail "usage: scripts/check.sh test|soak [STEP...]" ;;
 esac
 shift

@@ -95,16 +95,29 @@ func (a *app) importFile(path string, dims map[string][]string) (*graph.Program,
 
 func (a *app) exportCmd() *cobra.Command {
 	var o options
-	var out string
+	var out, as, rule string
 	c := &cobra.Command{
 		Use:   "export M.zg|MODEL --out FILE.mlxfn",
 		Short: "Write a program as a function that MLX runs anywhere",
 		Long: "Export writes one trace for each case of a program without symbols, or the one trace that --dims\n" +
 			"selects. In the file, the weights are keyword arguments; kernels are their reference graphs, in\n" +
-			"MLX's own ops. `apply --out FILE.mlxfn` does the same after the rewrite.",
+			"MLX's own ops. `apply --out FILE.mlxfn` does the same after the rewrite.\n" +
+			"With --as python --rule R it writes one rule, as it applies in the model, as a Python module that\n" +
+			"needs MLX alone: both sides, tests with ties and NaN, and a benchmark.",
 		Example: "  zmlx-rewrite export Qwen3-0.6B-4bit --dims batch=1,seq_len=1,kv_cap=256 --out step.mlxfn",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
+			switch as {
+			case "python":
+				if rule == "" {
+					return diag.Errorf("usage/rule", diag.Pos{}, "--as python writes one rule").WithHint("name it with --rule")
+				}
+				o.model = args[0]
+				return a.exportPython(&o, rule, out)
+			case "mlxfn":
+			default:
+				return diag.Errorf("usage/as", diag.Pos{}, "--as %q is neither mlxfn nor python", as)
+			}
 			if outputKind(out) != ".mlxfn" {
 				return diag.Errorf("usage/out", diag.Pos{File: out}, "export writes MLX's format").WithHint("name the file with --out NAME.mlxfn")
 			}
@@ -123,7 +136,9 @@ func (a *app) exportCmd() *cobra.Command {
 	c.Flags().StringVar(&out, "out", "", "`file` to write, ending in .mlxfn")
 	c.Flags().StringSliceVar(&o.dims, "dims", nil, "`symbols` of the trace, such as batch=1,seq_len=1,kv_cap=256")
 	c.Flags().StringArrayVar(&o.kernels, "kernels", nil, "`folder` of kernels to use over the built-in ones; may be repeated")
-	c.Flags().StringVar(&o.target, "target", "cpu", "cpu: kernels as their reference graphs")
+	c.Flags().StringVar(&o.target, "target", "cpu", "cpu: kernels as their reference graphs; metal and cuda with --as python")
+	c.Flags().StringVar(&as, "as", "mlxfn", "mlxfn, or python with --rule")
+	c.Flags().StringVar(&rule, "rule", "", "`rule` to write with --as python")
 	return c
 }
 

@@ -1,0 +1,126 @@
+package bridge
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"zmlx-rewrite/graph"
+	"zmlx-rewrite/kernels"
+)
+
+// Sources launches kernels through mlx.core.fast, from their Metal or CUDA text.
+type Sources struct {
+	Target  kernels.Target // Metal or CUDA
+	Catalog *kernels.Catalog
+}
+
+// Host launches kernels of the library for CPUs, which zmlx_rewrite calls.
+type Host struct{ Catalog *kernels.Catalog }
+
+// launched is a call of a kernel with numbers.
+type launched struct {
+	spec           *kernels.Spec
+	values         *kernels.Values
+	ints           []int64
+	grid, group    [3]int64
+	types          []graph.DType // of the results
+	shapes, dtypes []string      // of the results, in Python
+}
+
+func launchOf(c *kernels.Catalog, n *graph.Node, in, out []graph.Type) (*launched, error) {
+	l := &launched{spec: c.SpecOf(n.Op)}
+	if l.spec == nil {
+		return nil, fmt.Errorf("%s is not in the catalogue", n.Op.Name)
+	}
+	var err error
+	if l.values, err = l.spec.Values(in, n.Attrs); err != nil {
+		return nil, fmt.Errorf("%s: %w", n.Op.Name, err)
+	}
+	if l.ints, err = l.values.Numbers(nil); err != nil {
+		return nil, fmt.Errorf("%s: %w", n.Op.Name, err)
+	}
+	if l.spec.Launch != nil {
+		g, err := l.spec.Geometry(l.ints)
+		if err != nil {
+			return nil, err
+		}
+		l.grid, l.group = g.Grid, g.Group
+	}
+	for _, t := range out {
+		shape, err := tuple(t.Shape)
+		if err != nil {
+			return nil, err
+		}
+		l.types, l.shapes, l.dtypes = append(l.types, t.DType), append(l.shapes, shape), append(l.dtypes, "mx."+pyDType(t.DType))
+	}
+	return l, nil
+}
+
+// Launch implements Launcher. The graph has no symbols, so that all numbers are in the text.
+func (s Sources) Launch(n *graph.Node, operands []string, in, out []graph.Type) (string, *Kernel, error) {
+	l, err := launchOf(s.Catalog, n, in, out)
+	if err != nil {
+		return "", nil, err
+	}
+	text, err := l.spec.Assemble(s.Target, l.values, l.types)
+	if err != nil {
+		return "", nil, err
+	}
+	if len(text.Dynamic) > 0 {
+		return "", nil, fmt.Errorf("%s has numbers that are not known", n.Op.Name)
+	}
+	text.Minify(s.Target)
+	var given []string
+	for i, x := range operands {
+		switch {
+		case in[i].DType == graph.NoDType:
+			continue
+		case in[i].Rank() == 0: // CUDA's kernels see no arrays without dimensions
+			x = "mx.reshape(" + x + ", (1,))"
+		}
+		given = append(given, x)
+	}
+	call := fmt.Sprintf("k_%s(inputs=[%s], grid=%s, threadgroup=%s, output_shapes=[%s], output_dtypes=[%s])", text.Name,
+		strings.Join(given, ", "), ints(l.grid[:]), ints(l.group[:]), strings.Join(l.shapes, ", "), strings.Join(l.dtypes, ", "))
+	return call, &Kernel{Name: text.Name, Kernel: l.spec.Name, Inputs: text.Inputs, Results: text.Results, Header: text.Header, Source: text.Body}, nil
+}
+
+// Launch implements Launcher.
+func (h Host) Launch(n *graph.Node, operands []string, in, out []graph.Type) (string, *Kernel, error) {
+	l, err := launchOf(h.Catalog, n, in, out)
+	if err != nil {
+		return "", nil, err
+	}
+	var types []int64
+	for _, t := range in {
+		types = append(types, int64(kernels.DTypeCode(t.DType)))
+	}
+	for _, t := range l.types {
+		types = append(types, int64(kernels.DTypeCode(t)))
+	}
+	floats := make([]string, len(l.values.Floats))
+	for i, v := range l.values.Floats {
+		floats[i] = strconv.FormatFloat(v, 'g', -1, 64)
+	}
+	call := fmt.Sprintf("k_%s([%s], %s, (%s), %s, %s, %s, [%s], [%s])", l.spec.Name, strings.Join(operands, ", "), ints(l.ints), strings.Join(append(floats, ""), ", "),
+		ints(types), ints(l.grid[:]), ints(l.group[:]), strings.Join(l.shapes, ", "), strings.Join(l.dtypes, ", "))
+	return call, &Kernel{Name: l.spec.Name, Kernel: l.spec.Name, Hash: l.spec.ContentHash}, nil
+}
+
+// ints writes a tuple.
+func ints(list []int64) string {
+	var b strings.Builder
+	b.WriteByte('(')
+	for i, n := range list {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(strconv.FormatInt(n, 10))
+	}
+	if len(list) == 1 {
+		b.WriteByte(',')
+	}
+	b.WriteByte(')')
+	return b.String()
+}

@@ -1,0 +1,258 @@
+package bridge
+
+import (
+	"encoding/base64"
+	"fmt"
+	"slices"
+	"strings"
+
+	"zmlx-rewrite/diag"
+	"zmlx-rewrite/graph"
+)
+
+// Module is what Python gets: functions, and for each step in which order they run.
+type Module struct {
+	Functions []Function          `json:"functions"`
+	Constants map[string]Constant `json:"constants"` // that functions name, made once
+	Kernels   []Kernel            `json:"kernels"`
+
+	byText map[string]int
+	kernel map[string]int
+	named  bool // functions have the graph's own names for what they take
+}
+
+// Function is a stage as Python text: def NAME(arrays, then weights).
+type Function struct {
+	Name   string `json:"name"`
+	Source string `json:"source"`
+}
+
+// Constant is an array that is not a number: its bytes, in base64.
+type Constant struct {
+	DType string `json:"dtype"`
+	Shape []int  `json:"shape"`
+	Data  string `json:"data"`
+}
+
+// Kernel is the text of a kernel for one set of types and numbers.
+type Kernel struct {
+	Name    string   `json:"name"`
+	Kernel  string   `json:"kernel"`         // of the catalogue
+	Hash    string   `json:"hash,omitempty"` // of the sources, for a kernel of the CPU's library: it has no text
+	Inputs  []string `json:"inputs"`
+	Results []string `json:"results"`
+	Header  string   `json:"header"`
+	Source  string   `json:"source"`
+}
+
+// Call is one use of a function: before an event, with arrays and weights by name.
+type Call struct {
+	Event    int      `json:"event"`
+	Function int      `json:"function"`
+	In       []string `json:"in"`
+	Weights  []string `json:"weights"`
+	Out      []string `json:"out"`
+}
+
+// Step is a graph as calls, and which array each event takes.
+type Step struct {
+	Calls []Call `json:"calls"`
+	// Taken maps the outputs of the capture to the arrays that they are: those of calls, of
+	// events, or "weight:NAME".
+	Taken map[string]string `json:"taken"`
+}
+
+// Launcher spells calls of kernels that Python can launch. It is nil where there are none:
+// then a graph with kernels is an error.
+type Launcher interface {
+	// Launch returns the text of a call, which gives a list of arrays, and the kernel. Absent
+	// operands are None.
+	Launch(n *graph.Node, operands []string, in, out []graph.Type) (string, *Kernel, error)
+}
+
+// NewModule returns a module without functions.
+func NewModule() *Module {
+	return &Module{Functions: []Function{}, Constants: map[string]Constant{}, Kernels: []Kernel{}, byText: map[string]int{}, kernel: map[string]int{}}
+}
+
+// Write adds a graph without symbols, cut, to the module.
+func (m *Module) Write(c *cutGraph, launcher Launcher) (*Step, error) {
+	w := &writer{m: m, c: c, g: c.g, names: map[graph.ValueID]string{}, launcher: launcher}
+	step := &Step{Taken: map[string]string{}, Calls: []Call{}}
+	for _, v := range c.g.Inputs() {
+		w.names[v] = c.g.InputName(v)
+	}
+	for _, s := range c.stages {
+		if len(s.nodes) == 0 {
+			continue
+		}
+		for _, v := range s.outputs {
+			w.names[v] = fmt.Sprintf("v%d", v)
+		}
+	}
+	for _, s := range c.stages {
+		if len(s.nodes) == 0 {
+			continue
+		}
+		call, err := w.stage(s)
+		if err != nil {
+			return nil, err
+		}
+		step.Calls = append(step.Calls, *call)
+	}
+	for _, o := range c.g.Outputs() {
+		switch n := c.g.Def(o.Value); n.Op.Name {
+		case "param":
+			step.Taken[o.Name] = "weight:" + c.g.InputName(o.Value)
+		case "constant":
+			text, err := w.constant(c.g.Literal(o.Value))
+			if err != nil {
+				return nil, err
+			}
+			step.Taken[o.Name] = "constant:" + text
+		default:
+			step.Taken[o.Name] = w.names[o.Value]
+		}
+	}
+	return step, nil
+}
+
+type writer struct {
+	m        *Module
+	c        *cutGraph
+	g        *graph.Graph
+	names    map[graph.ValueID]string // of values outside of functions
+	launcher Launcher
+
+	// Of the function at hand.
+	call  *Call
+	local map[graph.ValueID]string
+	lines []string
+	next  int
+}
+
+// stage writes one function. Names in it are by order, so that the same stage of another
+// layer has the same text.
+func (w *writer) stage(s *stage) (*Call, error) {
+	w.call, w.local, w.lines, w.next = &Call{Event: s.event, In: []string{}, Weights: []string{}, Out: []string{}}, map[graph.ValueID]string{}, nil, 0
+	for _, id := range s.nodes {
+		n := w.g.Node(id)
+		if err := w.node(n); err != nil {
+			return nil, diag.Errorf("bridge/op", diag.Pos{}, "%v", err).WithScope(n.Scope)
+		}
+	}
+	var results []string
+	for _, v := range s.outputs {
+		results = append(results, w.local[v])
+		w.call.Out = append(w.call.Out, w.names[v])
+	}
+	var params []string
+	for i := range w.call.In {
+		params = append(params, fmt.Sprintf("a%d", i))
+	}
+	for i := range w.call.Weights {
+		params = append(params, fmt.Sprintf("w%d", i))
+	}
+	if w.m.named {
+		params = slices.Concat(w.call.In, w.call.Weights)
+	}
+	body := fmt.Sprintf("(%s):\n    %s\n    return (%s,)\n", strings.Join(params, ", "), strings.Join(w.lines, "\n    "), strings.Join(results, ", "))
+	at, ok := w.m.byText[body]
+	if !ok {
+		at = len(w.m.Functions)
+		name := fmt.Sprintf("stage%d", at)
+		w.m.byText[body] = at
+		w.m.Functions = append(w.m.Functions, Function{Name: name, Source: "def " + name + body})
+	}
+	w.call.Function = at
+	return w.call, nil
+}
+
+// operand returns the text for a value in the function at hand.
+func (w *writer) operand(v graph.ValueID) (string, error) {
+	if v == graph.None {
+		return "None", nil
+	}
+	if name, ok := w.local[v]; ok {
+		return name, nil
+	}
+	n := w.g.Def(v)
+	switch n.Op.Name {
+	case "constant":
+		return w.constant(w.g.Literal(v))
+	case "param":
+		w.local[v] = fmt.Sprintf("w%d", len(w.call.Weights))
+		if w.m.named {
+			w.local[v] = w.g.InputName(v)
+		}
+		w.call.Weights = append(w.call.Weights, w.g.InputName(v))
+	default:
+		w.local[v] = fmt.Sprintf("a%d", len(w.call.In))
+		if w.m.named {
+			w.local[v] = w.names[v]
+		}
+		w.call.In = append(w.call.In, w.names[v])
+	}
+	return w.local[v], nil
+}
+
+// constant returns a name for an array that is made once, by its content.
+func (w *writer) constant(l *graph.Literal) (string, error) {
+	name := "c_" + constantName(l)
+	w.m.Constants[name] = Constant{DType: l.DType.String(), Shape: append([]int{}, l.Shape...), Data: base64.StdEncoding.EncodeToString(l.Data)}
+	return name, nil
+}
+
+// node writes the lines of one node.
+func (w *writer) node(n *graph.Node) error {
+	in := make([]string, len(n.In))
+	types := make([]graph.Type, len(n.In))
+	for i, v := range n.In {
+		var err error
+		if in[i], err = w.operand(v); err != nil {
+			return err
+		}
+		types[i].DType = graph.NoDType
+		if v != graph.None {
+			types[i] = w.g.Type(v)
+		}
+	}
+	out := make([]string, len(n.Out))
+	outTypes := make([]graph.Type, len(n.Out))
+	for i, v := range n.Out {
+		out[i] = fmt.Sprintf("v%d", w.next)
+		w.next++
+		w.local[v], outTypes[i] = out[i], w.g.Type(v)
+	}
+	var text string
+	var err error
+	if n.Op.IsKernel() {
+		text, err = w.launch(n, in, types, outTypes)
+	} else {
+		text, err = spell(&graph.Call{Op: n.Op, In: types, Attrs: n.Attrs}, in, outTypes[0])
+	}
+	if err != nil {
+		return err
+	}
+	w.lines = append(w.lines, strings.Join(out, ", ")+" = "+text)
+	return nil
+}
+
+// launch writes the call of a kernel.
+func (w *writer) launch(n *graph.Node, in []string, types, out []graph.Type) (string, error) {
+	if w.launcher == nil {
+		return "", fmt.Errorf("%s: there is nothing to launch it with", n.Op.Name)
+	}
+	text, k, err := w.launcher.Launch(n, in, types, out)
+	if err != nil {
+		return "", err
+	}
+	if _, ok := w.m.kernel[k.Name]; !ok {
+		w.m.kernel[k.Name] = len(w.m.Kernels)
+		w.m.Kernels = append(w.m.Kernels, *k)
+	}
+	if len(out) == 1 {
+		text += "[0]"
+	}
+	return text, nil
+}

@@ -1,0 +1,374 @@
+"""patch and unpatch on tiny models of mlx-lm, on the CPU."""
+
+from __future__ import annotations
+
+import copy
+import ctypes
+import json
+import pathlib
+import tempfile
+import threading
+import unittest
+from unittest import mock
+
+import mlx.core as mx
+import mlx.nn as nn
+from mlx.utils import tree_flatten
+from mlx_lm.generate import generate_step, speculative_generate_step
+from mlx_lm.models.cache import QuantizedKVCache, RotatingKVCache, load_prompt_cache, make_prompt_cache, save_prompt_cache
+from mlx_lm.tuner.utils import linear_to_lora_layers
+
+import zmlx_rewrite
+from tests import architectures
+from zmlx_rewrite import binary, capture, check, host, install, record, timings
+
+
+def patched(name: str = "qwen3", **more):
+    model, twin = architectures.build(name, **more.pop("build", {})), architectures.build(name)
+    options = dict(kernels_as="reference", measure=False, rows=3, batched=False, seconds=None)
+    report = zmlx_rewrite.patch(model, **{**options, **more})
+    return model, twin, report
+
+
+def text(model, prompt=(3, 1, 4, 1, 5), count=12, **more):
+    return [t if isinstance(t, int) else t.item() for t, _ in generate_step(mx.array(prompt), model, max_tokens=count, **more)]
+
+
+class Patch(unittest.TestCase):
+    def test_there_and_back(self):
+        model = architectures.build("qwen3")
+        before, cls = dict(tree_flatten(model.parameters())), type(model)
+        report = zmlx_rewrite.patch(model, kernels_as="reference", measure=False, rows=3, seconds=None)
+        self.assertEqual(report.state, "patched", report)
+        self.assertGreater(report.matches, 0)
+        self.assertEqual({(s.batch, s.caches) for s in report.rewritten}, {(b, k) for b in (1, 2, 3) for k in ("alone", "batched")})
+        self.assertTrue(all(s.launches_after < s.launches_before for s in report.rewritten))
+        self.assertIsInstance(model, cls)
+        self.assertIs(zmlx_rewrite.patch(model), report)  # harmless
+        self.assertTrue(zmlx_rewrite.unpatch(model))
+        self.assertIs(type(model), cls)
+        self.assertFalse(zmlx_rewrite.unpatch(model))
+        after = dict(tree_flatten(model.parameters()))
+        self.assertEqual(before.keys(), after.keys())
+        self.assertTrue(all(before[k] is after[k] for k in before))
+        self.assertEqual(report.state, "unpatched")
+
+    def test_the_same_tokens(self):
+        for name in ("qwen3", "llama", "qwen3_moe", "lfm2", "gemma3_text", "gemma2"):
+            with self.subTest(name):
+                model, twin, report = patched(name)
+                self.assertEqual(report.state, "patched", report)
+                self.assertEqual(text(model), text(twin))
+                self.assertGreaterEqual(report.calls["rewritten"], 11)
+
+    def test_between_recordings(self):
+        """Four sequences were not recorded, but lie between batches that were."""
+        model, twin, report = patched(rows=6)
+        self.assertEqual([(s.batch, s.state) for s in report.shapes], [(b, "rewritten") for b in range(1, 7)], report)
+        x = mx.array([[1], [2], [3], [4]])
+        self.assertTrue(check.bits(model(x, cache=make_prompt_cache(model)), twin(x, cache=make_prompt_cache(twin))))
+        self.assertEqual(report.calls, {"rewritten": 1})
+
+    def test_half_types(self):
+        """Where the bits are others, the error is held against the model's own in float32."""
+        for name in ("lfm2_moe", "gpt_oss"):
+            with self.subTest(name):
+                model = architectures.build(name, mx.bfloat16, True)
+                report = zmlx_rewrite.patch(model, kernels_as="reference", measure=False, rows=2, batched=False, seconds=None)
+                self.assertEqual([s.state for s in report.shapes], ["rewritten"] * 2, report)
+                self.assertTrue(all(s.numerics == "bit-equal" or "x the model's own error" in s.numerics for s in report.shapes), report)
+
+    def test_other_calls_go_to_the_model(self):
+        model, twin, report = patched()
+        tokens = mx.array([[1, 2, 3, 4]])
+        self.assertTrue(check.bits(model(tokens), twin(tokens)))
+        caches, others = make_prompt_cache(model), make_prompt_cache(twin)
+        self.assertTrue(check.bits(model(tokens, cache=caches), twin(tokens, cache=others)))
+        wide = mx.ones((4, 1), mx.int32)
+        self.assertTrue(check.bits(model(wide, cache=make_prompt_cache(model)), twin(wide, cache=make_prompt_cache(twin))))
+        self.assertEqual(report.calls, {"another kind of call": 1, "another shape": 2})
+        self.assertTrue(check.bits(model(tokens[:, :1], caches), twin(tokens[:, :1], others)))
+        self.assertEqual(report.calls["rewritten"], 1)
+
+    def test_other_caches(self):
+        model, twin, report = patched()
+        for make in (lambda: QuantizedKVCache(group_size=32, bits=8), lambda: RotatingKVCache(max_size=8)):
+            a, b = [make() for _ in model.layers], [make() for _ in model.layers]
+            for token in range(12):
+                x = mx.array([[token]])
+                self.assertTrue(check.bits(model(x, cache=a), twin(x, cache=b)))
+        self.assertEqual(report.calls, {"another shape": 24})
+
+    def test_prompt_caches_and_speculation(self):
+        model, twin, report = patched()
+        with tempfile.TemporaryDirectory() as folder:
+            texts = []
+            for m in (model, twin):
+                caches = make_prompt_cache(m)
+                text(m, prompt_cache=caches)
+                save_prompt_cache(str(pathlib.Path(folder) / "cache.safetensors"), caches)
+                caches = load_prompt_cache(str(pathlib.Path(folder) / "cache.safetensors"))
+                texts.append(text(m, prompt_cache=caches))
+        self.assertEqual(*texts)
+        draft = architectures.build("llama")
+        told = [[t if isinstance(t, int) else t.item() for t, *_ in speculative_generate_step(mx.array([3, 1, 4]), m, draft, num_draft_tokens=2, max_tokens=10)] for m in (model, twin)]
+        self.assertEqual(*told)
+
+    def test_another_thread(self):
+        model, twin, report = patched()
+        got = []
+
+        def run():  # as the server does it, on the stream of its own thread
+            with mx.stream(mx.new_thread_local_stream(mx.default_device())):
+                caches = make_prompt_cache(model)
+                for token in (1, 2, 3):
+                    got.append(model(mx.array([[token]]), cache=caches).tolist())
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+        caches = make_prompt_cache(twin)
+        self.assertEqual(got, [twin(mx.array([[t]]), cache=caches).tolist() for t in (1, 2, 3)])
+        self.assertEqual(report.calls, {"rewritten": 3})
+
+    def test_copies(self):
+        """A copy of a patched model is not patched, and does not spoil it."""
+        model, twin, report = patched()
+        again = copy.deepcopy(model)
+        again.model.layers[0].mlp.up_proj.weight = again.model.layers[0].mlp.up_proj.weight * 2
+        x = mx.array([[1]])
+        self.assertFalse(check.bits(again(x, cache=make_prompt_cache(again)), twin(x, cache=make_prompt_cache(twin))))
+        self.assertTrue(check.bits(model(x, cache=make_prompt_cache(model)), twin(x, cache=make_prompt_cache(twin))))
+        self.assertEqual(report.calls, {"a copy of the patched model": 1, "rewritten": 1})
+
+    def test_json(self):
+        _, _, report = patched()
+        told = json.loads(report.to_json())
+        self.assertEqual(told["state"], "patched")
+        self.assertEqual(told["matches"], report.matches)
+        self.assertIn("qwen3.qk_norm_rope", str(report))
+
+
+class Timing(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        here = mock.patch.dict("os.environ", {"XDG_CACHE_HOME": folder.name})
+        here.start()
+        self.addCleanup(here.stop)
+
+    def test_slower_is_left_to_the_model(self):
+        for speed, state in ((0.9, "not faster here"), (1.5, "rewritten")):
+            with mock.patch.object(check, "speedup", lambda *_: speed), mock.patch.object(timings, "find", lambda _: None):
+                _, _, report = patched(measure=True, rows=1)
+            self.assertEqual([(s.state, s.speedup) for s in report.shapes], [(state, speed)])
+
+    def test_timed_once(self):
+        with mock.patch.object(check, "speedup", side_effect=[1.25]):
+            _, _, first = patched(measure=True, rows=1)
+            _, _, second = patched(measure=True, rows=1)  # would be an error if it were timed
+        self.assertEqual([first.shapes[0].speedup, second.shapes[0].speedup], [1.25, 1.25])
+        timings.path().write_text("{")  # a file that is broken is none
+        with mock.patch.object(check, "speedup", side_effect=[1.5]):
+            self.assertEqual(patched(measure=True, rows=1)[2].shapes[0].speedup, 1.5)
+
+    def test_time_is_up(self):
+        """The first shape is looked at in any case, the others stay the model's."""
+        model, twin, report = patched(rows=3, batched=True, seconds=0.0)
+        self.assertEqual([s.state for s in report.shapes], ["rewritten"] + ["not looked at: 0 s were over"] * 2)
+        self.assertIn("batches of the server were not looked at", report.notes[0])
+        self.assertEqual(text(model), text(twin))
+
+    def test_search(self):
+        """A rule without which a step is faster is left out."""
+
+        def speed(live, model, recording, step):
+            return 1.1 if any("mx.transpose(w2, (1, 0))\n" in t and ":, :, 0:" in t for t in step.texts) else 1.4
+
+        model = architectures.build("qwen3")
+        with mock.patch.object(check, "speedup", speed):
+            report = zmlx_rewrite.smart_patch(model, mx.array([[1]]), kernels_as="reference", only=("llama.qkv_dense", "qwen3.qk_norm_rope"))
+        self.assertEqual({r.name for r in report.rules if r.matches}, {"qwen3.qk_norm_rope"}, report)
+        self.assertRegex(report.notes[0], "without llama.qkv_dense: 1.40 x the speed, not 1.10")
+        self.assertEqual(report.state, "patched")
+
+
+class Stale(unittest.TestCase):
+    """What changes the model behind the patch's back is seen, and the model does it itself."""
+
+    def stale(self, change, why):
+        model, _, report = patched()
+        text(model, count=3)
+        change(model)
+        before = report.calls["rewritten"]
+        twin = copy.copy(model)
+        twin.__class__ = install.patch_of(model).original
+        self.assertEqual(text(model), text(twin))
+        self.assertEqual(report.calls["rewritten"], before)
+        self.assertRegex(report.state, why)
+        again = zmlx_rewrite.patch(model, kernels_as="reference", measure=False, rows=1, batched=False)
+        self.assertIsNot(again, report)
+
+    def test_weights(self):
+        self.stale(lambda m: m.update(architectures.build("qwen3").parameters()), "stale: model.embed_tokens: weight was replaced")
+
+    def test_one_weight(self):
+        def change(m):
+            m.model.layers[1].mlp.up_proj.weight = m.model.layers[1].mlp.up_proj.weight * 2
+
+        self.stale(change, r"stale: model.layers.1.mlp.up_proj: weight was replaced")
+
+    def test_type(self):
+        self.stale(lambda m: m.set_dtype(mx.float16), "stale: .* was replaced")
+
+    def test_lora(self):
+        self.stale(lambda m: linear_to_lora_layers(m, 2, {"rank": 4, "scale": 10.0, "dropout": 0.0}), r"stale: model.layers.0.self_attn: \w+ was replaced")
+
+    def test_training(self):
+        model, twin, report = patched()
+        model.train()
+        caches = make_prompt_cache(model)
+        model(mx.array([[1]]), cache=caches)
+        self.assertEqual(report.calls, {"training": 1})
+        model.eval()
+        model(mx.array([[1]]), cache=caches)
+        self.assertEqual(report.calls, {"training": 1, "rewritten": 1})
+        untrained = architectures.build("qwen3")
+        untrained.train()
+        self.assertIn("training", zmlx_rewrite.patch(untrained).reason)
+
+
+@unittest.skipUnless(host.file(), "there is no libzmlx-kernels (make build)")
+class Host(unittest.TestCase):
+    """Kernels of the library for CPUs."""
+
+    def test_the_same_tokens(self):
+        for name in ("qwen3", "lfm2_moe", "gpt_oss", "gemma3_text"):
+            for quantized in (False, True):
+                with self.subTest(name, quantized=quantized):
+                    model, twin = (architectures.build(name, mx.float32, quantized) for _ in range(2))
+                    report = zmlx_rewrite.patch(model, measure=False, rows=2, seconds=None)
+                    self.assertEqual((report.kernels_as, report.state), ("host", "patched"), report)
+                    self.assertTrue(all(s.state == "rewritten" for s in report.shapes), report)
+                    self.assertEqual(text(model), text(twin))
+                    self.assertGreaterEqual(report.calls["rewritten"], 11)
+
+    def test_addresses(self):
+        """Views begin where they begin, and what does not lie row by row is copied."""
+        x = mx.arange(24, dtype=mx.float32).reshape(4, 6)
+        mx.eval(x)
+        read = lambda x, n: list((ctypes.c_float * n).from_address(host.address(x)[0]))  # noqa: E731
+        part = x[2:]
+        mx.eval(part)
+        self.assertEqual(read(part, 3), [12, 13, 14])
+        self.assertEqual([host.address(v)[1] for v in (x, part, x.T, x[:, :3], x[:1, :3], mx.array(1.0), mx.zeros((2, 0)))], [True, True, False, False, True, True, True])
+
+    def test_another_library(self):
+        with mock.patch.object(host, "library", lambda _: ({}, None)):
+            model, _, report = patched(kernels_as="host")
+        self.assertIn("build it again", report.reason)
+        self.assertIsNone(install.patch_of(model))
+        with mock.patch.object(host, "file", lambda: None):
+            self.assertIn("no libzmlx-kernels", patched(kernels_as="host")[2].reason)
+            self.assertEqual(patched(kernels_as=None)[2].kernels_as, "none")
+
+
+class Refusals(unittest.TestCase):
+    def test_kernels_on_a_cpu(self):
+        _, _, report = patched(kernels_as="none")
+        off = {r.name: r.state for r in report.rules}
+        self.assertIn("Python's MLX launches no kernels on a CPU", off["qwen3.qk_norm_rope"])
+        self.assertEqual({r.name for r in report.rules if r.matches}, {"llama.qkv_dense", "llama.gate_up_swiglu_dense"})
+
+    def test_nothing_matches(self):
+        with self.assertRaises(zmlx_rewrite.PatchError) as caught:
+            patched(only=("qwen3.router_softmax_topk",), strict=True)
+        self.assertEqual(caught.exception.report.matches, 0)
+        model, _, report = patched(only=("qwen3.router_softmax_topk",))
+        self.assertEqual((report.state, report.matches), ("unchanged", 0))
+        self.assertIsNone(install.patch_of(model))
+
+    def test_unknown_rule(self):
+        _, _, report = patched(exclude=("no_such_rule",))
+        self.assertEqual(report.state, "unchanged")
+        self.assertIn("no_such_rule", report.reason)
+
+    def test_not_the_model(self):
+        """Functions that are not the model, by one number in one place, are not used."""
+        true = binary.bridge
+
+        def lie(which):
+            def bridge(*args):
+                out = true(*args)
+                for step in out["steps"]:
+                    for call in step[which]["calls"]:
+                        f = out["module"]["functions"][call["function"]]
+                        f["source"] = f["source"].replace("eps=1e-06", "eps=1e-02")
+                return out
+
+            return bridge
+
+        for which, why in (("before", "not the model, bit for bit"), ("rewritten", "differs by")):
+            with mock.patch.object(binary, "bridge", lie(which)):
+                model, _, report = patched()
+            self.assertEqual(report.state, "unchanged")
+            self.assertTrue(all(why in s.state for s in report.shapes), report)
+            self.assertIsNone(install.patch_of(model))
+
+    def test_attention_of_its_own(self):
+        _, _, report = patched("gemma2")
+        self.assertEqual(set(report.kept), {"model.layers.0.self_attn", "model.layers.1.self_attn"})
+
+    def test_no_program(self):
+        with mock.patch.dict("os.environ", {"ZMLX_REWRITE": "/nowhere"}):
+            _, _, report = patched()
+        self.assertIn("/nowhere", report.reason)
+
+    def test_shards(self):
+        model = architectures.build("llama")
+        model.layers[0].mlp.sharding_group = object()
+        self.assertIn("shard", zmlx_rewrite.patch(model).reason)
+        model = architectures.build("llama")
+        model.model.pipeline_size = 2
+        self.assertIn("part of a pipeline of 2", zmlx_rewrite.patch(model).reason)
+
+    def test_no_back_end(self):
+        """On a machine without the target, what needs it is refused before anything is used."""
+        model, twin, report = patched(target="metal", kernels_as="source")
+        self.assertEqual(report.state, "unchanged")
+        self.assertRegex(report.reason, "the kernels cannot be made here|it does not run: ")
+        self.assertEqual(text(model), text(twin))
+
+    def test_no_caches(self):
+        class Model(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.layers = [nn.Linear(4, 4)]
+
+            def __call__(self, tokens, cache=None):
+                return self.layers[0](mx.ones((*tokens.shape, 4)))
+
+        model = Model()
+        model.eval()
+        self.assertIn("asks nothing of its caches", zmlx_rewrite.patch(model).reason)
+
+
+class Recording(unittest.TestCase):
+    def test_functions_are_put_back(self):
+        from mlx_lm.models import base, qwen3
+
+        held = mx.fast.scaled_dot_product_attention, base.scaled_dot_product_attention, qwen3.scaled_dot_product_attention, nn.Linear.__call__, mx.contiguous
+        patched()
+        self.assertEqual(held, (mx.fast.scaled_dot_product_attention, base.scaled_dot_product_attention, qwen3.scaled_dot_product_attention, nn.Linear.__call__, mx.contiguous))
+
+    def test_caches_are_left_alone(self):
+        model = architectures.build("qwen3")
+        caches = capture.caches_of(model, "alone", 1)
+        before = [mx.array(x) for x in check.arrays(caches)]
+        record.record(model, mx.array([[1]]), caches)
+        self.assertTrue(check.equal(before, check.arrays(caches)))
+        self.assertEqual([c.offset for c in caches], [capture.PROMPT] * 2)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,221 @@
+"""Functions of mlx.core as the program wrote them, and steps made of them."""
+
+from __future__ import annotations
+
+import base64
+import keyword
+import os
+import pathlib
+import tempfile
+from typing import Any, Callable
+
+import mlx.core as mx
+
+from . import host
+from .record import CacheRef, Event, Held, Recording, Slot
+
+
+class Later(Exception):
+    """A call that the recording is not for; the model itself has to do it."""
+
+
+def constant(c: dict[str, Any]) -> mx.array:
+    data = mx.array(list(base64.b64decode(c["data"])), mx.uint8)
+    dtype = getattr(mx, "bool_" if c["dtype"] == "bool" else c["dtype"])
+    if dtype == mx.bool_:
+        return data.astype(mx.bool_).reshape(c["shape"])
+    return data.view(dtype).reshape(c["shape"])
+
+
+def namespace(module: dict[str, Any], target: str) -> dict[str, Any]:
+    """The functions of a module, ready to be called."""
+    names: dict[str, Any] = {"mx": mx, "known": {}}
+    for name, c in module["constants"].items():
+        names[name] = constant(c)
+    mx.eval([v for k, v in names.items() if k.startswith("c_")])
+    for k in module["kernels"]:
+        if k.get("hash"):
+            names["k_" + k["name"]] = host.Kernel(k["kernel"], k["hash"], names["known"])
+            continue
+        make = mx.fast.cuda_kernel if target == "cuda" else mx.fast.metal_kernel
+        header, source = _shorter(k) if target == "cuda" else (k["header"], k["source"])
+        names["k_" + k["name"]] = make(name=k["name"], input_names=k["inputs"], output_names=k["results"], source=source, header=header)
+    for f in module["functions"]:
+        exec(compile(f["source"], f"<zmlx-rewrite {f['name']}>", "exec"), names)
+    return names
+
+
+def _shorter(k: dict[str, Any]) -> tuple[str, str]:
+    """A kernel's text as two #include lines: MLX hashes the text at each launch, and 13 kB
+    take it 4 µs. The files are named by content; where none can be written, the text."""
+    folder = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "zmlx-rewrite" / "cuda"
+    if any(c in str(folder) for c in '"\\\n'):
+        return k["header"], k["source"]
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lines = []
+        for ending, text in ((".h", k["header"]), (".inc", k["source"])):
+            path = folder / (k["name"] + ending)
+            if not path.is_file() or path.read_text() != text:
+                handle, made = tempfile.mkstemp(dir=folder, prefix=".new-")
+                with os.fdopen(handle, "w") as f:
+                    f.write(text)
+                os.replace(made, path)
+            lines.append(f'#include "{path}"\n')
+    except OSError:
+        return k["header"], k["source"]
+    return lines[0], lines[1]
+
+
+def derive(weights: dict[str, mx.array], how: dict[str, dict[str, Any]], name: str) -> mx.array:
+    """A weight that is made of others, as the rule says."""
+    w = how[name]
+    args = [weights[a] if a in weights else derive(weights, how, a) for a in w["args"]]
+    op, axis = w["op"], w["axis"]
+    if op == "concat":
+        return mx.concatenate(args, axis=axis)
+    if op == "stack":
+        return mx.stack(args, axis=axis)
+    if op == "split":
+        return mx.split(args[0], [w["start"], w["stop"]], axis=axis)[1]
+    if op == "transpose":
+        return mx.contiguous(mx.transpose(args[0], w["perm"]))
+    if op == "permute":
+        return mx.take(args[0], mx.array(w["perm"]), axis=axis)
+    if op == "reshape":
+        return mx.reshape(args[0], w["shape"])
+    if op == "increment":
+        return args[0] + mx.array(1, args[0].dtype)
+    raise Later(f"weights are made by {op}, which this package does not know")
+
+
+class Step:
+    """A step of the model: stages and, between them, what the model did with its caches."""
+
+    def __init__(self, recording: Recording, step: dict[str, Any], functions: dict[str, Any], module: dict[str, Any], weights: Callable[[str], mx.array], any_type: bool = False):
+        self.any_type = any_type  # take states of another element type than was recorded
+        self.functions, self.weights = module["functions"], weights
+        self.names: dict[str, Any] = {"mx": mx, "Later": Later, "array": mx.array, "int32": mx.int32}
+        self.count = 0
+        self.taken: dict[str, str] = step["taken"]
+        self.constants = {k: v for k, v in functions.items() if k.startswith("c_")}
+        self.texts = [self.functions[c["function"]]["source"] for c in step["calls"]]
+        self.source = self._write(recording, step["calls"], functions)
+        exec(compile(self.source, "<zmlx-rewrite step>", "exec"), self.names)
+        self.prepare: Callable[[list[Any]], tuple[Any, ...]] = self.names["prepare"]
+        self.run: Callable[[mx.array, list[Any], tuple[Any, ...]], mx.array] = self.names["step"]
+
+    def _hold(self, value: Any, kind: str) -> str:
+        name = f"{kind}{self.count}"
+        self.count += 1
+        self.names[name] = value
+        return name
+
+    def _cache(self, path: tuple[int, ...]) -> str:
+        return "caches" + "".join(f"[{i}]" for i in path)
+
+    def _var(self, name: str) -> str:
+        text = name.replace(".", "_")
+        return text + "_" if keyword.iskeyword(text) else text
+
+    def _value(self, x: Any) -> str:
+        if isinstance(x, Slot):
+            name = self.taken[x.name]
+            if name.startswith("weight:"):
+                return self._hold(self.weights(name[7:]), "weight")
+            if name.startswith("constant:"):
+                return self._hold(self.constants[name[9:]], "constant")
+            return self._var(name)
+        if isinstance(x, Held):
+            return self._var(x.name)
+        if isinstance(x, CacheRef):
+            return self._cache(x.path)
+        if x is None or isinstance(x, (bool, int, str)):
+            return repr(x)
+        return self._hold(x, "value")
+
+    def _tree(self, t: Any) -> str:
+        if isinstance(t, dict):
+            return "{" + ", ".join(f"{k!r}: {self._tree(v)}" for k, v in t.items()) + "}"
+        if isinstance(t, list):
+            return "[" + ", ".join(self._tree(v) for v in t) + "]"
+        if isinstance(t, tuple):
+            return "(" + "".join(self._tree(v) + ", " for v in t) + ")"
+        return self._value(t)
+
+    def _args(self, e: Event) -> str:
+        return ", ".join([self._tree(a) for a in e.args] + [f"{k}={self._tree(v)}" for k, v in e.kwargs.items()])
+
+    def _targets(self, t: Any) -> str:
+        if isinstance(t, (tuple, list)):
+            return "(" + "".join(self._targets(v) + ", " for v in t) + ")"
+        if isinstance(t, (Slot, Held)):
+            return self._var(t.name)
+        return "_"
+
+    def _write(self, recording: Recording, calls: list[dict[str, Any]], functions: dict[str, Any]) -> str:
+        shapes = {name: (shape, dtype) for name, shape, dtype in recording.inputs}
+        before, masks = [], []
+        for (path, name), value in sorted(recording.constants.items()):
+            before.append(f"if {self._cache(path)}.{name} != {self._value(value)}: raise Later('{name} of a cache is another one')")
+        for e in recording.events:
+            if e.kind == "mask":
+                text = f"{self._cache(e.path)}.{e.name}({self._args(e)})"
+                if isinstance(e.result, Held):
+                    name = self._var(e.result.name)
+                    before += [f"{name} = {text}", f"if not isinstance({name}, array): raise Later('another kind of mask')"]
+                    masks.append(name)
+                else:
+                    before.append(f"if {text} != {e.result!r}: raise Later('another kind of mask')")
+            elif e.kind == "get":
+                read = f"{self._cache(e.path)}[{e.args[0]}]"
+                if isinstance(e.result, Slot):
+                    shape, dtype = shapes[e.result.name]
+                    wanted = self._hold((shape, dtype) if not self.any_type else shape, "type")
+                    is_ = "x.shape" if self.any_type else "(x.shape, x.dtype)"
+                    before += [f"x = {read}", f"if x is None or {is_} != {wanted}: raise Later('a cache holds another state')"]
+                else:
+                    before.append(f"if {read} is not None: raise Later('a cache holds a state')")
+        lines = [f"({''.join(m + ', ' for m in masks)}) = masks"] if masks else []
+        by_event: dict[int, list[dict[str, Any]]] = {}
+        for c in calls:
+            by_event.setdefault(c["event"], []).append(c)
+        offsets = 0
+        for i in range(len(recording.events) + 1):
+            for c in by_event.get(i, []):
+                f = self.functions[c["function"]]["name"]
+                self.names[f] = functions[f]
+                held = tuple(self.weights(w) for w in c["weights"])
+                if any(isinstance(k, host.Kernel) for k in functions.values()):
+                    host.remember(held, functions["known"])
+                weights = self._hold(held, "weights") if held else ""
+                args = ", ".join([self._var(a) for a in c["in"]] + ([f"*{weights}"] if weights else []))
+                lines.append(f"{''.join(self._var(o) + ', ' for o in c['out'])}= {f}({args})")
+            if i == len(recording.events):
+                break
+            e = recording.events[i]
+            cache = self._cache(e.path) if e.path else ""
+            if e.kind == "read":
+                # Caches of one length share one array.
+                x = self._var(e.result.name)
+                lines.append(f"n = {cache}.offset")
+                if shapes[e.result.name][0] == ():
+                    lines += [f"{x} = offsets.get(n)", f"if {x} is None: {x} = offsets[n] = array(n, int32)"]
+                    offsets += 1
+                else:
+                    lines.append(f"{x} = n")
+            elif e.kind in ("update", "call"):
+                lines.append(f"{self._targets(e.result)} = {cache}.{e.name}({self._args(e)})")
+            elif e.kind == "get" and isinstance(e.result, Slot):
+                lines.append(f"{self._var(e.result.name)} = {cache}[{e.args[0]}]")
+            elif e.kind == "set":
+                lines.append(f"{cache}[{e.args[0]}] = {self._value(e.args[1])}")
+            elif e.kind in ("attention", "module"):
+                do = self._hold(e.module if e.kind == "module" else e.do, e.kind)
+                lines.append(f"{self._targets(e.result)} = {do}({self._args(e)})")
+        if offsets:
+            lines.insert(0, "offsets = {}")
+        before.append(f"return ({''.join(m + ', ' for m in masks)})")
+        lines.append(f"return {self._value(Slot('logits'))}")
+        return ("def prepare(caches):\n    " + "\n    ".join(before) + "\n\ndef step(tokens, caches, masks):\n    " + "\n    ".join(lines) + "\n")
+
