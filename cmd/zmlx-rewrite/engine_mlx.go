@@ -17,8 +17,8 @@ import (
 // engineName is the engine that this binary was built with.
 const engineName = "mlx"
 
-// newEngine returns MLX, with steps that are nothing but kernels replayed where that is
-// faster. Without a driver that replays can use, MLX launches everything.
+// newEngine returns MLX, with steps that are nothing but kernels replayed if the environment
+// asks for it.
 func newEngine(catalog *kernels.Catalog, log *slog.Logger) (engine.Engine, error) {
 	e, err := mlx.New("", catalog)
 	if err != nil {
@@ -28,20 +28,24 @@ func newEngine(catalog *kernels.Catalog, log *slog.Logger) (engine.Engine, error
 	if !ok {
 		return e, nil
 	}
-	switch mode := os.Getenv(replayEnv); {
-	case mode == "off":
+	if os.Getenv(replayEnv) != "on" {
 		return e, nil
-	case e.Device() == "cuda":
-		if dev, err := cuda.Open(); err == nil {
-			return replay.Wrap(inner, dev, catalog, log), nil
+	}
+	switch e.Device() {
+	case "cuda":
+		dev, err := cuda.Open()
+		if err != nil {
+			return nil, err
 		}
-	case e.Device() == "cpu" && mode == "cpu":
+		return replay.Wrap(inner, dev, catalog, log), nil
+	case "cpu":
 		return replay.Wrap(inner, mlx.HostDevice(), catalog, log), nil
 	}
 	return e, nil
 }
 
-// replayEnv is "off" for no replays, and "cpu" for replays on the CPU, too.
+// replayEnv is "on" for replays. They are off otherwise until they have been seen to be right
+// and faster on a GPU from end to end: docs/BENCHMARKS.md, Replayed steps.
 const replayEnv = "ZMLX_REPLAY"
 
 // engineTarget is the target that plans are made for unless --target says otherwise.
@@ -52,11 +56,11 @@ func replays() string {
 	if engineTarget() != "cuda" {
 		return ""
 	}
-	if os.Getenv(replayEnv) == "off" {
-		return "off: " + replayEnv + " says so"
-	}
 	if _, err := cuda.Open(); err != nil {
-		return fmt.Sprintf("no: %v", err)
+		return fmt.Sprintf("not possible: %v", err)
 	}
-	return "steps that are nothing but kernels are started as one CUDA graph"
+	if os.Getenv(replayEnv) != "on" {
+		return "off; " + replayEnv + "=on starts steps that are nothing but kernels as one CUDA graph"
+	}
+	return "on"
 }
