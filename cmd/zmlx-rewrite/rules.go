@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"zmlx-rewrite/diag"
+	"zmlx-rewrite/ledger"
 	"zmlx-rewrite/measure/capsule"
 	"zmlx-rewrite/rules"
 	"zmlx-rewrite/rules/schema"
@@ -25,7 +26,7 @@ func (a *app) rulesCmd() *cobra.Command {
 		RunE: func(_ *cobra.Command, args []string) error { return a.rulesShow(&o, args[0]) },
 	}
 	schema := &cobra.Command{
-		Use: "schema [rule|profile|kernel]", Short: "Print the JSON Schema that editors use", Args: cobra.MaximumNArgs(1),
+		Use: "schema [rule|profile|kernel|capsule|ledger]", Short: "Print the JSON Schema that editors use, or that of a file this program writes", Args: cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error { return a.rulesSchema(args) },
 	}
 	for _, sub := range []*cobra.Command{list, show} {
@@ -92,11 +93,14 @@ func (a *app) rulesSchema(args []string) error {
 		what = args[0]
 	}
 	data, ok := schema.Text(what)
-	if what == "capsule" {
+	switch what {
+	case "capsule":
 		data, ok = capsule.Schema(), true
+	case "ledger":
+		data, ok = ledger.Schema(), true
 	}
 	if !ok {
-		return diag.Errorf("usage/schema", diag.Pos{}, "no schema %q; there are rule, profile, kernel and capsule", what)
+		return diag.Errorf("usage/schema", diag.Pos{}, "no schema %q; there are rule, profile, kernel, capsule and ledger", what)
 	}
 	_, err := a.stdout.Write(data)
 	return err

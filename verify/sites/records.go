@@ -2,7 +2,6 @@ package sites
 
 import (
 	"encoding/json"
-	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -13,24 +12,12 @@ import (
 
 	"zmlx-rewrite/diag"
 	"zmlx-rewrite/kernels"
+	"zmlx-rewrite/ledger"
 	"zmlx-rewrite/rules"
 )
 
 // Device is where a check ran: what its outcome holds for.
-type Device struct {
-	Engine  string `json:"engine"`         // "mlx"
-	Device  string `json:"device"`         // "metal", "cuda", "cpu"
-	Name    string `json:"name,omitempty"` // "Apple M3 Ultra"
-	Version string `json:"version"`        // of the engine
-}
-
-func (d Device) String() string {
-	text := fmt.Sprintf("%s on %s %s", d.Engine, d.Device, d.Version)
-	if d.Name != "" {
-		text += " (" + d.Name + ")"
-	}
-	return text
-}
+type Device = ledger.Device
 
 // Record is the outcome of a check that is kept. It holds for the device, and for rules
 // and kernels as they were.
@@ -54,27 +41,14 @@ type Record struct {
 // NewRecord makes the record of a report.
 func NewRecord(d Device, r *Report, c *kernels.Catalog) *Record {
 	got, stock := r.Errors()
-	return &Record{Device: d, Rule: r.Rule.Name, RuleHash: r.Rule.Hash, Kernels: kernelHashes(r.Rule, c), Replacement: r.Key,
+	return &Record{Device: d, Rule: r.Rule.Name, RuleHash: r.Rule.Hash, Kernels: ledger.Kernels(r.Rule, c), Replacement: r.Key,
 		Verdict: r.Verdict, Reason: r.Reason, Calls: r.Calls, Rows: r.Rows, Runs: r.Runs, Reruns: r.Reruns,
 		Error: got.RMS(), StockError: stock.RMS(), LeftOut: r.LeftOut}
 }
 
-func kernelHashes(r *rules.Rule, c *kernels.Catalog) map[string]string {
-	var m map[string]string
-	for _, k := range r.Kernels {
-		if s := c.Spec(k); s != nil {
-			if m == nil {
-				m = map[string]string{}
-			}
-			m[k] = s.ContentHash
-		}
-	}
-	return m
-}
-
 // current reports whether the record is of the rule and its kernels as they are now.
 func (r *Record) current(rule *rules.Rule, c *kernels.Catalog) bool {
-	return r.Rule == rule.Name && r.RuleHash == rule.Hash && maps.Equal(r.Kernels, kernelHashes(rule, c))
+	return r.Rule == rule.Name && r.RuleHash == rule.Hash && maps.Equal(r.Kernels, ledger.Kernels(rule, c))
 }
 
 // Records are outcomes by device, rule and replacement.

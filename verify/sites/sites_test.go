@@ -268,7 +268,7 @@ func TestRecords(t *testing.T) {
 		t.Fatal(err)
 	}
 	x := list[0]
-	here := Device{"mlx", "metal", "Apple M3 Ultra", "0.32.0"}
+	here := Device{Engine: "mlx", Device: "metal", Name: "Apple M3 Ultra", Version: "0.32.0"}
 	path := filepath.Join(t.TempDir(), "new", "device-checks.json")
 	known, err := ReadRecords(path)
 	if err != nil || len(known) != 0 {

@@ -1,0 +1,252 @@
+// Package ledger keeps what was found by measurement on a device: for each rule of a
+// profile, whether it pays in a program, and the interval of its gain. An entry holds for the
+// device, the engine's version, the program and the profile, and for the rule and its
+// kernels as they were: of another one it says nothing.
+//
+// It measures nothing, and does not say what becomes of a rule. What a device and a kernel
+// are to a record is said here for other packages that keep some, too.
+package ledger
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/jsonschema-go/jsonschema"
+	"github.com/google/renameio/v2"
+
+	"zmlx-rewrite/diag"
+	"zmlx-rewrite/kernels"
+	"zmlx-rewrite/ledger/choose"
+	"zmlx-rewrite/rules"
+)
+
+// Device is where something was found: what it holds for.
+type Device struct {
+	Engine  string `json:"engine" jsonschema:"mlx"`
+	Device  string `json:"device" jsonschema:"metal, cuda or cpu"`
+	Name    string `json:"name,omitempty" jsonschema:"of the device, as MLX gives it"`
+	Version string `json:"version" jsonschema:"of the engine"`
+}
+
+func (d Device) String() string {
+	text := fmt.Sprintf("%s on %s %s", d.Engine, d.Device, d.Version)
+	if d.Name != "" {
+		text += " (" + d.Name + ")"
+	}
+	return text
+}
+
+// Kernels returns the content hashes of a rule's kernels by name.
+func Kernels(r *rules.Rule, c *kernels.Catalog) map[string]string {
+	var m map[string]string
+	for _, k := range r.Kernels {
+		if s := c.Spec(k); s != nil {
+			if m == nil {
+				m = map[string]string{}
+			}
+			m[k] = s.ContentHash
+		}
+	}
+	return m
+}
+
+// Place is where a rule was timed.
+type Place struct {
+	Device  Device `json:"on"`
+	Model   string `json:"model_type" jsonschema:"of the config.json"`
+	Program string `json:"program" jsonschema:"hash of the unrewritten program: its ops and the types of its weights"`
+	Profile string `json:"profile"`
+}
+
+// Entry is what was found of one rule at a place.
+type Entry struct {
+	Place
+	Rule     string            `json:"rule"`
+	RuleHash string            `json:"rule_hash"`
+	Kernels  map[string]string `json:"kernels,omitempty" jsonschema:"name and content hash"`
+	Verdict  choose.Verdict    `json:"verdict" jsonschema:"faster, slower, or even: the interval holds 1, or the gain was not there in the end"`
+	Gain     choose.Gain       `json:"gain" jsonschema:"beside the rules of with"`
+	Alone    *choose.Gain      `json:"alone,omitempty" jsonschema:"against no rules at all"`
+	With     []string          `json:"with" jsonschema:"the rules that were on beside it"`
+	Depth    int               `json:"depth" jsonschema:"tokens in the caches beforehand"`
+	Tokens   int               `json:"tokens" jsonschema:"made in each run, one a step"`
+	When     time.Time         `json:"when"`
+	Command  []string          `json:"command" jsonschema:"the command line, without the program's own name"`
+}
+
+func (e *Entry) key() string {
+	return strings.Join([]string{e.Device.String(), e.Program, e.Profile, e.Rule}, "\n")
+}
+
+// Ledger is entries by place and rule.
+type Ledger map[string]*Entry
+
+// file is a ledger as it is written.
+type file struct {
+	Version int      `json:"zmlx" jsonschema:"version of the format: 1"`
+	Gains   []*Entry `json:"gains"`
+}
+
+// maxFile bounds a ledger's file.
+const maxFile = 64 << 20
+
+// Read reads a file. One that is not there is empty.
+func Read(path string) (Ledger, error) {
+	f, err := os.Open(path)
+	if os.IsNotExist(err) {
+		return Ledger{}, nil
+	}
+	if err != nil {
+		return nil, diag.Errorf("file/read", diag.Pos{File: path}, "%v", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, diag.Errorf("file/read", diag.Pos{File: path}, "%v", err)
+	}
+	if len(data) > maxFile {
+		return nil, diag.Errorf("file/too-big", diag.Pos{File: path}, "is larger than %d MiB", maxFile>>20)
+	}
+	return Parse(path, data)
+}
+
+// Parse reads a ledger and holds it against the schema.
+func Parse(path string, data []byte) (Ledger, error) {
+	bad := func(why error) (Ledger, error) {
+		return nil, diag.Errorf("ledger/invalid", diag.Pos{File: path}, "is not a ledger of this version: %v", why).
+			WithHint("remove it: zmlx-rewrite smart makes it again")
+	}
+	var raw any
+	if err := json.Unmarshal(data, &raw); err != nil {
+		return bad(err)
+	}
+	if err := schema.Validate(raw); err != nil {
+		return bad(err)
+	}
+	var f file
+	if err := json.Unmarshal(data, &f); err != nil {
+		return bad(err)
+	}
+	l := Ledger{}
+	for _, e := range f.Gains {
+		l[e.key()] = e
+	}
+	return l, nil
+}
+
+// Bytes is the text of a ledger, the same for the same entries.
+func (l Ledger) Bytes() ([]byte, error) {
+	f := file{Version: diag.FormatVersion, Gains: []*Entry{}}
+	for _, k := range slices.Sorted(maps.Keys(l)) {
+		f.Gains = append(f.Gains, l[k])
+	}
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "\t")
+	err := enc.Encode(f)
+	return b.Bytes(), err
+}
+
+// Update reads a file, changes what it holds, and writes it, whole or not at all. What is
+// not changed stays as others may have written it meanwhile.
+func Update(path string, change func(Ledger)) error {
+	l, err := Read(path)
+	if err != nil {
+		return err
+	}
+	change(l)
+	data, err := l.Bytes()
+	if err != nil {
+		return err
+	}
+	if err = os.MkdirAll(filepath.Dir(path), 0o777); err == nil {
+		err = renameio.WriteFile(path, data, 0o666)
+	}
+	if err != nil {
+		return diag.Errorf("file/write", diag.Pos{File: path}, "%v", err)
+	}
+	return nil
+}
+
+// Put adds an entry in the place of an older one.
+func (l Ledger) Put(e *Entry) { l[e.key()] = e }
+
+// Drop removes what is known of a rule at a place.
+func (l Ledger) Drop(p Place, rule string) { delete(l, (&Entry{Place: p, Rule: rule}).key()) }
+
+// Get returns what is known of a rule at a place, if rule and kernels are what they were;
+// else nil.
+func (l Ledger) Get(p Place, r *rules.Rule, c *kernels.Catalog) *Entry {
+	e := l[(&Entry{Place: p, Rule: r.Name}).key()]
+	if e == nil || e.RuleHash != r.Hash || !maps.Equal(e.Kernels, Kernels(r, c)) {
+		return nil
+	}
+	return e
+}
+
+// Any reports whether anything is known of a program on a device of that kind: if not,
+// nobody has to find out which device this is.
+func (l Ledger) Any(device, program, profile string) bool {
+	for _, e := range l {
+		if e.Device.Device == device && e.Program == program && e.Profile == profile {
+			return true
+		}
+	}
+	return false
+}
+
+// Schema is the JSON Schema of ledgers.
+func Schema() []byte {
+	data, err := json.MarshalIndent(newSchema(), "", "  ")
+	if err != nil {
+		panic(err) // it is a constant
+	}
+	return append(data, '\n')
+}
+
+func newSchema() *jsonschema.Schema {
+	s, err := jsonschema.For[file](nil)
+	if err != nil {
+		panic(err) // it is a constant
+	}
+	s.Schema, s.Title = "https://json-schema.org/draft/2020-12/schema", "ledger of zmlx-rewrite smart: which rules pay, by device and program"
+	open(s)
+	s.Properties["zmlx"].Enum = []any{diag.FormatVersion}
+	s.Properties["gains"].Items.Properties["verdict"].Enum = []any{string(choose.Faster), string(choose.Slower), string(choose.Even)}
+	return s
+}
+
+// open lets objects have fields that are not listed: later versions may add some. Lists and
+// objects are written as such, never as null.
+func open(s *jsonschema.Schema) {
+	if s == nil {
+		return
+	}
+	switch {
+	case s.Items != nil:
+		s.Type, s.Types = "array", nil
+	case s.Properties != nil:
+		s.Type, s.Types, s.AdditionalProperties = "object", nil, nil
+	}
+	open(s.Items)
+	for _, p := range s.Properties {
+		open(p)
+	}
+}
+
+var schema = func() *jsonschema.Resolved {
+	r, err := newSchema().Resolve(nil)
+	if err != nil {
+		panic(err)
+	}
+	return r
+}()

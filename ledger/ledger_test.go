@@ -1,0 +1,144 @@
+package ledger
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"zmlx-rewrite/diag"
+	"zmlx-rewrite/kernels"
+	"zmlx-rewrite/ledger/choose"
+	"zmlx-rewrite/rules"
+)
+
+var here = Place{Device: Device{Engine: "mlx", Device: "cpu", Name: "AMD <EPYC>", Version: "0.32.2"}, Model: "llama", Program: "abc", Profile: "smollm2"}
+
+// some returns a rule with a kernel, its catalog, and what was found of it here.
+func some(t *testing.T) (*rules.Rule, *kernels.Catalog, *Entry) {
+	t.Helper()
+	c, issues := kernels.Load()
+	if err := issues.Err(); err != nil {
+		t.Fatal(err)
+	}
+	r := &rules.Rule{Name: "llama.swiglu", Hash: "1234", Kernels: []string{"swiglu"}}
+	e := &Entry{Place: here, Rule: r.Name, RuleHash: r.Hash, Kernels: Kernels(r, c), Verdict: choose.Slower, Gain: choose.Gain{Ratio: 0.5, Low: 0.4, High: 0.6, Rounds: 5},
+		Alone: &choose.Gain{Ratio: 0.7, Low: 0.6, High: 0.8, Rounds: 3}, With: []string{}, Depth: 64, Tokens: 16, When: time.Date(2026, 11, 28, 1, 2, 3, 0, time.UTC), Command: []string{"smart"}}
+	if len(e.Kernels["swiglu"]) != 64 {
+		t.Fatalf("kernels %v", e.Kernels)
+	}
+	return r, c, e
+}
+
+// TestGet: an entry holds for the place, the rule and its kernels, and for no others.
+func TestGet(t *testing.T) {
+	r, c, e := some(t)
+	l := Ledger{}
+	l.Put(e)
+	if l.Get(here, r, c) != e {
+		t.Fatal("what was put in is not there")
+	}
+	change := func(name string, f func(p *Place, r *rules.Rule, e *Entry)) {
+		p, rule, was := here, *r, *e
+		f(&p, &rule, &was)
+		if got := (Ledger{was.key(): &was}).Get(p, &rule, c); got != nil {
+			t.Errorf("another %s, and the entry is thought to hold", name)
+		}
+	}
+	change("device", func(p *Place, _ *rules.Rule, _ *Entry) { p.Device.Name = "Apple M3" })
+	change("version", func(p *Place, _ *rules.Rule, _ *Entry) { p.Device.Version = "0.33" })
+	change("program", func(p *Place, _ *rules.Rule, _ *Entry) { p.Program = "abd" })
+	change("profile", func(p *Place, _ *rules.Rule, _ *Entry) { p.Profile = "mine" })
+	change("rule", func(_ *Place, r *rules.Rule, _ *Entry) { r.Name = "llama.x" })
+	change("text of the rule", func(_ *Place, r *rules.Rule, _ *Entry) { r.Hash = "1235" })
+	change("kernel", func(_ *Place, _ *rules.Rule, e *Entry) { e.Kernels = map[string]string{"swiglu": "0"} })
+	change("set of kernels", func(_ *Place, r *rules.Rule, _ *Entry) { r.Kernels = nil })
+	if !l.Any("cpu", "abc", "smollm2") || l.Any("cuda", "abc", "smollm2") || l.Any("cpu", "x", "smollm2") || l.Any("cpu", "abc", "x") {
+		t.Error("Any")
+	}
+	if l.Drop(here, r.Name); len(l) != 0 {
+		t.Error("what was dropped is there")
+	}
+}
+
+// TestFile: what is written is read again, entries of others stay, and nothing is left
+// beside the file.
+func TestFile(t *testing.T) {
+	_, _, e := some(t)
+	path := filepath.Join(t.TempDir(), "zmlx-rewrite", "ledger.json")
+	if l, err := Read(path); err != nil || len(l) != 0 {
+		t.Fatalf("%v, %v", l, err)
+	}
+	other := *e
+	other.Profile, other.Alone, other.Kernels = "mine", nil, nil
+	for _, x := range []*Entry{e, &other} {
+		if err := Update(path, func(l Ledger) { l.Put(x) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l, err := Read(path)
+	if err != nil || len(l) != 2 || !reflect.DeepEqual(l[e.key()], e) || !reflect.DeepEqual(l[other.key()], &other) {
+		t.Fatalf("%v, %v", l, err)
+	}
+	if list, _ := os.ReadDir(filepath.Dir(path)); len(list) != 1 {
+		t.Errorf("%d files", len(list))
+	}
+	data, _ := os.ReadFile(path)
+	for _, bad := range []string{"", "{}", "[]", `{"zmlx":2,"gains":[]}`, `{"zmlx":1,"gains":null}`, `{"zmlx":1,"gains":[null]}`, `{"zmlx":1,"gains":[{}]}`,
+		strings.Replace(string(data), `"slower"`, `"slow"`, 1), strings.Replace(string(data), `"when": "2026`, `"when": "x`, 1), string(data[:len(data)/2])} {
+		if err := os.WriteFile(path, []byte(bad), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		var issue *diag.Issue
+		if _, err := Read(path); !errors.As(err, &issue) || issue.Code != "ledger/invalid" {
+			t.Errorf("%q: %v", bad, err)
+		}
+		if err := Update(path, func(l Ledger) { l.Put(e) }); err == nil {
+			t.Errorf("%q was written over", bad)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	l := Ledger{}
+	e := &Entry{Place: here, Rule: "a.b", With: []string{}, Command: []string{}, Verdict: choose.Even}
+	l.Put(e)
+	data, err := l.Bytes()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data)
+	f.Add([]byte(`{"zmlx":1,"gains":[]}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		l, err := Parse("x", data)
+		if err != nil {
+			return
+		}
+		once, err := l.Bytes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := Parse("x", once)
+		if err != nil {
+			t.Fatalf("what was written cannot be read: %v\n%s", err, once)
+		}
+		if twice, _ := again.Bytes(); !bytes.Equal(once, twice) {
+			t.Errorf("%s\nand\n%s", once, twice)
+		}
+	})
+}
+
+// TestDocsAreCurrent: docs/ledger.schema.json is this package's schema.
+func TestDocsAreCurrent(t *testing.T) {
+	got, err := os.ReadFile(filepath.Join("..", "docs", "ledger.schema.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, Schema()) {
+		t.Error("write it again: zmlx-rewrite rules schema ledger > docs/ledger.schema.json")
+	}
+}
