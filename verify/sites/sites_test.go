@@ -287,7 +287,7 @@ func TestRecords(t *testing.T) {
 	if !known.AnyFailed("metal") || known.AnyFailed("cpu") {
 		t.Error("it failed on metal, and nowhere else")
 	}
-	for what, d := range map[string]Device{"another MLX": {"mlx", "metal", "Apple M3 Ultra", "0.32.1"}, "another chip": {"mlx", "metal", "Apple M1", "0.32.0"}, "another kind": {"mlx", "cuda", "Apple M3 Ultra", "0.32.0"}} {
+	for what, d := range map[string]Device{"another MLX": {Engine: "mlx", Device: "metal", Name: "Apple M3 Ultra", Version: "0.32.1"}, "another chip": {Engine: "mlx", Device: "metal", Name: "Apple M1", Version: "0.32.0"}, "another kind": {Engine: "mlx", Device: "cuda", Name: "Apple M3 Ultra", Version: "0.32.0"}} {
 		if known.Get(d, x, f.catalog) != nil {
 			t.Errorf("%s has the outcome, too", what)
 		}
