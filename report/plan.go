@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"zmlx-rewrite/ledger/choose"
 	"zmlx-rewrite/profiles"
 	"zmlx-rewrite/rewrite"
 	"zmlx-rewrite/rules"
@@ -47,17 +48,20 @@ type Launches struct {
 
 // Rule is what one rule did in a case.
 type Rule struct {
-	Name       string `json:"name"`
-	Source     string `json:"source"` // file that the rule was read from
-	Hash       string `json:"hash"`
-	Matches    int    `json:"matches"`
-	Expected   *int   `json:"expected"`
-	Kernel     string `json:"kernel"`
-	Runs       string `json:"runs"` // the target, or "reference" if a kernel has no source for it
-	Numerics   string `json:"numerics"`
-	Off        string `json:"off,omitempty"`
-	Sites      []Site `json:"sites"`
-	NearMisses []Miss `json:"near_misses"`
+	Name     string `json:"name"`
+	Source   string `json:"source"` // file that the rule was read from
+	Hash     string `json:"hash"`
+	Matches  int    `json:"matches"`
+	Expected *int   `json:"expected"`
+	Kernel   string `json:"kernel"`
+	Runs     string `json:"runs"` // the target, or "reference" if a kernel has no source for it
+	Numerics string `json:"numerics"`
+	Off      string `json:"off,omitempty"`
+	// State is what is known of the rule on this device, and whether it is on.
+	State      string       `json:"state,omitempty"`
+	Gain       *choose.Gain `json:"gain,omitempty"` // measured there
+	Sites      []Site       `json:"sites"`
+	NearMisses []Miss       `json:"near_misses"`
 }
 
 // Site is one place where a rule was applied.
@@ -215,8 +219,11 @@ func (p *Plan) Text(w io.Writer) {
 		if kernel != "" {
 			kernel += " (kernel: " + r.Runs + ")"
 		}
-		if r.Off != "" {
+		switch {
+		case r.Off != "":
 			kernel = "off: " + r.Off
+		case r.Gain != nil:
+			kernel = strings.TrimPrefix(fmt.Sprintf("%s · %s: %s", kernel, r.State, r.Gain), " · ")
 		}
 		fmt.Fprintf(w, "  %-*s  %7d  %8s  %-9s  %s\n", width, r.Name, r.Matches, expected, r.Numerics, kernel)
 		if r.Matches == 0 && len(r.NearMisses) > 0 && r.Off == "" {

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"runtime/debug"
 	"strings"
@@ -96,8 +97,9 @@ func rewriteOne(w *workspace, prof *profiles.Profile, o *options, s *subject, en
 	if err != nil {
 		return nil, err
 	}
-	off := len(cfg.Off)
-	if res, err = w.withoutFailed(s.program, cfg, o, res); err != nil {
+	off := cfg.Off
+	res, known, err := w.asFound(s.program, prof, cfg, o, res)
+	if err != nil {
 		return nil, err
 	}
 	if err := res.Program.Verify(); err != nil {
@@ -110,7 +112,7 @@ func rewriteOne(w *workspace, prof *profiles.Profile, o *options, s *subject, en
 	}
 	// Expectations hold for the case that their own dimensions select, and with all rules.
 	contract := -1
-	if s.expect != nil && len(cfg.Off) == off && o.kv.Bits == 0 && o.preset == "inference" && len(o.only)+len(o.exclude)+len(o.force) == 0 {
+	if s.expect != nil && maps.Equal(cfg.Off, off) && o.kv.Bits == 0 && o.preset == "inference" && len(o.only)+len(o.exclude)+len(o.force) == 0 {
 		if one, err := selected(res.Cases, s.expect.Dims); err == nil {
 			contract = one[0]
 		}
@@ -120,7 +122,9 @@ func rewriteOne(w *workspace, prof *profiles.Profile, o *options, s *subject, en
 		if i == contract {
 			expect = s.expect
 		}
-		r.plans = append(r.plans, report.NewPlan(res, &res.Cases[i], cfg, s.name, prof.Name, o.preset, expect))
+		p := report.NewPlan(res, &res.Cases[i], cfg, s.name, prof.Name, o.preset, expect)
+		known.states(p, cfg.Rules)
+		r.plans = append(r.plans, p)
 	}
 	return r, nil
 }

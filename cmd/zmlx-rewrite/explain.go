@@ -115,6 +115,9 @@ func (a *app) explainRule(p *report.Plan, rule *rules.Rule, site string) {
 		if full.Name != rule.Name {
 			continue
 		}
+		if full.Gain != nil {
+			fmt.Fprintf(a.stdout, "  %s: measured here, %s times as fast with it\n", full.State, full.Gain)
+		}
 		r := atSite(full, site)
 		applied := make([]string, len(r.Sites))
 		for i, s := range r.Sites {

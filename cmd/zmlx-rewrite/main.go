@@ -150,7 +150,7 @@ func (a *app) root() *cobra.Command {
 	})
 	root.AddCommand(
 		a.applyCmd(), a.explainCmd(), a.diffCmd(), a.lintCmd(), a.graphCmd(), a.rulesCmd(), a.profilesCmd(), a.modelsCmd(),
-		a.kernelsCmd(), a.importCmd(), a.exportCmd(), a.bridgeCmd(), a.generateCmd(), a.chatCmd(), a.cachePromptCmd(), a.perplexityCmd(), a.validateCmd(), a.verifyCmd(), a.benchCmd(), a.stressCmd(), a.reportCmd(), a.matrixCmd(), a.routingCmd(), a.testCmd(), a.doctorCmd(), a.versionCmd(),
+		a.kernelsCmd(), a.importCmd(), a.exportCmd(), a.bridgeCmd(), a.generateCmd(), a.chatCmd(), a.cachePromptCmd(), a.perplexityCmd(), a.validateCmd(), a.verifyCmd(), a.benchCmd(), a.smartCmd(), a.stressCmd(), a.reportCmd(), a.matrixCmd(), a.routingCmd(), a.testCmd(), a.doctorCmd(), a.versionCmd(),
 	)
 	return root
 }

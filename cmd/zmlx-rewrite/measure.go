@@ -73,14 +73,23 @@ func (a *app) pair(ctx context.Context, o *options, wrap func(side int, s engine
 			return nil, err
 		}
 	}
-	for _, out := range p.programs[0].Cases[0].Graph.Outputs() {
-		if out.Name == "logits" {
-			d, _ := p.programs[0].Cases[0].Graph.Type(out.Value).Dim(-1)
-			n, _ := d.Const()
-			p.vocab = int(n)
-		}
+	if p.vocab, err = vocabulary(p.programs[0]); err != nil {
+		p.close()
+		return nil, err
 	}
 	return p, nil
+}
+
+// vocabulary is how many tokens a program tells apart.
+func vocabulary(p *graph.Program) (int, error) {
+	g := p.Cases[0].Graph
+	for _, out := range g.Outputs() {
+		d, _ := g.Type(out.Value).Dim(-1)
+		if n, ok := d.Const(); ok && out.Name == "logits" {
+			return int(n), nil
+		}
+	}
+	return 0, diag.Errorf("model/no-logits", diag.Pos{}, "the program has no logits")
 }
 
 // untold is a runner without the model's text side: random tokens need no tokenizer.

@@ -11,6 +11,7 @@ import (
 
 	"zmlx-rewrite/diag"
 	"zmlx-rewrite/models"
+	"zmlx-rewrite/models/weights"
 	"zmlx-rewrite/verify/sites"
 )
 
@@ -207,4 +208,23 @@ func ranges(list []int64) string {
 		i = j + 1
 	}
 	return strings.Join(slices.Compact(parts), ", ")
+}
+
+// weights returns the weights that a subject is checked with, and what to say of them.
+func (v *verifyOptions) weights(s *subject) (*weights.Store, string, error) {
+	switch {
+	case v.heavy && !v.random:
+		return nil, "", diag.Errorf("usage/verify", diag.Pos{}, "--heavy-tailed says how --random-weights are drawn")
+	case v.random:
+		store, err := models.RandomWeights(s.program, v.seed, v.heavy)
+		about := fmt.Sprintf(" · random weights, seed %d", v.seed)
+		if v.heavy {
+			about = fmt.Sprintf(" · random weights with heavy tails, seed %d", v.seed)
+		}
+		return store, about, err
+	case s.model == nil || s.model.Weights == nil:
+		return nil, "", diag.Errorf("model/no-weights", diag.Pos{File: s.name}, "has no weights").
+			WithHint("give a model's folder or a .gguf file, or make some up: --random-weights")
+	}
+	return s.model.Weights, "", nil
 }

@@ -30,7 +30,8 @@ type options struct {
 	dims                           []string
 	dtype                          string    // of commands that run a model
 	kv                             kvOptions // of commands that look at the program with a quantized cache
-	unproven                       bool      // use what failed on this device, too
+	unproven                       bool      // plan as the profile says, whatever was found on this device
+	unmeasured                     bool      // likewise, but for what failed
 }
 
 func (o *options) flags(c *cobra.Command) {
@@ -44,6 +45,7 @@ func (o *options) flags(c *cobra.Command) {
 	f.StringVar(&o.model, "model", "", "`model`: a Hugging Face or MLX folder, a hub id in the local cache, a .gguf, config.json, .mlxfn or .zg file, or a reference configuration such as Qwen3-30B-A3B-4bit")
 	f.StringSliceVar(&o.dims, "dims", nil, "`symbols` of the call, such as batch=1,seq_len=1; only the case that they select is shown")
 	f.StringVar(&o.target, "target", defaultTarget(), "metal, cuda or cpu")
+	f.BoolVar(&o.unmeasured, "no-ledger", false, "use the rules that the profile has on, whatever smart measured on this device")
 	f.StringVar(&o.home, "home", "", "`folder` to take rules/, profiles/ and kernels/ from, in place of the working folder")
 	f.StringArrayVar(&o.kernels, "kernels", nil, "`folder` of kernels to use over the built-in ones; may be repeated")
 }
@@ -57,8 +59,8 @@ func (o *options) dtypeFlag(c *cobra.Command) {
 type workspace struct {
 	set      *rules.Set
 	profiles []*profiles.Profile
-	notes    []string  // for people: which files of the working folder are used
-	failures *failures // what failed on this device; see workspace.withoutFailed
+	notes    []string // for people: which files of the working folder are used
+	known    *found   // what was found on this machine; see workspace.asFound
 }
 
 func (a *app) workspace(o *options) (*workspace, error) {

@@ -1,0 +1,207 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"zmlx-rewrite/diag"
+	"zmlx-rewrite/kernels"
+	"zmlx-rewrite/ledger"
+	"zmlx-rewrite/ledger/choose"
+	"zmlx-rewrite/rules"
+)
+
+// smartOptions are the flags of smart beyond those that choose a rewrite.
+type smartOptions struct {
+	depth, gen, rounds, warmUp int
+	seed                       uint64
+	budget                     time.Duration
+	fresh                      bool
+	format                     string
+}
+
+func (a *app) smartCmd() *cobra.Command {
+	var o options
+	var s smartOptions
+	c := &cobra.Command{
+		Use:   "smart",
+		Short: "Measure which rules pay on this device, and use those from now on",
+		Long: "Smart checks what each rule puts into the model, as verify --device does, and times the rules of\n" +
+			"the profile that are right, in decoding one token at a time: each alone against the unrewritten\n" +
+			"model, and the plan with it against the plan without it, in rounds of A B B A. It begins with the\n" +
+			"profile's plan. A rule is dropped if all of the 95 % interval of its gain lies below 1, and one that\n" +
+			"the profile has off is added if all of it lies above 1. What was found is kept, for the device, the\n" +
+			"version of MLX, the program, the profile, and the rule and its kernels as they are: apply, generate\n" +
+			"and whatever else plans use it. --force RULE and --no-ledger overrule it.",
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return a.smart(c.Context(), &o, &s) },
+	}
+	o.flags(c)
+	o.dtypeFlag(c)
+	f := c.Flags()
+	f.IntVarP(&s.gen, "n-gen", "n", 16, "`tokens` to make in each run")
+	f.IntVarP(&s.depth, "n-depth", "d", 64, "`tokens` in the caches beforehand")
+	f.IntVarP(&s.rounds, "repetitions", "r", 5, "`rounds` of A B B A that count; a difference of a tenth in each of the first three is enough")
+	f.IntVar(&s.warmUp, "warm-up", 1, "`rounds` before them that do not")
+	f.Uint64Var(&s.seed, "seed", 1, "of the random tokens")
+	f.DurationVar(&s.budget, "budget", 60*time.Second, "`time` for all checks of replacements; a rule with one that was not checked is not timed; 0 is as long as it takes")
+	f.BoolVar(&s.fresh, "fresh", false, "check again what has been checked before")
+	f.StringVarP(&s.format, "output", "o", "text", "text or json")
+	return c
+}
+
+// smartFound is what smart found, as JSON; fields may be added, these stay.
+type smartFound struct {
+	Model      string        `json:"model"`
+	Profile    string        `json:"profile"`
+	Device     ledger.Device `json:"device"`
+	Depth      int           `json:"depth"`
+	Tokens     int           `json:"tokens"`
+	Rules      []smartRule   `json:"rules"`
+	ToProfile  *choose.Gain  `json:"against_profile,omitempty"`     // absent if it is the profile's plan
+	ToOriginal *choose.Gain  `json:"against_unrewritten,omitempty"` // absent if nothing is rewritten
+	Same       bool          `json:"tokens_identical"`              // to the unrewritten model's
+	Ledger     string        `json:"ledger"`
+}
+
+type smartRule struct {
+	Rule   string       `json:"rule"`
+	State  string       `json:"state"`
+	Gain   *choose.Gain `json:"gain,omitempty"`
+	Alone  *choose.Gain `json:"alone,omitempty"`
+	Reason string       `json:"reason,omitempty"`
+}
+
+func (a *app) smart(ctx context.Context, o *options, s *smartOptions) error {
+	if err := oneOf("output", s.format, "text", "json"); err != nil {
+		return err
+	}
+	if o.model == "" {
+		return diag.Errorf("usage/smart", diag.Pos{}, "smart needs --model")
+	}
+	if s.gen < 1 || s.gen > 1<<20 || s.depth < 0 || s.depth > 1<<20 || s.rounds < 3 || s.warmUp < 0 {
+		return diag.Errorf("usage/smart", diag.Pos{}, "smart makes -n tokens, 1 to %d, behind -d, in at least three rounds (-r): an interval of fewer says nothing", 1<<20)
+	}
+	if o.preset != "inference" {
+		return diag.Errorf("usage/smart", diag.Pos{}, "preset %s is not what smart measures", o.preset).WithHint("it measures inference; leave --preset out")
+	}
+	if o.target != engineTarget() {
+		return diag.Errorf("usage/target", diag.Pos{}, "smart measures on this device, which is %s, not %s", engineTarget(), o.target)
+	}
+	t, err := a.trials(o, s)
+	if err != nil {
+		return err
+	}
+	defer t.close()
+	var list []choose.Rule
+	for _, r := range t.cfg.Rules {
+		if r.Numerics != kernels.Lossy {
+			list = append(list, choose.Rule{Name: r.Name, On: t.cfg.Off[r.Name] == ""})
+		}
+	}
+	place := ledger.Place{Device: t.device, Model: t.s.program.Name, Program: t.s.program.Hash().String(), Profile: t.profile.Name}
+	done := 0
+	result, err := choose.Search(ctx, list, t, func(out *choose.Outcome) error {
+		done++
+		t.line.print("%s · %d of %d rules · %s", t.profile.Name, min(done, len(list)), len(list), out.Name)
+		return ledger.Update(ledgerFile(), func(l ledger.Ledger) { a.enter(l, place, t, s, out) })
+	})
+	t.line.clear()
+	if err != nil {
+		return err
+	}
+	f := &smartFound{Model: t.s.name, Profile: t.profile.Name, Device: t.device, Depth: s.depth, Tokens: s.gen, Rules: []smartRule{}, ToProfile: result.Change, Ledger: ledgerFile()}
+	for _, out := range result.Outcomes {
+		r := smartRule{Rule: out.Name, Gain: out.Gain, Alone: out.Alone, Reason: t.refused[out.Name]}
+		// A plan uses what could not be checked as the profile says.
+		on := out.Stays() || out.Refused && out.On && !t.failed[out.Name]
+		r.State = state(t.w.set.Rule(out.Name), on, t.failed[out.Name], out.Verdict)
+		if r.Reason == "" && out.Gain == nil {
+			r.Reason = idle(out.Alone != nil)
+		}
+		f.Rules = append(f.Rules, r)
+	}
+	g, ok, err := t.Time(ctx, []string{}, result.On)
+	if err != nil {
+		return err
+	}
+	if f.Same = true; ok {
+		f.ToOriginal, f.Same = &g, t.same
+	}
+	if s.format == "json" {
+		return a.json(f)
+	}
+	a.smartText(f)
+	return nil
+}
+
+// enter writes an outcome into a ledger.
+func (a *app) enter(l ledger.Ledger, at ledger.Place, t *trials, s *smartOptions, out *choose.Outcome) {
+	if out.Gain == nil {
+		l.Drop(at, out.Name)
+		return
+	}
+	r := t.w.set.Rule(out.Name)
+	l.Put(&ledger.Entry{Place: at, Rule: r.Name, RuleHash: r.Hash, Kernels: ledger.Kernels(r, t.w.set.Kernels), Verdict: out.Verdict, Gain: *out.Gain, Alone: out.Alone,
+		With: out.With, Depth: s.depth, Tokens: s.gen, When: now(), Command: a.args})
+}
+
+// smartText prints what was found for people.
+func (a *app) smartText(f *smartFound) {
+	fmt.Fprintf(a.stdout, "%s · profile %s · %s · %d tokens, one a step, behind %d\n", f.Model, f.Profile, f.Device, f.Tokens, f.Depth)
+	gain := func(g *choose.Gain) string {
+		if g == nil {
+			return "-"
+		}
+		return g.String()
+	}
+	rule, st, with := len("rule"), len("state"), len("with it / without")
+	for _, r := range f.Rules {
+		rule, st, with = max(rule, len(r.Rule)), max(st, len(r.State)), max(with, len(gain(r.Gain)))
+	}
+	fmt.Fprintf(a.stdout, "  %-*s  %-*s  %-*s  alone\n", rule, "rule", st, "state", with, "with it / without")
+	for _, r := range f.Rules {
+		last := gain(r.Alone)
+		if r.Reason != "" {
+			last += "  " + r.Reason
+		}
+		fmt.Fprintf(a.stdout, "  %-*s  %-*s  %-*s  %s\n", rule, r.Rule, st, r.State, with, gain(r.Gain), last)
+	}
+	if f.ToProfile != nil {
+		fmt.Fprintf(a.stdout, "  %s times as fast as the profile's plan\n", f.ToProfile)
+	}
+	if f.ToOriginal != nil {
+		same := "the same tokens"
+		if !f.Same {
+			same = "other tokens"
+		}
+		fmt.Fprintf(a.stdout, "  %s times as fast as unrewritten, %s\n", f.ToOriginal, same)
+	}
+	fmt.Fprintf(a.stdout, "kept in %s\n", f.Ledger)
+}
+
+// idle says why a rule was not timed beside the others.
+func idle(alone bool) string {
+	if alone {
+		return "other rules have its places"
+	}
+	return "matches nothing"
+}
+
+// ruleNames are those of a set, for a log.
+func ruleNames(on []string) string {
+	if len(on) == 0 {
+		return "no rules"
+	}
+	return strings.Join(on, ", ")
+}
+
+// only returns the rules of a list that are on, in its order.
+func only(list []*rules.Rule, on []string) []*rules.Rule {
+	return slices.DeleteFunc(slices.Clone(list), func(r *rules.Rule) bool { return !slices.Contains(on, r.Name) })
+}

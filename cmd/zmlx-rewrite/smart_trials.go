@@ -1,0 +1,268 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"zmlx-rewrite/bench"
+	"zmlx-rewrite/decode"
+	"zmlx-rewrite/diag"
+	"zmlx-rewrite/ledger"
+	"zmlx-rewrite/ledger/choose"
+	"zmlx-rewrite/models"
+	"zmlx-rewrite/rewrite"
+	"zmlx-rewrite/verify/sites"
+)
+
+// trials checks and times plans of a model's rules on this device: a choose.Bench.
+type trials struct {
+	*pair   // runner and model; its two sides are the plans that are timed
+	a       *app
+	o       *options
+	smart   *smartOptions
+	cfg     *rewrite.Config // of the profile
+	device  ledger.Device
+	checks  sites.Records
+	fresh   map[string]bool   // replacements that were checked by this command
+	refused map[string]string // rule -> why
+	failed  map[string]bool   // of those, what is wrong
+	spent   time.Duration     // on checks
+	plans   map[string]*rewrite.Result
+	loaded  []*loaded // the last used first
+	same    bool      // the last two plans that were timed made the same tokens
+	line    *statusLine
+}
+
+// loaded is a plan that is ready to run.
+type loaded struct {
+	program string // hash
+	gen     *decode.Generator
+	done    func()
+}
+
+// keepLoaded is how many plans are in memory: the two that are timed, and the unrewritten one.
+const keepLoaded = 3
+
+// trials loads what smart works with. Close it when done.
+func (a *app) trials(o *options, s *smartOptions) (*trials, error) {
+	o.dims, o.unproven = nil, true // what was found before is found anew
+	w, prof, all, err := a.rewriteAll(o)
+	if err != nil {
+		return nil, err
+	}
+	t := &trials{a: a, o: o, smart: s, cfg: all[0].cfg, fresh: map[string]bool{}, refused: map[string]string{}, failed: map[string]bool{}, plans: map[string]*rewrite.Result{}, line: a.statusLine()}
+	t.pair = &pair{s: all[0], w: w, profile: prof}
+	t.done = append(t.done, t.s.close)
+	measureInFloat32(t.s.program)
+	if t.runner, err = a.untold(t.s.subject, w); err != nil {
+		t.close()
+		return nil, err
+	}
+	t.done = append(t.done, t.runner.close)
+	t.device = deviceOf(t.engine)
+	if t.vocab, err = vocabulary(t.s.program); err == nil {
+		t.checks, err = sites.ReadRecords(recordsFile())
+	}
+	if err != nil {
+		t.close()
+		return nil, err
+	}
+	return t, nil
+}
+
+func (t *trials) close() {
+	t.line.clear()
+	for _, l := range t.loaded {
+		l.done()
+	}
+	t.loaded = nil
+	t.pair.close()
+}
+
+// plan rewrites the model with some rules.
+func (t *trials) plan(on []string) (*rewrite.Result, error) {
+	key := strings.Join(on, "\n")
+	if res := t.plans[key]; res != nil {
+		return res, nil
+	}
+	cfg := *t.cfg
+	cfg.Rules, cfg.Off = only(t.cfg.Rules, on), nil
+	res, err := runOrReplay(t.s.program, &cfg, "")
+	if err != nil {
+		return nil, err
+	}
+	t.plans[key] = res
+	return res, nil
+}
+
+// Check checks each replacement of a plan of which nothing is known yet.
+func (t *trials) Check(ctx context.Context, on []string) ([]string, error) {
+	res, err := t.plan(on)
+	if err != nil {
+		return nil, err
+	}
+	list, err := sites.Distinct(res)
+	if err != nil {
+		return nil, err
+	}
+	var todo []*sites.Replacement
+	for _, x := range list {
+		if rec := t.checks.Get(t.device, x, t.w.set.Kernels); (rec == nil || t.smart.fresh) && !t.fresh[x.Key] {
+			todo = append(todo, x)
+		}
+	}
+	if len(todo) > 0 {
+		if err := t.check(ctx, res, todo); err != nil {
+			return nil, err
+		}
+	}
+	var refused []string
+	for _, x := range list {
+		name := x.Rule.Name
+		switch rec := t.checks.Get(t.device, x, t.w.set.Kernels); {
+		case rec == nil:
+			if t.refused[name] == "" {
+				t.refused[name] = "was not checked"
+			}
+		case rec.Verdict == sites.Failed:
+			t.refused[name], t.failed[name] = rec.Reason, true
+		default:
+			continue
+		}
+		if !slices.Contains(refused, name) {
+			refused = append(refused, name)
+		}
+	}
+	return refused, nil
+}
+
+func (t *trials) check(ctx context.Context, res *rewrite.Result, todo []*sites.Replacement) error {
+	if err := models.Derive(res.Program, t.model.Weights); err != nil {
+		return err
+	}
+	budget := time.Duration(0)
+	if t.smart.budget > 0 {
+		budget = max(t.smart.budget-t.spent, 1) // of what there is no time for it says so
+	}
+	start := time.Now()
+	c := &sites.Checker{Engine: t.engine, Catalog: t.w.set.Kernels, Keeps: t.launches, Program: res.Program, Weights: t.model.Weights, Places: 1}
+	put := 0
+	_, err := c.Check(ctx, todo, budget, func(rep *sites.Report) {
+		t.fresh[rep.Key] = true
+		t.line.print("%s · checking %s", t.profile.Name, rep.Rule.Name)
+		if rep.Verdict == sites.Skipped {
+			t.refused[rep.Rule.Name] = "was not checked: " + rep.Reason
+			return
+		}
+		t.checks.Put(sites.NewRecord(t.device, rep, t.w.set.Kernels))
+		put++
+	})
+	t.spent += time.Since(start)
+	if put > 0 {
+		if wrote := t.checks.Write(recordsFile()); wrote != nil && err == nil {
+			err = diag.Errorf("file/write", diag.Pos{File: recordsFile()}, "%v", wrote)
+		}
+	}
+	return err
+}
+
+// load makes a plan ready, and those that were not used for long give way.
+func (t *trials) load(ctx context.Context, res *rewrite.Result) (*decode.Generator, error) {
+	hash := res.Program.Hash().String()
+	at := slices.IndexFunc(t.loaded, func(l *loaded) bool { return l.program == hash })
+	if at >= 0 {
+		l := t.loaded[at]
+		t.loaded = slices.Insert(slices.Delete(t.loaded, at, at+1), 0, l)
+		return l.gen, nil
+	}
+	for len(t.loaded) >= keepLoaded {
+		last := len(t.loaded) - 1
+		t.loaded[last].done()
+		t.loaded = t.loaded[:last]
+	}
+	_, p, err := t.o.kv.programs(t.w, t.profile, t.o, &rewritten{subject: t.s.subject, cfg: t.cfg, res: res})
+	if err == nil {
+		err = t.derive(p)
+	}
+	if err != nil {
+		return nil, err
+	}
+	g, done, err := t.generator(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	t.loaded = slices.Insert(t.loaded, 0, &loaded{hash, g, done})
+	return g, nil
+}
+
+// errClear ends rounds that say enough.
+var errClear = errors.New("the difference is clear")
+
+// Time times two plans in turns, in decoding.
+func (t *trials) Time(ctx context.Context, without, with []string) (choose.Gain, bool, error) {
+	var none choose.Gain
+	a, err := t.plan(without)
+	if err != nil {
+		return none, false, err
+	}
+	b, err := t.plan(with)
+	if err != nil {
+		return none, false, err
+	}
+	if a.Program.Hash() == b.Program.Hash() {
+		return none, false, nil
+	}
+	for side, res := range []*rewrite.Result{a, b} {
+		if t.gens[side], err = t.load(ctx, res); err != nil {
+			return none, false, fmt.Errorf("with %s: %w", ruleNames([][]string{without, with}[side]), err)
+		}
+	}
+	s := t.smart
+	tokens := randomTokens(s.seed, s.depth+1, t.vocab)
+	var made [2][]int
+	way := func(side int) func() (float64, error) {
+		return func() (float64, error) {
+			x, err := t.run(ctx, side, tokens, s.depth, s.gen+1)
+			if err != nil {
+				return 0, fmt.Errorf("with %s: %w", ruleNames([][]string{without, with}[side]), err)
+			}
+			made[side] = x.tokens
+			return x.seconds, nil
+		}
+	}
+	var runs []bench.Run
+	err = bench.Turns(ctx, bench.Options{Rounds: s.rounds, WarmUp: s.warmUp}, way(0), way(1), func(round int, isB bool, seconds float64) error {
+		if runs = append(runs, bench.Run{Round: round, B: isB, Seconds: seconds}); len(runs)%4 == 0 && clearly(bench.Ratios(runs)) {
+			return errClear
+		}
+		return nil
+	})
+	if err != nil && err != errClear {
+		return none, false, err
+	}
+	t.same = slices.Equal(made[0], made[1])
+	sum := bench.Summarise(runs, func(seconds float64) float64 { return seconds })
+	t.a.log.Debug("timed", "without", ruleNames(without), "with", ruleNames(with), "ratio", sum.Ratio, "low", sum.Low, "high", sum.High, "rounds", sum.Rounds)
+	return choose.Gain{Ratio: sum.Ratio, Low: sum.Low, High: sum.High, Rounds: sum.Rounds}, true, nil
+}
+
+// clearly reports whether more rounds would tell nothing new: three or more differ by more than
+// a tenth, all to the same side.
+func clearly(ratios []float64) bool {
+	if len(ratios) < 3 {
+		return false
+	}
+	for _, r := range ratios {
+		if math.Abs(math.Log(r)) < math.Log(1.1) || (r > 1) != (ratios[0] > 1) {
+			return false
+		}
+	}
+	return true
+}
+
+var _ choose.Bench = (*trials)(nil)
