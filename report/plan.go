@@ -219,10 +219,10 @@ func (p *Plan) Text(w io.Writer) {
 		if kernel != "" {
 			kernel += " (kernel: " + r.Runs + ")"
 		}
-		switch {
-		case r.Off != "":
+		if r.Off != "" {
 			kernel = "off: " + r.Off
-		case r.Gain != nil:
+		}
+		if r.Gain != nil && !strings.Contains(r.Off, r.Gain.String()) {
 			kernel = strings.TrimPrefix(fmt.Sprintf("%s · %s: %s", kernel, r.State, r.Gain), " · ")
 		}
 		fmt.Fprintf(w, "  %-*s  %7d  %8s  %-9s  %s\n", width, r.Name, r.Matches, expected, r.Numerics, kernel)

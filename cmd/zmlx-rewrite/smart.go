@@ -44,7 +44,7 @@ func (a *app) smartCmd() *cobra.Command {
 	o.flags(c)
 	o.dtypeFlag(c)
 	f := c.Flags()
-	f.IntVarP(&s.gen, "n-gen", "n", 16, "`tokens` to make in each run")
+	f.IntVarP(&s.gen, "n-gen", "n", 16, "`tokens` to make in each run; fewer, but not under 4, where that takes long")
 	f.IntVarP(&s.depth, "n-depth", "d", 64, "`tokens` in the caches beforehand")
 	f.IntVarP(&s.rounds, "repetitions", "r", 5, "`rounds` of A B B A that count; a difference of a tenth in each of the first three is enough")
 	f.IntVar(&s.warmUp, "warm-up", 1, "`rounds` before them that do not")
@@ -175,7 +175,9 @@ func (a *app) smartText(f *smartFound) {
 	if f.ToProfile != nil {
 		fmt.Fprintf(a.stdout, "  %s times as fast as the profile's plan\n", f.ToProfile)
 	}
-	if f.ToOriginal != nil {
+	if f.ToOriginal == nil {
+		fmt.Fprintln(a.stdout, "  nothing is rewritten")
+	} else {
 		same := "the same tokens"
 		if !f.Same {
 			same = "other tokens"

@@ -200,6 +200,12 @@ func (t *trials) load(ctx context.Context, res *rewrite.Result) (*decode.Generat
 	return g, nil
 }
 
+// longRun is how long one run need not be; fewTokens are made all the same.
+const (
+	longRun   = time.Second / 2
+	fewTokens = 4
+)
+
 // errClear ends rounds that say enough.
 var errClear = errors.New("the difference is clear")
 
@@ -224,10 +230,11 @@ func (t *trials) Time(ctx context.Context, without, with []string) (choose.Gain,
 	}
 	s := t.smart
 	tokens := randomTokens(s.seed, s.depth+1, t.vocab)
+	n := s.gen
 	var made [2][]int
 	way := func(side int) func() (float64, error) {
 		return func() (float64, error) {
-			x, err := t.run(ctx, side, tokens, s.depth, s.gen+1)
+			x, err := t.run(ctx, side, tokens, s.depth, n+1)
 			if err != nil {
 				return 0, fmt.Errorf("with %s: %w", ruleNames([][]string{without, with}[side]), err)
 			}
@@ -235,6 +242,16 @@ func (t *trials) Time(ctx context.Context, without, with []string) (choose.Gain,
 			return x.seconds, nil
 		}
 	}
+	few, enough := min(fewTokens, s.gen), s.gen // slow steps are timed well enough by few
+	for side := range made {
+		n = few
+		seconds, err := way(side)()
+		if err != nil {
+			return none, false, err
+		}
+		enough = min(enough, int(longRun.Seconds()/seconds*float64(few)))
+	}
+	n = max(few, enough)
 	var runs []bench.Run
 	err = bench.Turns(ctx, bench.Options{Rounds: s.rounds, WarmUp: s.warmUp}, way(0), way(1), func(round int, isB bool, seconds float64) error {
 		if runs = append(runs, bench.Run{Round: round, B: isB, Seconds: seconds}); len(runs)%4 == 0 && clearly(bench.Ratios(runs)) {

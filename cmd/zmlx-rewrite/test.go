@@ -28,7 +28,7 @@ func (a *app) testCmd() *cobra.Command {
 		Short: "Run testscript suites; no Go is needed",
 		Long: "Test runs the scripts (.txtar) of a folder and its subfolders, or those that are built in.\n" +
 			"In a script, `exec zmlx-rewrite ...` runs this program and `exits N zmlx-rewrite ...` demands\n" +
-			"an exit code. Conditions say what the machine has: [mlx] the engine, [kernels] the library of\n" +
+			"an exit code. Conditions say what the machine has: [mlx] the engine, [cpu] that it has no GPU, [kernels] the library of\n" +
 			"CPU kernels, [compiler] a C++ compiler, [smollm2], [mixture] and [trained] the models ($SMOLLM2,\n" +
 			"$MIXTURE, and small ones in $TRAINED), [oracle] a Python with MLX ($PYTHON).\n" +
 			"$SUITE is the folder that the script is in.",
@@ -202,6 +202,8 @@ func scriptParams() testscript.Params {
 			switch cond {
 			case "mlx":
 				return engineName == "mlx", nil
+			case "cpu":
+				return engineTarget() == "cpu", nil
 			case "smollm2":
 				return model != "", nil
 			case "mixture":
@@ -220,7 +222,7 @@ func scriptParams() testscript.Params {
 			case "full":
 				return isDevice("/dev/full"), nil
 			}
-			return false, fmt.Errorf("unknown condition; there are mlx, smollm2, mixture, trained, kernels, compiler, oracle, root and full")
+			return false, fmt.Errorf("unknown condition; there are mlx, cpu, smollm2, mixture, trained, kernels, compiler, oracle, root and full")
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "hex": writeHex, "fill": fill,

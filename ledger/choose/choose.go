@@ -27,8 +27,8 @@ type Gain struct {
 	Rounds int     `json:"rounds" jsonschema:"of A B B A that count"`
 }
 
-// String says it for people: "1.31 [1.28, 1.34]".
-func (g Gain) String() string { return fmt.Sprintf("%.3g [%.3g, %.3g]", g.Ratio, g.Low, g.High) }
+// String says it for people: "1.310 [1.280, 1.340]".
+func (g Gain) String() string { return fmt.Sprintf("%.3f [%.3f, %.3f]", g.Ratio, g.Low, g.High) }
 
 // Verdict is what a gain says of a rule.
 type Verdict string
