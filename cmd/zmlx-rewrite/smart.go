@@ -20,7 +20,7 @@ import (
 type smartOptions struct {
 	depth, gen, rounds, warmUp int
 	seed                       uint64
-	budget                     time.Duration
+	budget, limit              time.Duration
 	fresh                      bool
 	format                     string
 }
@@ -50,6 +50,7 @@ func (a *app) smartCmd() *cobra.Command {
 	f.IntVar(&s.warmUp, "warm-up", 1, "`rounds` before them that do not")
 	f.Uint64Var(&s.seed, "seed", 1, "of the random tokens")
 	f.DurationVar(&s.budget, "budget", 60*time.Second, "`time` for all checks of replacements; a rule with one that was not checked is not timed; 0 is as long as it takes")
+	f.DurationVar(&s.limit, "limit", 0, "`time` for checks and measurements together; what is left out stays unmeasured, and no rule is timed alone; 0 is as long as it takes")
 	f.BoolVar(&s.fresh, "fresh", false, "check again what has been checked before")
 	f.StringVarP(&s.format, "output", "o", "text", "text or json")
 	return c
@@ -106,7 +107,7 @@ func (a *app) smart(ctx context.Context, o *options, s *smartOptions) error {
 	}
 	place := ledger.Place{Device: t.device, Model: t.s.program.Name, Program: t.s.program.Hash().String(), Profile: t.profile.Name}
 	done := 0
-	result, err := choose.Search(ctx, list, t, func(out *choose.Outcome) error {
+	result, err := choose.Search(ctx, list, t, s.limit == 0, func(out *choose.Outcome) error {
 		done++
 		t.line.print("%s · %d of %d rules · %s", t.profile.Name, min(done, len(list)), len(list), out.Name)
 		return ledger.Update(ledgerFile(), func(l ledger.Ledger) { a.enter(l, place, t, s, out) })
@@ -122,10 +123,11 @@ func (a *app) smart(ctx context.Context, o *options, s *smartOptions) error {
 		on := out.Stays() || out.Refused && out.On && !t.failed[out.Name]
 		r.State = state(t.w.set.Rule(out.Name), on, t.failed[out.Name], out.Verdict)
 		if r.Reason == "" && out.Gain == nil {
-			r.Reason = idle(out.Alone != nil)
+			r.Reason = t.idle(out)
 		}
 		f.Rules = append(f.Rules, r)
 	}
+	t.smart.limit = 0 // what it comes to in all is said in any case
 	g, ok, err := t.Time(ctx, []string{}, result.On)
 	if err != nil {
 		return err
@@ -188,11 +190,15 @@ func (a *app) smartText(f *smartFound) {
 }
 
 // idle says why a rule was not timed beside the others.
-func idle(alone bool) string {
-	if alone {
-		return "other rules have its places"
+func (t *trials) idle(out *choose.Outcome) string {
+	res, err := t.plan([]string{out.Name})
+	switch {
+	case err == nil && res.Program.Hash() == t.s.program.Hash():
+		return "matches nothing"
+	case t.over():
+		return "there was no time"
 	}
-	return "matches nothing"
+	return "other rules have its places"
 }
 
 // ruleNames are those of a set, for a log.

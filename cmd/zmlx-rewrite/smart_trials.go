@@ -32,6 +32,7 @@ type trials struct {
 	refused map[string]string // rule -> why
 	failed  map[string]bool   // of those, what is wrong
 	spent   time.Duration     // on checks
+	start   time.Time
 	plans   map[string]*rewrite.Result
 	loaded  []*loaded // the last used first
 	same    bool      // the last two plans that were timed made the same tokens
@@ -55,7 +56,7 @@ func (a *app) trials(o *options, s *smartOptions) (*trials, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &trials{a: a, o: o, smart: s, cfg: all[0].cfg, fresh: map[string]bool{}, refused: map[string]string{}, failed: map[string]bool{}, plans: map[string]*rewrite.Result{}, line: a.statusLine()}
+	t := &trials{a: a, o: o, smart: s, cfg: all[0].cfg, fresh: map[string]bool{}, refused: map[string]string{}, failed: map[string]bool{}, plans: map[string]*rewrite.Result{}, start: time.Now(), line: a.statusLine()}
 	t.pair = &pair{s: all[0], w: w, profile: prof}
 	t.done = append(t.done, t.s.close)
 	measureInFloat32(t.s.program)
@@ -149,6 +150,9 @@ func (t *trials) check(ctx context.Context, res *rewrite.Result, todo []*sites.R
 	if t.smart.budget > 0 {
 		budget = max(t.smart.budget-t.spent, 1) // of what there is no time for it says so
 	}
+	if left := (t.smart.limit - time.Since(t.start)) / 2; t.smart.limit > 0 && (budget == 0 || left < budget) { // half of it is for measurements
+		budget = max(left, 1)
+	}
 	start := time.Now()
 	c := &sites.Checker{Engine: t.engine, Catalog: t.w.set.Kernels, Keeps: t.launches, Program: res.Program, Weights: t.model.Weights, Places: 1}
 	put := 0
@@ -206,8 +210,14 @@ const (
 	fewTokens = 4
 )
 
-// errClear ends rounds that say enough.
-var errClear = errors.New("the difference is clear")
+// errEnough ends rounds that say enough, or that there is no time for.
+var errEnough = errors.New("enough")
+
+// leastRounds is how many an interval is made of.
+const leastRounds = bench.FewRounds + 1
+
+// over reports whether the time of --limit is used up.
+func (t *trials) over() bool { return t.smart.limit > 0 && time.Since(t.start) > t.smart.limit }
 
 // Time times two plans in turns, in decoding.
 func (t *trials) Time(ctx context.Context, without, with []string) (choose.Gain, bool, error) {
@@ -220,7 +230,7 @@ func (t *trials) Time(ctx context.Context, without, with []string) (choose.Gain,
 	if err != nil {
 		return none, false, err
 	}
-	if a.Program.Hash() == b.Program.Hash() {
+	if a.Program.Hash() == b.Program.Hash() || t.over() {
 		return none, false, nil
 	}
 	for side, res := range []*rewrite.Result{a, b} {
@@ -254,13 +264,16 @@ func (t *trials) Time(ctx context.Context, without, with []string) (choose.Gain,
 	n = max(few, enough)
 	var runs []bench.Run
 	err = bench.Turns(ctx, bench.Options{Rounds: s.rounds, WarmUp: s.warmUp}, way(0), way(1), func(round int, isB bool, seconds float64) error {
-		if runs = append(runs, bench.Run{Round: round, B: isB, Seconds: seconds}); len(runs)%4 == 0 && clearly(bench.Ratios(runs)) {
-			return errClear
+		if runs = append(runs, bench.Run{Round: round, B: isB, Seconds: seconds}); len(runs)%4 == 0 && (t.over() || clearly(bench.Ratios(runs))) {
+			return errEnough
 		}
 		return nil
 	})
-	if err != nil && err != errClear {
+	if err != nil && err != errEnough {
 		return none, false, err
+	}
+	if len(runs) < 4*leastRounds {
+		return none, false, nil // an interval of so few says nothing
 	}
 	t.same = slices.Equal(made[0], made[1])
 	sum := bench.Summarise(runs, func(seconds float64) float64 { return seconds })
@@ -268,10 +281,10 @@ func (t *trials) Time(ctx context.Context, without, with []string) (choose.Gain,
 	return choose.Gain{Ratio: sum.Ratio, Low: sum.Low, High: sum.High, Rounds: sum.Rounds}, true, nil
 }
 
-// clearly reports whether more rounds would tell nothing new: three or more differ by more than
-// a tenth, all to the same side.
+// clearly reports whether more rounds would tell nothing new: those that were made differ by
+// more than a tenth, all to the same side.
 func clearly(ratios []float64) bool {
-	if len(ratios) < 3 {
+	if len(ratios) < leastRounds {
 		return false
 	}
 	for _, r := range ratios {

@@ -55,7 +55,7 @@ type Bench interface {
 	// Check returns the rules of a plan that may not be used: one that failed, or that could
 	// not be checked.
 	Check(ctx context.Context, on []string) (refused []string, err error)
-	// Time times two plans. ok is false if they are the same plan.
+	// Time times two plans. ok is false if they are the same plan, or could not be timed.
 	Time(ctx context.Context, without, with []string) (g Gain, ok bool, err error)
 }
 
@@ -98,8 +98,9 @@ type search struct {
 
 // Search times each rule, those that are on first, in the order of the list. A rule that
 // changes nothing, since another one has its places, gets its turn when that one is dropped.
-// done, which may be nil, is told of each outcome as it comes about.
-func Search(ctx context.Context, rules []Rule, b Bench, done func(*Outcome) error) (*Result, error) {
+// With alone, each is also timed against no rules at all, which decides nothing. done, which
+// may be nil, is told of each outcome as it comes about.
+func Search(ctx context.Context, rules []Rule, b Bench, alone bool, done func(*Outcome) error) (*Result, error) {
 	s := &search{b: b, on: map[string]bool{}}
 	for _, r := range rules {
 		s.list = append(s.list, &Outcome{Rule: r})
@@ -125,7 +126,7 @@ func Search(ctx context.Context, rules []Rule, b Bench, done func(*Outcome) erro
 				continue
 			}
 			before := s.on[o.Name]
-			if err := s.try(ctx, o, first); err != nil {
+			if err := s.try(ctx, o, alone && first); err != nil {
 				return nil, err
 			}
 			again = again || s.on[o.Name] != before

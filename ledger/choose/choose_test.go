@@ -95,7 +95,7 @@ func TestSearch(t *testing.T) {
 			rules = append(rules, Rule{name, name == r})
 		}
 		told := map[string]bool{}
-		res, err := Search(context.Background(), rules, &c.m, func(o *Outcome) error { told[o.Name] = true; return nil })
+		res, err := Search(context.Background(), rules, &c.m, true, func(o *Outcome) error { told[o.Name] = true; return nil })
 		if err != nil {
 			t.Errorf("%s: %v", c.name, err)
 			continue
@@ -130,7 +130,7 @@ func TestSearch(t *testing.T) {
 // TestAlone: each rule is also timed against no rules, once.
 func TestAlone(t *testing.T) {
 	m := machine{factor: map[string]float64{"a": 0.5, "b": 0.8}, pairs: map[string]float64{"a b": 2}}
-	res, err := Search(context.Background(), []Rule{{"a", true}, {"b", true}}, &m, nil)
+	res, err := Search(context.Background(), []Rule{{"a", true}, {"b", true}}, &m, true, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,6 +147,15 @@ func TestAlone(t *testing.T) {
 	}
 	if res.Change == nil || res.Change.Ratio != 1.6 {
 		t.Errorf("change %+v", res.Change)
+	}
+}
+
+// TestNotAlone: without alone, plans are timed beside the others only.
+func TestNotAlone(t *testing.T) {
+	m := machine{factor: map[string]float64{"a": 0.5, "b": 0.8}}
+	res, err := Search(context.Background(), []Rule{{"a", true}, {"b", true}}, &m, false, nil)
+	if want := []string{"b / a+b", "a / a+b"}; err != nil || !slices.Equal(m.timed, want) || res.Outcomes[0].Alone != nil {
+		t.Errorf("timed %q, %v", m.timed, err)
 	}
 }
 
@@ -168,7 +177,7 @@ func (l *later) Time(ctx context.Context, without, with []string) (Gain, bool, e
 func TestConfirm(t *testing.T) {
 	l := &later{machine{factor: map[string]float64{"a": 1.5, "b": 0.5}}, "a / b"}
 	told := map[string]Verdict{}
-	res, err := Search(context.Background(), []Rule{{"a", true}, {"b", false}}, l, func(o *Outcome) error { told[o.Name] = o.Verdict; return nil })
+	res, err := Search(context.Background(), []Rule{{"a", true}, {"b", false}}, l, true, func(o *Outcome) error { told[o.Name] = o.Verdict; return nil })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,10 +191,10 @@ func TestConfirm(t *testing.T) {
 func TestErrors(t *testing.T) {
 	bad := errors.New("no")
 	m := &machine{factor: map[string]float64{"a": 0.5}}
-	if _, err := Search(context.Background(), []Rule{{"a", true}}, m, func(*Outcome) error { return bad }); err != bad {
+	if _, err := Search(context.Background(), []Rule{{"a", true}}, m, true, func(*Outcome) error { return bad }); err != bad {
 		t.Errorf("error %v", err)
 	}
-	if _, err := Search(context.Background(), []Rule{{"a", true}}, stranger{m}, nil); err == nil {
+	if _, err := Search(context.Background(), []Rule{{"a", true}}, stranger{m}, true, nil); err == nil {
 		t.Error("a rule that nobody asked about was refused, and nothing was said")
 	}
 }
