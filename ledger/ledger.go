@@ -76,7 +76,7 @@ type Entry struct {
 	Gain     choose.Gain       `json:"gain" jsonschema:"beside the rules of with"`
 	Alone    *choose.Gain      `json:"alone,omitempty" jsonschema:"against no rules at all"`
 	With     []string          `json:"with" jsonschema:"the rules that were on beside it"`
-	Depth    int               `json:"depth" jsonschema:"tokens in the caches beforehand"`
+	Depth    int               `json:"depth" jsonschema:"tokens in the caches before the first run"`
 	Tokens   int               `json:"tokens" jsonschema:"made in each run at most, one a step; fewer where steps are slow"`
 	When     time.Time         `json:"when"`
 	Command  []string          `json:"command" jsonschema:"the command line, without the program's own name"`

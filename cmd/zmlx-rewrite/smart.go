@@ -45,7 +45,7 @@ func (a *app) smartCmd() *cobra.Command {
 	o.dtypeFlag(c)
 	f := c.Flags()
 	f.IntVarP(&s.gen, "n-gen", "n", 16, "`tokens` to make in each run; fewer, but not under 4, where that takes long")
-	f.IntVarP(&s.depth, "n-depth", "d", 64, "`tokens` in the caches beforehand")
+	f.IntVarP(&s.depth, "n-depth", "d", 16, "`tokens` in the caches before the first run; they grow with each")
 	f.IntVarP(&s.rounds, "repetitions", "r", 5, "`rounds` of A B B A that count; a difference of a tenth in each of the first three is enough")
 	f.IntVar(&s.warmUp, "warm-up", 1, "`rounds` before them that do not")
 	f.Uint64Var(&s.seed, "seed", 1, "of the random tokens")
@@ -145,7 +145,10 @@ func (a *app) smart(ctx context.Context, o *options, s *smartOptions) error {
 // enter writes an outcome into a ledger.
 func (a *app) enter(l ledger.Ledger, at ledger.Place, t *trials, s *smartOptions, out *choose.Outcome) {
 	if out.Gain == nil {
-		l.Drop(at, out.Name)
+		// What there was no time for may be known from before.
+		if !t.over() && (!out.Refused || t.failed[out.Name]) {
+			l.Drop(at, out.Name)
+		}
 		return
 	}
 	r := t.w.set.Rule(out.Name)
@@ -195,6 +198,8 @@ func (t *trials) idle(out *choose.Outcome) string {
 	switch {
 	case err == nil && res.Program.Hash() == t.s.program.Hash():
 		return "matches nothing"
+	case err == nil && t.sameSteps(res.Program, t.s.program):
+		return "matches in prompts only"
 	case t.over():
 		return "there was no time"
 	}

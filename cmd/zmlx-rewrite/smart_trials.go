@@ -12,6 +12,7 @@ import (
 	"zmlx-rewrite/bench"
 	"zmlx-rewrite/decode"
 	"zmlx-rewrite/diag"
+	"zmlx-rewrite/graph"
 	"zmlx-rewrite/ledger"
 	"zmlx-rewrite/ledger/choose"
 	"zmlx-rewrite/models"
@@ -219,6 +220,57 @@ const leastRounds = bench.FewRounds + 1
 // over reports whether the time of --limit is used up.
 func (t *trials) over() bool { return t.smart.limit > 0 && time.Since(t.start) > t.smart.limit }
 
+// steps makes n tokens behind one, and times them. The first time the caches are filled with
+// the others of a list; later they go on growing, on both sides alike: filling them each time
+// takes longer than what is timed.
+func (t *trials) steps(ctx context.Context, g *decode.Generator, tokens []int, first bool, n int) (float64, []int, error) {
+	last := len(tokens) - 1
+	if first {
+		if g.Reset(); last > 0 {
+			if _, err := g.Generate(ctx, tokens, decode.Options{}); err != nil {
+				return 0, nil, err
+			}
+		}
+	}
+	r, err := g.Generate(ctx, tokens[last:], decode.Options{MaxTokens: n + 1})
+	if err != nil {
+		return 0, nil, err
+	}
+	return r.Times[len(r.Times)-1].Seconds(), r.Tokens, nil
+}
+
+// sameSteps reports whether two programs do the same in all steps of one token that are
+// timed, whatever they do with prompts.
+func (t *trials) sameSteps(a, b *graph.Program) bool {
+	type pair struct{ x, y *graph.Graph }
+	var last pair
+	s := t.smart
+	most := s.depth + (s.gen+1)*(1+2*(s.warmUp+s.rounds))
+	for rows := s.depth + 1; rows <= most; rows++ {
+		x, err1 := a.Select(step(a, int64(rows)))
+		y, err2 := b.Select(step(b, int64(rows)))
+		if err1 != nil || err2 != nil {
+			return false
+		}
+		if now := (pair{x.Graph, y.Graph}); now != last {
+			if last = now; x.Graph.Hash() != y.Graph.Hash() {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// step gives the symbols of a call of one token, after which the caches hold so many rows.
+func step(p *graph.Program, rows int64) map[string]int64 {
+	up := func(n int64) int64 { return (n + 255) / 256 * 256 }
+	env := map[string]int64{graph.SymBatch: 1, graph.SymSeqLen: 1, graph.SymKVLen: rows, graph.SymKVCap: up(rows)}
+	if w := int64(p.Window); w > 0 {
+		env[graph.SymWindowLen], env[graph.SymWindowCap] = min(rows, w), min(up(rows), w)
+	}
+	return env
+}
+
 // Time times two plans in turns, in decoding.
 func (t *trials) Time(ctx context.Context, without, with []string) (choose.Gain, bool, error) {
 	var none choose.Gain
@@ -230,7 +282,7 @@ func (t *trials) Time(ctx context.Context, without, with []string) (choose.Gain,
 	if err != nil {
 		return none, false, err
 	}
-	if a.Program.Hash() == b.Program.Hash() || t.over() {
+	if t.sameSteps(a.Program, b.Program) || t.over() {
 		return none, false, nil
 	}
 	for side, res := range []*rewrite.Result{a, b} {
@@ -244,12 +296,12 @@ func (t *trials) Time(ctx context.Context, without, with []string) (choose.Gain,
 	var made [2][]int
 	way := func(side int) func() (float64, error) {
 		return func() (float64, error) {
-			x, err := t.run(ctx, side, tokens, s.depth, n+1)
+			seconds, more, err := t.steps(ctx, t.gens[side], tokens, made[side] == nil, n)
 			if err != nil {
 				return 0, fmt.Errorf("with %s: %w", ruleNames([][]string{without, with}[side]), err)
 			}
-			made[side] = x.tokens
-			return x.seconds, nil
+			made[side] = append(made[side], more...)
+			return seconds, nil
 		}
 	}
 	few, enough := min(fewTokens, s.gen), s.gen // slow steps are timed well enough by few
