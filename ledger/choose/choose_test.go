@@ -58,9 +58,11 @@ func (m *machine) Time(_ context.Context, without, with []string) (Gain, bool, e
 	if maps.Equal(m.does(without), m.does(with)) {
 		return Gain{}, false, nil
 	}
-	for r := range m.does(append(slices.Clone(without), with...)) {
-		if m.wrong[r] {
-			return Gain{}, false, fmt.Errorf("%s was timed, and it is wrong", r)
+	for _, on := range [][]string{without, with} {
+		for r := range m.does(on) {
+			if m.wrong[r] {
+				return Gain{}, false, fmt.Errorf("%s was timed, and it is wrong", r)
+			}
 		}
 	}
 	m.timed = append(m.timed, strings.Join(without, "+")+" / "+strings.Join(with, "+"))
