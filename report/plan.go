@@ -48,20 +48,20 @@ type Launches struct {
 
 // Rule is what one rule did in a case.
 type Rule struct {
-	Name     string `json:"name"`
-	Source   string `json:"source"` // file that the rule was read from
-	Hash     string `json:"hash"`
-	Matches  int    `json:"matches"`
-	Expected *int   `json:"expected"`
-	Kernel   string `json:"kernel"`
-	Runs     string `json:"runs"` // the target, or "reference" if a kernel has no source for it
-	Numerics string `json:"numerics"`
-	Off      string `json:"off,omitempty"`
+	Name       string `json:"name"`
+	Source     string `json:"source"` // file that the rule was read from
+	Hash       string `json:"hash"`
+	Matches    int    `json:"matches"`
+	Expected   *int   `json:"expected"`
+	Kernel     string `json:"kernel"`
+	Runs       string `json:"runs"` // the target, or "reference" if a kernel has no source for it
+	Numerics   string `json:"numerics"`
+	Off        string `json:"off,omitempty"`
+	Sites      []Site `json:"sites"`
+	NearMisses []Miss `json:"near_misses"`
 	// State is what is known of the rule on this device, and whether it is on.
-	State      string       `json:"state,omitempty"`
-	Gain       *choose.Gain `json:"gain,omitempty"` // measured there
-	Sites      []Site       `json:"sites"`
-	NearMisses []Miss       `json:"near_misses"`
+	State string       `json:"state,omitempty"`
+	Gain  *choose.Gain `json:"gain,omitempty"` // measured there
 }
 
 // Site is one place where a rule was applied.
