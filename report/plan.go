@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"zmlx-rewrite/ledger/choose"
+	"zmlx-rewrite/measure/ledger/choose"
 	"zmlx-rewrite/profiles"
 	"zmlx-rewrite/rewrite"
 	"zmlx-rewrite/rules"

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"zmlx-rewrite/ledger"
-	"zmlx-rewrite/ledger/choose"
+	"zmlx-rewrite/measure/ledger"
+	"zmlx-rewrite/measure/ledger/choose"
 )
 
 // TestAsFound: what a ledger says of rules as they are is used in planning, and of nothing

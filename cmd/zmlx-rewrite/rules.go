@@ -8,8 +8,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"zmlx-rewrite/diag"
-	"zmlx-rewrite/ledger"
 	"zmlx-rewrite/measure/capsule"
+	"zmlx-rewrite/measure/ledger"
 	"zmlx-rewrite/rules"
 	"zmlx-rewrite/rules/schema"
 )

@@ -11,8 +11,8 @@ import (
 
 	"zmlx-rewrite/diag"
 	"zmlx-rewrite/kernels"
-	"zmlx-rewrite/ledger"
-	"zmlx-rewrite/ledger/choose"
+	"zmlx-rewrite/measure/ledger"
+	"zmlx-rewrite/measure/ledger/choose"
 	"zmlx-rewrite/rules"
 )
 

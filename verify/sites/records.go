@@ -12,7 +12,7 @@ import (
 
 	"zmlx-rewrite/diag"
 	"zmlx-rewrite/kernels"
-	"zmlx-rewrite/ledger"
+	"zmlx-rewrite/measure/ledger"
 	"zmlx-rewrite/rules"
 )
 

@@ -12,7 +12,7 @@ import (
 
 	"zmlx-rewrite/diag"
 	"zmlx-rewrite/kernels"
-	"zmlx-rewrite/ledger/choose"
+	"zmlx-rewrite/measure/ledger/choose"
 	"zmlx-rewrite/rules"
 )
 
@@ -134,7 +134,7 @@ func FuzzParse(f *testing.F) {
 
 // TestDocsAreCurrent: docs/ledger.schema.json is this package's schema.
 func TestDocsAreCurrent(t *testing.T) {
-	got, err := os.ReadFile(filepath.Join("..", "docs", "ledger.schema.json"))
+	got, err := os.ReadFile(filepath.Join("..", "..", "docs", "ledger.schema.json"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,7 @@ import (
 
 	"zmlx-rewrite/diag"
 	"zmlx-rewrite/kernels"
-	"zmlx-rewrite/ledger/choose"
+	"zmlx-rewrite/measure/ledger/choose"
 	"zmlx-rewrite/rules"
 )
 
