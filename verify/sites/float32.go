@@ -77,3 +77,20 @@ func wide(t graph.DType) graph.DType {
 	}
 	return t
 }
+
+// inFloat32 reports whether all that a graph computes is in float32, whatever its weights are
+// stored in and its inputs given in: widened, it is the same computation.
+func inFloat32(g *graph.Graph) bool {
+	for id := range graph.NodeID(g.NumNodes()) {
+		n := g.Node(id)
+		if n.Op.Name == "param" || n.Op.Name == "input" {
+			continue
+		}
+		for _, v := range n.Out {
+			if t := g.Type(v).DType; t != wide(t) {
+				return false
+			}
+		}
+	}
+	return true
+}
