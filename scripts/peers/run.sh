@@ -27,7 +27,6 @@ if ! ready; then
 	need python3 3.11 "$( (python3 --version 2>/dev/null || true) | number)"
 	say "Peers: installing into .cache/peers/venv"
 	python3 -m venv --clear "$venv"
-	# One by one: what cannot be installed here is left out, and its table row is missing.
 	"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes --requirement "$pins" >&2
 	sha256 "$pins" >"$venv/stamp"
 fi
