@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"zmlx-rewrite/measure/capsule"
 	"zmlx-rewrite/report/browsertest"
@@ -132,10 +133,11 @@ func TestVerifyInBrowser(t *testing.T) {
 	}
 	p.Click(`td a[href="#llama.swiglu"]`)
 	var open bool
-	for range 50 { // the page hears of it a moment later
+	for range 500 { // the page hears of it a moment later
 		if p.Eval(`document.getElementById("llama.swiglu").open`, &open); open {
 			break
 		}
+		time.Sleep(20 * time.Millisecond)
 	}
 	if !open {
 		t.Fatal("the click opened nothing")
