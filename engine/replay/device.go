@@ -64,8 +64,6 @@ type Launch struct {
 	// there are any; and the results.
 	Operands []Address
 	Source   *Source
-	// Ints are the numbers of the call at the time that the script was made.
-	Ints []int64
 	Move *Move
 }
 

@@ -479,7 +479,7 @@ func (b *bound) prepare(ctx context.Context, e *Engine) error {
 			b.list = append(b.list, Launch{Move: &m})
 			continue
 		}
-		l := Launch{Function: functions[0], Source: x.source, Geometry: x.numbers.geometry, Ints: x.numbers.last}
+		l := Launch{Function: functions[0], Source: x.source, Geometry: x.numbers.geometry}
 		functions = functions[1:]
 		for _, r := range x.in {
 			l.Operands = append(l.Operands, r.address())
