@@ -64,7 +64,7 @@ type Launch struct {
 	// there are any; and the results.
 	Operands []Address
 	Source   *Source
-	Move *Move
+	Move     *Move
 }
 
 // Move copies elements from one layout to another, or rows that indices choose.
