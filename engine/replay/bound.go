@@ -1,0 +1,154 @@
+package replay
+
+import (
+	"context"
+	"slices"
+)
+
+// bound is a script with memory.
+type bound struct {
+	*script
+	arena, block, consts *memory
+	own                  []*memory // of copied inputs
+	list                 []Launch
+	prepared             Prepared
+	bytes                []byte // of the block
+}
+
+// bind gives a script its memory, but for states. The caller holds e.device.
+func (s *session) bind(b *bound) error {
+	var err error
+	if b.arena, err = s.e.alloc(b.script.arena); err != nil {
+		return err
+	}
+	if b.block, err = s.e.alloc(b.script.block); err != nil {
+		return err
+	}
+	size := int64(0)
+	for _, x := range b.buffers {
+		if x.kind == constant {
+			x.offset = size
+			size += align(x.size)
+		}
+	}
+	if b.consts, err = s.e.alloc(size); err != nil {
+		return err
+	}
+	for _, x := range b.buffers {
+		switch x.kind {
+		case temporary:
+			x.addr = b.arena.addr + Address(x.offset)
+		case staged:
+			x.addr = b.block.addr + Address(x.offset)
+		case constant:
+			x.addr = b.consts.addr + Address(x.offset)
+			if err := s.e.dev.Write(x.addr, x.data); err != nil {
+				return err
+			}
+		case parameter:
+			if x.addr, err = s.e.inner.Param(s.inner, x.name); err != nil {
+				return err
+			}
+		case copied:
+			m, err := s.e.alloc(x.size)
+			if err != nil {
+				return err
+			}
+			b.own = append(b.own, m)
+			x.addr = m.addr
+		}
+	}
+	return nil
+}
+
+func (b *bound) release(e *Engine) {
+	if b.prepared != nil {
+		b.prepared.Release()
+	}
+	for _, m := range append([]*memory{b.arena, b.block, b.consts}, b.own...) {
+		if m != nil {
+			e.drop(m)
+		}
+	}
+}
+
+// count evaluates the numbers of a step, writes them to the block, and returns those whose
+// threads have changed.
+func (b *bound) count(env map[string]int64) ([]*numbers, error) {
+	var reshaped []*numbers
+	for _, n := range b.numbers {
+		if n.last != nil && !slices.ContainsFunc(n.dims, changes) {
+			continue
+		}
+		now := make([]int64, len(n.dims))
+		for i, d := range n.dims {
+			var err error
+			if now[i], err = d.Eval(env); err != nil {
+				return nil, err
+			}
+		}
+		if slices.Equal(now, n.last) {
+			continue
+		}
+		g, err := n.spec.Geometry(now)
+		if err != nil {
+			return nil, err
+		}
+		if n.last == nil || g != n.geometry {
+			reshaped = append(reshaped, n)
+		}
+		n.last, n.geometry = now, g
+		if n.at >= 0 {
+			ints32(b.bytes[n.at:n.at], n.dynamic(now)...)
+		}
+	}
+	return reshaped, nil
+}
+
+// prepare makes the list of launches. The caller holds e.device.
+func (b *bound) prepare(ctx context.Context, e *Engine) error {
+	if b.prepared != nil {
+		b.prepared.Release()
+		b.prepared = nil
+	}
+	var sources []*Source
+	for i := range b.steps {
+		if x := b.steps[i].source; x != nil {
+			sources = append(sources, x)
+		}
+	}
+	functions, err := e.compile(ctx, sources)
+	if err != nil {
+		return err
+	}
+	b.list = b.list[:0]
+	for i := range b.steps {
+		x := &b.steps[i]
+		if x.move != nil {
+			m := *x.move
+			m.From, m.To = x.in[0].address(), x.out[0].address()
+			if x.at != nil {
+				m.At = x.at.addr
+			}
+			if x.rows != nil {
+				m.Rows = x.rows.address()
+			}
+			b.list = append(b.list, Launch{Move: &m})
+			continue
+		}
+		l := Launch{Function: functions[0], Source: x.source, Geometry: x.numbers.geometry}
+		functions = functions[1:]
+		for _, r := range x.in {
+			l.Operands = append(l.Operands, r.address())
+		}
+		if x.numbers.at >= 0 {
+			l.Operands = append(l.Operands, b.block.addr+Address(x.numbers.at))
+		}
+		for _, r := range x.out {
+			l.Operands = append(l.Operands, r.address())
+		}
+		b.list = append(b.list, l)
+	}
+	b.prepared, err = e.dev.Prepare(b.list)
+	return err
+}

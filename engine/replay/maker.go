@@ -1,0 +1,374 @@
+package replay
+
+import (
+	"fmt"
+	"slices"
+
+	"zmlx-rewrite/engine"
+	"zmlx-rewrite/graph"
+	"zmlx-rewrite/kernels"
+)
+
+// maker makes a script.
+type maker struct {
+	*script
+	g       *graph.Graph
+	uses    *graph.Uses
+	env     map[string]int64
+	catalog *kernels.Catalog
+	places  []place
+	alike   map[string]*numbers
+}
+
+// newScript makes the script of a case. env has all symbols; what those of perStep are
+// does not matter.
+func newScript(c *graph.Case, env map[string]int64, catalog *kernels.Catalog) (*script, error) {
+	g := c.Graph
+	m := &maker{script: &script{c: c, inputs: map[string]*buffer{}, counts: map[string]int{}}, g: g, uses: g.Uses(), env: env, catalog: catalog,
+		places: make([]place, g.NumValues()), alike: map[string]*numbers{}}
+	if err := m.leaves(); err != nil {
+		return nil, err
+	}
+	for i := range g.NumNodes() {
+		if n := g.Node(graph.NodeID(i)); !n.Op.IsLeaf() {
+			if err := m.node(n); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := m.outputs(); err != nil {
+		return nil, err
+	}
+	m.layOut()
+	return m.script, nil
+}
+
+// shape evaluates dimensions, which must stay the same in all steps.
+func (m *maker) shape(dims []graph.Dim, n *graph.Node) ([]int64, error) {
+	out := make([]int64, len(dims))
+	for i, d := range dims {
+		if changes(d) {
+			return nil, refusal(n, "a dimension is %s, which is another one in each step", d)
+		}
+		v, err := d.Eval(m.env)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = v
+	}
+	return out, nil
+}
+
+func (m *maker) buffer(b *buffer) *buffer {
+	m.buffers = append(m.buffers, b)
+	return b
+}
+
+func (m *maker) define(v graph.ValueID, b *buffer, shape []int64) {
+	t := m.g.Type(v).DType
+	b.size = product(shape) * int64(t.Size())
+	m.places[v] = place{buf: b, shape: shape, strides: rowMajor(shape), dtype: t}
+}
+
+// smallest is the size in bytes from which an input has memory of its own.
+const smallest = 256
+
+func (m *maker) leaves() error {
+	made := map[string]graph.Type{}
+	for _, o := range m.g.Outputs() {
+		made[o.Name] = m.g.Type(o.Value)
+	}
+	for _, id := range m.g.Inputs() {
+		name, t := m.g.InputName(id), m.g.Type(id)
+		shape, err := m.shape(t.Shape, nil)
+		if err != nil {
+			return err
+		}
+		b := m.buffer(&buffer{kind: copied, name: name})
+		m.define(id, b, shape)
+		if out, ok := made[name]; ok && out.Equal(t) {
+			b.kind = state
+		} else if b.size < smallest {
+			b.kind = staged
+		}
+		m.inputs[name] = b
+	}
+	for name, id := range m.g.Params() {
+		shape, err := m.shape(m.g.Type(id).Shape, nil)
+		if err != nil {
+			return err
+		}
+		m.define(id, m.buffer(&buffer{kind: parameter, name: name}), shape)
+	}
+	for i := range m.g.NumNodes() {
+		n := m.g.Node(graph.NodeID(i))
+		if !n.Op.IsLeaf() {
+			continue
+		}
+		if l := m.g.Literal(n.Out[0]); l != nil {
+			shape, err := m.shape(m.g.Type(n.Out[0]).Shape, n)
+			if err != nil {
+				return err
+			}
+			m.define(n.Out[0], m.buffer(&buffer{kind: constant, data: l.Data}), shape)
+		}
+	}
+	return nil
+}
+
+// node adds what a node takes.
+func (m *maker) node(n *graph.Node) error {
+	if n.Op.IsKernel() {
+		return m.kernel(n)
+	}
+	var p place
+	if len(n.In) > 0 && n.In[0] != graph.None {
+		p = m.places[n.In[0]]
+	}
+	var shape []int64
+	if len(n.Out) == 1 {
+		var err error
+		if shape, err = m.shape(m.g.Type(n.Out[0]).Shape, n); err != nil {
+			return err
+		}
+	}
+	switch n.Op.Name {
+	case "reshape", "flatten", "unflatten", "squeeze", "expand_dims":
+		q, err := m.view(n, p, shape)
+		if err != nil {
+			return err
+		}
+		m.places[n.Out[0]] = q
+	case "transpose":
+		axes := n.Attr("axes").(graph.Dims)
+		list := make([]int64, len(axes))
+		for i, a := range axes {
+			list[i] = int64(a.Int())
+		}
+		m.places[n.Out[0]] = p.transpose(list)
+	case "broadcast_to":
+		m.places[n.Out[0]] = p.broadcast(shape)
+	case "contiguous":
+		m.places[n.Out[0]] = p
+	case "slice":
+		spans, err := (&graph.Call{Op: n.Op, In: []graph.Type{m.g.Type(n.In[0])}, Attrs: n.Attrs}).Spans()
+		if err != nil {
+			return err
+		}
+		for _, s := range spans {
+			at, err := m.shape([]graph.Dim{s.Start, s.Stop}, n)
+			if err != nil {
+				return err
+			}
+			if at[0] < 0 || at[1] > p.shape[s.Axis] || at[0] > at[1] {
+				return refusal(n, "slice %d:%d of an axis of %d", at[0], at[1], p.shape[s.Axis])
+			}
+			p = p.slice(int64(s.Axis), at[0], at[1], s.Stride)
+		}
+		m.places[n.Out[0]] = p
+	case "kv_append":
+		return m.append(n)
+	case "take":
+		return m.take(n, shape)
+	default:
+		return refusal(n, "%s is no kernel of the catalog", n.Op.Name)
+	}
+	return nil
+}
+
+// view is p with another shape of as many elements.
+func (m *maker) view(n *graph.Node, p place, shape []int64) (place, error) {
+	if p.rows() {
+		return p.reshape(shape), nil
+	}
+	// Axes of length 1 come and go whatever the strides.
+	var wide, strides []int64
+	for i, d := range p.shape {
+		if d != 1 {
+			wide, strides = append(wide, d), append(strides, p.strides[i])
+		}
+	}
+	if want := slices.DeleteFunc(slices.Clone(shape), func(d int64) bool { return d == 1 }); slices.Equal(wide, want) {
+		q := p
+		q.shape, q.strides = shape, make([]int64, len(shape))
+		k := 0
+		for i, d := range shape {
+			if d != 1 {
+				q.strides[i] = strides[k]
+				k++
+			}
+		}
+		return q, nil
+	}
+	p, err := m.gather(n, p)
+	return p.reshape(shape), err
+}
+
+// gather copies a place so that it lies row by row.
+func (m *maker) gather(n *graph.Node, p place) (place, error) {
+	if p.rows() {
+		return p, nil
+	}
+	q := place{buf: m.buffer(&buffer{kind: temporary, size: p.bytes()}), shape: p.shape, strides: rowMajor(p.shape), dtype: p.dtype}
+	return q, m.move(n, q, p)
+}
+
+func (m *maker) move(n *graph.Node, to, from place) error {
+	x, ok := move(to, from)
+	if !ok {
+		return refusal(n, "%s of strides %v is not laid out row by row, and has too many dimensions to be copied", n.Op.Name, from.strides)
+	}
+	m.steps = append(m.steps, step{node: n, move: x, in: []ref{from.ref()}, out: []ref{to.ref()}})
+	return nil
+}
+
+func (p place) ref() ref { return ref{p.buf, p.offset * int64(p.dtype.Size())} }
+
+// kernel adds a call of a kernel.
+func (m *maker) kernel(n *graph.Node) error {
+	spec := m.catalog.SpecOf(n.Op)
+	if spec == nil || spec.Code == nil || spec.Launch == nil {
+		return refusal(n, "the engine was given no source of %s", n.Op.Name)
+	}
+	types := make([]graph.Type, len(spec.Inputs))
+	s := step{node: n}
+	for i := range types {
+		types[i].DType = graph.NoDType
+		if i >= len(n.In) || n.In[i] == graph.None {
+			continue
+		}
+		types[i] = m.g.Type(n.In[i])
+		p, err := m.gather(n, m.places[n.In[i]])
+		if err != nil {
+			return err
+		}
+		s.in = append(s.in, p.ref())
+	}
+	v, err := spec.Values(types, n.Attrs)
+	if err != nil {
+		return refusal(n, "%s: %v", n.Op.Name, err)
+	}
+	text := *v
+	text.Ints = slices.Clone(v.Ints)
+	for i, d := range v.Ints {
+		if inText(d) {
+			k, err := d.Eval(m.env)
+			if err != nil {
+				return err
+			}
+			text.Ints[i] = graph.N(k)
+		}
+	}
+	s.source = &Source{Spec: spec, Values: &text}
+	for _, id := range n.Out {
+		t := m.g.Type(id)
+		shape, err := m.shape(t.Shape, n)
+		if err != nil {
+			return err
+		}
+		b := m.buffer(&buffer{kind: temporary})
+		m.define(id, b, shape)
+		s.source.Results = append(s.source.Results, t.DType)
+		s.out = append(s.out, ref{buffer: b})
+	}
+	key := fmt.Sprint(spec.Name, v.Ints)
+	if m.alike[key] == nil {
+		m.alike[key] = &numbers{spec: spec, dims: v.Ints, at: -1}
+		m.script.numbers = append(m.script.numbers, m.alike[key])
+	}
+	s.numbers = m.alike[key]
+	s.numbers.users = append(s.numbers.users, len(m.steps))
+	m.steps = append(m.steps, s)
+	m.counts[spec.Name]++
+	return nil
+}
+
+// append is kv_append, in the cache's own memory.
+func (m *maker) append(n *graph.Node) error {
+	cache, rows, at := m.places[n.In[0]], m.places[n.In[1]], m.places[n.In[2]]
+	switch {
+	case cache.buf.kind != state || !cache.whole():
+		return refusal(n, "kv_append writes to what is no cache of the step")
+	case len(m.uses.Of(n.In[0])) != 1:
+		return refusal(n, "the cache that kv_append writes to is read by others, too")
+	case at.buf.kind != staged || at.dtype != graph.Int32 || len(at.shape) != 0:
+		return refusal(n, "the position of kv_append is no number that comes with the step")
+	}
+	to := cache
+	to.shape = slices.Clone(cache.shape)
+	to.shape[2] = rows.shape[2]
+	if err := m.move(n, to, rows); err != nil {
+		return err
+	}
+	s := &m.steps[len(m.steps)-1]
+	size := int64(cache.dtype.Size())
+	*s.move, s.at = Move{}, at.buf
+	x, _ := move(to, rows)
+	x.AtStep = cache.strides[2] * size
+	*s.move = *x
+	if s.move.Unit > 1 && s.move.AtStep%s.move.Unit != 0 {
+		return refusal(n, "rows of %d bytes are not whole units of %d", s.move.AtStep, s.move.Unit)
+	}
+	m.checks = append(m.checks, check{at.buf.name, rows.shape[2], cache.shape[2], n.Scope})
+	m.places[n.Out[0]] = cache
+	return nil
+}
+
+// take is rows of a table.
+func (m *maker) take(n *graph.Node, shape []int64) error {
+	table, ids := m.places[n.In[0]], m.places[n.In[1]]
+	if n.Attr("axis").(graph.Dim).Int() != -len(table.shape) || !table.rows() || !ids.rows() || ids.dtype != graph.Int32 {
+		return refusal(n, "take is of another axis than the first, or of indices that are not int32")
+	}
+	if ids.buf.kind == staged {
+		m.indices = append(m.indices, indices{ids.buf.name, table.shape[0], n.Scope})
+	}
+	b := m.buffer(&buffer{kind: temporary})
+	m.define(n.Out[0], b, shape)
+	row := product(table.shape[1:])
+	count := product(ids.shape)
+	to := place{buf: b, shape: []int64{count, row}, strides: []int64{row, 1}, dtype: table.dtype}
+	from := place{buf: table.buf, offset: table.offset, shape: []int64{count, row}, strides: []int64{row + 1, 1}, dtype: table.dtype}
+	x, _ := move(to, from)
+	size := int64(table.dtype.Size())
+	// Dimension 0 is that of the indices.
+	x.Shape, x.ToStep, x.FromStep, x.Unit = [4]int64{count, 1, 1, row}, [4]int64{row * size, 0, 0, size}, [4]int64{row * size, 0, 0, size}, size
+	x.widen(to.offset*size, from.offset*size)
+	r := ids.ref()
+	m.steps = append(m.steps, step{node: n, move: x, in: []ref{from.ref(), r}, out: []ref{to.ref()}, rows: &r})
+	return nil
+}
+
+func (m *maker) outputs() error {
+	var last []step // what is read of the inputs has been read by then
+	for _, o := range m.g.Outputs() {
+		p := m.places[o.Value]
+		shape, err := engine.Shape(m.g.Type(o.Value).Shape, m.env)
+		if err != nil {
+			return err
+		}
+		r := result{name: o.Name, place: p, shape: shape}
+		home := m.inputs[o.Name]
+		if home != nil && home.kind == state {
+			r.home = home
+			if p.buf != home {
+				if p.buf.kind == state {
+					return refusal(nil, "output %s is the state of another input", o.Name)
+				}
+				to := place{buf: home, shape: p.shape, strides: rowMajor(p.shape), dtype: p.dtype}
+				x, ok := move(to, p)
+				if !ok {
+					return refusal(nil, "output %s cannot be copied", o.Name)
+				}
+				last = append(last, step{move: x, in: []ref{p.ref()}, out: []ref{to.ref()}})
+			} else if !p.whole() {
+				return refusal(nil, "output %s is a part of an input", o.Name)
+			}
+		} else if r.place, err = m.gather(m.g.Def(o.Value), p); err != nil {
+			return err
+		}
+		m.results = append(m.results, r)
+	}
+	m.steps = append(m.steps, last...)
+	return nil
+}
