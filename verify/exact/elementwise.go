@@ -12,7 +12,7 @@ var ops map[string]func(*call) error
 
 func init() { // the table and its functions know each other
 	ops = map[string]func(*call) error{
-		"astype": astype, "where": where, "arange": arange,
+		"astype": astype, "where": where, "arange": arange, "left_shift": leftShift,
 		"matmul": matmul, "addmm": addmm, "gather_mm": gatherMM, "quantized_matmul": quantizedMatmul, "gather_qmm": gatherQMM, "dequantize": dequantize, "conv1d": conv1d,
 		"sum": sum, "prod": prod, "max": extreme(1), "min": extreme(-1), "all": allAny(true), "any": allAny(false), "argmax": argExtreme(1), "argmin": argExtreme(-1),
 		"logsumexp": logsumexp, "softmax": softmax, "cumsum": cumsum,
@@ -168,7 +168,6 @@ var binary2 = map[string]func(*Trace, Number, Number) Number{
 	"bitwise_and": whole(func(a, b int64) int64 { return a & b }),
 	"bitwise_or":  whole(func(a, b int64) int64 { return a | b }),
 	"bitwise_xor": whole(func(a, b int64) int64 { return a ^ b }),
-	"left_shift":  whole(func(a, b int64) int64 { return a << uint(b) }),
 	"right_shift": whole(func(a, b int64) int64 { return a >> uint(b) }),
 }
 
@@ -187,6 +186,21 @@ func astype(c *call) error {
 			x = truth(x.r != 0)
 		}
 		c.out.V[i] = x
+	}
+	return nil
+}
+
+// leftShift drops the bits that leave an unsigned number, which is what it is used for: to
+// cut a field out of a word. Of a signed number that has no meaning (inRange).
+func leftShift(c *call) error {
+	a, by := moves.Broadcast(c.in[0].Shape, c.out.Shape), moves.Broadcast(c.in[1].Shape, c.out.Shape)
+	keep := int64(-1)
+	if t := c.out.DType; t.IsUnsigned() && t.Size() < 8 {
+		keep = 1<<(8*t.Size()) - 1
+	}
+	for i := range c.out.V {
+		x, n := int64(c.in[0].V[a[i]].r), uint(c.in[1].V[by[i]].r)
+		c.out.V[i] = Int(x << n & keep)
 	}
 	return nil
 }
