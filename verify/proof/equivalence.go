@@ -134,7 +134,7 @@ var points = []style{normalStyle, lattice, tiny, small, large, deep, normalStyle
 
 // maxSteps bounds the numbers that are computed for one instance: what attends to
 // thousands of rows is held against at fewer points than the sum of two vectors.
-const maxSteps = 8_000_000
+const maxSteps = 2_000_000
 
 // pair compares both sides of a pair at all points that the steps allow, and returns how
 // many it took.
