@@ -10,6 +10,7 @@ type bound struct {
 	*script
 	arena, block, consts *memory
 	own                  []*memory // of copied inputs
+	functions            map[*Source]Function
 	list                 []Launch
 	prepared             Prepared
 	bytes                []byte // of the block
@@ -111,15 +112,17 @@ func (b *bound) prepare(ctx context.Context, e *Engine) error {
 		b.prepared.Release()
 		b.prepared = nil
 	}
-	var sources []*Source
-	for i := range b.steps {
-		if x := b.steps[i].source; x != nil {
-			sources = append(sources, x)
+	if b.functions == nil { // they outlive the addresses
+		var sources []*Source
+		for i := range b.steps {
+			if x := b.steps[i].source; x != nil && !slices.Contains(sources, x) {
+				sources = append(sources, x)
+			}
 		}
-	}
-	functions, err := e.compile(ctx, sources)
-	if err != nil {
-		return err
+		var err error
+		if b.functions, err = e.compile(ctx, sources); err != nil {
+			return err
+		}
 	}
 	b.list = b.list[:0]
 	for i := range b.steps {
@@ -136,8 +139,7 @@ func (b *bound) prepare(ctx context.Context, e *Engine) error {
 			b.list = append(b.list, Launch{Move: &m})
 			continue
 		}
-		l := Launch{Function: functions[0], Source: x.source, Geometry: x.numbers.geometry}
-		functions = functions[1:]
+		l := Launch{Function: b.functions[x.source], Source: x.source, Geometry: x.numbers.geometry}
 		for _, r := range x.in {
 			l.Operands = append(l.Operands, r.address())
 		}
@@ -149,6 +151,7 @@ func (b *bound) prepare(ctx context.Context, e *Engine) error {
 		}
 		b.list = append(b.list, l)
 	}
+	var err error
 	b.prepared, err = e.dev.Prepare(b.list)
 	return err
 }

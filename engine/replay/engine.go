@@ -3,11 +3,9 @@ package replay
 import (
 	"context"
 	"log/slog"
-	"maps"
 	"slices"
 	"sync"
 
-	"zmlx-rewrite/diag"
 	"zmlx-rewrite/engine"
 	"zmlx-rewrite/graph"
 	"zmlx-rewrite/kernels"
@@ -35,13 +33,13 @@ type Engine struct {
 	catalog *kernels.Catalog
 	log     *slog.Logger // is told what is not replayed, and why
 
-	device sync.Mutex // around calls of dev
+	device    sync.Mutex          // around calls of dev
+	functions map[string]Function // by the text's name; guarded by device
 
-	mu        sync.Mutex
-	functions map[string]Function // by the text's name
-	launches  map[string]int
-	dead      []*memory // given up, for the next call of dev
-	after     []func()
+	mu       sync.Mutex
+	launches map[string]int
+	dead     []*memory // given up, for the next call of dev
+	after    []func()
 }
 
 // Wrap returns an engine that replays steps on dev.
@@ -155,23 +153,21 @@ func (e *Engine) split(list []engine.Tensor) (inner []engine.Tensor, mine []*ten
 // Close implements engine.Engine.
 func (e *Engine) Close() error { return e.inner.Close() }
 
-// alloc returns memory with one user. The caller holds e.device.
+// alloc returns memory. The caller holds e.device.
 func (e *Engine) alloc(size int64) (*memory, error) {
 	e.sweep()
 	a, err := e.dev.Alloc(max(size, 1))
 	if err != nil {
 		return nil, err
 	}
-	return &memory{addr: a, size: max(size, 1), refs: 1}, nil
+	return &memory{addr: a, size: max(size, 1)}, nil
 }
 
-// drop ends one use of memory.
+// drop gives memory up.
 func (e *Engine) drop(m *memory) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if m.refs--; m.refs == 0 {
-		e.dead = append(e.dead, m)
-	}
+	e.dead = append(e.dead, m)
 }
 
 // later calls f before the next call of the device.
@@ -203,40 +199,33 @@ func (e *Engine) count(n map[string]int) {
 	}
 }
 
-// compile returns the functions of kernels, those that are new compiled together.
-func (e *Engine) compile(ctx context.Context, list []*Source) ([]Function, error) {
-	keys := make([]string, len(list))
-	missing := map[string]*Source{}
-	for i, s := range list {
+// compile makes the functions of sources, those that are new side by side. The caller holds
+// e.device.
+func (e *Engine) compile(ctx context.Context, list []*Source) (map[*Source]Function, error) {
+	names := make(map[*Source]string, len(list))
+	var fresh []*Source
+	for _, s := range list {
 		g, _, err := s.Spec.Standalone(s.Values, s.Results)
 		if err != nil {
 			return nil, err
 		}
-		keys[i] = g.Name
-		if e.functions[keys[i]] == nil {
-			missing[keys[i]] = s
+		names[s] = g.Name
+		if e.functions[g.Name] == nil {
+			fresh = append(fresh, s)
 		}
-	}
-	names := slices.Sorted(maps.Keys(missing))
-	fresh := make([]*Source, len(names))
-	for i, name := range names {
-		fresh[i] = missing[name]
 	}
 	if len(fresh) > 0 {
 		made, err := e.dev.Compile(ctx, fresh)
 		if err != nil {
 			return nil, err
 		}
-		if len(made) != len(fresh) {
-			return nil, diag.Errorf("replay/compile", diag.Pos{}, "%d functions of %d kernels", len(made), len(fresh))
-		}
-		for i, name := range names {
-			e.functions[name] = made[i]
+		for i, s := range fresh {
+			e.functions[names[s]] = made[i]
 		}
 	}
-	out := make([]Function, len(list))
-	for i, k := range keys {
-		out[i] = e.functions[k]
+	out := make(map[*Source]Function, len(list))
+	for s, name := range names {
+		out[s] = e.functions[name]
 	}
 	return out, nil
 }

@@ -17,7 +17,8 @@ type maker struct {
 	env     map[string]int64
 	catalog *kernels.Catalog
 	places  []place
-	alike   map[string]*numbers
+	alike   map[string]*numbers // by kernel and integers
+	sources map[string]*Source  // by all that the text depends on: layers share them
 }
 
 // newScript makes the script of a case. env has all symbols; what those of perStep are
@@ -25,7 +26,7 @@ type maker struct {
 func newScript(c *graph.Case, env map[string]int64, catalog *kernels.Catalog) (*script, error) {
 	g := c.Graph
 	m := &maker{script: &script{c: c, inputs: map[string]*buffer{}, counts: map[string]int{}}, g: g, uses: g.Uses(), env: env, catalog: catalog,
-		places: make([]place, g.NumValues()), alike: map[string]*numbers{}}
+		places: make([]place, g.NumValues()), alike: map[string]*numbers{}, sources: map[string]*Source{}}
 	if err := m.leaves(); err != nil {
 		return nil, err
 	}
@@ -210,15 +211,17 @@ func (m *maker) gather(n *graph.Node, p place) (place, error) {
 		return p, nil
 	}
 	q := place{buf: m.buffer(&buffer{kind: temporary, size: p.bytes()}), shape: p.shape, strides: rowMajor(p.shape), dtype: p.dtype}
-	return q, m.move(n, q, p)
+	return q, m.move(n, q, p, nil, 0)
 }
 
-func (m *maker) move(n *graph.Node, to, from place) error {
-	x, ok := move(to, from)
+// move adds a copy of a place to another. at is the number by which the other is moved on,
+// in steps of atStep bytes; nil for none.
+func (m *maker) move(n *graph.Node, to, from place, at *buffer, atStep int64) error {
+	x, ok := move(to, from, atStep)
 	if !ok {
 		return refusal(n, "%s of strides %v is not laid out row by row, and has too many dimensions to be copied", n.Op.Name, from.strides)
 	}
-	m.steps = append(m.steps, step{node: n, move: x, in: []ref{from.ref()}, out: []ref{to.ref()}})
+	m.steps = append(m.steps, step{move: x, in: []ref{from.ref()}, out: []ref{to.ref()}, at: at})
 	return nil
 }
 
@@ -231,7 +234,7 @@ func (m *maker) kernel(n *graph.Node) error {
 		return refusal(n, "the engine was given no source of %s", n.Op.Name)
 	}
 	types := make([]graph.Type, len(spec.Inputs))
-	s := step{node: n}
+	var s step
 	for i := range types {
 		types[i].DType = graph.NoDType
 		if i >= len(n.In) || n.In[i] == graph.None {
@@ -259,7 +262,7 @@ func (m *maker) kernel(n *graph.Node) error {
 			text.Ints[i] = graph.N(k)
 		}
 	}
-	s.source = &Source{Spec: spec, Values: &text}
+	source := &Source{Spec: spec, Values: &text}
 	for _, id := range n.Out {
 		t := m.g.Type(id)
 		shape, err := m.shape(t.Shape, n)
@@ -268,9 +271,14 @@ func (m *maker) kernel(n *graph.Node) error {
 		}
 		b := m.buffer(&buffer{kind: temporary})
 		m.define(id, b, shape)
-		s.source.Results = append(s.source.Results, t.DType)
+		source.Results = append(source.Results, t.DType)
 		s.out = append(s.out, ref{buffer: b})
 	}
+	same := fmt.Sprint(spec.Name, text, source.Results)
+	if m.sources[same] == nil {
+		m.sources[same] = source
+	}
+	s.source = m.sources[same]
 	key := fmt.Sprint(spec.Name, v.Ints)
 	if m.alike[key] == nil {
 		m.alike[key] = &numbers{spec: spec, dims: v.Ints, at: -1}
@@ -297,17 +305,8 @@ func (m *maker) append(n *graph.Node) error {
 	to := cache
 	to.shape = slices.Clone(cache.shape)
 	to.shape[2] = rows.shape[2]
-	if err := m.move(n, to, rows); err != nil {
+	if err := m.move(n, to, rows, at.buf, cache.strides[2]*int64(cache.dtype.Size())); err != nil {
 		return err
-	}
-	s := &m.steps[len(m.steps)-1]
-	size := int64(cache.dtype.Size())
-	*s.move, s.at = Move{}, at.buf
-	x, _ := move(to, rows)
-	x.AtStep = cache.strides[2] * size
-	*s.move = *x
-	if s.move.Unit > 1 && s.move.AtStep%s.move.Unit != 0 {
-		return refusal(n, "rows of %d bytes are not whole units of %d", s.move.AtStep, s.move.Unit)
 	}
 	m.checks = append(m.checks, check{at.buf.name, rows.shape[2], cache.shape[2], n.Scope})
 	m.places[n.Out[0]] = cache
@@ -321,21 +320,17 @@ func (m *maker) take(n *graph.Node, shape []int64) error {
 		return refusal(n, "take is of another axis than the first, or of indices that are not int32")
 	}
 	if ids.buf.kind == staged {
-		m.indices = append(m.indices, indices{ids.buf.name, table.shape[0], n.Scope})
+		m.indices = append(m.indices, indices{ids.buf.name, table.shape[0]})
 	}
 	b := m.buffer(&buffer{kind: temporary})
 	m.define(n.Out[0], b, shape)
 	row := product(table.shape[1:])
 	count := product(ids.shape)
-	to := place{buf: b, shape: []int64{count, row}, strides: []int64{row, 1}, dtype: table.dtype}
-	from := place{buf: table.buf, offset: table.offset, shape: []int64{count, row}, strides: []int64{row + 1, 1}, dtype: table.dtype}
-	x, _ := move(to, from)
 	size := int64(table.dtype.Size())
-	// Dimension 0 is that of the indices.
-	x.Shape, x.ToStep, x.FromStep, x.Unit = [4]int64{count, 1, 1, row}, [4]int64{row * size, 0, 0, size}, [4]int64{row * size, 0, 0, size}, size
-	x.widen(to.offset*size, from.offset*size)
-	r := ids.ref()
-	m.steps = append(m.steps, step{node: n, move: x, in: []ref{from.ref(), r}, out: []ref{to.ref()}, rows: &r})
+	x := &Move{Unit: size, Shape: [4]int64{count, 1, 1, row}, ToStep: [4]int64{row * size, 0, 0, size}, FromStep: [4]int64{row * size, 0, 0, size}}
+	from, chosen := table.ref(), ids.ref()
+	x.widen(0, from.offset)
+	m.steps = append(m.steps, step{move: x, in: []ref{from, chosen}, out: []ref{{buffer: b}}, rows: &chosen})
 	return nil
 }
 
@@ -356,7 +351,7 @@ func (m *maker) outputs() error {
 					return refusal(nil, "output %s is the state of another input", o.Name)
 				}
 				to := place{buf: home, shape: p.shape, strides: rowMajor(p.shape), dtype: p.dtype}
-				x, ok := move(to, p)
+				x, ok := move(to, p, 0)
 				if !ok {
 					return refusal(nil, "output %s cannot be copied", o.Name)
 				}

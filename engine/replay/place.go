@@ -93,9 +93,10 @@ func (p place) broadcast(shape []int64) place {
 	return q
 }
 
-// move lays the elements of from out in to, which has the same shape. It reports false if
-// they have more than four dimensions that cannot be joined.
-func move(to, from place) (*Move, bool) {
+// move lays the elements of from out in to, which has the same shape; to is moved on in
+// steps of atStep bytes. It reports false if they have more than four dimensions that
+// cannot be joined.
+func move(to, from place, atStep int64) (*Move, bool) {
 	size := int64(to.dtype.Size())
 	var shape, d, s []int64 // innermost first
 	for i := len(to.shape) - 1; i >= 0; i-- {
@@ -115,7 +116,7 @@ func move(to, from place) (*Move, bool) {
 	if len(shape) > 4 {
 		return nil, false
 	}
-	m := &Move{Unit: size, Shape: [4]int64{1, 1, 1, 1}}
+	m := &Move{Unit: size, Shape: [4]int64{1, 1, 1, 1}, AtStep: atStep}
 	for i := range shape {
 		m.Shape[3-i], m.ToStep[3-i], m.FromStep[3-i] = shape[i], d[i]*size, s[i]*size
 	}

@@ -68,7 +68,6 @@ type numbers struct {
 
 // step is a launch while addresses are not known.
 type step struct {
-	node    *graph.Node
 	source  *Source
 	numbers *numbers
 	in, out []ref
@@ -114,7 +113,6 @@ type check struct {
 type indices struct {
 	input string
 	rows  int64
-	scope string
 }
 
 // refusal is why a case cannot be replayed.

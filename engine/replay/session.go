@@ -276,20 +276,14 @@ func (s *session) replay(ctx context.Context, b *bound, in map[string]engine.Ten
 }
 
 // exclusive returns memory with the content of a state that the step may write to: the
-// tensor's own if it was handed over and nobody else has it, else a copy. The caller holds
-// e.device.
+// tensor's own if it was handed over, else a copy. The caller holds e.device.
 func (e *Engine) exclusive(t *tensor, taken bool, source Address) (*memory, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if taken && t.mem != nil {
-		e.mu.Lock()
-		alone := t.mem.refs == 1
-		e.mu.Unlock()
-		if alone && t.pending == nil {
-			m := t.mem
-			t.mem = nil
-			return m, nil
-		}
+	if taken && t.mem != nil && t.pending == nil {
+		m := t.mem
+		t.mem = nil
+		return m, nil
 	}
 	m, err := e.alloc(t.bytes())
 	if err != nil {

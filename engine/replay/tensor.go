@@ -9,11 +9,10 @@ import (
 	"zmlx-rewrite/graph"
 )
 
-// memory is a piece of the device's memory that tensors share.
+// memory is a piece of the device's memory. A tensor or a script owns it.
 type memory struct {
 	addr Address
 	size int64
-	refs int // guarded by Engine.mu
 }
 
 // tensor is a value in one or several of three places: known to the host, in the device's
