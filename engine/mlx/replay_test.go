@@ -262,5 +262,27 @@ func TestNotReplayed(t *testing.T) {
 				out[name].Release()
 			}
 		}
+		// Nor may it take the memory of one that nobody has read: row 3 is its successor's alone.
+		for row := range 2 {
+			put("offset", graph.Int32, []byte{byte(2 + row), 0, 0, 0})
+			out, err := s.Step(context.Background(), in, map[string]int64{graph.SymKVLen: 2})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if row == 0 {
+				in["cache.0.keys"] = out["cache.0.keys"]
+				continue
+			}
+			third := func(x engine.Tensor) []byte {
+				data, err := x.Read()
+				if err != nil || len(data) < 4*32*4 {
+					t.Fatalf("%d bytes, %v", len(data), err)
+				}
+				return data[4*32*3 : 4*32*4]
+			}
+			if empty := make([]byte, 4*32); !bytes.Equal(third(in["cache.0.keys"]), empty) || bytes.Equal(third(out["cache.0.keys"]), empty) {
+				t.Fatal("a cache on the device that was lent was written to, or its successor was not")
+			}
+		}
 	})
 }
