@@ -27,6 +27,7 @@ import (
 
 	"zmlx-rewrite/bench"
 	"zmlx-rewrite/diag"
+	"zmlx-rewrite/measure/schema"
 )
 
 // Version of the format. Fields may be added without a new one.
@@ -344,7 +345,7 @@ func Parse(file string, data []byte) (*Capsule, error) {
 	} else if v != Version {
 		return nil, diag.Errorf("capsule/version", pos, "capsule of version %v; this program reads version %d", v, Version)
 	}
-	if err := schema.Validate(raw); err != nil {
+	if err := resolved.Validate(raw); err != nil {
 		return bad("%v", err)
 	}
 	var c Capsule
@@ -377,49 +378,15 @@ func Parse(file string, data []byte) (*Capsule, error) {
 }
 
 // Schema is the JSON Schema of capsules.
-func Schema() []byte {
-	data, err := json.MarshalIndent(newSchema(), "", "  ")
-	if err != nil {
-		panic(err) // it is a constant
-	}
-	return append(data, '\n')
-}
+func Schema() []byte { return schema.Text(newSchema()) }
 
 func newSchema() *jsonschema.Schema {
-	s, err := jsonschema.For[Capsule](nil)
-	if err != nil {
-		panic(err) // it is a constant
-	}
-	s.Schema, s.Title = "https://json-schema.org/draft/2020-12/schema", "capsule of zmlx-rewrite: a measurement with all that is needed to judge and repeat it"
-	open(s)
+	s := schema.For[Capsule]("capsule of zmlx-rewrite: a measurement with all that is needed to judge and repeat it")
 	s.Properties["kind"].Enum = []any{Bench, Stress}
 	return s
 }
 
-// open lets objects have fields that are not listed: later versions may add some.
-func open(s *jsonschema.Schema) {
-	if s == nil {
-		return
-	}
-	if s.Properties != nil {
-		s.AdditionalProperties = nil
-	}
-	if s.Items != nil { // lists are written as [], never as null
-		s.Type, s.Types = "array", nil
-	}
-	open(s.Items)
-	for _, p := range s.Properties {
-		open(p)
-	}
-}
-
-var schema = func() *jsonschema.Resolved {
-	r, err := newSchema().Resolve(nil)
-	if err != nil {
-		panic(err)
-	}
-	return r
-}()
+var resolved = schema.Resolve(newSchema())
 
 // Launches are those of a decode step, before and after.
 func (c *Capsule) Launches() (before, after int) {

@@ -25,6 +25,7 @@ import (
 	"zmlx-rewrite/diag"
 	"zmlx-rewrite/kernels"
 	"zmlx-rewrite/measure/ledger/choose"
+	"zmlx-rewrite/measure/schema"
 	"zmlx-rewrite/rules"
 )
 
@@ -128,7 +129,7 @@ func Parse(path string, data []byte) (Ledger, error) {
 	if err := json.Unmarshal(data, &raw); err != nil {
 		return bad(err)
 	}
-	if err := schema.Validate(raw); err != nil {
+	if err := resolved.Validate(raw); err != nil {
 		return bad(err)
 	}
 	var f file
@@ -205,48 +206,23 @@ func (l Ledger) Any(device, program, profile string) bool {
 }
 
 // Schema is the JSON Schema of ledgers.
-func Schema() []byte {
-	data, err := json.MarshalIndent(newSchema(), "", "  ")
-	if err != nil {
-		panic(err) // it is a constant
-	}
-	return append(data, '\n')
-}
+func Schema() []byte { return schema.Text(newSchema()) }
 
 func newSchema() *jsonschema.Schema {
-	s, err := jsonschema.For[file](nil)
-	if err != nil {
-		panic(err) // it is a constant
-	}
-	s.Schema, s.Title = "https://json-schema.org/draft/2020-12/schema", "ledger of zmlx-rewrite smart: which rules pay, by device and program"
-	open(s)
+	s := schema.For[file]("ledger of zmlx-rewrite smart: which rules pay, by device and program")
 	s.Properties["zmlx"].Enum = []any{diag.FormatVersion}
-	s.Properties["gains"].Items.Properties["verdict"].Enum = []any{string(choose.Faster), string(choose.Slower), string(choose.Even)}
+	gain := s.Properties["gains"].Items
+	objects := []*jsonschema.Schema{gain}
+	for _, p := range gain.Properties {
+		if p.Properties != nil {
+			objects = append(objects, p)
+		}
+	}
+	for _, o := range objects {
+		o.Type, o.Types = "object", nil // never null
+	}
+	gain.Properties["verdict"].Enum = []any{string(choose.Faster), string(choose.Slower), string(choose.Even)}
 	return s
 }
 
-// open lets objects have fields that are not listed: later versions may add some. Lists and
-// objects are written as such, never as null.
-func open(s *jsonschema.Schema) {
-	if s == nil {
-		return
-	}
-	switch {
-	case s.Items != nil:
-		s.Type, s.Types = "array", nil
-	case s.Properties != nil:
-		s.Type, s.Types, s.AdditionalProperties = "object", nil, nil
-	}
-	open(s.Items)
-	for _, p := range s.Properties {
-		open(p)
-	}
-}
-
-var schema = func() *jsonschema.Resolved {
-	r, err := newSchema().Resolve(nil)
-	if err != nil {
-		panic(err)
-	}
-	return r
-}()
+var resolved = schema.Resolve(newSchema())
