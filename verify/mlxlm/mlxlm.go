@@ -125,6 +125,12 @@ func (o *Oracle) ask(request, into any) error {
 	o.in.Write(append(line, '\n'))
 	data, err := o.answers.ReadBytes('\n')
 	if err != nil {
+		// Its answers may end before it has said why: that is whole once it was waited for, if
+		// only for a while, should it go on with nobody to answer.
+		o.in.Close()
+		kill := time.AfterFunc(o.cmd.WaitDelay, func() { o.cmd.Process.Kill() })
+		o.cmd.Wait()
+		kill.Stop()
 		return diag.Errorf("oracle/ended", diag.Pos{File: o.Python}, "mlx-lm's process ended: %s", o.stderr.String())
 	}
 	var failed struct {
