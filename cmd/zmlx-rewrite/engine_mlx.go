@@ -17,18 +17,14 @@ import (
 // engineName is the engine that this binary was built with.
 const engineName = "mlx"
 
-// newEngine returns MLX, with steps that are nothing but kernels replayed if the environment
-// asks for it.
+// newEngine returns MLX, with steps that are nothing but kernels replayed.
 func newEngine(catalog *kernels.Catalog, log *slog.Logger) (engine.Engine, error) {
 	e, err := mlx.New("", catalog)
 	if err != nil {
 		return nil, err
 	}
 	inner, ok := e.(replay.Inner)
-	if !ok {
-		return e, nil
-	}
-	if os.Getenv(replayEnv) != "on" {
+	if !ok || !replaysOn(e.Device()) {
 		return e, nil
 	}
 	switch e.Device() {
@@ -44,23 +40,37 @@ func newEngine(catalog *kernels.Catalog, log *slog.Logger) (engine.Engine, error
 	return e, nil
 }
 
-// replayEnv is "on" for replays. They are off otherwise until they have been seen to be right
-// and faster on a GPU from end to end: docs/BENCHMARKS.md, Replayed steps.
+// replayEnv is "on" or "off" for replays. Without it they are on where they were seen to be
+// right and faster: on the CPU, but not yet on a GPU (docs/BENCHMARKS.md, Replayed steps).
 const replayEnv = "ZMLX_REPLAY"
+
+func replaysOn(device string) bool {
+	switch os.Getenv(replayEnv) {
+	case "on":
+		return true
+	case "off":
+		return false
+	}
+	return device == "cpu"
+}
 
 // engineTarget is the target that plans are made for unless --target says otherwise.
 func engineTarget() string { return mlx.Target() }
 
-// replays says whether steps are replayed here; nothing where MLX has no NVIDIA GPU.
+// replays says whether steps are replayed here; nothing where they cannot be.
 func replays() string {
-	if engineTarget() != "cuda" {
+	target := engineTarget()
+	switch target {
+	case "cuda":
+		if _, err := cuda.Open(); err != nil {
+			return fmt.Sprintf("not possible: %v", err)
+		}
+	case "cpu":
+	default:
 		return ""
 	}
-	if _, err := cuda.Open(); err != nil {
-		return fmt.Sprintf("not possible: %v", err)
-	}
-	if os.Getenv(replayEnv) != "on" {
-		return "off; " + replayEnv + "=on starts steps that are nothing but kernels as one CUDA graph"
+	if !replaysOn(target) {
+		return "off; " + replayEnv + "=on starts steps that are nothing but kernels as one list"
 	}
 	return "on"
 }

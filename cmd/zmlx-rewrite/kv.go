@@ -186,9 +186,10 @@ func (k *kvOptions) String() string {
 var greedyRules = []string{"decode.argmax_logprobs"}
 
 // greedy returns the rewritten program that makes the next token of a model's logits, or nil
-// if nothing is rewritten: one launch in place of MLX's six pays where launches are dear.
+// if nothing is rewritten: one launch in place of MLX's six pays where launches are dear, and
+// on a CPU as part of a replay.
 func (w *workspace) greedy(o *options, p *graph.Program) (*graph.Program, error) {
-	if o.target != "cuda" || o.preset == "training" {
+	if o.target == "metal" || o.preset == "training" {
 		return nil, nil
 	}
 	cfg := &rewrite.Config{Set: w.set, Setting: guard.Setting{Target: o.target, TPSize: 1}}

@@ -41,6 +41,9 @@ type device struct {
 	next    int
 	idle    map[int64][]*pinned
 	moves   map[int64]unsafe.Pointer // by unit
+
+	mu   sync.Mutex
+	made map[string]unsafe.Pointer // functions by name; guarded by mu
 }
 
 // stage is page-locked memory on its way to the device.
@@ -60,7 +63,7 @@ func failure(what string) error {
 
 // Open returns the first GPU, with a stream of its own.
 func Open() (replay.Device, error) {
-	d := &device{free: map[int64][]replay.Address{}, idle: map[int64][]*pinned{}, stages: make([]stage, ring)}
+	d := &device{made: map[string]unsafe.Pointer{}, free: map[int64][]replay.Address{}, idle: map[int64][]*pinned{}, stages: make([]stage, ring)}
 	runtime.LockOSThread() // the message is of the thread
 	defer runtime.UnlockOSThread()
 	if C.zc_open(&d.c) != 0 {
@@ -270,11 +273,23 @@ func (d *device) Compile(ctx context.Context, list []*replay.Source) ([]replay.F
 }
 
 func (d *device) function(name, text string) (unsafe.Pointer, error) {
+	d.mu.Lock()
+	f := d.made[name]
+	d.mu.Unlock()
+	if f != nil {
+		return f, nil
+	}
 	m, err := d.module(name, text)
+	if err == nil {
+		f, err = d.symbol(m, name)
+	}
 	if err != nil {
 		return nil, err
 	}
-	return d.symbol(m, name)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.made[name] = f
+	return f, nil
 }
 
 func (d *device) symbol(module unsafe.Pointer, name string) (unsafe.Pointer, error) {

@@ -6,9 +6,8 @@ package mlx
 #include <stdlib.h>
 #include "bridge.h"
 #include "kernel_primitive.h"
-#include "../../kernels/cpu/zmlx_kernel.h"
+#include "host_step.h"
 
-static int zr_run_kernel(void *run, const zmlx_call *c) { return ((int (*)(const zmlx_call *))run)(c); }
 static const char *zr_kernel_error(void *error) { return ((const char *(*)(void))error)(); }
 */
 import "C"
@@ -18,6 +17,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"sync"
 	"unsafe"
 
 	"zmlx-rewrite/diag"
@@ -25,12 +25,41 @@ import (
 	"zmlx-rewrite/kernels"
 )
 
-// hostDevice replays on the CPU, with the library of CPU kernels. Its calls are over when
-// they return.
-type hostDevice struct{ workers int }
+// hostDevice replays on the CPU, with the library of CPU kernels. A thread of its own does
+// what it is told, in order, so that the host goes on meanwhile, as with a GPU.
+type hostDevice struct {
+	workers int
+	queue   chan func()
+
+	mu     sync.Mutex
+	failed error // of a start, for whoever asks next; what came behind it has no meaning
+}
 
 // HostDevice returns the CPU as a device for replays.
-func HostDevice() replay.Device { return &hostDevice{runtime.GOMAXPROCS(0)} }
+func HostDevice() replay.Device {
+	d := &hostDevice{workers: runtime.GOMAXPROCS(0), queue: make(chan func(), 64)}
+	go func() {
+		runtime.LockOSThread() // messages of the library are of the thread
+		for f := range d.queue {
+			f()
+		}
+	}()
+	return d
+}
+
+func (d *hostDevice) fail(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.failed == nil {
+		d.failed = err
+	}
+}
+
+func (d *hostDevice) failure() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.failed
+}
 
 func (d *hostDevice) Alloc(bytes int64) (replay.Address, error) {
 	var p unsafe.Pointer
@@ -40,7 +69,7 @@ func (d *hostDevice) Alloc(bytes int64) (replay.Address, error) {
 	return replay.Address(uintptr(p)), nil
 }
 
-func (d *hostDevice) Free(a replay.Address, _ int64) { C.free(pointer(a)) }
+func (d *hostDevice) Free(a replay.Address, _ int64) { d.queue <- func() { C.free(pointer(a)) } }
 
 // pointer is memory of C's.
 func pointer(a replay.Address) unsafe.Pointer {
@@ -51,25 +80,44 @@ func pointer(a replay.Address) unsafe.Pointer {
 func memoryAt(a replay.Address, n int64) []byte { return unsafe.Slice((*byte)(pointer(a)), n) }
 
 func (d *hostDevice) Write(to replay.Address, data []byte) error {
-	copy(memoryAt(to, int64(len(data))), data)
-	return nil
+	data = slices.Clone(data)
+	d.queue <- func() { copy(memoryAt(to, int64(len(data))), data) }
+	return d.failure()
 }
 
 func (d *hostDevice) Copy(to, from replay.Address, bytes int64) error {
-	copy(memoryAt(to, bytes), memoryAt(from, bytes))
-	return nil
+	d.queue <- func() { copy(memoryAt(to, bytes), memoryAt(from, bytes)) }
+	return d.failure()
 }
 
-type fetched []byte
+type fetched struct {
+	d    *hostDevice
+	data []byte
+	done chan struct{}
+}
 
-func (f fetched) Read() ([]byte, error) { return slices.Clone(f), nil }
-func (fetched) Release()                {}
+func (f *fetched) Read() ([]byte, error) {
+	<-f.done
+	return slices.Clone(f.data), f.d.failure()
+}
+
+func (*fetched) Release() {}
 
 func (d *hostDevice) Fetch(from replay.Address, bytes int64) (replay.Pending, error) {
-	return fetched(slices.Clone(memoryAt(from, bytes))), nil
+	f := &fetched{d: d, done: make(chan struct{})}
+	d.queue <- func() {
+		f.data = slices.Clone(memoryAt(from, bytes))
+		close(f.done)
+	}
+	return f, d.failure()
 }
 
-func (d *hostDevice) Wait() error { return nil }
+func (d *hostDevice) Wait() error {
+	done := make(chan struct{})
+	d.queue <- func() { close(done) }
+	<-done
+	return d.failure()
+}
 
 func (d *hostDevice) Compile(_ context.Context, list []*replay.Source) ([]replay.Function, error) {
 	out := make([]replay.Function, len(list))
@@ -83,57 +131,52 @@ func (d *hostDevice) Compile(_ context.Context, list []*replay.Source) ([]replay
 	return out, nil
 }
 
-// hostLaunch is a call of the library, in C's memory.
-type hostLaunch struct {
-	kernel  hostKernel
-	call    *C.zmlx_call
-	ints    []int64        // C's memory
-	dynamic []int          // those that come with each step
-	from    replay.Address // where they are
-	grid    []int64        // C's memory; the group behind it
-	move    *replay.Move
-}
-
+// hostScript is a list of launches, in C's memory.
 type hostScript struct {
-	list []hostLaunch
-	held []unsafe.Pointer
+	d       *hostDevice
+	kernels []hostKernel
+	list    []C.zr_host_launch
+	held    []unsafe.Pointer
 }
 
-func (p *hostScript) hold(bytes int) unsafe.Pointer {
-	m := C.calloc(1, C.size_t(max(bytes, 8)))
+// held returns n zeroed elements of C's memory, which live as long as the script.
+func held[T any](p *hostScript, n int) []T {
+	var x T
+	m := C.calloc(C.size_t(max(n, 1)), C.size_t(unsafe.Sizeof(x)))
 	p.held = append(p.held, m)
-	return m
+	return unsafe.Slice((*T)(m), n)
 }
 
 func (d *hostDevice) Prepare(list []replay.Launch) (replay.Prepared, error) {
-	p := &hostScript{list: make([]hostLaunch, len(list))}
+	p := &hostScript{d: d, kernels: make([]hostKernel, len(list))}
+	p.list = held[C.zr_host_launch](p, len(list))
 	for i := range list {
-		if list[i].Move != nil {
-			p.list[i].move = list[i].Move
+		if m := list[i].Move; m != nil {
+			p.list[i].move = p.move(m)
 			continue
 		}
+		p.kernels[i] = list[i].Function.(hostKernel)
 		d.prepare(p, &p.list[i], &list[i])
 	}
 	return p, nil
 }
 
-func (d *hostDevice) prepare(p *hostScript, h *hostLaunch, l *replay.Launch) {
-	h.kernel = l.Function.(hostKernel)
+func (d *hostDevice) prepare(p *hostScript, h *C.zr_host_launch, l *replay.Launch) {
 	v := l.Source.Values
-	n := len(v.Ints)
-	h.ints = unsafe.Slice((*int64)(p.hold(8*n)), n)
+	ints, places := held[int64](p, len(v.Ints)), held[C.int](p, len(v.Ints))
 	for i, x := range v.Ints {
 		if k, ok := x.Const(); ok {
-			h.ints[i] = k
+			ints[i] = k
 		} else {
-			h.dynamic = append(h.dynamic, i)
+			places[h.dynamic] = C.int(i)
+			h.dynamic++
 		}
 	}
-	floats := unsafe.Slice((*float64)(p.hold(8*len(v.Floats))), len(v.Floats))
+	floats := held[float64](p, len(v.Floats))
 	copy(floats, v.Floats)
-	types := unsafe.Slice((*int32)(p.hold(4*(len(v.Types)+len(l.Source.Results)))), len(v.Types)+len(l.Source.Results))
-	in := unsafe.Slice((*unsafe.Pointer)(p.hold(8*len(v.Types))), len(v.Types))
-	out := unsafe.Slice((*unsafe.Pointer)(p.hold(8*len(l.Source.Results))), len(l.Source.Results))
+	types := held[int32](p, len(v.Types)+len(l.Source.Results))
+	in := held[unsafe.Pointer](p, len(v.Types))
+	out := held[unsafe.Pointer](p, len(l.Source.Results))
 	operands := l.Operands
 	for i, t := range v.Types {
 		types[i] = kernels.DTypeCode(t)
@@ -142,89 +185,61 @@ func (d *hostDevice) prepare(p *hostScript, h *hostLaunch, l *replay.Launch) {
 			operands = operands[1:]
 		}
 	}
-	if len(h.dynamic) > 0 {
-		h.from, operands = operands[0], operands[1:]
+	if h.dynamic > 0 {
+		h.now, operands = (*C.int32_t)(pointer(operands[0])), operands[1:]
 	}
 	for i, t := range l.Source.Results {
 		types[len(v.Types)+i], out[i] = kernels.DTypeCode(t), pointer(operands[i])
 	}
-	h.grid = unsafe.Slice((*int64)(p.hold(8*6)), 6)
-	h.call = (*C.zmlx_call)(p.hold(int(unsafe.Sizeof(C.zmlx_call{}))))
-	h.call.in, h.call.out = first(in), first(out)
-	h.call.ints = (*C.int64_t)(unsafe.Pointer(unsafe.SliceData(h.ints)))
-	h.call.floats = (*C.double)(unsafe.Pointer(unsafe.SliceData(floats)))
-	h.call.types = (*C.int32_t)(unsafe.Pointer(unsafe.SliceData(types)))
-	h.call.grid, h.call.group = (*C.int64_t)(unsafe.Pointer(&h.grid[0])), (*C.int64_t)(unsafe.Pointer(&h.grid[3]))
-	h.call.workers = C.int(d.workers)
-	h.shape(l.Geometry)
+	call, shape := &held[C.zmlx_call](p, 1)[0], held[int64](p, 6)
+	call.in, call.out = unsafe.SliceData(in), unsafe.SliceData(out)
+	call.ints = (*C.int64_t)(unsafe.Pointer(unsafe.SliceData(ints)))
+	call.floats = (*C.double)(unsafe.Pointer(unsafe.SliceData(floats)))
+	call.types = (*C.int32_t)(unsafe.Pointer(unsafe.SliceData(types)))
+	call.grid, call.group = (*C.int64_t)(unsafe.Pointer(&shape[0])), (*C.int64_t)(unsafe.Pointer(&shape[3]))
+	call.workers = C.int(d.workers)
+	h.run = (*[0]byte)(l.Function.(hostKernel).run)
+	h.call, h.ints, h.place = call, (*C.int64_t)(unsafe.Pointer(unsafe.SliceData(ints))), unsafe.SliceData(places)
+	reshape(h, l.Geometry)
 }
 
-func first(list []unsafe.Pointer) *unsafe.Pointer { return unsafe.SliceData(list) }
+func reshape(h *C.zr_host_launch, g kernels.Geometry) {
+	shape := unsafe.Slice((*int64)(unsafe.Pointer(h.call.grid)), 6)
+	copy(shape[:3], g.Grid[:])
+	copy(shape[3:], g.Group[:])
+}
 
-func (h *hostLaunch) shape(g kernels.Geometry) {
-	copy(h.grid[:3], g.Grid[:])
-	copy(h.grid[3:], g.Group[:])
+func (p *hostScript) move(m *replay.Move) *C.zr_move {
+	x := &held[C.zr_move](p, 1)[0]
+	x.to, x.from = (*C.char)(pointer(m.To)), (*C.char)(pointer(m.From))
+	x.unit, x.at_step = C.int64_t(m.Unit), C.int64_t(m.AtStep)
+	for i := range m.Shape {
+		x.shape[i], x.to_step[i], x.from_step[i] = C.int64_t(m.Shape[i]), C.int64_t(m.ToStep[i]), C.int64_t(m.FromStep[i])
+	}
+	x.at, x.rows = (*C.int32_t)(pointer(m.At)), (*C.int32_t)(pointer(m.Rows))
+	return x
 }
 
 func (p *hostScript) Reshape(i int, g kernels.Geometry) error {
-	p.list[i].shape(g)
+	p.d.queue <- func() { reshape(&p.list[i], g) }
 	return nil
 }
 
 func (p *hostScript) Start() error {
-	for i := range p.list {
-		h := &p.list[i]
-		if h.move != nil {
-			moveHost(h.move)
-			continue
+	p.d.queue <- func() {
+		if i := int(C.zr_host_step(unsafe.SliceData(p.list), C.int(len(p.list)))); i < len(p.list) {
+			k := p.kernels[i]
+			p.d.fail(fmt.Errorf("kernel %s: %s", k.name, C.GoString(C.zr_kernel_error(k.err))))
 		}
-		if len(h.dynamic) > 0 {
-			now := unsafe.Slice((*int32)(pointer(h.from)), len(h.dynamic))
-			for k, at := range h.dynamic {
-				h.ints[at] = int64(now[k])
-			}
-		}
-		runtime.LockOSThread() // the message is of the thread
-		rc := C.zr_run_kernel(h.kernel.run, h.call)
-		if rc != 0 {
-			err := fmt.Errorf("kernel %s: %s", h.kernel.name, C.GoString(C.zr_kernel_error(h.kernel.err)))
-			runtime.UnlockOSThread()
-			return err
-		}
-		runtime.UnlockOSThread()
 	}
-	return nil
+	return p.d.failure()
 }
 
 func (p *hostScript) Release() {
-	for _, m := range p.held {
-		C.free(m)
-	}
-	p.held, p.list = nil, nil
-}
-
-func moveHost(m *replay.Move) {
-	to := m.To
-	if m.At != 0 {
-		to += replay.Address(int64(*(*int32)(pointer(m.At))) * m.AtStep)
-	}
-	for a := range m.Shape[0] {
-		row := a
-		if m.Rows != 0 {
-			row = int64(unsafe.Slice((*int32)(pointer(m.Rows)), m.Shape[0])[a])
+	p.d.queue <- func() {
+		for _, m := range p.held {
+			C.free(m)
 		}
-		for b := range m.Shape[1] {
-			for c := range m.Shape[2] {
-				t := to + replay.Address(a*m.ToStep[0]+b*m.ToStep[1]+c*m.ToStep[2])
-				f := m.From + replay.Address(row*m.FromStep[0]+b*m.FromStep[1]+c*m.FromStep[2])
-				if m.ToStep[3] == m.Unit && m.FromStep[3] == m.Unit {
-					copy(memoryAt(t, m.Shape[3]*m.Unit), memoryAt(f, m.Shape[3]*m.Unit))
-					continue
-				}
-				for d := range m.Shape[3] {
-					copy(memoryAt(t+replay.Address(d*m.ToStep[3]), m.Unit), memoryAt(f+replay.Address(d*m.FromStep[3]), m.Unit))
-				}
-			}
-		}
+		p.held, p.list = nil, nil
 	}
 }

@@ -119,9 +119,13 @@ func (b *bound) prepare(ctx context.Context, e *Engine) error {
 				sources = append(sources, x)
 			}
 		}
-		var err error
-		if b.functions, err = e.compile(ctx, sources); err != nil {
+		list, err := e.dev.Compile(ctx, sources)
+		if err != nil {
 			return err
+		}
+		b.functions = make(map[*Source]Function, len(list))
+		for i, f := range list {
+			b.functions[sources[i]] = f
 		}
 	}
 	b.list = b.list[:0]

@@ -18,7 +18,8 @@ type Device interface {
 	// memory has run; the memory is given out again only to what runs after that.
 	Alloc(bytes int64) (Address, error)
 	Free(a Address, bytes int64)
-	// Compile makes functions of kernels, side by side if it can.
+	// Compile makes functions of kernels, side by side if it can, those that it has not
+	// made before.
 	Compile(ctx context.Context, list []*Source) ([]Function, error)
 	// Write copies data to the device. It may be changed after the call.
 	Write(to Address, data []byte) error

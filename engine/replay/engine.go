@@ -33,8 +33,7 @@ type Engine struct {
 	catalog *kernels.Catalog
 	log     *slog.Logger // is told what is not replayed, and why
 
-	device    sync.Mutex          // around calls of dev
-	functions map[string]Function // by the text's name; guarded by device
+	device sync.Mutex // around calls of dev
 
 	mu       sync.Mutex
 	launches map[string]int
@@ -44,7 +43,7 @@ type Engine struct {
 
 // Wrap returns an engine that replays steps on dev.
 func Wrap(inner Inner, dev Device, catalog *kernels.Catalog, log *slog.Logger) *Engine {
-	return &Engine{inner: inner, dev: dev, catalog: catalog, log: log, functions: map[string]Function{}, launches: map[string]int{}}
+	return &Engine{inner: inner, dev: dev, catalog: catalog, log: log, launches: map[string]int{}}
 }
 
 func (e *Engine) Name() string                     { return e.inner.Name() }
@@ -197,35 +196,4 @@ func (e *Engine) count(n map[string]int) {
 	for name, k := range n {
 		e.launches[name] += k
 	}
-}
-
-// compile makes the functions of sources, those that are new side by side. The caller holds
-// e.device.
-func (e *Engine) compile(ctx context.Context, list []*Source) (map[*Source]Function, error) {
-	names := make(map[*Source]string, len(list))
-	var fresh []*Source
-	for _, s := range list {
-		g, _, err := s.Spec.Standalone(s.Values, s.Results)
-		if err != nil {
-			return nil, err
-		}
-		names[s] = g.Name
-		if e.functions[g.Name] == nil {
-			fresh = append(fresh, s)
-		}
-	}
-	if len(fresh) > 0 {
-		made, err := e.dev.Compile(ctx, fresh)
-		if err != nil {
-			return nil, err
-		}
-		for i, s := range fresh {
-			e.functions[names[s]] = made[i]
-		}
-	}
-	out := make(map[*Source]Function, len(list))
-	for s, name := range names {
-		out[s] = e.functions[name]
-	}
-	return out, nil
 }

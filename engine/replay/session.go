@@ -241,6 +241,11 @@ func (s *session) replay(ctx context.Context, b *bound, in map[string]engine.Ten
 			return fail(err)
 		}
 	}
+	if foreign { // the engine underneath may use its memory again once it is released
+		if err := e.dev.Wait(); err != nil {
+			return fail(err)
+		}
+	}
 	if err := b.prepared.Start(); err != nil {
 		return fail(err)
 	}
@@ -263,14 +268,6 @@ func (s *session) replay(ctx context.Context, b *bound, in map[string]engine.Ten
 			}
 		}
 		out[r.name] = t
-	}
-	if foreign { // the engine underneath may use its memory again once it is released
-		if err := e.dev.Wait(); err != nil {
-			for _, t := range out {
-				t.Release()
-			}
-			return fail(err)
-		}
 	}
 	return out, nil
 }
