@@ -17,6 +17,7 @@ import (
 type Inner interface {
 	engine.Engine
 	engine.KernelRunner
+	engine.MemoryMeter
 	// Address computes a tensor, waits, and returns where its elements lie, row by row,
 	// while the tensor lives.
 	Address(t engine.Tensor) (Address, error)
@@ -34,6 +35,8 @@ type Engine struct {
 	log     *slog.Logger // is told what is not replayed, and why
 
 	device sync.Mutex // around calls of dev
+	used   int64      // bytes of the device's memory; guarded by device
+	peak   int64      // the most of them since ResetPeak
 
 	mu       sync.Mutex
 	launches map[string]int
@@ -50,6 +53,24 @@ func (e *Engine) Name() string                     { return e.inner.Name() }
 func (e *Engine) Device() string                   { return e.inner.Device() }
 func (e *Engine) Version() string                  { return e.inner.Version() }
 func (e *Engine) RunsKernel(s *kernels.Spec) error { return e.inner.RunsKernel(s) }
+
+// ResetPeak implements engine.MemoryMeter.
+func (e *Engine) ResetPeak() error {
+	e.device.Lock()
+	defer e.device.Unlock()
+	e.sweep()
+	e.peak = e.used
+	return e.inner.ResetPeak()
+}
+
+// PeakMemory implements engine.MemoryMeter. The engine underneath and the replays may have
+// had their most at different times: it is not more than this.
+func (e *Engine) PeakMemory() (uint64, error) {
+	e.device.Lock()
+	defer e.device.Unlock()
+	n, err := e.inner.PeakMemory()
+	return n + uint64(e.peak), err
+}
 
 // Launches implements engine.KernelRunner.
 func (e *Engine) Launches() map[string]int {
@@ -159,7 +180,10 @@ func (e *Engine) alloc(size int64) (*memory, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &memory{addr: a, size: max(size, 1)}, nil
+	m := &memory{addr: a, size: max(size, 1)}
+	e.used += m.size
+	e.peak = max(e.peak, e.used)
+	return m, nil
 }
 
 // drop gives memory up.
@@ -184,6 +208,7 @@ func (e *Engine) sweep() {
 	e.mu.Unlock()
 	for _, m := range dead {
 		e.dev.Free(m.addr, m.size)
+		e.used -= m.size
 	}
 	for _, f := range after {
 		f()

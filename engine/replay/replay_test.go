@@ -70,6 +70,8 @@ func (v *value) Shape() []int          { return v.shape }
 func (v *value) Read() ([]byte, error) { return nil, errUnder }
 func (v *value) Release()              {}
 
+func (*under) ResetPeak() error                               { return nil }
+func (*under) PeakMemory() (uint64, error)                    { return 0, nil }
 func (u *under) Name() string                                 { return "none" }
 func (u *under) Device() string                               { return "cuda" }
 func (u *under) Version() string                              { return "0" }
