@@ -48,7 +48,7 @@ type Spec struct {
 	floats    []string
 	reference []graph.Define
 	op        *graph.Op
-	inferred  *sync.Map // signature of a call -> []graph.Type
+	inferred  *answers // by signature of a call
 }
 
 // TypeName is an entry of the spec's types: a name for one element type in a call.
@@ -126,7 +126,7 @@ func Parse(file string, data []byte) (*Spec, diag.List) {
 	if root == nil || issues.HasErrors() {
 		return nil, issues
 	}
-	p := &specParser{issues: issues, spec: &Spec{Source: file, inferred: &sync.Map{}}}
+	p := &specParser{issues: issues, spec: &Spec{Source: file, inferred: &answers{}}}
 	sum := sha256.Sum256(data)
 	p.spec.Hash = hex.EncodeToString(sum[:])
 	p.file(root)
@@ -501,8 +501,8 @@ func (s *Spec) infer(c *graph.Call) ([]graph.Type, error) {
 		k = append(k, ';')
 	}
 	key := string(k)
-	if v, ok := s.inferred.Load(key); ok {
-		return v.([]graph.Type), nil
+	if types, ok := s.inferred.get(key); ok {
+		return types, nil
 	}
 	g := graph.New()
 	in := make([]graph.ValueID, len(c.In))
@@ -520,8 +520,31 @@ func (s *Spec) infer(c *graph.Call) ([]graph.Type, error) {
 	for i, v := range out {
 		types[i] = g.Type(v)
 	}
-	s.inferred.Store(key, types)
+	s.inferred.keep(key, types)
 	return types, nil
+}
+
+// answers are types of results that were inferred. There are not more than some, since the
+// lengths of a cache come without end.
+type answers struct {
+	mu  sync.RWMutex
+	all map[string][]graph.Type
+}
+
+func (a *answers) get(key string) ([]graph.Type, bool) {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	types, ok := a.all[key]
+	return types, ok
+}
+
+func (a *answers) keep(key string, types []graph.Type) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.all == nil || len(a.all) >= 1024 {
+		a.all = map[string][]graph.Type{}
+	}
+	a.all[key] = types
 }
 
 // Expand adds the reference graph of a call to g and returns its results.

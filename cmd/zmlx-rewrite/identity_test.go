@@ -12,7 +12,6 @@ import (
 	"testing"
 
 	"zmlx-rewrite/decode"
-	"zmlx-rewrite/engine/mlx"
 	"zmlx-rewrite/models/upcycle"
 	"zmlx-rewrite/verify/whole"
 )
@@ -109,7 +108,7 @@ func rewriteIdentity(t *testing.T, o *options) *identity {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := mlx.New("cpu", w.set.Kernels)
+	e, err := newEngine(w.set.Kernels, a.log)
 	if err != nil {
 		t.Fatal(err)
 	}

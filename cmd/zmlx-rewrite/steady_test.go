@@ -1,0 +1,64 @@
+//go:build mlx
+
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"runtime"
+	"testing"
+
+	"zmlx-rewrite/decode"
+)
+
+// TestSteady makes 10,000 tokens with a rewritten model, whose steps are replayed, and
+// looks at what is held meanwhile. From a quarter on, Go's heap may grow by 50 bytes a step,
+// the memory of the process, of which an allocator takes megabytes at a time, by 600, and
+// the number of goroutines not at all.
+func TestSteady(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("needs /proc/self/statm to ask for the memory of a process")
+	}
+	p := newIdentity(t, "../../testdata/trained/qwen3_moe", "inference", "float32")
+	const runs, tokens = 20, 500
+	var heap, resident uint64
+	var routines int
+	for i := range runs {
+		p.after.Reset()
+		res, err := p.after.Generate(t.Context(), []int{3, 1, 4, 1, 5}, decode.Options{MaxTokens: tokens})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(res.Tokens) != tokens {
+			t.Fatalf("%d tokens", len(res.Tokens))
+		}
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		now := residentBytes(t)
+		t.Logf("%d steps: heap %d KiB, process %d KiB, %d goroutines", (i+1)*tokens, m.HeapAlloc>>10, now>>10, runtime.NumGoroutine())
+		if i < runs/4 { // pools and free lists fill up
+			heap, resident, routines = m.HeapAlloc, now, runtime.NumGoroutine()
+			continue
+		}
+		const steps = (runs - runs/4) * tokens
+		if m.HeapAlloc > heap+50*steps || now > resident+600*steps || runtime.NumGoroutine() > routines {
+			t.Errorf("after %d steps the heap has %d bytes, the process %d, and there are %d goroutines; after %d steps it was %d, %d and %d",
+				(i+1)*tokens, m.HeapAlloc, now, runtime.NumGoroutine(), runs/4*tokens, heap, resident, routines)
+		}
+	}
+}
+
+func residentBytes(t *testing.T) uint64 {
+	t.Helper()
+	data, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var size, resident uint64
+	if _, err := fmt.Fscan(bytes.NewReader(data), &size, &resident); err != nil {
+		t.Fatal(err)
+	}
+	return resident * uint64(os.Getpagesize())
+}
