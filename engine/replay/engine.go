@@ -40,13 +40,14 @@ type Engine struct {
 
 	mu       sync.Mutex
 	launches map[string]int
+	told     map[string]bool
 	dead     []*memory // given up, for the next call of dev
 	after    []func()
 }
 
 // Wrap returns an engine that replays steps on dev.
 func Wrap(inner Inner, dev Device, catalog *kernels.Catalog, log *slog.Logger) *Engine {
-	return &Engine{inner: inner, dev: dev, catalog: catalog, log: log, launches: map[string]int{}}
+	return &Engine{inner: inner, dev: dev, catalog: catalog, log: log, told: map[string]bool{}, launches: map[string]int{}}
 }
 
 func (e *Engine) Name() string                     { return e.inner.Name() }
@@ -84,6 +85,18 @@ func (e *Engine) Launches() map[string]int {
 		all[name] += n
 	}
 	return all
+}
+
+// tell says once why cases of a name are not replayed: caches are quantized by a program for
+// each.
+func (e *Engine) tell(name string, why error) {
+	e.mu.Lock()
+	told := e.told[name+": "+why.Error()]
+	e.told[name+": "+why.Error()] = true
+	e.mu.Unlock()
+	if !told {
+		e.log.Debug("not replayed", "case", name, "why", why)
+	}
 }
 
 // Load implements engine.Engine.

@@ -255,3 +255,13 @@ func BenchmarkStep(b *testing.B) {
 		d.step(b)
 	}
 }
+
+// What Go allocates in a step is counted: docs/BENCHMARKS.md states the number.
+func TestStepAllocations(t *testing.T) {
+	p, catalog := rewritten(t, "Qwen3-30B-A3B-4bit", "qwen3")
+	d := newDecoder(t, p, catalog, &counter{})
+	d.step(t)
+	if n := testing.AllocsPerRun(100, func() { d.step(t) }); n > 400 {
+		t.Errorf("%.0f allocations in a step of 483 launches", n)
+	}
+}

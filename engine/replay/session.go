@@ -104,7 +104,7 @@ func (s *session) script(c *graph.Case, env map[string]int64) (*bound, error) {
 	}
 	script, err := newScript(c, env, s.e.catalog)
 	if err != nil {
-		s.e.log.Debug("not replayed", "case", c.Name, "why", err)
+		s.e.tell(c.Name, err)
 		s.refused[key] = err
 		if len(s.refused) > 64 { // lengths of prompts
 			s.refused = map[string]error{key: err}
@@ -121,7 +121,7 @@ func (s *session) script(c *graph.Case, env map[string]int64) (*bound, error) {
 	}
 	b := &bound{script: script, bytes: make([]byte, script.block)}
 	if err := s.bind(b); err != nil { // too little memory, or a parameter that is laid out in another way
-		s.e.log.Debug("not replayed", "case", c.Name, "why", err)
+		s.e.tell(c.Name, err)
 		b.release(s.e)
 		s.refused[c.Name] = err
 		return nil, nil

@@ -26,19 +26,15 @@ import argparse
 import datetime
 import json
 import math
-import os
 import pathlib
-import platform
-import random
-import resource
 import statistics
 import subprocess
 import sys
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from paired import COMMAND, ROOT, bootstrap, machine, quiet_rounds, versions
+
 MODEL = ROOT / ".cache/oracle/smollm2"
-COMMAND = ROOT / "bin/zmlx-rewrite"
 PROMPT = "Explain in two sentences why the sky is blue."
 
 
@@ -69,37 +65,6 @@ def worker(n, prompt):
     print(json.dumps(dict(tokens=tokens, tps=(n - 1) / (time.perf_counter() - first))))
 
 
-def bootstrap(ratios, resamples=10000, level=0.95):
-    r = random.Random(1)
-    medians = sorted(statistics.median(r.choices(ratios, k=len(ratios))) for _ in range(resamples))
-    tail = int(resamples * (1 - level) / 2)
-    return medians[tail], medians[-1 - tail]
-
-
-def machine():
-    cpu = platform.processor()
-    info = pathlib.Path("/proc/cpuinfo")
-    if info.exists():
-        cpu = next((l.split(":")[1].strip() for l in info.read_text().splitlines() if l.startswith("model name")), cpu)
-    return dict(system=f"{platform.system()} {platform.machine()}", cpu=cpu, cores=os.cpu_count())
-
-
-def cpu_time():
-    """Seconds that all processes have computed, and seconds of ours among them."""
-    own = sum(r.ru_utime + r.ru_stime for r in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
-    try:
-        user, nice, system, _, _, irq, softirq = map(int, pathlib.Path("/proc/stat").read_text().split("\n")[0].split()[1:8])
-    except OSError:
-        return own, own
-    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK"), own
-
-
-def versions():
-    from importlib.metadata import version
-
-    return dict(mlx=version("mlx"), mlx_lm=version("mlx-lm"), commit=subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip())
-
-
 def main():
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     p.add_argument("--rounds", type=int, default=10, help="rounds that count")
@@ -115,30 +80,20 @@ def main():
         subprocess.run([sys.executable, ROOT / "scripts/oracle/smollm2_to_mlx.py"], check=True)
 
     prompt = ours(2, PROMPT)["prompt"]
-    rounds, busy = [], []
-    for i in range(1 + 3 * a.rounds):
-        load, (before, before_own), start = os.getloadavg()[0], cpu_time(), time.monotonic()
+
+    def round():
         runs = [ours(a.tokens, PROMPT), mlx_lm(a.tokens, prompt), mlx_lm(a.tokens, prompt), ours(a.tokens, PROMPT)]
         if any(r["tokens"] != runs[0]["tokens"] for r in runs):
             raise SystemExit("the tokens differ, so the speeds say nothing")
         o, m = [runs[0]["tps"], runs[3]["tps"]], [runs[1]["tps"], runs[2]["tps"]]
-        ratio = math.sqrt(o[0] * o[1] / (m[0] * m[1]))
-        after, after_own = cpu_time()
-        others = (after - before - (after_own - before_own)) / (time.monotonic() - start)
-        why = " (warm-up)" if i == 0 else " (busy machine, does not count)" if others > a.others else ""
-        print(f"round {i}{why}: ours {o[0]:.2f} {o[1]:.2f}, mlx-lm {m[0]:.2f} {m[1]:.2f} tokens/s, ratio {ratio:.3f}, load {load:.1f}, others {others:.2f}", file=sys.stderr)
-        if i > 0:
-            (busy if why else rounds).append(dict(ours=o, mlx_lm=m, ratio=ratio, load=load, others=others))
-        if len(rounds) == a.rounds:
-            break
-    else:
-        raise SystemExit(f"other processes took more than {a.others} of a core in all but {len(rounds)} of {len(rounds) + len(busy)} rounds: no verdict")
+        return dict(ours=o, mlx_lm=m, ratio=math.sqrt(o[0] * o[1] / (m[0] * m[1])))
 
+    rounds, busy = quiet_rounds(a.rounds, a.others, round)
     ratios = [r["ratio"] for r in rounds]
     low, high = bootstrap(ratios)
     record = dict(
         date=datetime.date.today().isoformat(), model=MODEL.name, prompt_tokens=len(prompt), tokens=a.tokens, batch=1,
-        machine=machine(), versions=versions(),
+        machine=machine(), versions=versions("mlx", "mlx-lm"),
         ours_tps=statistics.median(x for r in rounds for x in r["ours"]),
         mlx_lm_tps=statistics.median(x for r in rounds for x in r["mlx_lm"]),
         ratio=statistics.median(ratios), interval=[low, high], above=a.above, rounds=rounds, busy_rounds=busy,
@@ -150,4 +105,5 @@ def main():
     sys.exit(low <= a.above)
 
 
-main()
+if __name__ == "__main__":
+    main()
