@@ -74,6 +74,7 @@ type Entry struct {
 	RuleHash string            `json:"rule_hash"`
 	Kernels  map[string]string `json:"kernels,omitempty" jsonschema:"name and content hash"`
 	Verdict  choose.Verdict    `json:"verdict" jsonschema:"faster, slower, or even: the interval holds 1, or the gain was not there in the end"`
+	FirstUse bool              `json:"first_use,omitempty" jsonschema:"measured in short when the model was first run, not by smart"`
 	Gain     choose.Gain       `json:"gain" jsonschema:"beside the rules of with"`
 	Alone    *choose.Gain      `json:"alone,omitempty" jsonschema:"against no rules at all"`
 	With     []string          `json:"with" jsonschema:"the rules that were on beside it"`
@@ -83,17 +84,37 @@ type Entry struct {
 	Command  []string          `json:"command" jsonschema:"the command line, without the program's own name"`
 }
 
-func (e *Entry) key() string {
-	return strings.Join([]string{e.Device.String(), e.Program, e.Profile, e.Rule}, "\n")
+func (e *Entry) key() string { return e.Place.key() + "\n" + e.Rule }
+
+// FirstUse says that the rules of a place were looked at when a model was first run there.
+// What was found of them are entries, and the outcomes of checks.
+type FirstUse struct {
+	Place
+	Seconds float64   `json:"seconds"`
+	Left    []string  `json:"left,omitempty" jsonschema:"rules that there was no time to measure"`
+	Problem string    `json:"problem,omitempty" jsonschema:"what ended it early"`
+	When    time.Time `json:"when"`
+	Command []string  `json:"command" jsonschema:"the command line, without the program's own name"`
 }
 
-// Ledger is entries by place and rule.
-type Ledger map[string]*Entry
+func (p Place) key() string {
+	return strings.Join([]string{p.Device.String(), p.Program, p.Profile}, "\n")
+}
+
+// Ledger is entries by place and rule, and the places where rules were looked at.
+type Ledger struct {
+	gains map[string]*Entry
+	uses  map[string]*FirstUse
+}
+
+// New returns a ledger without entries.
+func New() Ledger { return Ledger{gains: map[string]*Entry{}, uses: map[string]*FirstUse{}} }
 
 // file is a ledger as it is written.
 type file struct {
-	Version int      `json:"zmlx" jsonschema:"version of the format: 1"`
-	Gains   []*Entry `json:"gains"`
+	Version int         `json:"zmlx" jsonschema:"version of the format: 1"`
+	Gains   []*Entry    `json:"gains"`
+	Uses    []*FirstUse `json:"first_uses,omitempty" jsonschema:"places whose rules are not looked at again by themselves"`
 }
 
 // maxFile bounds a ledger's file.
@@ -103,18 +124,18 @@ const maxFile = 64 << 20
 func Read(path string) (Ledger, error) {
 	f, err := os.Open(path)
 	if os.IsNotExist(err) {
-		return Ledger{}, nil
+		return New(), nil
 	}
 	if err != nil {
-		return nil, diag.Errorf("file/read", diag.Pos{File: path}, "%v", err)
+		return Ledger{}, diag.Errorf("file/read", diag.Pos{File: path}, "%v", err)
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
-		return nil, diag.Errorf("file/read", diag.Pos{File: path}, "%v", err)
+		return Ledger{}, diag.Errorf("file/read", diag.Pos{File: path}, "%v", err)
 	}
 	if len(data) > maxFile {
-		return nil, diag.Errorf("file/too-big", diag.Pos{File: path}, "is larger than %d MiB", maxFile>>20)
+		return Ledger{}, diag.Errorf("file/too-big", diag.Pos{File: path}, "is larger than %d MiB", maxFile>>20)
 	}
 	return Parse(path, data)
 }
@@ -122,7 +143,7 @@ func Read(path string) (Ledger, error) {
 // Parse reads a ledger and holds it against the schema.
 func Parse(path string, data []byte) (Ledger, error) {
 	bad := func(why error) (Ledger, error) {
-		return nil, diag.Errorf("ledger/invalid", diag.Pos{File: path}, "is not a ledger of this version: %v", why).
+		return Ledger{}, diag.Errorf("ledger/invalid", diag.Pos{File: path}, "is not a ledger of this version: %v", why).
 			WithHint("remove it: zmlx-rewrite smart makes it again")
 	}
 	var raw any
@@ -136,9 +157,12 @@ func Parse(path string, data []byte) (Ledger, error) {
 	if err := json.Unmarshal(data, &f); err != nil {
 		return bad(err)
 	}
-	l := Ledger{}
+	l := New()
 	for _, e := range f.Gains {
-		l[e.key()] = e
+		l.gains[e.key()] = e
+	}
+	for _, u := range f.Uses {
+		l.uses[u.key()] = u
 	}
 	return l, nil
 }
@@ -146,8 +170,11 @@ func Parse(path string, data []byte) (Ledger, error) {
 // Bytes is the text of a ledger, the same for the same entries.
 func (l Ledger) Bytes() ([]byte, error) {
 	f := file{Version: diag.FormatVersion, Gains: []*Entry{}}
-	for _, k := range slices.Sorted(maps.Keys(l)) {
-		f.Gains = append(f.Gains, l[k])
+	for _, k := range slices.Sorted(maps.Keys(l.gains)) {
+		f.Gains = append(f.Gains, l.gains[k])
+	}
+	for _, k := range slices.Sorted(maps.Keys(l.uses)) {
+		f.Uses = append(f.Uses, l.uses[k])
 	}
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -179,15 +206,32 @@ func Update(path string, change func(Ledger)) error {
 }
 
 // Put adds an entry in the place of an older one.
-func (l Ledger) Put(e *Entry) { l[e.key()] = e }
+func (l Ledger) Put(e *Entry) { l.gains[e.key()] = e }
 
 // Drop removes what is known of a rule at a place.
-func (l Ledger) Drop(p Place, rule string) { delete(l, (&Entry{Place: p, Rule: rule}).key()) }
+func (l Ledger) Drop(p Place, rule string) { delete(l.gains, (&Entry{Place: p, Rule: rule}).key()) }
+
+// Use notes that the rules of a place were looked at.
+func (l Ledger) Use(u *FirstUse) { l.uses[u.key()] = u }
+
+// Used reports whether nobody has to look at the rules of a place: that was done there, or
+// somebody has measured some of them.
+func (l Ledger) Used(p Place) bool {
+	if l.uses[p.key()] != nil {
+		return true
+	}
+	for _, e := range l.gains {
+		if e.Place.key() == p.key() && !e.FirstUse { // one of a first use that was interrupted is no end of it
+			return true
+		}
+	}
+	return false
+}
 
 // Get returns what is known of a rule at a place, if rule and kernels are what they were;
 // else nil.
 func (l Ledger) Get(p Place, r *rules.Rule, c *kernels.Catalog) *Entry {
-	e := l[(&Entry{Place: p, Rule: r.Name}).key()]
+	e := l.gains[(&Entry{Place: p, Rule: r.Name}).key()]
 	if e == nil || e.RuleHash != r.Hash || !maps.Equal(e.Kernels, Kernels(r, c)) {
 		return nil
 	}
@@ -197,7 +241,7 @@ func (l Ledger) Get(p Place, r *rules.Rule, c *kernels.Catalog) *Entry {
 // Any reports whether anything is known of a program on a device of that kind: if not,
 // nobody has to find out which device this is.
 func (l Ledger) Any(device, program, profile string) bool {
-	for _, e := range l {
+	for _, e := range l.gains {
 		if e.Device.Device == device && e.Program == program && e.Profile == profile {
 			return true
 		}
@@ -212,10 +256,13 @@ func newSchema() *jsonschema.Schema {
 	s := schema.For[file]("ledger of zmlx-rewrite smart: which rules pay, by device and program")
 	s.Properties["zmlx"].Enum = []any{diag.FormatVersion}
 	gain := s.Properties["gains"].Items
-	objects := []*jsonschema.Schema{gain}
-	for _, p := range gain.Properties {
-		if p.Properties != nil {
-			objects = append(objects, p)
+	use := s.Properties["first_uses"].Items
+	objects := []*jsonschema.Schema{gain, use}
+	for _, x := range []*jsonschema.Schema{gain, use} {
+		for _, p := range x.Properties {
+			if p.Properties != nil {
+				objects = append(objects, p)
+			}
 		}
 	}
 	for _, o := range objects {

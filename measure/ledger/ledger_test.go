@@ -37,7 +37,7 @@ func some(t *testing.T) (*rules.Rule, *kernels.Catalog, *Entry) {
 // TestGet: an entry holds for the place, the rule and its kernels, and for no others.
 func TestGet(t *testing.T) {
 	r, c, e := some(t)
-	l := Ledger{}
+	l := New()
 	l.Put(e)
 	if l.Get(here, r, c) != e {
 		t.Fatal("what was put in is not there")
@@ -45,7 +45,9 @@ func TestGet(t *testing.T) {
 	change := func(name string, f func(p *Place, r *rules.Rule, e *Entry)) {
 		p, rule, was := here, *r, *e
 		f(&p, &rule, &was)
-		if got := (Ledger{was.key(): &was}).Get(p, &rule, c); got != nil {
+		l := New()
+		l.Put(&was)
+		if got := l.Get(p, &rule, c); got != nil {
 			t.Errorf("another %s, and the entry is thought to hold", name)
 		}
 	}
@@ -60,7 +62,7 @@ func TestGet(t *testing.T) {
 	if !l.Any("cpu", "abc", "smollm2") || l.Any("cuda", "abc", "smollm2") || l.Any("cpu", "x", "smollm2") || l.Any("cpu", "abc", "x") {
 		t.Error("Any")
 	}
-	if l.Drop(here, r.Name); len(l) != 0 {
+	if l.Drop(here, r.Name); len(l.gains) != 0 {
 		t.Error("what was dropped is there")
 	}
 }
@@ -70,7 +72,7 @@ func TestGet(t *testing.T) {
 func TestFile(t *testing.T) {
 	_, _, e := some(t)
 	path := filepath.Join(t.TempDir(), "zmlx-rewrite", "ledger.json")
-	if l, err := Read(path); err != nil || len(l) != 0 {
+	if l, err := Read(path); err != nil || len(l.gains) != 0 {
 		t.Fatalf("%v, %v", l, err)
 	}
 	other := *e
@@ -80,15 +82,19 @@ func TestFile(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	used := &FirstUse{Place: here, Seconds: 1.5, Left: []string{"a.b"}, When: e.When, Command: []string{"generate"}}
+	if err := Update(path, func(l Ledger) { l.Use(used) }); err != nil {
+		t.Fatal(err)
+	}
 	l, err := Read(path)
-	if err != nil || len(l) != 2 || !reflect.DeepEqual(l[e.key()], e) || !reflect.DeepEqual(l[other.key()], &other) {
+	if err != nil || len(l.gains) != 2 || !reflect.DeepEqual(l.gains[e.key()], e) || !reflect.DeepEqual(l.gains[other.key()], &other) || len(l.uses) != 1 || !reflect.DeepEqual(l.uses[here.key()], used) {
 		t.Fatalf("%v, %v", l, err)
 	}
 	if list, _ := os.ReadDir(filepath.Dir(path)); len(list) != 1 {
 		t.Errorf("%d files", len(list))
 	}
 	data, _ := os.ReadFile(path)
-	for _, bad := range []string{"", "{}", "[]", `{"zmlx":2,"gains":[]}`, `{"zmlx":1,"gains":null}`, `{"zmlx":1,"gains":[null]}`, `{"zmlx":1,"gains":[{}]}`,
+	for _, bad := range []string{"", "{}", "[]", `{"zmlx":2,"gains":[]}`, `{"zmlx":1,"gains":null}`, `{"zmlx":1,"gains":[null]}`, `{"zmlx":1,"gains":[{}]}`, `{"zmlx":1,"gains":[],"first_uses":[null]}`, `{"zmlx":1,"gains":[],"first_uses":[{}]}`,
 		strings.Replace(string(data), `"slower"`, `"slow"`, 1), strings.Replace(string(data), `"when": "2026`, `"when": "x`, 1), string(data[:len(data)/2])} {
 		if err := os.WriteFile(path, []byte(bad), 0o666); err != nil {
 			t.Fatal(err)
@@ -103,8 +109,34 @@ func TestFile(t *testing.T) {
 	}
 }
 
+// TestUsed: the rules of a place are looked at once, until an end of it is noted. What smart
+// found is one as well.
+func TestUsed(t *testing.T) {
+	_, _, e := some(t)
+	there := here
+	there.Profile = "mine"
+	quick := *e
+	quick.FirstUse = true
+	for name, c := range map[string]struct {
+		put  func(l Ledger)
+		used bool
+	}{
+		"nothing":                 {func(Ledger) {}, false},
+		"a first use":             {func(l Ledger) { l.Use(&FirstUse{Place: here}) }, true},
+		"one elsewhere":           {func(l Ledger) { l.Use(&FirstUse{Place: there}) }, false},
+		"one that is not through": {func(l Ledger) { l.Put(&quick) }, false},
+		"smart":                   {func(l Ledger) { l.Put(e) }, true},
+		"smart elsewhere":         {func(l Ledger) { x := *e; x.Place = there; l.Put(&x) }, false},
+	} {
+		l := New()
+		if c.put(l); l.Used(here) != c.used {
+			t.Errorf("%s: used is %v", name, !c.used)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
-	l := Ledger{}
+	l := New()
 	e := &Entry{Place: here, Rule: "a.b", With: []string{}, Command: []string{}, Verdict: choose.Even}
 	l.Put(e)
 	data, err := l.Bytes()
