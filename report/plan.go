@@ -29,9 +29,11 @@ type Plan struct {
 	Rewritten GraphInfo `json:"rewritten"`
 	Launches  Launches  `json:"launches"`
 	Stated    *Launches `json:"expected_launches,omitempty"`
-	Numerics  string    `json:"numerics"`
-	Stop      string    `json:"stop"`
-	Rules     []Rule    `json:"rules"`
+	// Looked: the rules were looked at on this device; what their states say was found there.
+	Looked   bool   `json:"looked,omitempty"`
+	Numerics string `json:"numerics"`
+	Stop     string `json:"stop"`
+	Rules    []Rule `json:"rules"`
 }
 
 // GraphInfo identifies a graph.

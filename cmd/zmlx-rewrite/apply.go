@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -49,6 +50,16 @@ type rewritten struct {
 
 // rewriteAll rewrites all subjects of a command. Close them when done.
 func (a *app) rewriteAll(o *options) (*workspace, *profiles.Profile, []*rewritten, error) {
+	return a.rewriteEach(o, func(*workspace, *profiles.Profile, *subject) error { return nil })
+}
+
+// rewriteToRun is rewriteAll for a model that is to be run: if it never was on this device,
+// its rules are looked at first.
+func (a *app) rewriteToRun(ctx context.Context, o *options) (*workspace, *profiles.Profile, []*rewritten, error) {
+	return a.rewriteEach(o, func(w *workspace, prof *profiles.Profile, s *subject) error { return a.firstUse(ctx, w, prof, s, o) })
+}
+
+func (a *app) rewriteEach(o *options, first func(*workspace, *profiles.Profile, *subject) error) (*workspace, *profiles.Profile, []*rewritten, error) {
 	w, err := a.workspace(o)
 	if err != nil {
 		return nil, nil, nil, err
@@ -67,9 +78,12 @@ func (a *app) rewriteAll(o *options) (*workspace, *profiles.Profile, []*rewritte
 	prof = o.kv.settle(prof)
 	var all []*rewritten
 	for _, s := range list {
+		err := first(w, prof, s)
 		start := time.Now()
 		var r *rewritten
-		err := o.kv.withRings(s)
+		if err == nil {
+			err = o.kv.withRings(s)
+		}
 		if err == nil && !o.kv.beside {
 			err = o.kv.withCache(s)
 		}

@@ -42,6 +42,7 @@ func (a *app) benchCmd() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error { return a.bench(c.Context(), &o, &b) },
 	}
 	o.flags(c)
+	o.first = true
 	o.dtypeFlag(c)
 	o.kv.startFlag(c)
 	f := c.Flags()

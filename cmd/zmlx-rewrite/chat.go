@@ -27,6 +27,7 @@ func (a *app) chatCmd() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error { return a.chat(c.Context(), &o, &t, format, plain) },
 	}
 	o.flags(c)
+	o.first = true
 	o.dtypeFlag(c)
 	o.kv.startFlag(c)
 	t.lengthFlags(c, 256)

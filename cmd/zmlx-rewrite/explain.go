@@ -117,6 +117,8 @@ func (a *app) explainRule(p *report.Plan, rule *rules.Rule, site string) {
 		}
 		if full.Gain != nil {
 			fmt.Fprintf(a.stdout, "  %s: measured here, %s times as fast with it\n", full.State, full.Gain)
+		} else if p.Looked {
+			fmt.Fprintf(a.stdout, "  %s\n", full.State)
 		}
 		r := atSite(full, site)
 		applied := make([]string, len(r.Sites))

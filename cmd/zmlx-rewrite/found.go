@@ -23,7 +23,7 @@ import (
 
 // What was found on this machine's devices is kept in the user's cache.
 func recordsFile() string { return kept("device-checks.json") } // by verify --device: what is right
-func ledgerFile() string  { return kept("ledger.json") }        // by smart: what pays
+func ledgerFile() string  { return kept("ledger.json") }        // by smart and first uses: what pays
 
 func kept(name string) string {
 	dir, err := os.UserCacheDir()
@@ -85,6 +85,7 @@ func (f *found) on(c *kernels.Catalog) *ledger.Device {
 type knowledge struct {
 	gains  map[string]*ledger.Entry // by rule
 	failed map[string]bool
+	looked bool // somebody looked at the rules of the place
 }
 
 // asFound plans again with what was found on this device: without the rules that were
@@ -114,6 +115,7 @@ func (w *workspace) asFound(p *graph.Program, prof *profiles.Profile, cfg *rewri
 		off = map[string]string{}
 	}
 	if place.Device = *device; measured {
+		k.looked = f.ledger.Used(place)
 		for _, r := range cfg.Rules {
 			e := f.ledger.Get(place, r, w.set.Kernels)
 			if e == nil {
@@ -122,7 +124,11 @@ func (w *workspace) asFound(p *graph.Program, prof *profiles.Profile, cfg *rewri
 			k.gains[r.Name] = e
 			switch {
 			case e.Verdict == choose.Slower && off[r.Name] == "" && !named(o.force, r):
-				off[r.Name] = fmt.Sprintf("it does not pay on this device, %s: %s times as fast with it (zmlx-rewrite smart)", device, e.Gain)
+				by := "zmlx-rewrite smart"
+				if e.FirstUse {
+					by = "at first use; zmlx-rewrite smart measures longer"
+				}
+				off[r.Name] = fmt.Sprintf("it does not pay on this device, %s: %s times as fast with it (%s)", device, e.Gain, by)
 			case e.Verdict == choose.Faster && r.Numerics != kernels.Lossy:
 				delete(off, r.Name)
 			}
@@ -153,6 +159,7 @@ func (w *workspace) asFound(p *graph.Program, prof *profiles.Profile, cfg *rewri
 
 // states says of each rule of a plan what is known of it, and whether it is on.
 func (k *knowledge) states(p *report.Plan, list []*rules.Rule) {
+	p.Looked = k.looked
 	for i := range p.Rules {
 		out := &p.Rules[i]
 		at := slices.IndexFunc(list, func(r *rules.Rule) bool { return r.Name == out.Name })

@@ -23,6 +23,7 @@ func (a *app) generateCmd() *cobra.Command {
 		RunE:  func(c *cobra.Command, _ []string) error { return a.generate(c.Context(), &o, &t, format, plain) },
 	}
 	o.flags(c)
+	o.first = true
 	o.dtypeFlag(c)
 	o.kv.startFlag(c)
 	t.flags(c, 100)

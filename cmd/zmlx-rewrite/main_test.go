@@ -8,7 +8,16 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"zmlx-rewrite": main}) }
+func TestMain(m *testing.M) { testscript.Main(tests{m}, map[string]func(){"zmlx-rewrite": main}) }
+
+// tests run without first uses: the program that would do them is the test. What scripts run
+// does as their environment says.
+type tests struct{ *testing.M }
+
+func (t tests) Run() int {
+	os.Setenv(firstUseEnv, "off")
+	return t.M.Run()
+}
 
 // TestScripts runs the suites of testdata/scripts; `zmlx-rewrite test` runs the same.
 // ZMLX_UPDATE_SCRIPTS=1 rewrites the files that scripts compare output with.

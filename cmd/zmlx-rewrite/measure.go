@@ -43,7 +43,7 @@ var sides = [2]string{"unrewritten", "rewritten"}
 // a side. Close it when done.
 func (a *app) pair(ctx context.Context, o *options, wrap func(side int, s engine.Session) engine.Session) (*pair, error) {
 	o.dims = nil
-	w, prof, all, err := a.rewriteAll(o)
+	w, prof, all, err := a.rewriteToRun(ctx, o)
 	if err != nil {
 		return nil, err
 	}

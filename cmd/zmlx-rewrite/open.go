@@ -49,8 +49,8 @@ func (a *app) open(ctx context.Context, o *options, t *textOptions, plain bool) 
 	if o.model == "" {
 		return nil, diag.Errorf("usage/model", diag.Pos{}, "--model is missing")
 	}
-	o.dims = nil
-	w, prof, all, err := a.rewriteAll(o)
+	o.dims, o.first = nil, o.first && !plain
+	w, prof, all, err := a.rewriteToRun(ctx, o)
 	if err != nil {
 		return nil, err
 	}

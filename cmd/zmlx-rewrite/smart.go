@@ -22,7 +22,9 @@ type smartOptions struct {
 	seed                       uint64
 	budget, limit              time.Duration
 	fresh                      bool
+	firstUse                   bool
 	format                     string
+	start                      time.Time
 }
 
 func (a *app) smartCmd() *cobra.Command {
@@ -51,6 +53,7 @@ func (a *app) smartCmd() *cobra.Command {
 	f.Uint64Var(&s.seed, "seed", 1, "of the random tokens")
 	f.DurationVar(&s.budget, "budget", 60*time.Second, "`time` for all checks of replacements; a rule with one that was not checked is not timed; 0 is as long as it takes")
 	f.DurationVar(&s.limit, "limit", 0, "`time` for checks and measurements together; what is left out stays unmeasured, and no rule is timed alone; 0 is as long as it takes")
+	f.BoolVar(&s.firstUse, "first-use", false, "do what the first run of a model does by itself: look at the rules that the profile has on, in short; --limit is 20s unless given")
 	f.BoolVar(&s.fresh, "fresh", false, "check again what has been checked before")
 	f.StringVarP(&s.format, "output", "o", "text", "text or json")
 	return c
@@ -68,6 +71,7 @@ type smartFound struct {
 	ToOriginal *choose.Gain  `json:"against_unrewritten,omitempty"` // absent if nothing is rewritten
 	Same       bool          `json:"tokens_identical"`              // to the unrewritten model's
 	Ledger     string        `json:"ledger"`
+	FirstUse   bool          `json:"first_use,omitempty"`
 }
 
 type smartRule struct {
@@ -94,39 +98,35 @@ func (a *app) smart(ctx context.Context, o *options, s *smartOptions) error {
 	if o.target != engineTarget() {
 		return diag.Errorf("usage/target", diag.Pos{}, "smart measures on this device, which is %s, not %s", engineTarget(), o.target)
 	}
+	if s.start = time.Now(); s.firstUse && s.limit == 0 {
+		s.limit = firstUseTime - sparing
+	}
 	t, err := a.trials(o, s)
 	if err != nil {
 		return err
 	}
 	defer t.close()
+	if s.firstUse {
+		return a.lookAtRules(ctx, t, s)
+	}
 	var list []choose.Rule
 	for _, r := range t.cfg.Rules {
 		if r.Numerics != kernels.Lossy {
 			list = append(list, choose.Rule{Name: r.Name, On: t.cfg.Off[r.Name] == ""})
 		}
 	}
-	place := ledger.Place{Device: t.device, Model: t.s.program.Name, Program: t.s.program.Hash().String(), Profile: t.profile.Name}
+	place := t.place()
 	done := 0
 	result, err := choose.Search(ctx, list, t, s.limit == 0, func(out *choose.Outcome) error {
 		done++
-		t.line.print("%s · %d of %d rules · %s", t.profile.Name, min(done, len(list)), len(list), out.Name)
+		t.line.print("%s · %d of %d rules · %s", t.title, min(done, len(list)), len(list), out.Name)
 		return ledger.Update(ledgerFile(), func(l ledger.Ledger) { a.enter(l, place, t, s, out) })
 	})
 	t.line.clear()
 	if err != nil {
 		return err
 	}
-	f := &smartFound{Model: t.s.name, Profile: t.profile.Name, Device: t.device, Depth: s.depth, Tokens: s.gen, Rules: []smartRule{}, ToProfile: result.Change, Ledger: ledgerFile()}
-	for _, out := range result.Outcomes {
-		r := smartRule{Rule: out.Name, Gain: out.Gain, Alone: out.Alone, Reason: t.refused[out.Name]}
-		// A plan uses what could not be checked as the profile says.
-		on := out.Stays() || out.Refused && out.On && !t.failed[out.Name]
-		r.State = state(t.w.set.Rule(out.Name), on, t.failed[out.Name], out.Verdict)
-		if r.Reason == "" && out.Gain == nil {
-			r.Reason = t.idle(out)
-		}
-		f.Rules = append(f.Rules, r)
-	}
+	f := t.table(result)
 	t.smart.limit = 0 // what it comes to in all is said in any case
 	g, ok, err := t.Time(ctx, []string{}, result.On)
 	if err != nil {
@@ -135,11 +135,36 @@ func (a *app) smart(ctx context.Context, o *options, s *smartOptions) error {
 	if f.Same = true; ok {
 		f.ToOriginal, f.Same = &g, t.same
 	}
-	if s.format == "json" {
+	return a.smartPrint(f, s.format)
+}
+
+func (a *app) smartPrint(f *smartFound, format string) error {
+	if format == "json" {
 		return a.json(f)
 	}
 	a.smartText(f)
 	return nil
+}
+
+// place is where rules are timed.
+func (t *trials) place() ledger.Place {
+	return ledger.Place{Device: t.device, Model: t.s.program.Name, Program: t.s.program.Hash().String(), Profile: t.profile.Name}
+}
+
+// table is what was found of each rule.
+func (t *trials) table(result *choose.Result) *smartFound {
+	f := &smartFound{Model: t.s.name, Profile: t.profile.Name, Device: t.device, Depth: t.smart.depth, Tokens: t.smart.gen, Rules: []smartRule{}, ToProfile: result.Change, Ledger: ledgerFile(), FirstUse: t.smart.firstUse}
+	for _, out := range result.Outcomes {
+		r := smartRule{Rule: out.Name, Gain: out.Gain, Alone: out.Alone, Reason: t.refused[out.Name]}
+		// A plan uses what could not be checked as the profile says.
+		on := out.Stays() || out.Refused && out.On && !t.failed[out.Name]
+		r.State = state(t.w.set.Rule(out.Name), on, t.failed[out.Name], out.Verdict)
+		if r.Reason == "" && out.Gain == nil && !out.Keep {
+			r.Reason = t.idle(out)
+		}
+		f.Rules = append(f.Rules, r)
+	}
+	return f
 }
 
 // enter writes an outcome into a ledger.
@@ -153,7 +178,7 @@ func (a *app) enter(l ledger.Ledger, at ledger.Place, t *trials, s *smartOptions
 	}
 	r := t.w.set.Rule(out.Name)
 	l.Put(&ledger.Entry{Place: at, Rule: r.Name, RuleHash: r.Hash, Kernels: ledger.Kernels(r, t.w.set.Kernels), Verdict: out.Verdict, Gain: *out.Gain, Alone: out.Alone,
-		With: out.With, Depth: s.depth, Tokens: s.gen, When: now(), Command: a.args})
+		With: out.With, Depth: s.depth, Tokens: s.gen, When: now(), Command: a.args, FirstUse: s.firstUse})
 }
 
 // smartText prints what was found for people.
@@ -180,7 +205,8 @@ func (a *app) smartText(f *smartFound) {
 	if f.ToProfile != nil {
 		fmt.Fprintf(a.stdout, "  %s times as fast as the profile's plan\n", f.ToProfile)
 	}
-	if f.ToOriginal == nil {
+	if f.FirstUse {
+	} else if f.ToOriginal == nil {
 		fmt.Fprintln(a.stdout, "  nothing is rewritten")
 	} else {
 		same := "the same tokens"
@@ -192,6 +218,9 @@ func (a *app) smartText(f *smartFound) {
 	fmt.Fprintf(a.stdout, "kept in %s\n", f.Ledger)
 }
 
+// noTime is why a rule was not timed that could have been.
+const noTime = "there was no time"
+
 // idle says why a rule was not timed beside the others.
 func (t *trials) idle(out *choose.Outcome) string {
 	res, err := t.plan([]string{out.Name})
@@ -201,7 +230,7 @@ func (t *trials) idle(out *choose.Outcome) string {
 	case err == nil && t.sameSteps(res.Program, t.s.program):
 		return "matches in prompts only"
 	case t.over():
-		return "there was no time"
+		return noTime
 	}
 	return "other rules have its places"
 }

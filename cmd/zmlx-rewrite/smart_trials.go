@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"slices"
 	"strings"
@@ -35,10 +36,29 @@ type trials struct {
 	spent   time.Duration     // on checks
 	start   time.Time
 	plans   map[string]*rewrite.Result
-	loaded  []*loaded // the last used first
-	same    bool      // the last two plans that were timed made the same tokens
+	loaded  []*loaded                // the last used first
+	same    bool                     // the last two plans that were timed made the same tokens
+	known   map[string]*ledger.Entry // rule -> what an interrupted first use found
 	line    *statusLine
+	title   string // of the line
+	pace    pace
 }
+
+// pace says how long a comparison of two plans takes.
+type pace struct {
+	few    int           // tokens that a run makes even if it takes longer
+	run    time.Duration // how long one run need not be
+	rounds int           // of which an interval is made, at the least
+	median bool          // of a run, the median of its steps counts
+}
+
+// atLeisure is how smart times plans, inShort how a first use does. Fewer than five rounds
+// say little where they differ little: three in a row are on one side by chance one time in
+// four.
+var (
+	atLeisure = pace{few: 4, run: time.Second / 2, rounds: leastRounds}
+	inShort   = pace{few: 1, run: time.Second / 25, rounds: 5, median: true}
+)
 
 // loaded is a plan that is ready to run.
 type loaded struct {
@@ -57,7 +77,12 @@ func (a *app) trials(o *options, s *smartOptions) (*trials, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &trials{a: a, o: o, smart: s, cfg: all[0].cfg, fresh: map[string]bool{}, refused: map[string]string{}, failed: map[string]bool{}, plans: map[string]*rewrite.Result{}, start: time.Now(), line: a.statusLine()}
+	t := &trials{a: a, o: o, smart: s, cfg: all[0].cfg, fresh: map[string]bool{}, refused: map[string]string{}, failed: map[string]bool{}, plans: map[string]*rewrite.Result{}, known: map[string]*ledger.Entry{}, start: s.start, line: a.statusLine(), pace: atLeisure}
+	t.title = prof.Name
+	if s.firstUse {
+		s.warmUp, t.pace, t.title = 0, inShort, fmt.Sprintf("first use, %v at most (--no-ledger skips it)", firstUseTime)
+		t.line.print("%s", t.title)
+	}
 	t.pair = &pair{s: all[0], w: w, profile: prof}
 	t.done = append(t.done, t.s.close)
 	measureInFloat32(t.s.program)
@@ -66,6 +91,9 @@ func (a *app) trials(o *options, s *smartOptions) (*trials, error) {
 		return nil, err
 	}
 	t.done = append(t.done, t.runner.close)
+	if s.firstUse {
+		t.warn = io.Discard // the run says so itself
+	}
 	t.device = deviceOf(t.engine)
 	if t.vocab, err = vocabulary(t.s.program); err == nil {
 		t.checks, err = sites.ReadRecords(recordsFile())
@@ -113,6 +141,9 @@ func (t *trials) Check(ctx context.Context, on []string) ([]string, error) {
 		return nil, err
 	}
 	var todo []*sites.Replacement
+	if t.smart.firstUse { // exact weight layouts are proven to be right
+		list = slices.DeleteFunc(list, func(x *sites.Replacement) bool { return layoutOnly(x.Rule) })
+	}
 	for _, x := range list {
 		if rec := t.checks.Get(t.device, x, t.w.set.Kernels); (rec == nil || t.smart.fresh) && !t.fresh[x.Key] {
 			todo = append(todo, x)
@@ -127,6 +158,8 @@ func (t *trials) Check(ctx context.Context, on []string) ([]string, error) {
 	for _, x := range list {
 		name := x.Rule.Name
 		switch rec := t.checks.Get(t.device, x, t.w.set.Kernels); {
+		case rec == nil && t.smart.firstUse:
+			continue // lookAtRules sees to it
 		case rec == nil:
 			if t.refused[name] == "" {
 				t.refused[name] = "was not checked"
@@ -156,10 +189,14 @@ func (t *trials) check(ctx context.Context, res *rewrite.Result, todo []*sites.R
 	}
 	start := time.Now()
 	c := &sites.Checker{Engine: t.engine, Catalog: t.w.set.Kernels, Keeps: t.launches, Program: res.Program, Weights: t.model.Weights, Places: 1}
+	check := c.Check
+	if t.smart.firstUse {
+		check = inOrder(c)
+	}
 	put := 0
-	_, err := c.Check(ctx, todo, budget, func(rep *sites.Report) {
+	_, err := check(ctx, todo, budget, func(rep *sites.Report) {
 		t.fresh[rep.Key] = true
-		t.line.print("%s · checking %s", t.profile.Name, rep.Rule.Name)
+		t.line.print("%s · checked: %s", t.title, rep.Rule.Short())
 		if rep.Verdict == sites.Skipped {
 			t.refused[rep.Rule.Name] = "was not checked: " + rep.Reason
 			return
@@ -168,6 +205,7 @@ func (t *trials) check(ctx context.Context, res *rewrite.Result, todo []*sites.R
 		put++
 	})
 	t.spent += time.Since(start)
+	t.a.log.Debug("checked", "replacements", len(todo), "took", time.Since(start))
 	if put > 0 {
 		if wrote := t.checks.Write(recordsFile()); wrote != nil && err == nil {
 			err = diag.Errorf("file/write", diag.Pos{File: recordsFile()}, "%v", wrote)
@@ -205,12 +243,6 @@ func (t *trials) load(ctx context.Context, res *rewrite.Result) (*decode.Generat
 	return g, nil
 }
 
-// longRun is how long one run need not be; fewTokens are made all the same.
-const (
-	longRun   = time.Second / 2
-	fewTokens = 4
-)
-
 // errEnough ends rounds that say enough, or that there is no time for.
 var errEnough = errors.New("enough")
 
@@ -236,7 +268,20 @@ func (t *trials) steps(ctx context.Context, g *decode.Generator, tokens []int, f
 	if err != nil {
 		return 0, nil, err
 	}
+	if t.pace.median {
+		return medianStep(r.Times) * float64(len(r.Times)-1), r.Tokens, nil
+	}
 	return r.Times[len(r.Times)-1].Seconds(), r.Tokens, nil
+}
+
+// medianStep is what a step of a run took, of which one or the other was interrupted by
+// something else.
+func medianStep(at []time.Duration) float64 {
+	steps := make([]float64, 0, len(at))
+	for i := range at[1:] {
+		steps = append(steps, (at[i+1] - at[i]).Seconds())
+	}
+	return bench.Median(steps)
 }
 
 // sameSteps reports whether two programs do the same in all steps of one token that are
@@ -290,6 +335,7 @@ func (t *trials) Time(ctx context.Context, without, with []string) (choose.Gain,
 			return none, false, fmt.Errorf("with %s: %w", ruleNames([][]string{without, with}[side]), err)
 		}
 	}
+	t.a.log.Debug("loaded", "without", ruleNames(without), "with", ruleNames(with))
 	s := t.smart
 	tokens := randomTokens(s.seed, s.depth+1, t.vocab)
 	n := s.gen
@@ -304,14 +350,14 @@ func (t *trials) Time(ctx context.Context, without, with []string) (choose.Gain,
 			return seconds, nil
 		}
 	}
-	few, enough := min(fewTokens, s.gen), s.gen // slow steps are timed well enough by few
+	few, enough := min(t.pace.few, s.gen), s.gen // slow steps are timed well enough by few
 	for side := range made {
 		n = few
 		seconds, err := way(side)()
 		if err != nil {
 			return none, false, err
 		}
-		enough = min(enough, int(longRun.Seconds()/seconds*float64(few)))
+		enough = min(enough, int(t.pace.run.Seconds()/seconds*float64(few)))
 	}
 	n = max(few, enough)
 	var runs []bench.Run
@@ -324,7 +370,7 @@ func (t *trials) Time(ctx context.Context, without, with []string) (choose.Gain,
 	if err != nil && err != errEnough {
 		return none, false, err
 	}
-	if len(runs) < 4*leastRounds {
+	if ratios := bench.Ratios(runs); len(ratios) < t.pace.rounds && !clearly(ratios) {
 		return none, false, nil // an interval of so few says nothing
 	}
 	t.same = slices.Equal(made[0], made[1])

@@ -44,6 +44,7 @@ func (a *app) stressCmd() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error { return a.stress(c.Context(), &o, &s) },
 	}
 	o.flags(c)
+	o.first = true
 	o.dtypeFlag(c)
 	o.kv.startFlag(c)
 	f := c.Flags()

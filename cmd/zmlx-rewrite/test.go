@@ -196,6 +196,7 @@ func scriptParams() testscript.Params {
 				e.Setenv("ZMLX_KERNELS", library)
 			}
 			e.Setenv("PYTHON", python)
+			e.Setenv(firstUseEnv, "off")
 			return nil
 		},
 		Condition: func(cond string) (bool, error) {

@@ -43,6 +43,7 @@ func (a *app) validateCmd() *cobra.Command {
 		},
 	}
 	o.flags(c)
+	o.first = true
 	o.dtypeFlag(c)
 	o.kv.startFlag(c)
 	t.flags(c, 48)
@@ -364,7 +365,7 @@ func (a *app) duel(ctx context.Context, o *options, t *textOptions, command stri
 		return nil, diag.Errorf("usage/"+command, diag.Pos{}, "%s needs --model, and --max-tokens of at least 1", command)
 	}
 	o.dims = nil
-	w, prof, all, err := a.rewriteAll(o)
+	w, prof, all, err := a.rewriteToRun(ctx, o)
 	if err != nil {
 		return nil, err
 	}

@@ -32,6 +32,7 @@ type options struct {
 	kv                             kvOptions // of commands that look at the program with a quantized cache
 	unproven                       bool      // plan as the profile says, whatever was found on this device
 	unmeasured                     bool      // likewise, but for what failed
+	first                          bool      // of commands that look at the rules of a model that was never run here
 }
 
 func (o *options) flags(c *cobra.Command) {

@@ -238,11 +238,16 @@ func (l Ledger) Get(p Place, r *rules.Rule, c *kernels.Catalog) *Entry {
 	return e
 }
 
-// Any reports whether anything is known of a program on a device of that kind: if not,
-// nobody has to find out which device this is.
+// Any reports whether anything is known of a program on a device of that kind, be it that its
+// rules were looked at: if not, nobody has to find out which device this is.
 func (l Ledger) Any(device, program, profile string) bool {
 	for _, e := range l.gains {
 		if e.Device.Device == device && e.Program == program && e.Profile == profile {
+			return true
+		}
+	}
+	for _, u := range l.uses {
+		if u.Device.Device == device && u.Program == program && u.Profile == profile {
 			return true
 		}
 	}

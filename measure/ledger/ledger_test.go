@@ -132,6 +132,9 @@ func TestUsed(t *testing.T) {
 		if c.put(l); l.Used(here) != c.used {
 			t.Errorf("%s: used is %v", name, !c.used)
 		}
+		if any := len(l.gains)+len(l.uses) > 0; l.Any("cpu", here.Program, "mine") != (any && strings.HasSuffix(name, "elsewhere")) || l.Any("cpu", here.Program, here.Profile) != (any && !strings.HasSuffix(name, "elsewhere")) {
+			t.Errorf("%s: any", name)
+		}
 	}
 }
 

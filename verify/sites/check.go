@@ -96,7 +96,7 @@ func (c *Checker) Check(ctx context.Context, list []*Replacement, budget time.Du
 	list = slices.Clone(list)
 	cost := map[*Replacement]int64{}
 	for _, r := range list {
-		cost[r] = r.weights()
+		cost[r] = r.Elements()
 		if first := calls(c.Program, r); len(first) > 0 {
 			cost[r] *= rows(first[0])
 		}

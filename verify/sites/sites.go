@@ -31,8 +31,8 @@ type Use struct {
 	Case string
 }
 
-// weights returns how many elements the parameters have that a call reads.
-func (r *Replacement) weights() int64 {
+// Elements returns how many elements the parameters have that a call reads.
+func (r *Replacement) Elements() int64 {
 	p, err := r.Uses[0].Pair(true)
 	if err != nil {
 		return 0

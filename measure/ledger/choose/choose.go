@@ -13,10 +13,12 @@ import (
 	"slices"
 )
 
-// Rule is a rule by name, and whether it is on to begin with.
+// Rule is a rule by name, and whether it is on to begin with. One to keep stays as it is,
+// unless it is refused: it is not timed.
 type Rule struct {
 	Name string
 	On   bool
+	Keep bool
 }
 
 // Gain is how many times as fast a plan is with a rule as without it.
@@ -99,7 +101,8 @@ type search struct {
 // Search times each rule, those that are on first, in the order of the list. A rule that
 // changes nothing, since another one has its places, gets its turn when that one is dropped.
 // With alone, each is also timed against no rules at all, which decides nothing. done, which
-// may be nil, is told of each outcome as it comes about.
+// may be nil, is told of each outcome as it comes about. The result that comes with an error
+// has what was found until then.
 func Search(ctx context.Context, rules []Rule, b Bench, alone bool, done func(*Outcome) error) (*Result, error) {
 	s := &search{b: b, on: map[string]bool{}}
 	for _, r := range rules {
@@ -107,7 +110,7 @@ func Search(ctx context.Context, rules []Rule, b Bench, alone bool, done func(*O
 		s.on[r.Name] = r.On
 	}
 	if err := s.admit(ctx, s.names()); err != nil {
-		return nil, err
+		return s.so(), err
 	}
 	order := slices.Clone(s.list)
 	slices.SortStableFunc(order, func(x, y *Outcome) int {
@@ -122,23 +125,26 @@ func Search(ctx context.Context, rules []Rule, b Bench, alone bool, done func(*O
 	for again, first := true, true; again; first = false {
 		again = false
 		for _, o := range order {
-			if o.Verdict != "" || o.Refused {
+			if o.Verdict != "" || o.Refused || o.Keep {
 				continue
 			}
 			before := s.on[o.Name]
 			if err := s.try(ctx, o, alone && first); err != nil {
-				return nil, err
+				return s.so(), err
 			}
 			again = again || s.on[o.Name] != before
 			if done != nil && (first || o.Verdict != "") {
 				if err := done(o); err != nil {
-					return nil, err
+					return s.so(), err
 				}
 			}
 		}
 	}
 	return s.confirm(ctx, done)
 }
+
+// so is the result so far.
+func (s *search) so() *Result { return &Result{On: s.names(), Outcomes: s.list} }
 
 // names are the rules that are on, in the order of the list.
 func (s *search) names() []string {
@@ -216,7 +222,7 @@ func (s *search) try(ctx context.Context, o *Outcome, alone bool) error {
 
 // confirm times what was chosen against what was on at first.
 func (s *search) confirm(ctx context.Context, done func(*Outcome) error) (*Result, error) {
-	r := &Result{On: s.names(), Outcomes: s.list}
+	r := s.so()
 	first := []string{}
 	for _, o := range s.list {
 		if o.On && !o.Refused {
@@ -227,7 +233,7 @@ func (s *search) confirm(ctx context.Context, done func(*Outcome) error) (*Resul
 		return r, nil
 	}
 	if err := s.admit(ctx, r.On); err != nil {
-		return nil, err
+		return r, err
 	}
 	r.On = s.names()
 	g, ok, err := s.b.Time(ctx, first, r.On)
@@ -244,7 +250,7 @@ func (s *search) confirm(ctx context.Context, done func(*Outcome) error) (*Resul
 		o.Verdict, s.on[o.Name] = Even, o.On
 		if done != nil {
 			if err := done(o); err != nil {
-				return nil, err
+				return s.so(), err
 			}
 		}
 	}

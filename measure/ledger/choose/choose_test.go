@@ -94,7 +94,7 @@ func TestSearch(t *testing.T) {
 		var rules []Rule
 		for _, r := range strings.Fields(c.rules) {
 			name := strings.TrimPrefix(r, "-")
-			rules = append(rules, Rule{name, name == r})
+			rules = append(rules, Rule{Name: name, On: name == r})
 		}
 		told := map[string]bool{}
 		res, err := Search(context.Background(), rules, &c.m, true, func(o *Outcome) error { told[o.Name] = true; return nil })
@@ -132,7 +132,7 @@ func TestSearch(t *testing.T) {
 // TestAlone: each rule is also timed against no rules, once.
 func TestAlone(t *testing.T) {
 	m := machine{factor: map[string]float64{"a": 0.5, "b": 0.8}, pairs: map[string]float64{"a b": 2}}
-	res, err := Search(context.Background(), []Rule{{"a", true}, {"b", true}}, &m, true, nil)
+	res, err := Search(context.Background(), []Rule{{Name: "a", On: true}, {Name: "b", On: true}}, &m, true, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +155,7 @@ func TestAlone(t *testing.T) {
 // TestNotAlone: without alone, plans are timed beside the others only.
 func TestNotAlone(t *testing.T) {
 	m := machine{factor: map[string]float64{"a": 0.5, "b": 0.8}}
-	res, err := Search(context.Background(), []Rule{{"a", true}, {"b", true}}, &m, false, nil)
+	res, err := Search(context.Background(), []Rule{{Name: "a", On: true}, {Name: "b", On: true}}, &m, false, nil)
 	if want := []string{"b / a+b", "a / a+b"}; err != nil || !slices.Equal(m.timed, want) || res.Outcomes[0].Alone != nil {
 		t.Errorf("timed %q, %v", m.timed, err)
 	}
@@ -179,7 +179,7 @@ func (l *later) Time(ctx context.Context, without, with []string) (Gain, bool, e
 func TestConfirm(t *testing.T) {
 	l := &later{machine{factor: map[string]float64{"a": 1.5, "b": 0.5}}, "a / b"}
 	told := map[string]Verdict{}
-	res, err := Search(context.Background(), []Rule{{"a", true}, {"b", false}}, l, true, func(o *Outcome) error { told[o.Name] = o.Verdict; return nil })
+	res, err := Search(context.Background(), []Rule{{Name: "a", On: true}, {Name: "b", On: false}}, l, true, func(o *Outcome) error { told[o.Name] = o.Verdict; return nil })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,11 +193,37 @@ func TestConfirm(t *testing.T) {
 func TestErrors(t *testing.T) {
 	bad := errors.New("no")
 	m := &machine{factor: map[string]float64{"a": 0.5}}
-	if _, err := Search(context.Background(), []Rule{{"a", true}}, m, true, func(*Outcome) error { return bad }); err != bad {
+	if _, err := Search(context.Background(), []Rule{{Name: "a", On: true}}, m, true, func(*Outcome) error { return bad }); err != bad {
 		t.Errorf("error %v", err)
 	}
-	if _, err := Search(context.Background(), []Rule{{"a", true}}, stranger{m}, true, nil); err == nil {
+	if _, err := Search(context.Background(), []Rule{{Name: "a", On: true}}, stranger{m}, true, nil); err == nil {
 		t.Error("a rule that nobody asked about was refused, and nothing was said")
+	}
+}
+
+// TestKeep: what is to be kept is in plans, or not, as it is, and is not timed.
+func TestKeep(t *testing.T) {
+	m := machine{factor: map[string]float64{"a": 0.5, "b": 2, "c": 2, "d": 0.5}}
+	list := []Rule{{Name: "a", On: true, Keep: true}, {Name: "b", Keep: true}, {Name: "c", On: true, Keep: true}, {Name: "d", On: true}}
+	told := 0
+	res, err := Search(context.Background(), list, &m, true, func(*Outcome) error { told++; return nil })
+	if err != nil || told != 1 || !slices.Equal(res.On, []string{"a", "c", "d"}) || res.Outcomes[2].Verdict != "" || !slices.Equal(m.timed, []string{" / d", "a+c / a+c+d"}) {
+		t.Errorf("on %v, told %d times, timed %q, %v", res, told, m.timed, err)
+	}
+}
+
+// TestInterrupted: what was found before an error is there.
+func TestInterrupted(t *testing.T) {
+	m := &machine{factor: map[string]float64{"a": 1.5, "b": 0.5}}
+	bad, n := errors.New("no"), 0
+	res, err := Search(context.Background(), []Rule{{Name: "a", On: true}, {Name: "b", On: true}}, m, false, func(*Outcome) error {
+		if n++; n == 2 {
+			return bad
+		}
+		return nil
+	})
+	if err != bad || !slices.Equal(res.On, []string{"b"}) || res.Outcomes[0].Verdict != Slower {
+		t.Errorf("%+v, %v", res, err)
 	}
 }
 
