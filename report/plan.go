@@ -64,6 +64,8 @@ type Rule struct {
 	// State is what is known of the rule on this device, and whether it is on.
 	State string       `json:"state,omitempty"`
 	Gain  *choose.Gain `json:"gain,omitempty"` // measured there
+	// Capsule is where the gain was taken from: it was measured on another such device.
+	Capsule string `json:"capsule,omitempty"`
 }
 
 // Site is one place where a rule was applied.

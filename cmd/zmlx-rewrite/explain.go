@@ -116,7 +116,11 @@ func (a *app) explainRule(p *report.Plan, rule *rules.Rule, site string) {
 			continue
 		}
 		if full.Gain != nil {
-			fmt.Fprintf(a.stdout, "  %s: measured here, %s times as fast with it\n", full.State, full.Gain)
+			where := "here"
+			if full.Capsule != "" {
+				where = "in capsule " + full.Capsule + " on such a device"
+			}
+			fmt.Fprintf(a.stdout, "  %s: measured %s, %s times as fast with it\n", full.State, where, full.Gain)
 		} else if p.Looked {
 			fmt.Fprintf(a.stdout, "  %s\n", full.State)
 		}

@@ -125,7 +125,10 @@ func (w *workspace) asFound(p *graph.Program, prof *profiles.Profile, cfg *rewri
 			switch {
 			case e.Verdict == choose.Slower && off[r.Name] == "" && !named(o.force, r):
 				by := "zmlx-rewrite smart"
-				if e.FirstUse {
+				switch {
+				case e.Capsule != "":
+					by = "in capsule " + e.Capsule + ", on such a device; zmlx-rewrite smart measures on this one"
+				case e.FirstUse:
 					by = "at first use; zmlx-rewrite smart measures longer"
 				}
 				off[r.Name] = fmt.Sprintf("it does not pay on this device, %s: %s times as fast with it (%s)", device, e.Gain, by)
@@ -166,7 +169,7 @@ func (k *knowledge) states(p *report.Plan, list []*rules.Rule) {
 		var gain *choose.Gain
 		verdict := choose.Verdict("")
 		if e := k.gains[out.Name]; e != nil {
-			gain, verdict = &e.Gain, e.Verdict
+			gain, verdict, out.Capsule = &e.Gain, e.Verdict, e.Capsule
 		}
 		out.State, out.Gain = state(list[at], out.Off == "", k.failed[out.Name], verdict), gain
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"zmlx-rewrite/benchmarks"
 	"zmlx-rewrite/diag"
 	"zmlx-rewrite/graph"
 	"zmlx-rewrite/kernels"
@@ -29,7 +30,11 @@ func (a *app) lookAtRules(ctx context.Context, t *trials, s *smartOptions) error
 	if err != nil {
 		return err
 	}
-	list, err := t.due(before, place)
+	known, err := readPrior(benchmarks.Files)
+	if err != nil {
+		return err
+	}
+	list, err := t.due(before, known, place)
 	if err != nil {
 		return err
 	}
@@ -62,7 +67,14 @@ func (a *app) lookAtRules(ctx context.Context, t *trials, s *smartOptions) error
 			use.Left = append(use.Left, r.Rule)
 		}
 	}
-	if wrote := ledger.Update(ledgerFile(), func(l ledger.Ledger) { l.Use(use) }); wrote != nil {
+	if wrote := ledger.Update(ledgerFile(), func(l ledger.Ledger) {
+		for name, e := range t.known {
+			if !t.failed[name] {
+				l.Put(e)
+			}
+		}
+		l.Use(use)
+	}); wrote != nil {
 		return wrote
 	}
 	if use.Problem != "" {
@@ -78,7 +90,11 @@ func (t *trials) inOneLine(result *choose.Result, use *ledger.FirstUse) string {
 	for _, out := range result.Outcomes {
 		count[out.Verdict]++
 	}
-	text := fmt.Sprintf("first use of this model here: its rules were checked and timed, %.0f s: %d faster, %d slower and off, %d even", use.Seconds, count[choose.Faster], count[choose.Slower], count[choose.Even])
+	from := ""
+	if n := len(t.known); n > 0 {
+		from = fmt.Sprintf(", %d of these known before", n)
+	}
+	text := fmt.Sprintf("first use of this model here: its rules were checked and timed, %.0f s: %d faster, %d slower and off, %d even%s", use.Seconds, count[choose.Faster], count[choose.Slower], count[choose.Even], from)
 	if n := len(t.failed); n > 0 {
 		text += fmt.Sprintf(", %d wrong and off", n)
 	}
@@ -88,24 +104,32 @@ func (t *trials) inOneLine(result *choose.Result, use *ledger.FirstUse) string {
 	return text + " (explain says more, smart measures longer, --no-ledger does without)"
 }
 
-// due lists the rules that the profile has on, those that can win or lose the most first. An exact weight layout is not timed, nor is what was timed before, or what has
-// kernels that the engine does not launch: that is slow, and not for good.
-func (t *trials) due(l ledger.Ledger, at ledger.Place) ([]choose.Rule, error) {
+// due lists the rules that the profile has on, or a capsule, those that can win or lose the
+// most first. An exact weight layout is not timed, nor is what was timed before, here or for
+// a capsule on such a device, or what has kernels that the engine does not launch: that is
+// slow, and not for good.
+func (t *trials) due(l ledger.Ledger, capsules prior, at ledger.Place) ([]choose.Rule, error) {
 	var list []choose.Rule
 	var on []string
 	launched := false
 	for _, r := range t.cfg.Rules {
-		if r.Numerics == kernels.Lossy || t.cfg.Off[r.Name] != "" {
+		e := l.Get(at, r, t.w.set.Kernels)
+		if e == nil {
+			e = capsules.get(at, r, t.w.set.Kernels)
+		}
+		if r.Numerics == kernels.Lossy || t.cfg.Off[r.Name] != "" && (e == nil || e.Verdict != choose.Faster) {
 			continue
 		}
 		x := choose.Rule{Name: r.Name, On: true}
-		switch e := l.Get(at, r, t.w.set.Kernels); {
-		case layoutOnly(r), !t.launchesAll(r):
+		switch runs := t.launchesAll(r); {
+		case layoutOnly(r), !runs:
 			x.Keep = true
 		case e != nil:
 			x.Keep, x.On, t.known[r.Name] = true, e.Verdict != choose.Slower, e
+			fallthrough
+		default:
+			launched = launched || len(r.Kernels) > 0
 		}
-		launched = launched || len(r.Kernels) > 0 && t.launchesAll(r)
 		list, on = append(list, x), append(on, r.Name)
 	}
 	if !launched {

@@ -38,7 +38,7 @@ type trials struct {
 	plans   map[string]*rewrite.Result
 	loaded  []*loaded                // the last used first
 	same    bool                     // the last two plans that were timed made the same tokens
-	known   map[string]*ledger.Entry // rule -> what an interrupted first use found
+	known   map[string]*ledger.Entry // rule -> what an interrupted first use found, or a capsule says
 	line    *statusLine
 	title   string // of the line
 	pace    pace

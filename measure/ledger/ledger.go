@@ -77,6 +77,7 @@ type Entry struct {
 	FirstUse bool              `json:"first_use,omitempty" jsonschema:"measured in short when the model was first run, not by smart"`
 	Gain     choose.Gain       `json:"gain" jsonschema:"beside the rules of with"`
 	Alone    *choose.Gain      `json:"alone,omitempty" jsonschema:"against no rules at all"`
+	Capsule  string            `json:"capsule,omitempty" jsonschema:"folder of benchmarks/capsules that it was taken from: measured on another device of that name"`
 	With     []string          `json:"with" jsonschema:"the rules that were on beside it"`
 	Depth    int               `json:"depth" jsonschema:"tokens in the caches before the first run"`
 	Tokens   int               `json:"tokens" jsonschema:"made in each run at most, one a step; fewer where steps are slow"`
@@ -221,7 +222,7 @@ func (l Ledger) Used(p Place) bool {
 		return true
 	}
 	for _, e := range l.gains {
-		if e.Place.key() == p.key() && !e.FirstUse { // one of a first use that was interrupted is no end of it
+		if e.Place.key() == p.key() && !e.FirstUse && e.Capsule == "" { // one of a first use that was interrupted is no end of it
 			return true
 		}
 	}
@@ -236,6 +237,18 @@ func (l Ledger) Get(p Place, r *rules.Rule, c *kernels.Catalog) *Entry {
 		return nil
 	}
 	return e
+}
+
+// Like returns what is known of a rule on a device of the same name, with whatever version of
+// the engine, if program, profile, rule and kernels are the same; else nil.
+func (l Ledger) Like(p Place, r *rules.Rule, c *kernels.Catalog) *Entry {
+	for _, k := range slices.Sorted(maps.Keys(l.gains)) {
+		there := p
+		if there.Device.Version = l.gains[k].Device.Version; there == l.gains[k].Place && l.gains[k].Rule == r.Name {
+			return l.Get(there, r, c)
+		}
+	}
+	return nil
 }
 
 // Any reports whether anything is known of a program on a device of that kind, be it that its

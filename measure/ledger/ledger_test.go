@@ -67,6 +67,34 @@ func TestGet(t *testing.T) {
 	}
 }
 
+// TestLike: what was found on another device of the same name holds for whatever version of
+// the engine, and for nothing else that is another one.
+func TestLike(t *testing.T) {
+	r, c, e := some(t)
+	l := New()
+	l.Put(e)
+	for name, x := range map[string]struct {
+		change func(p *Place, r *rules.Rule)
+		found  bool
+	}{
+		"nothing else":     {func(*Place, *rules.Rule) {}, true},
+		"another version":  {func(p *Place, _ *rules.Rule) { p.Device.Version = "0.33" }, true},
+		"another name":     {func(p *Place, _ *rules.Rule) { p.Device.Name = "Apple M3" }, false},
+		"another kind":     {func(p *Place, _ *rules.Rule) { p.Device.Device = "cuda" }, false},
+		"another program":  {func(p *Place, _ *rules.Rule) { p.Program = "abd" }, false},
+		"another profile":  {func(p *Place, _ *rules.Rule) { p.Profile = "mine" }, false},
+		"another rule":     {func(_ *Place, r *rules.Rule) { r.Name = "llama.x" }, false},
+		"of another text":  {func(_ *Place, r *rules.Rule) { r.Hash = "1235" }, false},
+		"of other kernels": {func(_ *Place, r *rules.Rule) { r.Kernels = nil }, false},
+	} {
+		p, rule := here, *r
+		x.change(&p, &rule)
+		if got := l.Like(p, &rule, c); (got == e) != x.found {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
 // TestFile: what is written is read again, entries of others stay, and nothing is left
 // beside the file.
 func TestFile(t *testing.T) {
@@ -125,6 +153,7 @@ func TestUsed(t *testing.T) {
 		"a first use":             {func(l Ledger) { l.Use(&FirstUse{Place: here}) }, true},
 		"one elsewhere":           {func(l Ledger) { l.Use(&FirstUse{Place: there}) }, false},
 		"one that is not through": {func(l Ledger) { l.Put(&quick) }, false},
+		"a capsule's":             {func(l Ledger) { x := *e; x.Capsule = "h200"; l.Put(&x) }, false},
 		"smart":                   {func(l Ledger) { l.Put(e) }, true},
 		"smart elsewhere":         {func(l Ledger) { x := *e; x.Place = there; l.Put(&x) }, false},
 	} {

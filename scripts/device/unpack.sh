@@ -27,4 +27,5 @@ export LD_LIBRARY_PATH=$to/mlx/lib:$to/mlx_cuda_13.libs:$libs:\${LD_LIBRARY_PATH
 export CUDA_HOME=\${CUDA_HOME:-/usr/local/cuda}
 export PATH=$to/bin:\$PATH
 export MLX_PTX_CACHE_DIR=$to/cache/ptx XDG_CACHE_HOME=$to/cache
+export ZMLX_FIRST_USE=off
 ENV
