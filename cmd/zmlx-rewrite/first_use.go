@@ -53,6 +53,7 @@ func (a *app) firstUse(ctx context.Context, w *workspace, prof *profiles.Profile
 	limit, cancel := context.WithTimeout(ctx, firstUseTime)
 	defer cancel()
 	c := exec.CommandContext(limit, self, a.smartArgs(prof, o)...)
+	c.Env = append(os.Environ(), "GOTRACEBACK=none") // where a kernel crashes, a line says so
 	if !a.quiet {
 		c.Stderr = a.progress
 	}
