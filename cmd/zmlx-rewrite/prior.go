@@ -4,10 +4,14 @@ import (
 	"io/fs"
 	"path"
 
+	"zmlx-rewrite/benchmarks"
 	"zmlx-rewrite/kernels"
 	"zmlx-rewrite/measure/ledger"
 	"zmlx-rewrite/rules"
 )
+
+// capsuleFiles are the capsules that the program carries; tests have some of their own.
+var capsuleFiles fs.FS = benchmarks.Files
 
 // prior is what the capsules that the program carries say of rules, by folder.
 type prior []capsuleLedger

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"zmlx-rewrite/benchmarks"
 	"zmlx-rewrite/diag"
 	"zmlx-rewrite/graph"
 	"zmlx-rewrite/kernels"
@@ -30,7 +29,7 @@ func (a *app) lookAtRules(ctx context.Context, t *trials, s *smartOptions) error
 	if err != nil {
 		return err
 	}
-	known, err := readPrior(benchmarks.Files)
+	known, err := readPrior(capsuleFiles)
 	if err != nil {
 		return err
 	}
