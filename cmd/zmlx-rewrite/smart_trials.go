@@ -49,7 +49,7 @@ type pace struct {
 	few    int           // tokens that a run makes even if it takes longer
 	run    time.Duration // how long one run need not be
 	rounds int           // of which an interval is made, at the least
-	median bool          // of a run, the median of its steps counts
+	short  bool          // a run may be one step that nothing comes before
 }
 
 // atLeisure is how smart times plans, inShort how a first use does. Fewer than five rounds
@@ -57,7 +57,7 @@ type pace struct {
 // four.
 var (
 	atLeisure = pace{few: 4, run: time.Second / 2, rounds: leastRounds}
-	inShort   = pace{few: 1, run: time.Second / 25, rounds: 5, median: true}
+	inShort   = pace{few: 1, run: time.Second / 50, rounds: 5, short: true}
 )
 
 // loaded is a plan that is ready to run.
@@ -80,7 +80,7 @@ func (a *app) trials(o *options, s *smartOptions) (*trials, error) {
 	t := &trials{a: a, o: o, smart: s, cfg: all[0].cfg, fresh: map[string]bool{}, refused: map[string]string{}, failed: map[string]bool{}, plans: map[string]*rewrite.Result{}, known: map[string]*ledger.Entry{}, start: s.start, line: a.statusLine(), pace: atLeisure}
 	t.title = prof.Name
 	if s.firstUse {
-		s.warmUp, t.pace, t.title = 0, inShort, fmt.Sprintf("first use, %v at most (--no-ledger skips it)", firstUseTime)
+		s.warmUp, s.depth, t.pace, t.title = 0, min(s.depth, 4), inShort, fmt.Sprintf("first use, %v at most (--no-ledger skips it)", firstUseTime)
 		t.line.print("%s", t.title)
 	}
 	t.pair = &pair{s: all[0], w: w, profile: prof}
@@ -252,9 +252,10 @@ const leastRounds = bench.FewRounds + 1
 // over reports whether the time of --limit is used up.
 func (t *trials) over() bool { return t.smart.limit > 0 && time.Since(t.start) > t.smart.limit }
 
-// steps makes n tokens behind one, and times them. The first time the caches are filled with
-// the others of a list; later they go on growing, on both sides alike: filling them each time
-// takes longer than what is timed.
+// steps makes n tokens behind one, and times them: their median, n times, so that what else
+// the machine does tells little. The first time the caches are filled with the others of a
+// list; later they go on growing, on both sides alike: filling them each time takes longer
+// than what is timed.
 func (t *trials) steps(ctx context.Context, g *decode.Generator, tokens []int, first bool, n int) (float64, []int, error) {
 	last := len(tokens) - 1
 	if first {
@@ -264,18 +265,21 @@ func (t *trials) steps(ctx context.Context, g *decode.Generator, tokens []int, f
 			}
 		}
 	}
+	if t.pace.short && n == 1 { // of a slow step none is made for nothing
+		r, err := g.Generate(ctx, tokens[last:], decode.Options{MaxTokens: 1})
+		if err != nil {
+			return 0, nil, err
+		}
+		return r.PromptTime.Seconds(), r.Tokens, nil
+	}
 	r, err := g.Generate(ctx, tokens[last:], decode.Options{MaxTokens: n + 1})
 	if err != nil {
 		return 0, nil, err
 	}
-	if t.pace.median {
-		return medianStep(r.Times) * float64(len(r.Times)-1), r.Tokens, nil
-	}
-	return r.Times[len(r.Times)-1].Seconds(), r.Tokens, nil
+	return medianStep(r.Times) * float64(len(r.Times)-1), r.Tokens, nil
 }
 
-// medianStep is what a step of a run took, of which one or the other was interrupted by
-// something else.
+// medianStep is what a step took of a run in which one or the other was interrupted.
 func medianStep(at []time.Duration) float64 {
 	steps := make([]float64, 0, len(at))
 	for i := range at[1:] {
