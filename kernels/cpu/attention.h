@@ -7,25 +7,28 @@
 
 namespace zmlx {
 
-// Cache is rows of keys and values that heads of q share.
-struct Cache {
-  int32_t type;
-  const void *k, *v;
-  int64_t d, dv; // elements of a row, multiples of 8 of at most 256
+// Attention is what a call says. Heads of q that are neighbours share one of k and v, and
+// read it together.
+struct Attention {
+  int workers;
+  int32_t type; // of all elements
+  int64_t groups, each;     // heads of k and v in all batches, and heads of q that share one
+  int64_t cap, first, last; // rows of a head of k and v: all, and those to look at
+  int64_t d, dv, p;         // elements of a row of k, of v (multiples of 8), and of k_pe
+  float scale;
+  const void *q, *k, *v;
+  // With latent attention, scores have a second product. p is 0 without it.
+  const void *q_pe = nullptr, *k_pe = nullptr;
+  // One more score of each of some heads of q, over and over; it has no value. Or null.
+  const void *sinks = nullptr;
+  int64_t sink_heads = 0;
 };
 
-// Seen is what some rows came to: the sum of exponentials and the weighted sum of values,
-// both relative to top.
-struct Seen {
-  float top, sum;
-  float value[256];
-};
+// attend writes [head][dv].
+void attend(const Attention &a, void *out);
 
-// see adds rows first to last of a cache to what each of some heads has seen. q is d floats
-// a head, already scaled.
-void see(const Cache &c, int64_t first, int64_t last, const float *q, int64_t heads, Seen *seen);
-
-// merge adds b to a.
-void merge(Seen *a, const Seen &b, int64_t dv);
+// attend_parts does it for the rows i, i + splits, i + 2 * splits, ... on their own, each i
+// below splits, and writes [head][splits][dv], and the logarithms of the sums of exponentials.
+void attend_parts(const Attention &a, int64_t splits, float *part, float *lse);
 
 } // namespace zmlx
