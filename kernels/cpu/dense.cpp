@@ -3,6 +3,12 @@
 #include "cpu.h"
 #include "elements.h"
 
+#if defined(__GNUC__) && !defined(__clang__)
+// GCC warns of its own intrinsics, which leave what is masked out undefined (PR 105593).
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+
 namespace zmlx {
 
 // Rows of a matrix are read as they lie; elements become floats in registers. A tile of rows
