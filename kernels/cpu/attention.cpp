@@ -89,6 +89,26 @@ ZMLX_AVX2 static void add_avx2(const float *p, Rows v, int64_t n, int64_t dv, fl
 
 #endif
 
+// unpack gives n elements of words of codes as floats; n is whole words.
+
+static void unpack(const uint32_t *w, int64_t bits, float scale, float bias, float *to, int64_t n) {
+  const int64_t each = 32 / bits;
+  const uint32_t mask = bits == 4 ? 15 : 255;
+  for (int64_t i = 0; i < n; i++) to[i] = static_cast<float>((w[i / each] >> (i % each * bits)) & mask) * scale + bias;
+}
+
+#if ZMLX_X86
+ZMLX_AVX2 static void unpack_avx2(const uint32_t *w, int64_t bits, float scale, float bias, float *to, int64_t n) {
+  const __m256 s = _mm256_set1_ps(scale), b = _mm256_set1_ps(bias);
+  const __m256i shift = _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28), low = _mm256_set1_epi32(15);
+  for (int64_t i = 0; i < n; i += 8) {
+    const __m256i codes = bits == 4 ? _mm256_and_si256(_mm256_srlv_epi32(_mm256_set1_epi32(static_cast<int>(w[i / 8])), shift), low)
+                                    : _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i *>(w + i / 4)));
+    _mm256_storeu_ps(to + i, _mm256_add_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(codes), s), b));
+  }
+}
+#endif
+
 // Seen is what some rows came to: the sum of exponentials and the weighted sum of values,
 // both relative to top.
 struct Seen {
@@ -116,6 +136,29 @@ template <int Number> static Rows rows(int32_t type, const void *from, int64_t f
   return {to, padded};
 }
 
+// unpacked are n rows of codes as floats, every apart, in the calling thread's room.
+template <int Number> static Rows unpacked(const Attention &a, const void *words, const Packed &of, int64_t first, int64_t every, int64_t n, int64_t width) {
+  const int64_t groups = width / a.group_size, each = a.group_size * a.bits / 32;
+  float *to = room<Number>(most * width);
+  for (int64_t i = 0; i < n; i++)
+    for (int64_t g = 0; g < groups; g++) {
+      const int64_t from = (first + i * every) * groups + g;
+      float scale, bias;
+      load(a.type, at(of.scales, a.type, from), &scale, 1);
+      load(a.type, at(of.biases, a.type, from), &bias, 1);
+      const uint32_t *w = static_cast<const uint32_t *>(words) + from * each;
+      float *x = to + i * width + g * a.group_size;
+#if ZMLX_X86
+      if (isa() != Isa::plain) {
+        unpack_avx2(w, a.bits, scale, bias, x, a.group_size);
+        continue;
+      }
+#endif
+      unpack(w, a.bits, scale, bias, x, a.group_size);
+    }
+  return {to, width};
+}
+
 // Piece is what one thread does at a time: some rows of a head of k and v, for some of the
 // heads of q that share it.
 struct Piece {
@@ -137,14 +180,17 @@ static void see(const Attention &a, const Piece &piece, const float *q, const fl
 #endif
     score(x, k, n, d, s);
   };
-  const bool same = a.k == a.v && a.d == a.dv;
+  const bool same = a.k == a.v && a.d == a.dv && !a.bits;
   const int64_t pp = whole(a.p), many = together(std::max(a.d, a.dv));
-  const void *of_k = at(a.k, a.type, piece.group * a.cap * a.d), *of_v = at(a.v, a.type, piece.group * a.cap * a.dv);
-  const void *of_pe = a.p ? at(a.k_pe, a.type, piece.group * a.cap * a.p) : nullptr;
+  const int64_t head = piece.group * a.cap; // its first row
+  const void *of_k = a.bits ? a.k : at(a.k, a.type, head * a.d), *of_v = a.bits ? a.v : at(a.v, a.type, head * a.dv);
+  const void *of_pe = a.p ? at(a.k_pe, a.type, head * a.p) : nullptr;
   for (int64_t first = piece.first; first < piece.last; first += many * piece.every) {
     const int64_t n = std::min(many, (piece.last - first + piece.every - 1) / piece.every);
-    const Rows k = rows<4>(a.type, of_k, first, piece.every, n, a.d);
-    const Rows v = same ? k : rows<5>(a.type, of_v, first, piece.every, n, a.dv);
+    const Rows k = a.bits ? unpacked<4>(a, of_k, a.of_k, head + first, piece.every, n, a.d) : rows<4>(a.type, of_k, first, piece.every, n, a.d);
+    const Rows v = same     ? k
+                   : a.bits ? unpacked<5>(a, of_v, a.of_v, head + first, piece.every, n, a.dv)
+                            : rows<5>(a.type, of_v, first, piece.every, n, a.dv);
     const Rows turned = a.p ? rows<6>(a.type, of_pe, first, piece.every, n, a.p) : Rows{};
     for (int64_t h = 0; h < piece.heads; h++) {
       Seen &s = seen[h];

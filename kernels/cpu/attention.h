@@ -7,6 +7,11 @@
 
 namespace zmlx {
 
+// Packed is where scales and biases of k or v are, if those are words of codes.
+struct Packed {
+  const void *scales = nullptr, *biases = nullptr; // of the type
+};
+
 // Attention is what a call says. Heads of q that are neighbours share one of k and v, and
 // read it together.
 struct Attention {
@@ -22,6 +27,9 @@ struct Attention {
   // One more score of each of some heads of q, over and over; it has no value. Or null.
   const void *sinks = nullptr;
   int64_t sink_heads = 0;
+  // Caches of codes, each scale * code + bias of its group. bits is 4 or 8, or 0 without.
+  Packed of_k = {}, of_v = {};
+  int64_t bits = 0, group_size = 0;
 };
 
 // attend writes [head][dv].
