@@ -15,11 +15,11 @@ import (
 
 // packed is a quantized matrix, as kernels are given it and as float64.
 type packed struct {
-	n, k, group, bits    int
-	mxfp4                bool
-	scaleType            graph.DType
+	n, k, group, bits     int
+	mxfp4                 bool
+	scaleType             graph.DType
 	codes, scales, biases []byte
-	value, size          []float64 // of n rows: the value, and |scale * code| + |bias|, which errors are measured by
+	value, size           []float64 // of n rows: the value, and |scale * code| + |bias|, which errors are measured by
 }
 
 // e2m1 are the values of 4-bit codes of the OCP MX specification.
@@ -172,18 +172,19 @@ func TestQuantizedRows(t *testing.T) {
 					ints := []int64{int64(rows), int64(k), int64(n), int64(k * f.bits / 32), int64(k / group), int64(f.bits), int64(group), mode}
 					want, bound := w.times(values, rows)
 					product := w.product(x)
-					check := func(kernel string, got []float32, want, bound []float64) {
+					check := func(kernel string, got []float32, want, bound []float64) error {
 						for i, g := range got {
 							if i/n == lost {
 								if !math.IsNaN(float64(g)) && !math.IsInf(float64(g), 0) {
-									t.Fatalf("%s, %s: element %d of row %d, which has none, is a number: %v", kernel, name, i%n, lost, g)
+									return fmt.Errorf("%s, %s: element %d of row %d, which has none, is a number: %v", kernel, name, i%n, lost, g)
 								}
 								continue
 							}
 							if !(math.Abs(float64(g)-want[i]) <= bound[i]) {
-								t.Fatalf("%s, %s: element %d of row %d is %v, not %v (± %.2g)", kernel, name, i%n, i/n, g, want[i], bound[i])
+								return fmt.Errorf("%s, %s: element %d of row %d is %v, not %v (± %.2g)", kernel, name, i%n, i/n, g, want[i], bound[i])
 							}
 						}
+						return nil
 					}
 					onCPU(t, func(s *scope) error {
 						m := w.arrays(s)
@@ -192,12 +193,13 @@ func TestQuantizedRows(t *testing.T) {
 							c := &hostCall{ints: ints, workers: workers, types: []graph.DType{result}, shapes: [][]int{{rows, n}}}
 							return s.float32s(s.callHost(k, in, c)[0])
 						}
-						y := call(qmv, product, in...)
 						rounded := make([]float64, len(want))
 						for i := range want {
 							rounded[i] = bound[i] + unit(product)*math.Abs(want[i])
 						}
-						check("qmv", y, want, rounded)
+						if err := check("qmv", call(qmv, product, in...), want, rounded); err != nil {
+							return err
+						}
 
 						if f.mxfp4 || x == scale || x == graph.Float32 { // the residual's type is the product's
 							var residual []float64
@@ -210,7 +212,10 @@ func TestQuantizedRows(t *testing.T) {
 								sum[i] = want[i] + residual[i]
 								err[i] = rounded[i] + unit(product)*(math.Abs(sum[i])+rounded[i])
 							}
-							check("qmv_add", call(add, product, append(in, s.fromBytes(data, []int{rows, n}, product))...), sum, err)
+							y := call(add, product, append(in, s.fromBytes(data, []int{rows, n}, product))...)
+							if err := check("qmv_add", y, sum, err); err != nil {
+								return err
+							}
 						}
 						if product == graph.Float32 {
 							up, upBound := other.times(values, rows)
@@ -221,7 +226,10 @@ func TestQuantizedRows(t *testing.T) {
 								// The derivative of silu is 1.1 at most.
 								err[i] = 1.1*bound[i]*math.Abs(up[i]) + upBound[i]*math.Abs(want[i]*sigmoid) + bound[i]*upBound[i] + 0x1p-20*math.Abs(both[i]) + 1e-30
 							}
-							check("qmv_swiglu", call(swiglu, product, append(in, other.arrays(s)...)...), both, err)
+							y := call(swiglu, product, append(in, other.arrays(s)...)...)
+							if err := check("qmv_swiglu", y, both, err); err != nil {
+								return err
+							}
 						}
 						return s.err
 					})
