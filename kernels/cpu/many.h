@@ -3,10 +3,11 @@
 // Few rows meet codes as they are decoded (quantized.cpp). With many, decoding would be
 // done again for every tile of them, and each code would meet few numbers. So here
 // `wide` rows of the matrix are decoded once, as far as the innermost cache holds them,
-// and meet all rows of x. These lie in panels: of so many rows as are some whole vectors, element by element,
-// all rows' element 0 first. A step of the inner loop loads an element of a panel, which
-// is a vector or two, and multiplies it with one element of each of the matrix's rows:
-// all sums are in registers, and none must be added up across lanes.
+// and meet all rows of x. These lie in panels: a panel is as many rows as two vectors have
+// lanes (the last one may be of one vector), element by element, element 0 of all its rows
+// first. A step of the inner loop loads an element of a panel, which is a vector or two,
+// and multiplies it with one element of each of the matrix's rows: all sums are in
+// registers, and none must be added up across lanes.
 //
 // A sum is made of sums of up to `deep` products each.
 #pragma once
