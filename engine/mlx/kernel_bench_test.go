@@ -72,3 +72,62 @@ func BenchmarkQMV(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkQMVRows multiplies a prompt's rows with matrices of SmolLM2-135M, as
+// BenchmarkQMV has them, and of others; GFLOP/s counts a product and a sum as two.
+func BenchmarkQMVRows(b *testing.B) {
+	k := libraryKernel(b, "qmv")
+	const cached = 96 << 20
+	for _, m := range []struct {
+		name    string
+		n, dims int
+		q       quantization
+	}{
+		{"576x576/4-bit", 576, 576, quantization{mode: "affine", groupSize: 32, bits: 4}},
+		{"1536x576/4-bit", 1536, 576, quantization{mode: "affine", groupSize: 32, bits: 4}},
+		{"576x1536/4-bit", 576, 1536, quantization{mode: "affine", groupSize: 32, bits: 4}},
+		{"2048x2048/4-bit", 2048, 2048, quantization{mode: "affine", groupSize: 64, bits: 4}},
+		{"2048x2048/8-bit", 2048, 2048, quantization{mode: "affine", groupSize: 64, bits: 8}},
+		{"2048x2048/mxfp4", 2048, 2048, quantization{mode: "mxfp4", groupSize: 32, bits: 4}},
+	} {
+		for _, rows := range []int{16, 32, 128, 512} {
+			for _, workers := range []int{1, 2} {
+				b.Run(fmt.Sprintf("%s/rows-%d/native-%d", m.name, rows, workers), func(b *testing.B) {
+					onCPU(b, func(s *scope) error {
+						r := rand.New(rand.NewPCG(1, 2))
+						x := s.random(r, rows, m.dims)
+						w, scales, biases := s.quantize(s.random(r, m.n, m.dims), m.q)
+						mode := int64(0)
+						if m.q.mode == "mxfp4" {
+							biases, mode = array{}, 1
+						}
+						var all []array
+						for range min(200, cached/(m.n*m.dims*m.q.bits/8)+1) {
+							c := s.contiguous(s.add(w, s.zeros([]int{1}, graph.Uint32)))
+							all = append(all, c)
+							if err := eval(c, x, scales); err != nil {
+								return err
+							}
+						}
+						call := &hostCall{ints: []int64{int64(rows), int64(m.dims), int64(m.n), int64(m.dims * m.q.bits / 32), int64(m.dims / m.q.groupSize), int64(m.q.bits), int64(m.q.groupSize), mode},
+							workers: workers, types: []graph.DType{graph.Float32}, shapes: [][]int{{rows, m.n}}}
+						b.ResetTimer()
+						for i := range b.N {
+							some := newScope(s.stream)
+							out := some.callHost(k, []array{x, all[i%len(all)], scales, biases}, call)
+							if some.err != nil {
+								return some.err
+							}
+							if err := eval(out...); err != nil {
+								return err
+							}
+							some.free()
+						}
+						b.ReportMetric(2e-9*float64(rows*m.n*m.dims*b.N)/b.Elapsed().Seconds(), "GFLOP/s")
+						return s.err
+					})
+				})
+			}
+		}
+	}
+}

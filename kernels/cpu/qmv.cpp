@@ -10,10 +10,10 @@ extern "C" int zmlx_native_qmv(const zmlx_call *c) {
   if (!matrix_of("qmv", {d[n], d[k], d[bits], d[group_size], d[mode] == 1}, c->in[w], c->in[scales], c->in[biases], c->types[scales], &m)) return 1;
   if (!is_float(c->types[x]) || c->types[out] != product_type(m, c->types[x])) return fail("qmv: element types that the reference does not have");
   Input &v = input();
-  v.make(m, c->types[x], c->in[x], d[rows]);
-  each_block(c->workers, m.n, d[rows], m.bytes(), [&](Block b) {
-    float y[tile * block];
-    multiply(m, b.first, b.count, v.row(b.row), b.rows, y, block);
+  v.make_all(m, c->types[x], c->in[x], d[rows], c->workers);
+  each_block(c->workers, m.n, v, d[rows], m.bytes(), [&](Block b) {
+    float y[many_tile * block];
+    multiply(m, b, v, y);
     for (int64_t r = 0; r < b.rows; r++)
       store(c->types[out], y + r * block, at(c->out[0], c->types[out], (b.row + r) * m.n + b.first), b.count);
   });

@@ -13,10 +13,10 @@ extern "C" int zmlx_native_qmv_add(const zmlx_call *c) {
   if (!is_float(c->types[x]) || !is_float(c->types[r]) || c->types[out] != promote(product, c->types[r]))
     return fail("qmv_add: element types that the reference does not have");
   Input &v = input();
-  v.make(m, c->types[x], c->in[x], d[rows]);
-  each_block(c->workers, m.n, d[rows], m.bytes(), [&](Block b) {
-    float y[tile * block], residual[block];
-    multiply(m, b.first, b.count, v.row(b.row), b.rows, y, block);
+  v.make_all(m, c->types[x], c->in[x], d[rows], c->workers);
+  each_block(c->workers, m.n, v, d[rows], m.bytes(), [&](Block b) {
+    float y[many_tile * block], residual[block];
+    multiply(m, b, v, y);
     for (int64_t i = 0; i < b.rows; i++) {
       const int64_t first = (b.row + i) * m.n + b.first;
       float *sum = y + i * block;

@@ -56,22 +56,31 @@ struct Packing {
 // does not hold.
 bool matrix_of(const char *kernel, const Packing &p, const void *w, const void *scales, const void *biases, int32_t scale_type, Matrix *m);
 
+// block is the most rows of a matrix that a kernel multiplies with at once, and tile the
+// most rows of x, so that results fit on the stack: few as the loops below have it, many
+// as those for many rows (many.h).
+constexpr int64_t block = 64, tile = 8, many_block = 48, many_tile = 128;
+
 // Input is x, converted and in the order of elements that the loops want.
 class Input {
  public:
-  // make converts rows of k elements for products with m.
+  // make converts rows of k elements for products with m, to be had one by one.
   void make(const Matrix &m, int32_t type, const void *x, int64_t rows);
+  // make_all converts rows of k elements for products of all of them with m. If they are
+  // many, that is a job for several threads.
+  void make_all(const Matrix &m, int32_t type, const void *x, int64_t rows, int workers);
   const float *row(int64_t i) const { return data_ + i * k_; }
+  // many says whether rows lie in panels (many.h).
+  bool many() const { return many_; }
 
  private:
+  void reserve(int64_t n);
+
   std::unique_ptr<float[]> memory_;
   int64_t size_ = 0, k_ = 0;
+  bool many_ = false;
   float *data_ = nullptr;
 };
-
-// tile is the most rows of x that multiply works on at once, block the rows of a matrix
-// that a kernel gives it, so that results fit on the stack.
-constexpr int64_t tile = 8, block = 64;
 
 // multiply computes y[r * stride + i] = x[r] · m[first + i] for r < rows <= tile and
 // i < count. x is a row of an Input of m.
