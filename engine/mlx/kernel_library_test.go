@@ -6,10 +6,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"io/fs"
 	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -21,7 +23,23 @@ import (
 )
 
 // natives are the kernels with a body in kernels/cpu.
-var natives = []string{"qmv", "qmv_add", "qmv_swiglu", "swiglu", "gather_qmm_swiglu", "gather_qmm_swiglu_oai", "gather_qmm_combine", "gather_qmm_combine_add"}
+func natives(t testing.TB, c *kernels.Catalog) []string {
+	t.Helper()
+	files, err := fs.Glob(kernels.NativeFiles(), "*.cpp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, f := range files {
+		if name := strings.TrimSuffix(path.Base(f), ".cpp"); c.Spec(name) != nil {
+			out = append(out, name)
+		}
+	}
+	if len(out) < 20 {
+		t.Fatalf("%d native bodies: %v", len(out), out)
+	}
+	return out
+}
 
 func shipped(t testing.TB) *kernels.Catalog {
 	t.Helper()
@@ -41,8 +59,12 @@ func TestNativeKernels(t *testing.T) {
 	if os.Getenv("ZMLX_SOAK") != "" {
 		cases = 5000
 	}
-	for _, name := range natives {
+	for _, name := range natives(t, catalog) {
 		t.Run(name, func(t *testing.T) {
+			cases := cases
+			if strings.Contains(name, "sdpa") || strings.Contains(name, "mla") {
+				cases /= 4 // a case has a thousand rows
+			}
 			s := catalog.Spec(name)
 			r, err := kernelcheck.RunOn(context.Background(), e, s, kernelcheck.Options{Cases: cases})
 			if err != nil {

@@ -15,11 +15,11 @@ extern "C" int zmlx_native_qmv_geglu(const zmlx_call *c) {
   const int32_t type = c->types[out];
   if (!is_float(c->types[x]) || type != product_type(gate, c->types[x])) return fail("qmv_geglu: element types that the reference does not have");
   Input &v = input();
-  v.make(gate, c->types[x], c->in[x], d[rows]);
-  each_block(c->workers, d[n], d[rows], gate.bytes() + up.bytes(), [&](Block b) {
-    float y[tile * block], u[tile * block];
-    multiply(gate, b.first, b.count, v.row(b.row), b.rows, y, block);
-    multiply(up, b.first, b.count, v.row(b.row), b.rows, u, block);
+  v.make_all(gate, c->types[x], c->in[x], d[rows], c->workers);
+  each_block(c->workers, d[n], v, d[rows], gate.bytes() + up.bytes(), [&](Block b) {
+    float y[many_tile * block], u[many_tile * block];
+    multiply(gate, b, v, y);
+    multiply(up, b, v, u);
     for (int64_t r = 0; r < b.rows; r++) {
       geglu(type, y + r * block, u + r * block, b.count);
       store(type, y + r * block, at(c->out[0], type, (b.row + r) * d[n] + b.first), b.count);
