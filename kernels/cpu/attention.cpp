@@ -313,6 +313,41 @@ void attend(const Attention &a, void *out) {
   }
 }
 
+// Queries that read rows of a cache together.
+constexpr int64_t queries = 16;
+
+void attend_causal(const Attention &a, int64_t l, void *out) {
+  const int64_t tiles = (l + queries - 1) / queries, before = a.last - l;
+  constexpr int64_t worth = 1 << 20; // products
+  const int workers = workers_for(a.workers, a.groups * a.each * l * (before + l / 2 + 1) * (a.d + a.dv), worth);
+  parallel(workers, a.groups * tiles, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i++) {
+      // The longest come first, so that no thread is left with one at the end.
+      const int64_t group = i % a.groups, first = (tiles - 1 - i / a.groups) * queries, count = std::min(queries, l - first);
+      const int64_t heads = count * a.each; // [query][head of the group]
+      float *q = room<7>(heads * a.d), *values = room<8>(heads * a.dv);
+      static thread_local std::vector<Seen> seen;
+      seen.resize(static_cast<size_t>(heads));
+      for (int64_t h = 0; h < heads; h++) {
+        float *x = q + h * a.d;
+        load(a.type, at(a.q, a.type, ((group * a.each + h % a.each) * l + first + h / a.each) * a.d), x, a.d);
+        for (int64_t j = 0; j < a.d; j++) x[j] *= a.scale;
+        seen[static_cast<size_t>(h)] = {-INFINITY, 0, values + h * a.dv};
+      }
+      std::fill_n(values, heads * a.dv, 0.0f);
+      // What the first query sees, all do; the others see some rows more.
+      const int64_t common = before + first + 1;
+      see(a, {group, 0, 1, common, 0, heads}, q, nullptr, seen.data());
+      for (int64_t j = 1; j < count; j++) see(a, {group, common, 1, common + j, j * a.each, a.each}, q, nullptr, seen.data() + j * a.each);
+      for (int64_t h = 0; h < heads; h++) {
+        const Seen &s = seen[static_cast<size_t>(h)];
+        for (int64_t j = 0; j < a.dv; j++) s.value[j] /= s.sum;
+        store(a.type, s.value, at(out, a.type, ((group * a.each + h % a.each) * l + first + h / a.each) * a.dv), a.dv);
+      }
+    }
+  });
+}
+
 void attend_parts(const Attention &a, int64_t splits, float *part, float *lse) {
   const Seen *seen = look(a, workers_of(a), splits, [&](int64_t i) { return Piece{0, a.first + i, splits, a.last, 0, 0}; });
   for (int64_t h = 0; h < a.groups * a.each; h++)

@@ -1,4 +1,4 @@
-// Attention of one query a head: softmax(scale * q @ k.T) @ v over rows of a cache. Rows are
+// Attention of one query a head, or a prompt's: softmax(scale * q @ k.T) @ v over rows of a cache. Rows are
 // looked at once: what has been seen is kept relative to the largest score so far (Milakov
 // and Gimelshein, Online normalizer calculation for softmax, 2018).
 #pragma once
@@ -34,6 +34,10 @@ struct Attention {
 
 // attend writes [head][dv].
 void attend(const Attention &a, void *out);
+
+// attend_causal does it for the last l rows of the cache at once, of which each sees the rows
+// up to its own: q is [head][l][d], the result [head][l][dv]. There are no sinks.
+void attend_causal(const Attention &a, int64_t l, void *out);
 
 // attend_parts does it for the rows i, i + splits, i + 2 * splits, ... on their own, each i
 // below splits, and writes [head][splits][dv], and the logarithms of the sums of exponentials.
