@@ -126,6 +126,14 @@ b = cos(_5)
 e = tan(h)
 f = add(w, d)
 results q, k, a, b, e, f`}},
+		{"no twins: a part of one may be used outside",
+			`match: {h: 'maximum(x, z)', a: 'negative(h)', i: 'maximum(x, w)', b: 'negative(i)'}` + "\n    results: [a, b, i]\n    replace: {a: x, b: x, i: x}",
+			[]string{`
+h = maximum(x, z)
+a = negative(h)
+i = maximum(x, w)
+b = negative(i)
+results a, b, i`}},
 		{"no twins: what both read is made of the operand of one",
 			`match: {h: 'exp(x)', a: 'maximum(x, h)', b: 'maximum(z, h)'}` + "\n    results: [a, b, h]\n    replace: {a: x, b: x, h: x}",
 			[]string{`

@@ -81,6 +81,10 @@ func (f *family) measure(e *intExpr, by int) {
 	}
 }
 
+func (f *family) result(i int) bool {
+	return slices.ContainsFunc(f.p.results, func(r result) bool { return r.ref.kind == refNode && r.ref.i == i })
+}
+
 // key describes how a node is made. Nodes and values that something else reads, too, are
 // named; those that are this node's alone are numbered.
 func (f *family) key(root int) string {
@@ -132,6 +136,9 @@ func (f *family) key(root int) string {
 			}
 			n := &f.p.nodes[r.i]
 			fmt.Fprintf(&b, "(%s", n.op.Name)
+			if r.i != root && f.result(r.i) { // may be used outside, where others may not
+				b.WriteByte('*')
+			}
 			for _, x := range n.in {
 				visit(x)
 			}
