@@ -94,8 +94,13 @@ func (a *app) routing(ctx context.Context, o *options, r *routingOptions) error 
 	if err := oneOf("output", r.format, "md", "json", "html"); err != nil {
 		return err
 	}
-	if o.model == "" || r.step < 1 || r.random < 0 || r.random > 1<<20 {
-		return diag.Errorf("usage/routing", diag.Pos{}, "routing needs --model, and --step of at least 1")
+	switch {
+	case o.model == "":
+		return diag.Errorf("usage/routing", diag.Pos{}, "routing needs a model").WithHint("name one: --model MODEL")
+	case r.step < 1:
+		return diag.Errorf("usage/routing", diag.Pos{}, "--step %d is not at least 1", r.step)
+	case r.random < 0 || r.random > 1<<20:
+		return diag.Errorf("usage/routing", diag.Pos{}, "--random %d is not between 0 and %d", r.random, 1<<20)
 	}
 	p, err := a.pair(ctx, o, nil)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/google/renameio/v2"
 
 	"zmlx-rewrite/diag"
+	"zmlx-rewrite/diag/outfile"
 	"zmlx-rewrite/graph"
 )
 
@@ -40,7 +41,11 @@ func write(w io.Writer, f *File, l *layout) error {
 
 // WriteFile writes f to path, whole or not at all.
 func WriteFile(path string, f *File, proofs ...*Proof) error {
-	t, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o644), renameio.IgnoreUmask())
+	target, err := outfile.Target(path)
+	if err != nil {
+		return diag.Errorf("mlxfn/write", diag.Pos{File: path}, "%v", err)
+	}
+	t, err := renameio.NewPendingFile(target, renameio.WithPermissions(0o644), renameio.IgnoreUmask())
 	if err != nil {
 		return diag.Errorf("mlxfn/write", diag.Pos{File: path}, "%v", err)
 	}

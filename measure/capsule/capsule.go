@@ -27,6 +27,7 @@ import (
 
 	"zmlx-rewrite/bench"
 	"zmlx-rewrite/diag"
+	"zmlx-rewrite/diag/outfile"
 	"zmlx-rewrite/measure/schema"
 )
 
@@ -299,7 +300,11 @@ func (c *Capsule) Write(file string) error {
 	if _, err := Parse(file, data); err != nil {
 		return fmt.Errorf("the capsule is broken, a bug in this program: %w", err)
 	}
-	if err := renameio.WriteFile(file, data, 0o644); err != nil {
+	target, err := outfile.Target(file)
+	if err == nil {
+		err = renameio.WriteFile(target, data, 0o644)
+	}
+	if err != nil {
 		return diag.Errorf("file/write", diag.Pos{File: file}, "%v", err).WithHint("the measurement is lost if it is not written: name a file in a folder that can be written to")
 	}
 	return nil

@@ -16,6 +16,7 @@ import (
 	"github.com/google/renameio/v2"
 
 	"zmlx-rewrite/diag"
+	"zmlx-rewrite/diag/outfile"
 	"zmlx-rewrite/measure/capsule"
 )
 
@@ -198,7 +199,11 @@ func (s *State) save() error {
 	if err != nil {
 		return err
 	}
-	if err := renameio.WriteFile(s.file, data, 0o644); err != nil {
+	target, err := outfile.Target(s.file)
+	if err == nil {
+		err = renameio.WriteFile(target, data, 0o644)
+	}
+	if err != nil {
 		return diag.Errorf("file/write", diag.Pos{File: s.file}, "%v", err).WithHint("the state is kept beside the capsule; name another file with --state")
 	}
 	return nil

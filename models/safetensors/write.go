@@ -14,6 +14,7 @@ import (
 	"github.com/google/renameio/v2"
 
 	"zmlx-rewrite/diag"
+	"zmlx-rewrite/diag/outfile"
 	"zmlx-rewrite/graph"
 	"zmlx-rewrite/models/weights"
 )
@@ -55,7 +56,11 @@ func Write(path string, tensors iter.Seq[*weights.Tensor], meta map[string]strin
 	if err != nil {
 		return fail(err)
 	}
-	f, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o644), renameio.WithExistingPermissions())
+	target, err := outfile.Target(path)
+	if err != nil {
+		return fail(err)
+	}
+	f, err := renameio.NewPendingFile(target, renameio.WithPermissions(0o644), renameio.WithExistingPermissions())
 	if err != nil {
 		return fail(err)
 	}
