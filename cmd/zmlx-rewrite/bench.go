@@ -37,7 +37,8 @@ func (a *app) benchCmd() *cobra.Command {
 			"process. A row is one program in one test: mean and standard deviation of tokens a second, as\n" +
 			"llama-bench prints them. The ratio is the median over rounds, with a 95 % interval by bootstrap.\n" +
 			"pp counts the time to the first new token, as mlx-lm does; tg the time from the first new token\n" +
-			"to the last. `tokens` says whether both programs made the same ones in every run.",
+			"to the last. `tokens` says whether both programs made the same ones in every run. Exit code 1:\n" +
+			"they did not.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return a.bench(c.Context(), &o, &b) },
 	}
@@ -110,6 +111,7 @@ func (a *app) bench(ctx context.Context, o *options, b *benchOptions) error {
 		return a.trace(ctx, o, b, names)
 	}
 	var rows []figures.Row
+	var differ []string
 	for _, name := range names {
 		one := *o
 		one.profile = name
@@ -123,11 +125,22 @@ func (a *app) bench(ctx context.Context, o *options, b *benchOptions) error {
 			}
 		}
 		rows = append(rows, figures.Rows("", c)...)
+		for i := range c.Cells {
+			if !c.Cells[i].Identical() {
+				differ = append(differ, c.Rewrite.Profile+" "+c.Cells[i].Name())
+			}
+		}
 		for _, n := range c.Notes {
 			fmt.Fprintln(a.progress, "note: "+n)
 		}
 	}
-	return a.rows(b.format, rows)
+	if err := a.rows(b.format, rows); err != nil {
+		return err
+	}
+	if len(differ) > 0 {
+		return isFalse("other tokens after the rewrite: %s", strings.Join(differ, ", "))
+	}
+	return nil
 }
 
 // rows prints rows in a format.

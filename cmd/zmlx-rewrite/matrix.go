@@ -2,14 +2,17 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"zmlx-rewrite/bench"
 	"zmlx-rewrite/diag"
 	"zmlx-rewrite/measure/capsule"
 	"zmlx-rewrite/report/figures"
@@ -48,10 +51,12 @@ func (a *app) matrixCmd() *cobra.Command {
 	h.flags(web)
 	web.Flags().StringVar(&h.out, "out", "", "`file` to write to, in place of standard output")
 	gate := &cobra.Command{
-		Use: "gate DIR", Short: "Fail if the newest capsule of any series is slower than the one before it",
+		Use: "gate DIR", Short: "Fail if the newest capsule of any series is slower than the one before it, or proves nothing",
 		Long: "Gate is for CI. It looks at the 95 % interval, not at the mean: a test has regressed if all of the\n" +
 			"interval of its change lies below the threshold, so that noise alone fails nothing; with --strict\n" +
-			"also if only a part does. Exit code 1: something regressed, or there was nothing to compare.",
+			"also if only a part does. Exit code 1: something regressed, the rewritten program made other\n" +
+			"tokens, a test is missing that the version before had, the newest capsule has too few rounds, or\n" +
+			"there was nothing to compare. A file that is torn, or a broken capsule, is exit code 2.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error { return a.gate(args[0], &g) },
 	}
@@ -61,8 +66,10 @@ func (a *app) matrixCmd() *cobra.Command {
 	return c
 }
 
-// readMatrix reads the capsules below a folder. Other JSON files are left out, and told of.
-func (a *app) readMatrix(dir string, m *matrixOptions) ([]figures.Series, error) {
+// readMatrix reads the capsules below a folder. Other JSON files are left out, and told of. One
+// that is not even JSON is likely a capsule that was cut off: whole ones alone are enough to look
+// at, but to a gate it may be the newest.
+func (a *app) readMatrix(dir string, m *matrixOptions, whole bool) ([]figures.Named, error) {
 	if err := oneOf("by", m.metric, figures.ByRatio, figures.BySpeed); err != nil {
 		return nil, err
 	}
@@ -78,8 +85,11 @@ func (a *app) readMatrix(dir string, m *matrixOptions) ([]figures.Series, error)
 		c, err := capsule.Read(path)
 		var issue *diag.Issue
 		switch {
-		case errors.As(err, &issue) && issue.Code == "capsule/syntax":
+		case errors.As(err, &issue) && issue.Code == "capsule/syntax" && !torn(path):
 			fmt.Fprintf(a.progress, "%s is left out: %s\n", path, issue.Message)
+			return nil
+		case errors.As(err, &issue) && issue.Code == "capsule/syntax" && !whole:
+			fmt.Fprintf(a.stderr, "%s is left out: %s\n", path, issue.Message)
 			return nil
 		case errors.As(err, &issue):
 			issues = append(issues, issue)
@@ -97,17 +107,35 @@ func (a *app) readMatrix(dir string, m *matrixOptions) ([]figures.Series, error)
 	if err == nil && len(all) == 0 {
 		err = diag.Errorf("matrix/empty", diag.Pos{File: dir}, "holds no capsules").WithHint("bench --capsule FILE and stress --json-out FILE write them")
 	}
-	return figures.Matrix(all, m.metric), err
+	return all, err
+}
+
+// torn reports whether a file that is no capsule looks like what is left of one: it is no JSON,
+// or has a capsule's fields.
+func torn(path string) bool {
+	data, err := os.ReadFile(path)
+	var head struct {
+		Kind  string          `json:"kind"`
+		Cells json.RawMessage `json:"cells"`
+	}
+	switch {
+	case err != nil || !json.Valid(data):
+		return true
+	case json.Unmarshal(data, &head) != nil: // JSON, of other types
+		return false
+	}
+	return head.Cells != nil || head.Kind == capsule.Bench || head.Kind == capsule.Stress
 }
 
 func (a *app) matrix(dir string, m *matrixOptions) error {
 	if err := oneOf("output", m.format, "md", "csv", "json", "html"); err != nil {
 		return err
 	}
-	series, err := a.readMatrix(dir, m)
+	all, err := a.readMatrix(dir, m, false)
 	if err != nil {
 		return err
 	}
+	series := figures.Matrix(all, m.metric)
 	var b bytes.Buffer
 	switch m.format {
 	case "csv":
@@ -126,31 +154,48 @@ func (a *app) matrix(dir string, m *matrixOptions) error {
 }
 
 func (a *app) gate(dir string, m *matrixOptions) error {
-	series, err := a.readMatrix(dir, m)
+	all, err := a.readMatrix(dir, m, true)
 	if err != nil {
 		return err
 	}
 	compared := 0
-	var failed []string
-	for i := range series {
-		s := &series[i]
-		v := s.Verdict(m.threshold)
-		if v == figures.Alone {
+	var slow, few, other, missing []string
+	for _, j := range figures.Judge(all, m.metric, m.threshold) {
+		fmt.Fprintf(a.stdout, "%-9s  %s · %s · %s · %s: %s\n", j.Verdict, j.Model, j.Profile, j.Device, j.Test, j.Why)
+		switch {
+		case j.Verdict == figures.Differs:
+			other = append(other, j.Test)
 			continue
+		case j.Verdict == figures.Missing:
+			missing = append(missing, j.Test)
+			continue
+		case j.Few:
+			few = append(few, j.Test)
+			continue
+		case j.Verdict == figures.Regressed || j.Verdict == figures.Unclear && m.strict:
+			slow = append(slow, j.Test)
 		}
 		compared++
-		newest, before := &s.Points[len(s.Points)-1], &s.Points[len(s.Points)-2]
-		line := fmt.Sprintf("%-9s  %s · %s · %s · %s: %s × the %s of before (%s against %s)", v, s.Model, s.Profile, s.Device, s.Test, newest.Change, m.metric, newest.Capsule, before.Capsule)
-		fmt.Fprintln(a.stdout, line)
-		if v == figures.Regressed || v == figures.Unclear && m.strict {
-			failed = append(failed, s.Test)
+	}
+	var failed []string
+	for _, f := range []struct {
+		tests []string
+		what  string
+	}{
+		{slow, fmt.Sprintf("%d of %d tests are below %g: ", len(slow), compared, m.threshold)},
+		{other, "the rewritten program made other tokens: "},
+		{missing, "measured in the version before and not in the newest (hint: measure it again, or remove its old capsules): "},
+		{few, fmt.Sprintf("too few rounds to say anything of the newest version (hint: bench -r %d or more): ", bench.FewRounds+1)},
+	} {
+		if len(f.tests) > 0 {
+			failed = append(failed, f.what+strings.Join(f.tests, ", "))
 		}
 	}
 	switch {
-	case compared == 0:
-		return isFalse("%s: no test has two capsules of the same model, profile and device, of 3 rounds or more: there is nothing to compare", dir)
 	case len(failed) > 0:
-		return isFalse("%d of %d tests are below %g: %s", len(failed), compared, m.threshold, strings.Join(failed, ", "))
+		return isFalse("%s", strings.Join(failed, "\n"))
+	case compared == 0:
+		return isFalse("%s: no test has two capsules of the same model, profile and device, of %d rounds or more: there is nothing to compare", dir, bench.FewRounds+1)
 	}
 	return nil
 }

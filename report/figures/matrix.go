@@ -56,8 +56,7 @@ const (
 func Matrix(all []Named, metric string) []Series {
 	byKey := map[string]*Series{}
 	var list []*Series
-	sorted := slices.Clone(all)
-	slices.SortStableFunc(sorted, func(a, b Named) int { return cmp.Or(a.Made.Compare(b.Made), cmp.Compare(a.File, b.File)) })
+	sorted := byAge(all)
 	for i := range sorted {
 		n := &sorted[i]
 		for k := range n.Cells {
@@ -66,12 +65,8 @@ func Matrix(all []Named, metric string) []Series {
 			if s.Rounds <= bench.FewRounds {
 				continue
 			}
-			one := Series{Model: fmt.Sprintf("%s (%.8s)", Describe(&n.Model), n.Model.SHA256), Profile: n.Rewrite.Profile, Device: deviceOf(n.Capsule), Test: cell.Name()}
-			if n.Model.DType != "" {
-				one.Model += " as " + n.Model.DType
-			}
-			one.Profile += kvText(n.Rewrite.KV)
-			key := strings.Join([]string{one.Model, one.Profile, one.Device, one.Test}, "\x00")
+			one := seriesOf(n, cell)
+			key := one.key()
 			at := byKey[key]
 			if at == nil {
 				at = &one
@@ -94,6 +89,27 @@ func Matrix(all []Named, metric string) []Series {
 		out[i] = *s
 	}
 	return out
+}
+
+// byAge sorts capsules, the oldest first.
+func byAge(all []Named) []Named {
+	sorted := slices.Clone(all)
+	slices.SortStableFunc(sorted, func(a, b Named) int { return cmp.Or(a.Made.Compare(b.Made), cmp.Compare(a.File, b.File)) })
+	return sorted
+}
+
+// seriesOf is the series of a cell, without points.
+func seriesOf(n *Named, cell *capsule.Cell) Series {
+	one := Series{Model: fmt.Sprintf("%s (%.8s)", Describe(&n.Model), n.Model.SHA256), Profile: n.Rewrite.Profile, Device: deviceOf(n.Capsule), Test: cell.Name()}
+	if n.Model.DType != "" {
+		one.Model += " as " + n.Model.DType
+	}
+	one.Profile += kvText(n.Rewrite.KV)
+	return one
+}
+
+func (s *Series) key() string {
+	return strings.Join([]string{s.Model, s.Profile, s.Device, s.Test}, "\x00")
 }
 
 func deviceOf(c *capsule.Capsule) string {
