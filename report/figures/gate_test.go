@@ -87,11 +87,20 @@ func TestJudge(t *testing.T) {
 	if got := Judge([]Named{one, two}, ByRatio, 0.97); len(got) > 0 {
 		t.Errorf("a stress run behind one of bench: %+v", got)
 	}
-	// Another rewrite of the same commit is another version.
-	one, two = sample("m", 20), sample("m", 20)
-	one.Program.Revision, two.Program.Revision = "1", "1"
-	two.Made, two.Rewrite.After, two.Cells[0].Test = two.Made.AddDate(2025, 0, 0), "other", "b"
-	if got := Judge([]Named{one, two}, ByRatio, 0.97); len(got) != 1 || got[0].Verdict != Missing {
-		t.Errorf("another rewrite: %+v", got)
+	// Another MLX, rewrite or kernel with the same commit is another version.
+	for name, change := range map[string]func(n *Named){
+		"nothing": func(*Named) {},
+		"MLX":     func(n *Named) { n.Device.Version = "0.33.0" },
+		"rewrite": func(n *Named) { n.Rewrite.After = "other" },
+		"kernel":  func(n *Named) { n.Rewrite.Kernels = map[string]string{"qmv": "other"} },
+	} {
+		one, two := sample("m", 20), sample("m", 20)
+		one.Program.Revision, two.Program.Revision = "1", "1"
+		two.Made, two.Cells[0].Test = two.Made.AddDate(2025, 0, 0), "b"
+		change(&two)
+		got := Judge([]Named{one, two}, ByRatio, 0.97)
+		if missing := len(got) == 1 && got[0].Verdict == Missing; missing != (name != "nothing") {
+			t.Errorf("another %s: %+v", name, got)
+		}
 	}
 }
