@@ -149,6 +149,14 @@ func (p *programs) all() []*graph.Program {
 	return []*graph.Program{p.plain, p.quantized}
 }
 
+// last is the program of the last call of a generation.
+func (p *programs) last(r *decode.Result) *graph.Program {
+	if r.Plain < len(r.Calls) {
+		return p.quantized
+	}
+	return p.plain
+}
+
 // programs returns what runs a subject without a rewrite, and with it.
 func (k *kvOptions) programs(w *workspace, prof *profiles.Profile, o *options, s *rewritten) (before, after *programs, err error) {
 	before, after = &programs{plain: s.program}, &programs{plain: s.res.Program}

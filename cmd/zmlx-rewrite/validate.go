@@ -101,7 +101,7 @@ type validated struct {
 
 	PromptTPS    [2]float64 `json:"prompt_tps"`            // unrewritten, rewritten
 	PeakMemory   [2]uint64  `json:"peak_memory,omitempty"` // bytes of arrays; 0 if the engine does not tell
-	StepLaunches [2]int     `json:"launches_per_step"`
+	StepLaunches [2]int     `json:"launches_per_step"` // of the programs that made the last token
 	Runs         int        `json:"runs,omitempty"` // timed, of each; the rates are their medians
 
 	Oracle *oracled `json:"oracle,omitempty"`
@@ -164,10 +164,6 @@ func (a *app) validate(ctx context.Context, o *options, t *textOptions, vo *vali
 	}
 	truth := d.truth(ctx, o)
 	defer truth.close()
-	var launches [2]int
-	for _, l := range layers([2]*graph.Program{d.s.program, d.s.res.Program}) {
-		launches[0], launches[1] = launches[0]+l.Before, launches[1]+l.After
-	}
 	differ := 0
 	for _, text := range d.texts {
 		prompt, err := r.prompt(text, t)
@@ -175,7 +171,7 @@ func (a *app) validate(ctx context.Context, o *options, t *textOptions, vo *vali
 			return err
 		}
 		opts := d.options(t)
-		v := validated{Prompt: text, PromptTokens: len(prompt), KernelRuns: r.kernels(), StepLaunches: launches, Runs: vo.runs}
+		v := validated{Prompt: text, PromptTokens: len(prompt), KernelRuns: r.kernels(), Runs: vo.runs}
 		var ra, rb *decode.Result
 		var sa, sb []decode.Step
 		if v.PeakMemory[0], err = d.peak(func() (err error) { ra, sa, err = whole.Steps(ctx, d.before, prompt, opts); return err }); err != nil {
@@ -189,6 +185,9 @@ func (a *app) validate(ctx context.Context, o *options, t *textOptions, vo *vali
 			return err
 		}); err != nil {
 			return err
+		}
+		for _, l := range layers([2]*graph.Program{d.unrewritten.last(ra), d.rewritten.last(rb)}) {
+			v.StepLaunches[0], v.StepLaunches[1] = v.StepLaunches[0]+l.Before, v.StepLaunches[1]+l.After
 		}
 		v.TPS, v.RewrittenTPS, v.PromptTPS = ra.TPS(), rb.TPS(), [2]float64{ra.PromptTPS(), rb.PromptTPS()}
 		if vo.runs > 0 {
@@ -341,6 +340,7 @@ type duel struct {
 	s             *rewritten
 	r             *runner
 	texts         []string
+	unrewritten   *programs
 	rewritten     *programs
 	before, after *decode.Generator
 	closers       []func()
@@ -385,7 +385,7 @@ func (d *duel) load(ctx context.Context, a *app, o *options) (err error) {
 	if err != nil {
 		return err
 	}
-	d.rewritten = rewritten
+	d.unrewritten, d.rewritten = plain, rewritten
 	if d.r, err = a.runner(d.s.subject, d.w.set.Kernels); err != nil {
 		return err
 	}
