@@ -101,8 +101,8 @@ type validated struct {
 
 	PromptTPS    [2]float64 `json:"prompt_tps"`            // unrewritten, rewritten
 	PeakMemory   [2]uint64  `json:"peak_memory,omitempty"` // bytes of arrays; 0 if the engine does not tell
-	StepLaunches [2]int     `json:"launches_per_step"` // of the programs that made the last token
-	Runs         int        `json:"runs,omitempty"` // timed, of each; the rates are their medians
+	StepLaunches [2]int     `json:"launches_per_step"`     // of the programs that made the last token
+	Runs         int        `json:"runs,omitempty"`        // timed, of each; the rates are their medians
 
 	Oracle *oracled `json:"oracle,omitempty"`
 
