@@ -139,6 +139,7 @@ type programs struct {
 	start            int            // tokens from which on the caches are quantized
 	keep             int            // rows of rings that stay
 	greedy           *graph.Program // what makes the next token of logits, if it is rewritten
+	by               *rewritten     // how the quantized one came to be, if it is rewritten
 }
 
 // all lists the programs.
@@ -147,6 +148,14 @@ func (p *programs) all() []*graph.Program {
 		return []*graph.Program{p.plain}
 	}
 	return []*graph.Program{p.plain, p.quantized}
+}
+
+// loaded lists the programs, and what makes the next token of their logits.
+func (p *programs) loaded() []*graph.Program {
+	if p.greedy == nil {
+		return p.all()
+	}
+	return append(p.all(), p.greedy)
 }
 
 // last is the program of the last call of a generation.
@@ -178,7 +187,7 @@ func (k *kvOptions) programs(w *workspace, prof *profiles.Profile, o *options, s
 		return nil, nil, err
 	}
 	before.quantized, before.start = q.program, k.start
-	after.quantized, after.start = r.res.Program, k.start
+	after.quantized, after.start, after.by = r.res.Program, k.start, r
 	return before, after, nil
 }
 

@@ -240,7 +240,11 @@ func rewriteOf(p *pair) (capsule.Rewrite, error) {
 	cfg := p.s.cfg
 	r := capsule.Rewrite{Profile: p.profile.Name, Preset: p.preset, Target: cfg.Setting.Target, Before: p.programs[0].Hash().String(), After: p.programs[1].Hash().String(),
 		Rules: map[string]string{}, Kernels: map[string]string{}, RunsAs: p.kernels(), Launches: layers(p.programs)}
-	if err := replacements(&r, p.s.res); err != nil {
+	var err error
+	if r.Replacements, err = replacements(&r.Launches, p.s.res); err != nil {
+		return r, err
+	}
+	if r.Quantized, err = quantizedOf(p.runs); err != nil {
 		return r, err
 	}
 	if k := p.kv; k.Bits > 0 || k.size > 0 {
@@ -251,16 +255,36 @@ func rewriteOf(p *pair) (capsule.Rewrite, error) {
 			r.Rules[rule.Name] = rule.Hash
 		}
 	}
-	for _, c := range p.programs[1].Cases {
-		for i := range graph.NodeID(c.Graph.NumNodes()) {
-			if s := p.catalog.SpecOf(c.Graph.Node(i).Op); s != nil {
-				r.Kernels[s.Name] = s.ContentHash
+	for _, program := range p.runs[1].loaded() {
+		for _, c := range program.Cases {
+			for i := range graph.NodeID(c.Graph.NumNodes()) {
+				if s := p.catalog.SpecOf(c.Graph.Node(i).Op); s != nil {
+					r.Kernels[s.Name] = s.ContentHash
+				}
 			}
 		}
 	}
 	journal, err := p.s.res.Journal(cfg).Bytes()
 	r.Pack(journal)
 	return r, err
+}
+
+// quantizedOf says of the programs with a quantized cache, if there are any, what a capsule
+// says of the others.
+func quantizedOf(runs [2]*programs) (*capsule.Quantized, error) {
+	by := runs[1].by
+	if by == nil {
+		return nil, nil
+	}
+	both := [2]*graph.Program{runs[0].quantized, runs[1].quantized}
+	q := &capsule.Quantized{Before: both[0].Hash().String(), After: both[1].Hash().String(), Launches: layers(both)}
+	var err error
+	if q.Replacements, err = replacements(&q.Launches, by.res); err != nil {
+		return nil, err
+	}
+	journal, err := by.res.Journal(by.cfg).Bytes()
+	q.Pack(journal)
+	return q, err
 }
 
 // numbered is the part of a scope up to the layer's number.
@@ -303,33 +327,35 @@ func layerOf(list *[]capsule.Layer, scope string) *capsule.Layer {
 	return &(*list)[at]
 }
 
-// replacements draws what the rules did in the case that a decode step runs, each kind once.
-func replacements(r *capsule.Rewrite, res *rewrite.Result) error {
+// replacements draws what the rules did in the case that a decode step runs, each kind once,
+// and notes in the list of layers where that was.
+func replacements(list *[]capsule.Layer, res *rewrite.Result) ([]capsule.Replacement, error) {
 	decode, err := res.Program.Select(oneToken)
 	if err != nil {
-		return nil // the program has no such step
+		return nil, nil // the program has no such step
 	}
 	at := slices.IndexFunc(res.Cases, func(c rewrite.CaseResult) bool { return c.Name == decode.Name })
 	if at < 0 {
-		return nil
+		return nil, nil
 	}
+	var out []capsule.Replacement
 	kinds := map[string]int{}
 	for _, s := range res.Cases[at].Sites {
 		pair, err := s.Pair(false)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		one := capsule.Replacement{Rule: s.Rule.Name, Round: s.Round, Saved: s.Saved, Before: capsule.PictureOf(pair.Before), After: capsule.PictureOf(pair.After)}
 		key := fmt.Sprint(one)
 		k, known := kinds[key]
 		if !known {
-			k = len(r.Replacements)
-			kinds[key], r.Replacements = k, append(r.Replacements, one)
+			k = len(out)
+			kinds[key], out = k, append(out, one)
 		}
-		l := layerOf(&r.Launches, s.Scope)
+		l := layerOf(list, s.Scope)
 		l.Replaced = append(l.Replaced, k)
 	}
-	return nil
+	return out, nil
 }
 
 // oneToken is a decode step of one sequence.

@@ -114,12 +114,24 @@ type Rewrite struct {
 	Before   string            `json:"before" jsonschema:"hash of the program as loaded"`
 	After    string            `json:"after" jsonschema:"hash of the rewritten program"`
 	Rules    map[string]string `json:"rules" jsonschema:"name and hash of each rule that took part"`
-	Kernels  map[string]string `json:"kernels" jsonschema:"name and hash of each kernel in the rewritten program"`
+	Kernels  map[string]string `json:"kernels" jsonschema:"name and hash of each kernel in what ran rewritten: the program, the one with a quantized cache, and what makes the next token of logits"`
 	RunsAs   string            `json:"kernels_ran" jsonschema:"where the kernels ran: the device, reference, or none"`
 	Journal  string            `json:"journal_sha256"`
 	Packed   string            `json:"journal_gzip" jsonschema:"the journal, gzipped, in base64"`
 	Launches []Layer           `json:"launches" jsonschema:"of one decode step, by part of the model"`
 	// Absent in capsules of versions that did not keep them.
+	Replacements []Replacement `json:"replacements,omitempty" jsonschema:"what the rules did in the case that a decode step runs, each kind once"`
+	// Absent if no cache was quantized, and in capsules of versions that did not keep it.
+	Quantized *Quantized `json:"quantized,omitempty" jsonschema:"the programs that took over with a quantized cache; before, after, journal, launches and replacements beside it are of those with plain caches"`
+}
+
+// Quantized says of the programs with a quantized cache what Rewrite says of the others.
+type Quantized struct {
+	Before       string        `json:"before" jsonschema:"hash of the unrewritten program"`
+	After        string        `json:"after" jsonschema:"hash of the rewritten program"`
+	Journal      string        `json:"journal_sha256"`
+	Packed       string        `json:"journal_gzip" jsonschema:"the journal, gzipped, in base64"`
+	Launches     []Layer       `json:"launches" jsonschema:"of one decode step, by part of the model"`
 	Replacements []Replacement `json:"replacements,omitempty" jsonschema:"what the rules did in the case that a decode step runs, each kind once"`
 }
 
@@ -244,23 +256,33 @@ func sum(data []byte) string {
 }
 
 // Pack keeps a journal.
-func (r *Rewrite) Pack(journal []byte) {
+func (r *Rewrite) Pack(journal []byte) { r.Journal, r.Packed = pack(journal) }
+
+// Pack keeps a journal.
+func (q *Quantized) Pack(journal []byte) { q.Journal, q.Packed = pack(journal) }
+
+func pack(journal []byte) (hash, packed string) {
 	var b bytes.Buffer
 	w, _ := gzip.NewWriterLevel(&b, gzip.BestCompression)
 	w.Write(journal) // into memory: neither can fail
 	w.Close()
-	r.Journal, r.Packed = sum(journal), base64.StdEncoding.EncodeToString(b.Bytes())
+	return sum(journal), base64.StdEncoding.EncodeToString(b.Bytes())
 }
 
 // maxJournal bounds what a packed journal may become.
 const maxJournal = 64 << 20
 
 // Unpack returns the journal, checked against its hash.
-func (r *Rewrite) Unpack() ([]byte, error) {
+func (r *Rewrite) Unpack() ([]byte, error) { return unpack(r.Journal, r.Packed) }
+
+// Unpack returns the journal, checked against its hash.
+func (q *Quantized) Unpack() ([]byte, error) { return unpack(q.Journal, q.Packed) }
+
+func unpack(hash, text string) ([]byte, error) {
 	bad := func(format string, args ...any) ([]byte, error) {
 		return nil, diag.Errorf("capsule/journal", diag.Pos{}, format, args...)
 	}
-	packed, err := base64.StdEncoding.DecodeString(r.Packed)
+	packed, err := base64.StdEncoding.DecodeString(text)
 	if err != nil {
 		return bad("the journal is not base64: %v", err)
 	}
@@ -274,8 +296,8 @@ func (r *Rewrite) Unpack() ([]byte, error) {
 		return bad("the journal is not gzip: %v", err)
 	case len(data) > maxJournal:
 		return bad("the journal is larger than %d MiB", maxJournal>>20)
-	case sum(data) != r.Journal:
-		return bad("the journal's sha256 is %s, the capsule says %s", sum(data), r.Journal)
+	case sum(data) != hash:
+		return bad("the journal's sha256 is %s, the capsule says %s", sum(data), hash)
 	}
 	return data, nil
 }
@@ -357,8 +379,13 @@ func Parse(file string, data []byte) (*Capsule, error) {
 	if err := json.Unmarshal(data, &c); err != nil {
 		return bad("%v", err)
 	}
-	if err := c.Rewrite.checkReplacements(); err != nil {
+	if err := checkReplacements(c.Rewrite.Replacements, c.Rewrite.Launches); err != nil {
 		return bad("%v", err)
+	}
+	if q := c.Rewrite.Quantized; q != nil {
+		if err := checkReplacements(q.Replacements, q.Launches); err != nil {
+			return bad("with a quantized cache: %v", err)
+		}
 	}
 	for i := range c.Cells {
 		cell := &c.Cells[i]

@@ -23,6 +23,9 @@ func sample() *Capsule {
 				After: Picture{Boxes: []Box{{Lines: []string{"kernel.qmv"}}}, Arrows: []Arrow{}}}}},
 		Notes: []string{}}
 	c.Rewrite.Pack([]byte(`{"zmlx":1}`))
+	c.Rewrite.Quantized = &Quantized{Before: "ef", After: "01", Launches: []Layer{{Scope: "model.layers.1", Before: 5, After: 2, Replaced: []int{0}}},
+		Replacements: []Replacement{{Rule: "kv.sdpa_decode", Round: 1, Saved: 3, Before: Picture{Boxes: []Box{{Lines: []string{"softmax"}}}, Arrows: []Arrow{}}, After: Picture{Boxes: []Box{{Lines: []string{"kernel.sdpa"}}}, Arrows: []Arrow{}}}}}
+	c.Rewrite.Quantized.Pack([]byte(`{"zmlx":1,"quantized":true}`))
 	cell := Cell{Test: "tg8", Counted: 8, Fed: 1, Made: 9, First: -1, StreamA: Stream([]int{1, 2}), StreamB: Stream([]int{1, 2})}
 	for i := range 8 {
 		b := i%4 == 1 || i%4 == 2
@@ -49,6 +52,9 @@ func TestRoundTrip(t *testing.T) {
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	if j, err := got.Rewrite.Quantized.Unpack(); err != nil || string(j) != `{"zmlx":1,"quantized":true}` {
+		t.Errorf("journal with a quantized cache %q, %v", j, err)
 	}
 	if j, err := got.Rewrite.Unpack(); err != nil || string(j) != `{"zmlx":1}` {
 		t.Errorf("journal %q, %v", j, err)
@@ -91,6 +97,10 @@ func TestRefused(t *testing.T) {
 		{"a replacement that is not there", `"replaced": [
 					0`, `"replaced": [
 					1`, "capsule/invalid"},
+		{"a replacement that is not there with a quantized cache", `"replaced": [
+						0`, `"replaced": [
+						1`, "capsule/invalid"},
+		{"a program without its hash", `"after": "01",`, ``, "capsule/invalid"},
 		{"a box of nothing", `"lines": [
 								"kernel.qmv"
 							]`, `"lines": []`, "capsule/invalid"},

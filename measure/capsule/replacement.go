@@ -109,12 +109,12 @@ func (p *Picture) check() error {
 	return nil
 }
 
-func (r *Rewrite) checkReplacements() error {
-	if len(r.Replacements) > maxReplacements {
-		return fmt.Errorf("%d replacements", len(r.Replacements))
+func checkReplacements(list []Replacement, layers []Layer) error {
+	if len(list) > maxReplacements {
+		return fmt.Errorf("%d replacements", len(list))
 	}
-	for i := range r.Replacements {
-		one := &r.Replacements[i]
+	for i := range list {
+		one := &list[i]
 		if len(one.Rule) > maxText {
 			return fmt.Errorf("replacement %d is of a rule with a name of %d bytes", i, len(one.Rule))
 		}
@@ -125,13 +125,13 @@ func (r *Rewrite) checkReplacements() error {
 		}
 	}
 	places := 0
-	for _, l := range r.Launches {
+	for _, l := range layers {
 		if places += len(l.Replaced); places > maxReplaced {
 			return fmt.Errorf("more than %d places with a replacement", maxReplaced)
 		}
 		for _, k := range l.Replaced {
-			if k < 0 || k >= len(r.Replacements) {
-				return fmt.Errorf("%s has replacement %d of %d", l.Scope, k, len(r.Replacements))
+			if k < 0 || k >= len(list) {
+				return fmt.Errorf("%s has replacement %d of %d", l.Scope, k, len(list))
 			}
 		}
 	}

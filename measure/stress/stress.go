@@ -107,7 +107,7 @@ func (s *State) differs(t *State) string {
 		return "cache"
 	case a.Model.SHA256 != b.Model.SHA256 || a.Rewrite.Before != b.Rewrite.Before:
 		return "model"
-	case a.Rewrite.After != b.Rewrite.After || a.Rewrite.Journal != b.Rewrite.Journal:
+	case a.Rewrite.After != b.Rewrite.After || a.Rewrite.Journal != b.Rewrite.Journal || quantizedBy(a) != quantizedBy(b):
 		return "profile or rules"
 	case a.Device.Device != b.Device.Device || a.Device.Version != b.Device.Version || a.Rewrite.RunsAs != b.Rewrite.RunsAs:
 		return "device or MLX"
@@ -117,6 +117,14 @@ func (s *State) differs(t *State) string {
 		return "choice of --routing"
 	}
 	return ""
+}
+
+// quantizedBy is the journal of the program with a quantized cache, if there is one.
+func quantizedBy(c *capsule.Capsule) string {
+	if c.Rewrite.Quantized == nil {
+		return ""
+	}
+	return c.Rewrite.Quantized.Journal
 }
 
 func kvOf(c *capsule.Capsule) capsule.KV {

@@ -131,9 +131,12 @@ func TestStart(t *testing.T) {
 	for what, change := range map[string]func(*capsule.Capsule){
 		"model":            func(c *capsule.Capsule) { c.Model.SHA256 = "other" },
 		"profile or rules": func(c *capsule.Capsule) { c.Rewrite.After = "other" },
-		"device or MLX":    func(c *capsule.Capsule) { c.Device.Version = "other" },
-		"list of prompts":  func(c *capsule.Capsule) { c.Cells = c.Cells[1:] },
-		"version of this":  func(c *capsule.Capsule) { c.Program.Version = "other" },
+		"profile": func(c *capsule.Capsule) {
+			c.Rewrite.Quantized = &capsule.Quantized{Launches: []capsule.Layer{}, Journal: "other"}
+		},
+		"device or MLX":   func(c *capsule.Capsule) { c.Device.Version = "other" },
+		"list of prompts": func(c *capsule.Capsule) { c.Cells = c.Cells[1:] },
+		"version of this": func(c *capsule.Capsule) { c.Program.Version = "other" },
 	} {
 		c := fresh(2)
 		change(c)
