@@ -13,6 +13,7 @@ import (
 	"zmlx-rewrite/graph/guard"
 	"zmlx-rewrite/graph/kvquant"
 	"zmlx-rewrite/graph/kvring"
+	"zmlx-rewrite/measure/capsule"
 	"zmlx-rewrite/profiles"
 	"zmlx-rewrite/rewrite"
 )
@@ -26,6 +27,8 @@ type kvOptions struct {
 	// beside says that the program with plain caches runs first, as in mlx-lm. Commands
 	// that only look take the one with quantized caches in its place.
 	beside bool
+	// replay is the journal by which the program with quantized caches is rewritten, if any.
+	replay string
 	// file is a prompt cache; one that is quantized says how.
 	file *cache.File
 }
@@ -61,6 +64,14 @@ func (k *kvOptions) check() error {
 		return diag.Errorf("usage/kv", diag.Pos{}, "--max-kv-size %d is below 0", k.size)
 	case k.start < 0:
 		return diag.Errorf("usage/kv", diag.Pos{}, "--quantized-kv-start %d is below 0", k.start)
+	}
+	return nil
+}
+
+// checkKV reports what no run can have written into a capsule.
+func checkKV(kv *capsule.KV) error {
+	if kv.Bits != 0 && (!slices.Contains(profiles.KVBits, kv.Bits) || !slices.Contains(profiles.KVGroupSizes, kv.GroupSize)) || kv.Start < 0 || kv.Size < 0 {
+		return diag.Errorf("capsule/invalid", diag.Pos{}, "a cache of %d bits in groups of %d from token %d on, of %d rows", kv.Bits, kv.GroupSize, kv.Start, kv.Size)
 	}
 	return nil
 }
@@ -182,7 +193,9 @@ func (k *kvOptions) programs(w *workspace, prof *profiles.Profile, o *options, s
 	if err := k.withCache(q); err != nil {
 		return nil, nil, err
 	}
-	r, err := rewriteOne(w, prof, o, q, nil)
+	one := *o
+	one.replay = k.replay // o's is of the program with plain caches
+	r, err := rewriteOne(w, prof, &one, q, nil)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -14,6 +14,7 @@ import (
 	"zmlx-rewrite/engine"
 	"zmlx-rewrite/engine/mlx"
 	"zmlx-rewrite/graph"
+	"zmlx-rewrite/kernels"
 	"zmlx-rewrite/measure/capsule"
 	"zmlx-rewrite/profiles"
 	"zmlx-rewrite/rewrite"
@@ -239,7 +240,7 @@ func modelOf(p *pair) (capsule.Model, error) {
 func rewriteOf(p *pair) (capsule.Rewrite, error) {
 	cfg := p.s.cfg
 	r := capsule.Rewrite{Profile: p.profile.Name, Preset: p.preset, Target: cfg.Setting.Target, Before: p.programs[0].Hash().String(), After: p.programs[1].Hash().String(),
-		Rules: map[string]string{}, Kernels: map[string]string{}, RunsAs: p.kernels(), Launches: layers(p.programs)}
+		Rules: map[string]string{}, Kernels: kernelHashes(p.catalog, p.runs[1].loaded()...), RunsAs: p.kernels(), Launches: layers(p.programs)}
 	var err error
 	if r.Replacements, err = replacements(&r.Launches, p.s.res); err != nil {
 		return r, err
@@ -255,18 +256,24 @@ func rewriteOf(p *pair) (capsule.Rewrite, error) {
 			r.Rules[rule.Name] = rule.Hash
 		}
 	}
-	for _, program := range p.runs[1].loaded() {
-		for _, c := range program.Cases {
+	journal, err := p.s.res.Journal(cfg).Bytes()
+	r.Pack(journal)
+	return r, err
+}
+
+// kernelHashes are those of the kernels in programs, by name.
+func kernelHashes(catalog *kernels.Catalog, list ...*graph.Program) map[string]string {
+	out := map[string]string{}
+	for _, p := range list {
+		for _, c := range p.Cases {
 			for i := range graph.NodeID(c.Graph.NumNodes()) {
-				if s := p.catalog.SpecOf(c.Graph.Node(i).Op); s != nil {
-					r.Kernels[s.Name] = s.ContentHash
+				if s := catalog.SpecOf(c.Graph.Node(i).Op); s != nil {
+					out[s.Name] = s.ContentHash
 				}
 			}
 		}
 	}
-	journal, err := p.s.res.Journal(cfg).Bytes()
-	r.Pack(journal)
-	return r, err
+	return out
 }
 
 // quantizedOf says of the programs with a quantized cache, if there are any, what a capsule

@@ -13,6 +13,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"zmlx-rewrite/diag"
+	"zmlx-rewrite/graph"
+	"zmlx-rewrite/kernels"
 	"zmlx-rewrite/measure/capsule"
 	"zmlx-rewrite/measure/stress"
 	"zmlx-rewrite/report/figures"
@@ -118,13 +120,16 @@ func (a *app) verifyCapsule(ctx context.Context, o *options, file string, run bo
 	if err != nil {
 		return err
 	}
-	journal, err := c.Rewrite.Unpack()
-	if err != nil {
+	plain := &recorded{before: c.Rewrite.Before, after: c.Rewrite.After}
+	if err := plain.read(file, c.Rewrite.Unpack); err != nil {
 		return err
 	}
-	j, err := rewrite.ReadJournal(file, journal)
-	if err != nil {
-		return err
+	var quantized *recorded
+	if q := c.Rewrite.Quantized; q != nil {
+		quantized = &recorded{which: " with a quantized cache", before: q.Before, after: q.After}
+		if err := quantized.read(file, q.Unpack); err != nil {
+			return err
+		}
 	}
 	bad := 0
 	say := func(ok bool, what, format string, args ...any) {
@@ -155,14 +160,20 @@ func (a *app) verifyCapsule(ctx context.Context, o *options, file string, run bo
 		return diag.Errorf("model/no-weights", diag.Pos{File: one.model}, "has no weights").WithHint("name the model's folder with --model")
 	}
 	if kv := c.Rewrite.KV; kv != nil {
-		one.kv.size = kv.Size
+		if err := checkKV(kv); err != nil {
+			return err
+		}
+		one.kv.Bits, one.kv.GroupSize, one.kv.start, one.kv.size, one.kv.beside = kv.Bits, kv.GroupSize, kv.Start, kv.Size, true
 		if err := one.kv.withRings(s); err != nil {
 			return err
 		}
-		if kv.Bits > 0 && run {
+		if kv.Bits > 0 && quantized == nil && run {
 			run = false
-			fmt.Fprintln(a.stdout, "note    tokens: not made again, since the cache was quantized")
+			fmt.Fprintln(a.stdout, "note    tokens: not made again, since the capsule does not have the programs with a quantized cache")
 		}
+	}
+	if quantized != nil && one.kv.Bits == 0 {
+		return diag.Errorf("capsule/invalid", diag.Pos{File: file}, "has programs with a quantized cache, and does not say how it was quantized")
 	}
 	sha, of, err := capsule.Identify(s.model.Path)
 	if err != nil {
@@ -171,15 +182,27 @@ func (a *app) verifyCapsule(ctx context.Context, o *options, file string, run bo
 	say(sha == c.Model.SHA256, "model", "sha256 %.12s of %s, the capsule says %.12s", sha, of, c.Model.SHA256)
 	cfg := &rewrite.Config{Set: w.set}
 	cfg.Setting.TPSize, cfg.Setting.Training = 1, c.Rewrite.Preset == "training"
-	res, err := j.Replay(s.program, cfg)
-	var issue *diag.Issue
-	switch {
-	case errors.As(err, &issue):
-		say(false, "journal", "%v", issue)
-	case err != nil:
+	ok, err := plain.replay(s.program, cfg, say)
+	if err != nil {
 		return err
-	default:
-		say(true, "journal", "replayed, %d rules give program %.12s", len(j.Rules), res.Program.Hash().String())
+	}
+	if quantized != nil {
+		q := &subject{name: s.name, program: s.program, model: s.model}
+		if err := one.kv.withCache(q); err != nil {
+			return err
+		}
+		too, err := quantized.replay(q.program, cfg, say)
+		if err != nil {
+			return err
+		}
+		ok = ok && too
+	}
+	for _, r := range []*recorded{plain, quantized} {
+		for _, name := range slices.Sorted(maps.Keys(r.kernels(w.set.Kernels))) {
+			if c.Rewrite.Kernels[name] == "" {
+				say(false, "kernel "+name, "is in the rewritten program%s, and not in the capsule", r.which)
+			}
+		}
 	}
 	same := 0
 	for _, name := range slices.Sorted(maps.Keys(c.Rewrite.Kernels)) {
@@ -193,8 +216,8 @@ func (a *app) verifyCapsule(ctx context.Context, o *options, file string, run bo
 		}
 	}
 	say(same == len(c.Rewrite.Kernels), "kernels", "%d of %d are the same", same, len(c.Rewrite.Kernels))
-	if run && res != nil {
-		if err := a.verifyTokens(ctx, &one, c, journal, say); err != nil {
+	if run && ok {
+		if err := a.verifyTokens(ctx, &one, c, plain, quantized, say); err != nil {
 			return err
 		}
 	}
@@ -204,16 +227,65 @@ func (a *app) verifyCapsule(ctx context.Context, o *options, file string, run bo
 	return nil
 }
 
+// recorded is what a capsule says of a program and its rewrite.
+type recorded struct {
+	which         string // behind "journal"
+	before, after string // hashes
+	data          []byte
+	journal       *rewrite.Journal
+	program       *graph.Program // rewritten again, if that could be done
+}
+
+func (r *recorded) read(file string, unpack func() ([]byte, error)) (err error) {
+	if r.data, err = unpack(); err == nil {
+		r.journal, err = rewrite.ReadJournal(file, r.data)
+	}
+	return err
+}
+
+// kernels are those of the program, by name.
+func (r *recorded) kernels(catalog *kernels.Catalog) map[string]string {
+	if r == nil || r.program == nil {
+		return nil
+	}
+	return kernelHashes(catalog, r.program)
+}
+
+// replay rewrites the program again, and reports whether that could be done.
+func (r *recorded) replay(p *graph.Program, cfg *rewrite.Config, say func(bool, string, string, ...any)) (bool, error) {
+	res, err := r.journal.Replay(p, cfg)
+	var issue *diag.Issue
+	if errors.As(err, &issue) {
+		say(false, "journal"+r.which, "%v", issue)
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	r.program = res.Program
+	say(true, "journal"+r.which, "replayed, %d rules give program %.12s", len(r.journal.Rules), res.Program.Hash().String())
+	if before, after := p.Hash().String(), res.Program.Hash().String(); before != r.before || after != r.after {
+		say(false, "programs"+r.which, "%.12s → %.12s, the capsule says %.12s → %.12s", before, after, r.before, r.after)
+	}
+	return true, nil
+}
+
 // verifyTokens makes the tokens of each cell again, with both programs.
-func (a *app) verifyTokens(ctx context.Context, o *options, c *capsule.Capsule, journal []byte, say func(bool, string, string, ...any)) error {
+func (a *app) verifyTokens(ctx context.Context, o *options, c *capsule.Capsule, plain, quantized *recorded, say func(bool, string, string, ...any)) error {
 	dir, err := os.MkdirTemp("", "zmlx-report-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
 	o.replay = filepath.Join(dir, "journal.json")
-	if err := os.WriteFile(o.replay, journal, 0o600); err != nil {
+	if err := os.WriteFile(o.replay, plain.data, 0o600); err != nil {
 		return err
+	}
+	if quantized != nil {
+		o.kv.replay = filepath.Join(dir, "quantized.json")
+		if err := os.WriteFile(o.kv.replay, quantized.data, 0o600); err != nil {
+			return err
+		}
 	}
 	p, err := a.pair(ctx, o, nil)
 	if err != nil {
