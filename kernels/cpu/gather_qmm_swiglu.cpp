@@ -1,5 +1,5 @@
 // Gate and up projections of the chosen experts and SwiGLU. See kernels/gather_qmm_swiglu.yaml.
-#include "gather.h"
+#include "gated_products.h"
 #include "swiglu.h"
 
 extern "C" int zmlx_native_gather_qmm_swiglu(const zmlx_call *c) {
@@ -7,24 +7,5 @@ extern "C" int zmlx_native_gather_qmm_swiglu(const zmlx_call *c) {
   enum { x, wg, sg, bg, wu, su, bu, idx, out };
   enum { rows, b, l, k, e, n, kp, g, topk, bits, group_size, mode };
   const int64_t *d = c->ints;
-  const Packing p{d[n], d[k], d[bits], d[group_size], d[mode] == 1};
-  Matrix gate, up;
-  if (!matrix_of("gather_qmm_swiglu", p, c->in[wg], c->in[sg], c->in[bg], c->types[sg], &gate) ||
-      !matrix_of("gather_qmm_swiglu", p, c->in[wu], c->in[su], c->in[bu], c->types[su], &up))
-    return 1;
-  const int32_t type = c->types[out];
-  if (!is_float(c->types[x]) || type != product_type(gate, c->types[x])) return fail("gather_qmm_swiglu: element types that the reference does not have");
-  const int64_t tokens = d[b] * d[l], choices = tokens * d[topk];
-  if (!experts_exist("gather_qmm_swiglu", c->in[idx], choices, d[e])) return 1;
-  Input &v = input();
-  v.make(gate, c->types[x], c->in[x], tokens);
-  each_choice(c->workers, choices, d[n], gate.bytes() + up.bytes(), [&](int64_t i, int64_t first, int64_t count) {
-    const int64_t expert = expert_at(c->in[idx], i);
-    float y[block], u[block];
-    multiply(gate.expert(expert), first, count, v.row(i / d[topk]), 1, y, block);
-    multiply(up.expert(expert), first, count, v.row(i / d[topk]), 1, u, block);
-    swiglu(type, y, u, count);
-    store(type, y, at(c->out[0], type, i * d[n] + first), count);
-  });
-  return 0;
+  return gated_experts("gather_qmm_swiglu", c, {x, wg, out}, idx, {d[n], d[k], d[bits], d[group_size], d[mode] == 1}, d[b] * d[l], d[topk], d[e], swiglu);
 }
