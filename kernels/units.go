@@ -68,7 +68,7 @@ func (s *Spec) Standalone(v *Values, results []graph.DType) (*GPU, string, error
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s%s\nextern \"C\" __global__ void %s(\n", standaloneHead, g.Header, g.Name)
 	s.parameters(&b, g, v, results, "const %s *%s", "%s *%s")
-	return g, strings.TrimSuffix(b.String(), ",\n") + ") {\n" + g.Body + "}\n", nil
+	return g, strings.TrimSuffix(b.String(), ",\n") + ") {\nzmlx_after();\n" + g.Body + "}\n", nil
 }
 
 // NVRTC has no <stdint.h> of its own.
@@ -82,6 +82,16 @@ typedef int int32_t;
 typedef unsigned int uint32_t;
 typedef long long int64_t;
 typedef unsigned long long uint64_t;
+` + StandaloneAfter
+
+// StandaloneAfter defines zmlx_after, by which a kernel lets the next one of its graph begin and waits
+// until the one before it is done. Where launches do not overlap, both do nothing.
+const StandaloneAfter = `inline __device__ void zmlx_after() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;");
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
 `
 
 // parameters writes one parameter a line, each with a comma.

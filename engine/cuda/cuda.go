@@ -40,7 +40,6 @@ type device struct {
 	stages  []stage
 	next    int
 	idle    map[int64][]*pinned
-	moves   map[int64]unsafe.Pointer // by unit
 
 	mu   sync.Mutex
 	made map[string]unsafe.Pointer // functions by name; guarded by mu
@@ -350,23 +349,6 @@ func (d *device) compile(name, text string) ([]byte, error) {
 	return C.GoBytes(cubin, C.int(size)), nil
 }
 
-// move is the function that moves units of some bytes.
-func (d *device) move(unit int64) (unsafe.Pointer, error) {
-	if d.moves == nil {
-		m, err := d.module("zc_moves", movesSource)
-		if err != nil {
-			return nil, err
-		}
-		d.moves = map[int64]unsafe.Pointer{}
-		for u, name := range map[int64]string{1: "zc_move1", 2: "zc_move2", 4: "zc_move4", 8: "zc_move8", 16: "zc_move16"} {
-			if d.moves[u], err = d.symbol(m, name); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return d.moves[unit], nil
-}
-
 // prepared is a CUDA graph. What its launches point to is C's memory.
 type prepared struct {
 	d           *device
@@ -417,8 +399,8 @@ func (d *device) Prepare(list []replay.Launch) (replay.Prepared, error) {
 }
 
 func (p *prepared) launch(c *C.zc_launch, l *replay.Launch) error {
-	if l.Move != nil {
-		return p.moves(c, l.Move)
+	if len(l.Moves) > 0 {
+		return p.moves(c, l.Moves)
 	}
 	c.function = l.Function.(unsafe.Pointer)
 	threads(l.Geometry, c)
@@ -432,32 +414,43 @@ func (p *prepared) launch(c *C.zc_launch, l *replay.Launch) error {
 	return nil
 }
 
-func (p *prepared) moves(c *C.zc_launch, m *replay.Move) error {
-	f, err := p.d.move(m.Unit)
+// The parameter of zc_moves: room for so many moves, of so many bytes each.
+const (
+	room     = 8
+	moveSize = 8 * (4 + 2 + 3*4)
+)
+
+func (p *prepared) moves(c *C.zc_launch, list []replay.Move) error {
+	f, err := p.d.function("zc_moves", kernels.StandaloneAfter+movesSource)
 	if err != nil {
 		return err
 	}
 	var b []byte
 	word := func(v int64) { b = binary.NativeEndian.AppendUint64(b, uint64(v)) }
-	for _, a := range []replay.Address{m.To, m.From, m.At, m.Rows} {
-		word(int64(a))
-	}
-	word(m.AtStep)
-	units := int64(1)
-	for _, list := range [][4]int64{m.Shape, m.ToStep, m.FromStep} {
-		for _, v := range list {
-			word(v)
+	most := int64(1)
+	for _, m := range list {
+		for _, a := range []replay.Address{m.To, m.From, m.At, m.Rows} {
+			word(int64(a))
 		}
+		word(m.AtStep)
+		word(m.Unit)
+		units := int64(1)
+		for _, steps := range [][4]int64{m.Shape, m.ToStep, m.FromStep} {
+			for _, v := range steps {
+				word(v)
+			}
+		}
+		for _, v := range m.Shape {
+			units *= v
+		}
+		most = max(most, units)
 	}
-	for _, v := range m.Shape {
-		units *= v
-	}
-	block := p.hold(len(b))
+	block := p.hold(room * moveSize)
 	copy(unsafe.Slice((*byte)(block), len(b)), b)
 	params := (*unsafe.Pointer)(p.hold(8))
 	*params = block
 	c.function, c.params = f, params
-	threads(kernels.Geometry{Grid: [3]int64{min(units, 1<<20), 1, 1}, Group: [3]int64{min(units, 128), 1, 1}}, c)
+	threads(kernels.Geometry{Grid: [3]int64{min(most, 1<<20), int64(len(list)), 1}, Group: [3]int64{min(most, 128), 1, 1}}, c)
 	return nil
 }
 

@@ -30,6 +30,10 @@ typedef struct {
   void *kern, *ctx;
 } node_params; // CUDA_KERNEL_NODE_PARAMS_v2
 
+typedef struct {
+  unsigned char from_port, to_port, type, reserved[5];
+} edge; // CUgraphEdgeData
+
 #define DRIVER(F)                                                                   \
   F(cuInit, (unsigned))                                                             \
   F(cuGetErrorString, (int, const char **))                                         \
@@ -58,6 +62,9 @@ typedef struct {
   F(cuGraphExecDestroy, (void *))                                                   \
   F(cuGraphDestroy, (void *))
 
+// A function that drivers before CUDA 12.3 lack.
+#define OPTIONAL(F) F(cuGraphAddDependencies_v2, (void *, void *const *, void *const *, const edge *, size_t))
+
 #define NVRTC(F)                                                                                              \
   F(nvrtcCreateProgram, (void **, const char *, const char *, int, const char *const *, const char *const *)) \
   F(nvrtcCompileProgram, (void *, int, const char *const *))                                                  \
@@ -69,6 +76,7 @@ typedef struct {
 
 #define POINTER(name, args) static int(*p_##name) args;
 DRIVER(POINTER)
+OPTIONAL(POINTER)
 NVRTC(POINTER)
 
 static char folder[4096];
@@ -97,6 +105,9 @@ static void load_driver(void) {
     return;                                                                         \
   }
   DRIVER(LOAD)
+#undef LOAD
+#define LOAD(name, args) *(void **)&p_##name = dlsym(lib, #name);
+  OPTIONAL(LOAD)
 #undef LOAD
   have_driver = 1;
 }
@@ -250,10 +261,17 @@ static node_params params_of(const zc_launch *l) {
   return p;
 }
 
-static int build(void *graph, void **exec, void **nodes, const zc_launch *list, size_t n) {
+// A launch may begin while the one before it ends, since kernels wait by themselves for what
+// that one wrote (zmlx_after in kernels/units.go): its threads are there by then.
+static int early(const zc_device *d) { return d->major >= 9 && p_cuGraphAddDependencies_v2 && !(getenv("ZMLX_PDL") && !strcmp(getenv("ZMLX_PDL"), "off")); }
+
+static int build(const zc_device *d, void *graph, void **exec, void **nodes, const zc_launch *list, size_t n) {
+  const edge programmatic = {1 /* CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC */, 0, 1 /* CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC */, {0}};
   for (size_t i = 0; i < n; i++) {
     node_params p = params_of(&list[i]);
-    TRY(cuGraphAddKernelNode_v2, &nodes[i], graph, i ? &nodes[i - 1] : NULL, i ? 1 : 0, &p);
+    const int behind = i && !early(d);
+    TRY(cuGraphAddKernelNode_v2, &nodes[i], graph, behind ? &nodes[i - 1] : NULL, behind, &p);
+    if (i && !behind) TRY(cuGraphAddDependencies_v2, graph, &nodes[i - 1], &nodes[i], &programmatic, 1);
   }
   TRY(cuGraphInstantiateWithFlags, exec, graph, 0);
   return 0;
@@ -262,7 +280,7 @@ static int build(void *graph, void **exec, void **nodes, const zc_launch *list, 
 int zc_graph(const zc_device *d, void **exec, void **graph, void **nodes, const zc_launch *list, size_t n) {
   ENTER(d);
   TRY(cuGraphCreate, graph, 0);
-  int code = build(*graph, exec, nodes, list, n);
+  int code = build(d, *graph, exec, nodes, list, n);
   if (code) p_cuGraphDestroy(*graph);
   return code;
 }

@@ -1,11 +1,16 @@
 // What a script does besides kernels of the catalog: elements are laid out in another way
-// (rows appended to a cache, a view made whole), or rows are taken from a table.
+// (rows appended to a cache, a view made whole), or rows are taken from a table. Behind
+// kernels.StandaloneAfter.
 struct Move {
   char *to;
   const char *from;
   const int *at, *rows;
-  long long at_step;
+  long long at_step, unit;
   long long shape[4], to_step[4], from_step[4];
+};
+
+struct Moves {
+  Move list[8];
 };
 
 template <typename T> __device__ void move(const Move &m) {
@@ -20,8 +25,14 @@ template <typename T> __device__ void move(const Move &m) {
   }
 }
 
-extern "C" __global__ void zc_move1(Move m) { move<unsigned char>(m); }
-extern "C" __global__ void zc_move2(Move m) { move<unsigned short>(m); }
-extern "C" __global__ void zc_move4(Move m) { move<unsigned int>(m); }
-extern "C" __global__ void zc_move8(Move m) { move<uint2>(m); }
-extern "C" __global__ void zc_move16(Move m) { move<uint4>(m); }
+extern "C" __global__ void zc_moves(const __grid_constant__ Moves moves) {
+  zmlx_after();
+  const Move &m = moves.list[blockIdx.y];
+  switch (m.unit) {
+  case 1: return move<unsigned char>(m);
+  case 2: return move<unsigned short>(m);
+  case 4: return move<unsigned int>(m);
+  case 8: return move<uint2>(m);
+  case 16: return move<uint4>(m);
+  }
+}

@@ -151,8 +151,8 @@ func (d *hostDevice) Prepare(list []replay.Launch) (replay.Prepared, error) {
 	p := &hostScript{d: d, kernels: make([]hostKernel, len(list))}
 	p.list = held[C.zr_host_launch](p, len(list))
 	for i := range list {
-		if m := list[i].Move; m != nil {
-			p.list[i].move = p.move(m)
+		if moves := list[i].Moves; len(moves) > 0 {
+			p.list[i].moves, p.list[i].count = p.moves(moves), C.int(len(moves))
 			continue
 		}
 		p.kernels[i] = list[i].Function.(hostKernel)
@@ -209,15 +209,18 @@ func reshape(h *C.zr_host_launch, g kernels.Geometry) {
 	copy(shape[3:], g.Group[:])
 }
 
-func (p *hostScript) move(m *replay.Move) *C.zr_move {
-	x := &held[C.zr_move](p, 1)[0]
-	x.to, x.from = (*C.char)(pointer(m.To)), (*C.char)(pointer(m.From))
-	x.unit, x.at_step = C.int64_t(m.Unit), C.int64_t(m.AtStep)
-	for i := range m.Shape {
-		x.shape[i], x.to_step[i], x.from_step[i] = C.int64_t(m.Shape[i]), C.int64_t(m.ToStep[i]), C.int64_t(m.FromStep[i])
+func (p *hostScript) moves(list []replay.Move) *C.zr_move {
+	out := held[C.zr_move](p, len(list))
+	for k := range list {
+		m, x := &list[k], &out[k]
+		x.to, x.from = (*C.char)(pointer(m.To)), (*C.char)(pointer(m.From))
+		x.unit, x.at_step = C.int64_t(m.Unit), C.int64_t(m.AtStep)
+		for i := range m.Shape {
+			x.shape[i], x.to_step[i], x.from_step[i] = C.int64_t(m.Shape[i]), C.int64_t(m.ToStep[i]), C.int64_t(m.FromStep[i])
+		}
+		x.at, x.rows = (*C.int32_t)(pointer(m.At)), (*C.int32_t)(pointer(m.Rows))
 	}
-	x.at, x.rows = (*C.int32_t)(pointer(m.At)), (*C.int32_t)(pointer(m.Rows))
-	return x
+	return unsafe.SliceData(out)
 }
 
 func (p *hostScript) Reshape(i int, g kernels.Geometry) error {

@@ -18,7 +18,7 @@ typedef struct {
   const int32_t *rows;
 } zr_move;
 
-/* zr_host_launch is one launch: a kernel, or a move if there is one. Of the call's ints,
+/* zr_host_launch is one launch: a kernel, or count moves if there are any. Of the call's ints,
  * dynamic many come with each step: number i lies in now[i] and goes to place[i]. */
 typedef struct {
   int (*run)(const zmlx_call *);
@@ -27,7 +27,8 @@ typedef struct {
   const int32_t *now;
   const int *place;
   int dynamic;
-  const zr_move *move;
+  const zr_move *moves;
+  int count;
 } zr_host_launch;
 
 /* zr_host_step starts n launches one after the other. It returns n, or which of them failed,

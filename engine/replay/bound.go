@@ -106,6 +106,19 @@ func (b *bound) count(env map[string]int64) ([]*numbers, error) {
 	return reshaped, nil
 }
 
+// place is the move with its addresses.
+func (x movement) place() Move {
+	m := *x.Move
+	m.From, m.To = x.from.address(), x.to.address()
+	if x.at != nil {
+		m.At = x.at.addr
+	}
+	if x.rows != nil {
+		m.Rows = x.rows.address()
+	}
+	return m
+}
+
 // prepare makes the list of launches. The caller holds e.device.
 func (b *bound) prepare(ctx context.Context, e *Engine) error {
 	if b.prepared != nil {
@@ -131,16 +144,12 @@ func (b *bound) prepare(ctx context.Context, e *Engine) error {
 	b.list = b.list[:0]
 	for i := range b.steps {
 		x := &b.steps[i]
-		if x.move != nil {
-			m := *x.move
-			m.From, m.To = x.in[0].address(), x.out[0].address()
-			if x.at != nil {
-				m.At = x.at.addr
+		if len(x.moves) > 0 {
+			l := Launch{Moves: make([]Move, len(x.moves))}
+			for k, y := range x.moves {
+				l.Moves[k] = y.place()
 			}
-			if x.rows != nil {
-				m.Rows = x.rows.address()
-			}
-			b.list = append(b.list, Launch{Move: &m})
+			b.list = append(b.list, l)
 			continue
 		}
 		l := Launch{Function: b.functions[x.source], Source: x.source, Geometry: x.numbers.geometry}

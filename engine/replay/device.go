@@ -39,7 +39,7 @@ type Pending interface {
 	Release()
 }
 
-// Function is a compiled kernel, or Copy or Take.
+// Function is a compiled kernel.
 type Function any
 
 // Prepared is a list of launches that can be started again and again.
@@ -59,13 +59,13 @@ type Source struct {
 
 // Launch is one start of a function.
 type Launch struct {
-	Function Function // nil if Move is set
+	Function Function // nil if there are Moves
 	Geometry kernels.Geometry
 	// Operands are those that are there; the numbers that come with each step, int32, if
 	// there are any; and the results.
 	Operands []Address
 	Source   *Source
-	Move     *Move
+	Moves    []Move // at most 8, at the same time: none reads or writes what another writes
 }
 
 // Move copies elements from one layout to another, or rows that indices choose.

@@ -221,8 +221,33 @@ func (m *maker) move(n *graph.Node, to, from place, at *buffer, atStep int64) er
 	if !ok {
 		return refusal(n, "%s of strides %v is not laid out row by row, and has too many dimensions to be copied", n.Op.Name, from.strides)
 	}
-	m.steps = append(m.steps, step{move: x, in: []ref{from.ref()}, out: []ref{to.ref()}, at: at})
+	m.add(movement{Move: x, from: from.ref(), to: to.ref(), at: at})
 	return nil
+}
+
+// together is how many moves one launch makes at most.
+const together = 8
+
+// add adds a move: to the launch before it, if that one moves something else.
+func (m *maker) add(x movement) {
+	in := []ref{x.from}
+	if x.rows != nil {
+		in = append(in, *x.rows)
+	}
+	if k := len(m.steps) - 1; k >= 0 && m.steps[k].beside(in, x.to) {
+		s := &m.steps[k]
+		s.moves, s.in, s.out = append(s.moves, x), append(s.in, in...), append(s.out, x.to)
+		return
+	}
+	m.steps = append(m.steps, step{moves: []movement{x}, in: in, out: []ref{x.to}})
+}
+
+// beside reports whether a move can be made at the same time as the step's: neither reads
+// or writes what the other writes.
+func (s *step) beside(in []ref, to ref) bool {
+	same := func(a ref) func(ref) bool { return func(b ref) bool { return a.buffer == b.buffer } }
+	return len(s.moves) > 0 && len(s.moves) < together && !slices.ContainsFunc(s.in, same(to)) && !slices.ContainsFunc(s.out, same(to)) &&
+		!slices.ContainsFunc(in, func(r ref) bool { return slices.ContainsFunc(s.out, same(r)) })
 }
 
 func (p place) ref() ref { return ref{p.buf, p.offset * int64(p.dtype.Size())} }
@@ -330,12 +355,12 @@ func (m *maker) take(n *graph.Node, shape []int64) error {
 	x := &Move{Unit: size, Shape: [4]int64{count, 1, 1, row}, ToStep: [4]int64{row * size, 0, 0, size}, FromStep: [4]int64{row * size, 0, 0, size}}
 	from, chosen := table.ref(), ids.ref()
 	x.widen(0, from.offset)
-	m.steps = append(m.steps, step{move: x, in: []ref{from, chosen}, out: []ref{{buffer: b}}, rows: &chosen})
+	m.add(movement{Move: x, from: from, to: ref{buffer: b}, rows: &chosen})
 	return nil
 }
 
 func (m *maker) outputs() error {
-	var last []step // what is read of the inputs has been read by then
+	var last []movement // what is read of the inputs has been read by then
 	for _, o := range m.g.Outputs() {
 		p := m.places[o.Value]
 		shape, err := engine.Shape(m.g.Type(o.Value).Shape, m.env)
@@ -355,7 +380,7 @@ func (m *maker) outputs() error {
 				if !ok {
 					return refusal(nil, "output %s cannot be copied", o.Name)
 				}
-				last = append(last, step{move: x, in: []ref{p.ref()}, out: []ref{to.ref()}})
+				last = append(last, movement{Move: x, from: p.ref(), to: to.ref()})
 			} else if !p.whole() {
 				return refusal(nil, "output %s is a part of an input", o.Name)
 			}
@@ -364,6 +389,8 @@ func (m *maker) outputs() error {
 		}
 		m.results = append(m.results, r)
 	}
-	m.steps = append(m.steps, last...)
+	for _, x := range last {
+		m.add(x)
+	}
 	return nil
 }

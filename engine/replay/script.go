@@ -66,14 +66,21 @@ type numbers struct {
 	users    []int // launches
 }
 
-// step is a launch while addresses are not known.
+// step is a launch while addresses are not known: a kernel, or moves that do not depend on
+// each other.
 type step struct {
 	source  *Source
 	numbers *numbers
 	in, out []ref
-	move    *Move
-	at      *buffer // of Move.At
-	rows    *ref    // of Move.Rows
+	moves   []movement
+}
+
+// movement is a move while addresses are not known.
+type movement struct {
+	*Move
+	from, to ref
+	at       *buffer // of Move.At
+	rows     *ref    // of Move.Rows
 }
 
 // result is an output of the case.
