@@ -1,32 +1,31 @@
 // Gate and up projections of the chosen experts, then gelu(gate) * up, GELU by tanh.
 //
-// A simdgroup makes two elements of the result: it reads two rows of the gate and two of
-// the up matrix against one x in registers. Groups are of two simdgroups, so that
-// 8 experts of 768 rows are 1536 groups: a few for each core of the largest GPUs.
+// A group makes eight elements of the result, from eight rows of the gate and eight of the up
+// matrix (tile.h).
 #include "mlx_ops.h"
 #include "quantized.h"
+#include "tile.h"
 #include "gated.h"
 
 kernel void gather_qmm_geglu() {
+  threadgroup float part[128]; // 16 of each of up to eight simdgroups
   const quant_layout layout = {k, kp, g, bits, group_size, mode == mode_affine};
   const uint lane = thread_index_in_simdgroup;
+  const uint simdgroup = simdgroup_index_in_threadgroup;
+  const uint simdgroups = tile_simdgroups(k);
   const int chosen = int(threadgroup_position_in_grid.y); // which place of idx
-  const int first = 2 * int(threadgroup_position_in_grid.x * simdgroups_per_threadgroup + simdgroup_index_in_threadgroup);
-  const int begin = n % 4 == 0 ? first : metal::min(first, n - 1);
-  const uint row = uint(idx[chosen]) * uint(n) + uint(begin);
-  const int more = quant_more(begin, 1, n);
-  const size_t from = size_t(chosen / topk) * uint(k);
-
-  float sums[4] = {0.0f, 0.0f, 0.0f, 0.0f}; // two gates, two ups
-  quant_four<1, S>(x + from, 1, wg, sg, bg, wu, su, bu, row, more, 0, more, int(lane), 32, layout, sums);
-  float mine = quant_sums(sums, lane); // lanes 0 and 1 have the gates, 2 and 3 the ups
-  float other = simd_shuffle_xor(mine, 2);
-  const float all = mine + other;
-  if (metal::isnan(all + simd_shuffle_xor(all, 1))) {
-    mine = quant_slow_four(x + from, wg, sg, bg, wu, su, bu, row, more, 0, more, layout, lane);
-    other = simd_shuffle_xor(mine, 2);
-  }
-  if (lane < 2 && first + int(lane) < n) {
-    out[size_t(chosen) * uint(n) + uint(first) + lane] = gated_gelu_tanh(out_t(mine), out_t(other));
+  const int first = 8 * int(threadgroup_position_in_grid.x);
+  const uint expert = uint(idx[chosen]) * uint(n);
+  const auto from = x + size_t(chosen / topk) * uint(k);
+  const auto tile = tile_of(wg, sg, bg, wu, su, bu, expert, first, n);
+  const auto rows_in = tile_x(from);
+  tile_products<1, T, S>(rows_in, 1, part, tile, layout, lane, simdgroup, simdgroups);
+  threadgroup_barrier(mem_flags::mem_threadgroup);
+  if (simdgroup != 0) return;
+  const float mine = tile_slow(from, tile, layout, lane, tile_sum(part, 0, tile_parts<T>(simdgroups), lane));
+  const float other = simd_shuffle_xor(mine, 8); // lanes 0 to 7 have the gates, 8 to 15 the ups
+  if (lane < 8 && first + int(lane) < n) {
+    const size_t i = size_t(chosen) * uint(n) + uint(first) + lane;
+    out[i] = gated_gelu_tanh(out_t(mine), out_t(other));
   }
 }

@@ -1,25 +1,31 @@
 // Gate and up projections by quantized matrices, then gelu(gate) * up, GELU by tanh.
 //
-// A group makes two columns of the result for up to four rows of x, from two rows of the gate
-// and two of the up matrix; its simdgroups share out the columns, 1024 at a time.
+// A group makes eight columns of the result for up to four rows of x, from eight rows of the
+// gate and eight of the up matrix (tile.h).
 #include "mlx_ops.h"
 #include "quantized.h"
+#include "tile.h"
 #include "gated.h"
 
 kernel void qmv_geglu() {
-  threadgroup float part[64]; // 16 of each of at most four simdgroups
+  ZMLX_AHEAD;
+  threadgroup float part[512]; // 16 of each of up to four rows and eight simdgroups
   const quant_layout layout = {k, kp, g, bits, group_size, mode == mode_affine};
   const uint lane = thread_index_in_simdgroup;
-  const int first = 2 * int(threadgroup_position_in_grid.x);
+  const uint simdgroup = simdgroup_index_in_threadgroup;
+  const uint simdgroups = tile_simdgroups(k);
+  const int first = 8 * int(threadgroup_position_in_grid.x);
   const int top = 4 * int(threadgroup_position_in_grid.y);
   const int count = rows < 4 ? rows : metal::min(rows - top, 4);
-  const int more = quant_more(first, 1, n);
-  const float mine = quant_tile<S>(x + size_t(top) * uint(k), count, part, wg, sg, bg, wu, su, bu, uint(first), more, 0, more, layout,
-                                   lane, simdgroup_index_in_threadgroup, simdgroups_per_threadgroup);
-  if (simdgroup_index_in_threadgroup == 0) {
-    const float other = simd_shuffle_xor(mine, 2); // of four lanes, two have gates, two ups
-    const int column = first + int(lane & 1);
-    if ((lane & 2) == 0 && int(lane) < 4 * count && column < n)
-      out[size_t(top + int(lane) / 4) * uint(n) + uint(column)] = gated_gelu_tanh(out_t(mine), out_t(other));
+  const auto tile = tile_of(wg, sg, bg, wu, su, bu, 0u, first, n);
+  const auto rows_in = tile_x(x + size_t(top) * uint(k));
+  tile_products<4, T, S>(rows_in, count, part, tile, layout, lane, simdgroup, simdgroups);
+  threadgroup_barrier(mem_flags::mem_threadgroup);
+  if (simdgroup == 0) {
+    for (int m = 0; m < count; m++) {
+      const float mine = tile_slow(x + size_t(top + m) * uint(k), tile, layout, lane, tile_sum(part, m, tile_parts<T>(simdgroups), lane));
+      const float other = simd_shuffle_xor(mine, 8); // lanes 0 to 7 have the gates, 8 to 15 the ups
+      if (lane < 8 && first + int(lane) < n) out[size_t(top + m) * uint(n) + uint(first) + lane] = gated_gelu_tanh(out_t(mine), out_t(other));
+    }
   }
 }

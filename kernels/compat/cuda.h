@@ -148,6 +148,36 @@ ZMLX_FOR(int)
 ZMLX_FOR(uint)
 #undef ZMLX_FOR
 
+// Two elements in a word, the first in the low half, and products of matrices made of them:
+// c, 16 x 8, += a, 16 x 16, times b, 16 x 8, in float32. What a lane holds of them is as in
+// mma.m16n8k16 of PTX. Only kernels/compat/lib/quantized.h uses them, where ZMLX_MMA says that
+// they are there: on tensor cores, and on the host, so that what runs on those is checked.
+#if __CUDA_ARCH__ >= 800
+#define ZMLX_MMA 1
+#define ZMLX_FOR(T, pair, name, minus)                                                                                       \
+  inline uint pair_mul(T, uint a, uint b) {                                                                                  \
+    uint r;                                                                                                                  \
+    asm("fma.rn." pair " %0, %1, %2, %3;" : "=r"(r) : "r"(a), "r"(b), "r"(minus));                                           \
+    return r;                                                                                                                \
+  }                                                                                                                          \
+  inline void simd_mma(T, float *c, uint a0, uint a1, uint a2, uint a3, uint b0, uint b1) {                                  \
+    asm("mma.sync.aligned.m16n8k16.row.col.f32." name "." name ".f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};" \
+                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])                                                            \
+                 : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));                                                    \
+  }
+ZMLX_FOR(half, "f16x2", "f16", 0x80008000u)
+ZMLX_FOR(bfloat16_t, "bf16x2", "bf16", 0x80008000u)
+#undef ZMLX_FOR
+#endif
+
+// Launches may overlap (kernels/units.go, Standalone): a kernel waits for the one in front of it
+// before it begins, but for one whose first word is ZMLX_AHEAD. That one waits at ZMLX_AFTER, and
+// before that reads nothing but weights, and writes nothing.
+#ifndef ZMLX_AFTER
+#define ZMLX_AFTER
+#endif
+#define ZMLX_AHEAD
+
 #define device
 #define constant
 #define thread

@@ -91,7 +91,7 @@ class group {
 #endif
 
  private:
-  static constexpr uint slot_size = 16, most_arrays = 16, outside = max_threads;
+  static constexpr uint slot_size = 48, most_arrays = 16, outside = max_threads;
   static inline constinit thread_local group *current = nullptr;
 
   struct stop_place {
@@ -393,6 +393,51 @@ ZMLX_OP void threadgroup_barrier(mem_flags f, zmlx::site s = {}) {
 ZMLX_OP void simdgroup_barrier(mem_flags f, zmlx::site s = {}) {
   static constexpr zmlx::op plain{"simdgroup_barrier", false, false, nullptr}, orders{"simdgroup_barrier", false, true, nullptr};
   zmlx::arrive(f == mem_flags::mem_threadgroup ? orders : plain, s);
+}
+
+namespace zmlx {
+
+// mma is what a lane brings to a product of matrices: mma.m16n8k16 of PTX. Lane 4 * i + t
+// holds rows i and i + 8 of a at columns 2t, 2t + 1 and 8 more; rows of b likewise, in column i;
+// and of c rows i and i + 8 at columns 2t and 2t + 1.
+struct mma {
+  uint a[4], b[2];
+  float c[4];
+
+  template <typename T> static float element(uint pair, uint i) { return static_cast<float>(as_type<T>(static_cast<ushort>(pair >> 16 * i))); }
+  template <typename T> static void multiply(void *slots) {
+    mma *lanes = static_cast<mma *>(slots);
+    float a[16][16], b[16][8];
+    for (uint lane = 0; lane < simd_width; lane++)
+      for (uint w = 0; w < 4; w++)
+        for (uint i = 0; i < 2; i++) {
+          const uint k = 2 * (lane % 4) + 8 * (w / 2) + i;
+          a[lane / 4 + 8 * (w % 2)][k] = element<T>(lanes[lane].a[w], i);
+          if (w % 2 == 0) b[k][lane / 4] = element<T>(lanes[lane].b[w / 2], i);
+        }
+    for (uint lane = 0; lane < simd_width; lane++)
+      for (uint w = 0; w < 4; w++)
+        for (uint k = 0; k < 16; k++) lanes[lane].c[w] += a[lane / 4 + 8 * (w / 2)][k] * b[k][2 * (lane % 4) + w % 2];
+  }
+  template <typename T> static constexpr op product{"simd_mma", false, false, multiply<T>};
+};
+
+} // namespace zmlx
+
+// Tensor cores' products, for what is told to them: see cuda.h.
+#define ZMLX_MMA 1
+template <typename T> ZMLX_OP void simd_mma(T, float *c, uint a0, uint a1, uint a2, uint a3, uint b0, uint b1, zmlx::site s = {}) {
+  zmlx::group &g = zmlx::group::running();
+  zmlx::mma *slots = g.slots<zmlx::mma>();
+  const uint lane = g.lane();
+  slots[lane] = {{a0, a1, a2, a3}, {b0, b1}, {c[0], c[1], c[2], c[3]}};
+  zmlx::arrive(zmlx::mma::product<T>, s);
+  for (int i = 0; i < 4; i++) c[i] = slots[lane].c[i];
+}
+template <typename T> ZMLX_OP uint pair_mul(T, uint a, uint b) {
+  uint r = 0;
+  for (uint i = 0; i < 2; i++) r |= static_cast<uint>(as_type<ushort>(T(zmlx::mma::element<T>(a, i) * zmlx::mma::element<T>(b, i)))) << 16 * i;
+  return r;
 }
 
 #define ZMLX_FOR(T)                                                                                                          \

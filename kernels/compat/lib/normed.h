@@ -5,7 +5,7 @@
 // rounded in between. A normed_row has MLX's rounding steps, an element at a time, for rows
 // that come out as no number.
 //
-// It needs quantized.h before it.
+// It needs quantized.h before it, and tile.h.
 #pragma once
 
 // P is a pointer to T.
@@ -65,4 +65,54 @@ template <typename P> inline float row_squares(P x, int k, int first, int step) 
     }
   }
   return sum;
+}
+
+#if ZMLX_MMA
+// Pairs of a normed_row, for tile.h.
+template <typename T, typename P> inline void tile_pairs(normed_row<T, P> r, int n, uint *u) {
+  uint w[16];
+  tile_pairs(r.x, n, u);
+  tile_pairs(r.w, n, w);
+  QUANT_UNROLL
+  for (int i = 0; i < 16; i++) {
+    if (i < n / 2) {
+      const uint low = as_type<ushort>(T(tile_low(u[i], T()) * r.norm)), high = as_type<ushort>(T(tile_high(u[i], T()) * r.norm));
+      u[i] = pair_mul(T(), low | high << 16, w[i]);
+    }
+  }
+}
+#endif
+
+template <typename T, typename P> inline normed_row<T, P> operator+(normed_row<T, P> r, int n) { return normed<T>(r.x + n, r.w + n, r.norm); }
+
+// One row under a norm, for tile.h. squares is threadgroup memory for a float a simdgroup. Tensor
+// cores take numbers of T, which the norm's are; elsewhere nothing is rounded on the way, and
+// what the products come to is multiplied by `factor`.
+template <typename T, typename P, typename F> struct tile_normed {
+  P x, w;
+  F squares;
+  int k;
+  float eps, norm, factor;
+  uint lane, simdgroup, simdgroups;
+
+  void begin() {
+    ZMLX_AFTER;
+    const float own = simd_sum(row_squares(x, k, int(32 * simdgroup + lane), int(32 * simdgroups)));
+    if (lane == 0) squares[simdgroup] = own;
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    float all = 0.0f;
+    for (uint i = 0; i < simdgroups; i++) all += float(squares[i]);
+    norm = metal::precise::rsqrt(all / float(k) + eps);
+    factor = norm;
+#if ZMLX_MMA
+    if (tile_mma<T>::on) factor = 1.0f;
+#endif
+  }
+  scaled_row<T, P> at(int i) const { return scaled<T>(x + i, w + i); }
+  normed_row<T, P> rounded(int i) const { return normed<T>(x + i, w + i, norm); }
+};
+template <typename T, typename P, typename F>
+inline tile_normed<T, P, F> tile_norm(P x, P w, F squares, int k, float eps, uint lane, uint simdgroup, uint simdgroups) {
+  tile_normed<T, P, F> r = {x, w, squares, k, eps, 0.0f, 0.0f, lane, simdgroup, simdgroups};
+  return r;
 }

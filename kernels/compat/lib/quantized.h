@@ -303,32 +303,3 @@ inline float quant_slow_four(X x, W wa, P sa, Q ba, W wb, P sb, Q bb, uint row, 
   }
   return mine;
 }
-
-// A tile of a product of matrices: up to four rows of x times four rows of w, by a whole
-// group whose simdgroups share out the columns. part is threadgroup memory for 16 floats a
-// simdgroup. Lane i < 16 of simdgroup 0 gets row i / 4 of x times row i % 4 of w.
-template <typename S, typename X, typename M, typename W, typename P, typename Q>
-inline float quant_tile(X x, int count, M part, W wa, P sa, Q ba, W wb, P sb, Q bb, uint row, int m1, int m2, int m3, quant_layout l, uint lane, uint simdgroup, uint simdgroups) {
-  float sums[16] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
-  quant_four<4, S>(x, count, wa, sa, ba, wb, sb, bb, row, m1, m2, m3, int(32 * simdgroup + lane), int(32 * simdgroups), l, sums);
-  QUANT_UNROLL
-  for (int m = 0; m < 4; m++) {
-    if (m < count) {
-      const float sum = quant_sums(sums + 4 * m, lane);
-      if (lane < 4) part[16 * simdgroup + 4 * uint(m) + lane] = sum;
-    }
-  }
-  threadgroup_barrier(mem_flags::mem_threadgroup);
-  float mine = 0.0f;
-  if (simdgroup == 0) {
-    if (int(lane) < 4 * count)
-      for (uint i = 0; i < simdgroups; i++) mine += float(part[16 * i + lane]);
-    if (simd_max(metal::isnan(mine) ? 1.0f : 0.0f) > 0.0f) {
-      for (int m = 0; m < count; m++) {
-        const float sum = quant_slow_four(x + m * l.k, wa, sa, ba, wb, sb, bb, row, m1, m2, m3, l, lane);
-        if (int(lane) / 4 == m) mine = sum;
-      }
-    }
-  }
-  return mine;
-}

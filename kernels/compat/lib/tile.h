@@ -1,0 +1,304 @@
+// Sixteen rows of packed weights at a time, by a whole group: eight of one matrix and eight of
+// another, or sixteen of one. It needs quantized.h before it.
+//
+// On tensor cores (ZMLX_MMA) the group's simdgroups share out the columns, and one holds 16
+// rows: instructions for a weight are a fifth of what multiplying by itself needs. Elsewhere
+// a simdgroup takes four of the rows. Both leave parts of the sums in threadgroup memory.
+//
+// Source of the fragments: mma.m16n8k16 in the PTX ISA. That columns of a product may stand
+// for different things, parts of one row of x here, is how a matrix of one row fills them.
+#pragma once
+
+// How many simdgroups share a tile: as kernels are launched, so that the compiler knows it.
+inline uint tile_simdgroups(int k) { return uint(metal::min(4, (k + 511) / 512) * metal::min(2, (k + 2047) / 2048)); }
+
+// The two matrices of a tile, and which rows: a + 0 to 7 and b + 0 to 7, none behind row n - 1,
+// counted from row `base`, the first of an expert's. Where nothing is left over, the compiler
+// sees `whole`, and rows have one address and distances.
+template <typename W, typename P, typename Q> struct tile_rows {
+  W wa;
+  P sa;
+  Q ba;
+  W wb;
+  P sb;
+  Q bb;
+  uint base;
+  int a, b, n;
+  bool whole;
+
+  uint row(int i) const {
+    const int at = (i < 8 ? a : b - 8) + i;
+    return base + uint(whole ? at : metal::min(at, n - 1));
+  }
+};
+
+template <typename W, typename P, typename Q> inline tile_rows<W, P, Q> tile_of(W w, P scales, Q biases, uint base, int first, int n) {
+  tile_rows<W, P, Q> r = {w, scales, biases, w, scales, biases, base, first, first + 8, n, n % 16 == 0};
+  return r;
+}
+template <typename W, typename P, typename Q> inline tile_rows<W, P, Q> tile_of(W wa, P sa, Q ba, W wb, P sb, Q bb, uint base, int first, int n) {
+  tile_rows<W, P, Q> r = {wa, sa, ba, wb, sb, bb, base, first, first, n, n % 8 == 0};
+  return r;
+}
+
+// Rows of x one behind the other. begin is called once, by all threads, when weights have been
+// asked for; nothing else has been read before it by a kernel that begins with ZMLX_AHEAD.
+template <typename P> struct tile_plain {
+  P x;
+  void begin() const { ZMLX_AFTER; }
+  P at(int i) const { return x + i; }      // what is multiplied, from element i on
+  P rounded(int i) const { return x + i; } // the same as pairs
+};
+template <typename P> inline tile_plain<P> tile_x(P x) {
+  tile_plain<P> r = {x};
+  return r;
+}
+
+#if ZMLX_MMA
+template <typename T> struct tile_mma {
+  static constexpr bool on = false;
+};
+template <> struct tile_mma<half> {
+  static constexpr bool on = true;
+  static constexpr uint sixteen = 0x4c004c00u;
+};
+template <> struct tile_mma<bfloat16_t> {
+  static constexpr bool on = true;
+  static constexpr uint sixteen = 0x41804180u;
+};
+
+// n elements of x, two in a word.
+template <typename T> inline void tile_pairs(const T *x, int n, uint *u) {
+#if ZMLX_CUDA
+  if ((size_t(x) & 15) == 0) {
+    QUANT_UNROLL
+    for (int i = 0; i < 4; i++) {
+      if (i < n / 8) {
+        const uint4 q = ((const uint4 *)x)[i];
+        u[4 * i] = q.x;
+        u[4 * i + 1] = q.y;
+        u[4 * i + 2] = q.z;
+        u[4 * i + 3] = q.w;
+      }
+    }
+    return;
+  }
+#endif
+  QUANT_UNROLL
+  for (int i = 0; i < 16; i++)
+    if (i < n / 2) u[i] = uint(as_type<ushort>(x[2 * i])) | uint(as_type<ushort>(x[2 * i + 1])) << 16;
+}
+inline void tile_pairs(const float *, int, uint *) {}
+
+inline float tile_low(uint u, bfloat16_t) { return as_type<float>(u << 16); }
+inline float tile_high(uint u, bfloat16_t) { return as_type<float>(u & 0xffff0000u); }
+inline float tile_low(uint u, half) { return float(as_type<half>(ushort(u & 0xffffu))); }
+inline float tile_high(uint u, half) { return float(as_type<half>(ushort(u >> 16))); }
+
+// Codes i and i + 4 of the eight in a word, as elements: 16 + code, which is the code in the upper
+// bits of a mantissa.
+inline uint tile_codes(uint w, int i, bfloat16_t) { return ((i == 0 ? w << 3 : w >> (4 * i - 3)) & 0x00780078u) | 0x41804180u; }
+inline uint tile_codes(uint w, int i, half) { return ((i == 0 ? w << 6 : i == 1 ? w << 2 : w >> (4 * i - 6)) & 0x03c003c0u) | 0x4c004c00u; }
+
+// Codes of mxfp4 likewise, which are sign, exponent and mantissa already: halves are 2^-14 of
+// their value.
+inline uint tile_fp4(uint w, int i, half) {
+  const uint v = w >> (4 * i);
+  return (v & 0x00070007u) << 9 | (v & 0x00080008u) << 12;
+}
+inline uint tile_fp4(uint w, int i, bfloat16_t) {
+  const uint v = w >> (4 * i);
+  return pair_mul(bfloat16_t(), (v & 0x00070007u) << 6 | (v & 0x00080008u) << 12, 0x7e807e80u); // times 2^126
+}
+inline float tile_fp4_scale(half) { return 16384.0f; }
+inline float tile_fp4_scale(bfloat16_t) { return 1.0f; }
+
+// What a lane reads of its two rows at a time: codes of columns from `at` on, and what their
+// scales and biases are.
+struct tile_part {
+  uint4 a[8], b[8];
+  float scale[4], bias[4];
+};
+
+// The numbers of a tile's fragments. A lane l holds rows l / 4 and l / 4 + 8. It loads 16 bytes of
+// codes of each row at a time, `own` columns of a chunk that four lanes share. Column j of a product
+// stands for the columns of w from j * width on, which have one scale: lanes of column j bring x for
+// those. So a chunk's product has a meaning in the chunk's own columns alone, and each has sums of its own.
+struct tile_shape {
+  int own, width, each, chunks; // columns of a product that a chunk has, and chunks of a product
+};
+inline tile_shape tile_shape_of(quant_layout l) {
+  const int own = l.bits == 4 ? 32 : 16, width = l.group_size == 32 ? 32 : 64;
+  return {own, width, 4 * own / width, 2 * width / own};
+}
+
+template <typename R> inline tile_part tile_load(R r, int at, quant_layout l, uint lane) {
+  const tile_shape d = tile_shape_of(l);
+  const bool whole = l.k % (8 * d.width) == 0;
+  const int t = int(lane & 3), j = int(lane >> 2);
+  const uint ra = r.row(j), rb = r.row(j + 8);
+  const auto wa = r.wa + size_t(ra) * uint(l.kp), wb = r.wb + size_t(rb) * uint(l.kp);
+  tile_part q;
+  QUANT_UNROLL
+  for (int c = 0; c < 8; c++) {
+    if (c < d.chunks) {
+      const int from = at + (4 * c + t) * d.own;
+      const uint word = uint(whole ? from : metal::min(from, l.k - d.own)) * uint(l.bits) / 32;
+      q.a[c] = quant_words(wa + word);
+      q.b[c] = quant_words(wb + word);
+    }
+  }
+  QUANT_UNROLL
+  for (int h = 0; h < 2; h++) {
+    const int from = at + (2 * t + h) * d.width;
+    const uint g = uint(whole ? from : metal::min(from, l.k - d.width)) / uint(l.group_size);
+    const size_t ga = size_t(ra) * uint(l.g) + g, gb = size_t(rb) * uint(l.g) + g;
+    q.scale[h] = quant_scale(r.sa[ga]);
+    q.scale[2 + h] = quant_scale(r.sb[gb]);
+    q.bias[h] = l.affine ? float(r.ba[ga]) : 0.0f;
+    q.bias[2 + h] = l.affine ? float(r.bb[gb]) : 0.0f;
+  }
+  return q;
+}
+
+// The products of what was loaded with a row of x from column `at` on, added to two sums.
+template <typename T, typename S, typename X> inline void tile_multiply(X x, int row, tile_part q, int at, quant_layout l, uint lane, float *sums) {
+  const tile_shape d = tile_shape_of(l);
+  const int t = int(lane & 3), j = int(lane >> 2);
+  uint u[16], p[16];
+  QUANT_UNROLL
+  for (int i = 0; i < 16; i++) u[i] = 0;
+  const int from = at + (4 * (j / d.each) + t) * d.own;
+  if (t * d.own / d.width == j % d.each && from < l.k) tile_pairs(x.rounded(row * l.k + from), d.own, u);
+  QUANT_UNROLL
+  for (int i = 0; i < 16; i++) { // the pairs that codes come in
+    if (l.bits == 4) {
+      const uint low = u[i / 4 * 4 + i % 4 / 2], high = u[i / 4 * 4 + i % 4 / 2 + 2];
+      p[i] = i % 2 == 0 ? (low & 0xffffu) | high << 16 : low >> 16 | (high & 0xffff0000u);
+    } else { // halves of a code are codes, the upper ones with 16 times x
+      const uint low = u[i / 4 * 2], high = u[i / 4 * 2 + 1];
+      p[i] = i % 4 < 2 ? (low & 0xffffu) | high << 16 : low >> 16 | (high & 0xffff0000u);
+      if (i % 2 == 1) p[i] = pair_mul(T(), p[i], tile_mma<T>::sixteen);
+    }
+  }
+  float c[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+  QUANT_UNROLL
+  for (int i = 0; i < 8; i++) {
+    if (i < d.chunks) {
+      float sum[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+      QUANT_UNROLL
+      for (int w = 0; w < 4; w++) {
+        const uint a = quant_word(q.a[i], w), b = quant_word(q.b[i], w);
+        QUANT_UNROLL
+        for (int h = 0; h < 4; h += 2) {
+          if (l.affine) {
+            simd_mma(T(), sum, tile_codes(a, h, T()), tile_codes(b, h, T()), tile_codes(a, h + 1, T()), tile_codes(b, h + 1, T()), p[4 * w + h], p[4 * w + h + 1]);
+          } else {
+            simd_mma(T(), sum, tile_fp4(a, h, T()), tile_fp4(b, h, T()), tile_fp4(a, h + 1, T()), tile_fp4(b, h + 1, T()), p[4 * w + h], p[4 * w + h + 1]);
+          }
+        }
+      }
+      QUANT_UNROLL
+      for (int h = 0; h < 4; h++) c[h] = (2 * t + h % 2) / d.each == i ? sum[h] : c[h];
+    }
+  }
+  if (l.affine) {
+    float all = 0.0f; // of x in this lane's column
+    QUANT_UNROLL
+    for (int i = 0; i < 16; i++)
+      if (i < d.own / 2) all += tile_low(u[i], T()) + tile_high(u[i], T());
+    all += simd_shuffle_xor(all, 1);
+    all += simd_shuffle_xor(all, 2);
+    const float offset = l.bits == 4 ? 16.0f : 16.0f + 16.0f * 16.0f;
+    const float s0 = simd_shuffle(all, 8 * uint(t));
+    const float s1 = simd_shuffle(all, 8 * uint(t) + 4);
+    QUANT_UNROLL
+    for (int i = 0; i < 4; i++) sums[i / 2] += q.scale[i] * (c[i] - offset * (i % 2 == 0 ? s0 : s1)) + q.bias[i] * (i % 2 == 0 ? s0 : s1);
+  } else {
+    QUANT_UNROLL
+    for (int i = 0; i < 4; i++) sums[i / 2] += q.scale[i] * tile_fp4_scale(T()) * c[i];
+  }
+}
+#endif
+
+// How many parts of each sum there are when so many simdgroups are done.
+template <typename T> inline uint tile_parts(uint simdgroups) {
+#if ZMLX_MMA
+  if (tile_mma<T>::on) return simdgroups;
+#endif
+  return simdgroups > 4 ? simdgroups / 4 : 1;
+}
+
+// A tile, with up to M rows of x, of which there are count. part is threadgroup memory for 16 floats
+// a row of x and simdgroup, to be read behind a barrier. simdgroups are 1 to 4, or 8.
+template <int M, typename T, typename S, typename X, typename F, typename R>
+inline void tile_products(thread X &x, int count, F part, R r, quant_layout l, uint lane, uint simdgroup, uint simdgroups) {
+  const uint parts = tile_parts<T>(simdgroups);
+#if ZMLX_MMA
+  if constexpr (tile_mma<T>::on) {
+    const int step = 8 * (l.group_size == 32 ? 32 : 64);
+    int at = step * int(simdgroup);
+    tile_part q = tile_load(r, at, l, lane);
+    x.begin();
+    float sums[2 * M];
+    QUANT_UNROLL
+    for (int i = 0; i < 2 * M; i++) sums[i] = 0.0f;
+    while (at < l.k) {
+      QUANT_UNROLL
+      for (int m = 0; m < M; m++)
+        if (m < count) tile_multiply<T, S>(x, m, q, at, l, lane, sums + 2 * m);
+      at += step * int(simdgroups);
+      if (at < l.k) q = tile_load(r, at, l, lane);
+    }
+    QUANT_UNROLL
+    for (int i = 0; i < 2 * M; i++) {
+      if (i < 2 * count) {
+        sums[i] += simd_shuffle_xor(sums[i], 1);
+        sums[i] += simd_shuffle_xor(sums[i], 2);
+        if ((lane & 3) == 0) part[(uint(i / 2) * parts + simdgroup) * 16 + uint(i % 2 * 8) + lane / 4] = sums[i];
+      }
+    }
+  } else
+#endif
+  {
+    x.begin();
+    const uint piece = simdgroup / 4;
+    for (uint q = simdgroup % 4; q < 4; q += simdgroups) {
+      float sums[4 * M];
+      QUANT_UNROLL
+      for (int i = 0; i < 4 * M; i++) sums[i] = 0.0f;
+      const bool a = q < 2;
+      const uint row = r.row(int(4 * q));
+      const auto w = a ? r.wa : r.wb;
+      const auto s = a ? r.sa : r.sb;
+      const auto b = a ? r.ba : r.bb;
+      quant_four<M, S>(x.at(0), count, w, s, b, w, s, b, row, int(r.row(int(4 * q + 1)) - row), int(r.row(int(4 * q + 2)) - row), int(r.row(int(4 * q + 3)) - row),
+                       int(32 * piece + lane), int(32 * parts), l, sums);
+      QUANT_UNROLL
+      for (int m = 0; m < M; m++) {
+        if (m < count) {
+          const float sum = quant_sums(sums + 4 * m, lane);
+          if (lane < 4) part[(uint(m) * parts + piece) * 16 + 4 * q + lane] = sum;
+        }
+      }
+    }
+  }
+}
+
+// The sum of row `lane` of a tile times row m of x, from its parts.
+template <typename F> inline float tile_sum(F part, int m, uint parts, uint lane) {
+  float sum = 0.0f;
+  for (uint i = 0; i < parts; i++) sum += float(part[(uint(m) * parts + i) * 16 + (lane & 15)]);
+  return sum;
+}
+
+// Where a sum is no number: each weight by itself. x is one row.
+template <typename X, typename R> inline float tile_slow(X x, R r, quant_layout l, uint lane, float sum) {
+  if (simd_max(metal::isnan(sum) ? 1.0f : 0.0f) > 0.0f) {
+    for (int i = 0; i < 16; i++) {
+      const float slow = i < 8 ? quant_slow(x, r.wa, r.sa, r.ba, r.row(i), l, lane) : quant_slow(x, r.wb, r.sb, r.bb, r.row(i), l, lane);
+      if ((lane & 15) == uint(i)) sum = slow;
+    }
+  }
+  return sum;
+}
