@@ -186,6 +186,10 @@ func (d *device) Copy(to, from replay.Address, bytes int64) error {
 	return d.do("copy", func() C.int { return C.zc_copy(&d.c, C.uint64_t(to), C.uint64_t(from), C.size_t(bytes)) })
 }
 
+func (d *device) Near(a replay.Address, bytes int64) error {
+	return d.do("memory", func() C.int { return C.zc_near(&d.c, C.uint64_t(a), C.size_t(bytes)) })
+}
+
 func (d *device) Wait() error { return d.do("wait", func() C.int { return C.zc_wait(&d.c) }) }
 
 // pinned is page-locked memory on its way from the device.

@@ -44,6 +44,8 @@ typedef struct {
   F(cuStreamCreate, (void **, unsigned))                                            \
   F(cuStreamSynchronize, (void *))                                                  \
   F(cuMemAlloc_v2, (uint64_t *, size_t))                                            \
+  F(cuMemGetInfo_v2, (size_t *, size_t *))                                          \
+  F(cuPointerGetAttribute, (void *, int, uint64_t))                                 \
   F(cuMemFree_v2, (uint64_t))                                                       \
   F(cuMemAllocHost_v2, (void **, size_t))                                           \
   F(cuMemcpyHtoDAsync_v2, (uint64_t, const void *, size_t, void *))                 \
@@ -62,8 +64,10 @@ typedef struct {
   F(cuGraphExecDestroy, (void *))                                                   \
   F(cuGraphDestroy, (void *))
 
-// A function that drivers before CUDA 12.3 lack.
-#define OPTIONAL(F) F(cuGraphAddDependencies_v2, (void *, void *const *, void *const *, const edge *, size_t))
+// Functions that are done without where a driver lacks them: the first came with CUDA 12.3.
+#define OPTIONAL(F)                                                                               \
+  F(cuGraphAddDependencies_v2, (void *, void *const *, void *const *, const edge *, size_t)) \
+  F(cuMemPrefetchAsync, (uint64_t, size_t, int, void *))
 
 #define NVRTC(F)                                                                                              \
   F(nvrtcCreateProgram, (void **, const char *, const char *, int, const char *const *, const char *const *)) \
@@ -151,12 +155,11 @@ static int check(int code, const char *what) {
 int zc_open(zc_device *d) {
   pthread_once(&driver_once, load_driver);
   if (!have_driver) return fail(-1, "%s", missing);
-  int device;
   TRY(cuInit, 0);
-  TRY(cuDeviceGet, &device, 0);
-  TRY(cuDeviceGetAttribute, &d->major, 75, device);
-  TRY(cuDeviceGetAttribute, &d->minor, 76, device);
-  TRY(cuDevicePrimaryCtxRetain, &d->context, device); // the one that MLX uses
+  TRY(cuDeviceGet, &d->ordinal, 0);
+  TRY(cuDeviceGetAttribute, &d->major, 75, d->ordinal);
+  TRY(cuDeviceGetAttribute, &d->minor, 76, d->ordinal);
+  TRY(cuDevicePrimaryCtxRetain, &d->context, d->ordinal); // the one that MLX uses
   ENTER(d);
   TRY(cuStreamCreate, &d->stream, 1 /* CU_STREAM_NON_BLOCKING */);
   return 0;
@@ -195,6 +198,18 @@ int zc_to_host(const zc_device *d, void *to, uint64_t from, size_t bytes) {
 int zc_copy(const zc_device *d, uint64_t to, uint64_t from, size_t bytes) {
   ENTER(d);
   TRY(cuMemcpyDtoDAsync_v2, to, from, bytes, d->stream);
+  return 0;
+}
+
+int zc_near(const zc_device *d, uint64_t a, size_t bytes) {
+  ENTER(d);
+  size_t room, all;
+  unsigned managed = 0;
+  TRY(cuMemGetInfo_v2, &room, &all);
+  if (!p_cuMemPrefetchAsync || bytes > room / 10 * 9) return 0;
+  // Memory that is not managed lies where it lies.
+  if (p_cuPointerGetAttribute(&managed, 8 /* CU_POINTER_ATTRIBUTE_IS_MANAGED */, a) || !managed) return 0;
+  p_cuMemPrefetchAsync(a, bytes, d->ordinal, d->stream); // where it cannot, pages come one by one
   return 0;
 }
 

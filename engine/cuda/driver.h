@@ -8,6 +8,7 @@
 
 typedef struct {
   void *context, *stream;
+  int ordinal;
   int major, minor;
 } zc_device;
 
@@ -20,6 +21,7 @@ int zc_host_alloc(const zc_device *d, void **to, size_t bytes); // page-locked
 int zc_to_device(const zc_device *d, uint64_t to, const void *from, size_t bytes);
 int zc_to_host(const zc_device *d, void *to, uint64_t from, size_t bytes);
 int zc_copy(const zc_device *d, uint64_t to, uint64_t from, size_t bytes);
+int zc_near(const zc_device *d, uint64_t a, size_t bytes); // of managed memory, if there is room
 int zc_wait(const zc_device *d);
 
 int zc_event(const zc_device *d, void **e);

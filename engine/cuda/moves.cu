@@ -26,6 +26,7 @@ template <typename T> __device__ void move(const Move &m) {
 }
 
 extern "C" __global__ void zc_moves(const __grid_constant__ Moves moves) {
+  zmlx_next();
   zmlx_after();
   const Move &m = moves.list[blockIdx.y];
   switch (m.unit) {

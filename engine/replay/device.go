@@ -24,6 +24,9 @@ type Device interface {
 	// Write copies data to the device. It may be changed after the call.
 	Write(to Address, data []byte) error
 	Copy(to, from Address, bytes int64) error
+	// Near says that memory of the engine underneath is read in every step: a device with memory of
+	// its own, which would fetch it page by page when it is first read, fetches it now if there is room.
+	Near(a Address, bytes int64) error
 	// Fetch starts to copy memory to the host, and returns what waits for it.
 	Fetch(from Address, bytes int64) (Pending, error)
 	// Wait waits for everything.

@@ -105,7 +105,41 @@ func (e *Engine) Load(ctx context.Context, p *graph.Program, w *weights.Store) (
 	if err != nil {
 		return nil, err
 	}
+	if err := e.near(p, s); err != nil {
+		_ = s.Close()
+		return nil, err
+	}
 	return &session{e: e, inner: s, program: p, scripts: map[string]*bound{}, refused: map[string]error{}}, nil
+}
+
+// near tells the device where a session's parameters lie.
+func (e *Engine) near(p *graph.Program, s engine.Session) error {
+	told := map[string]bool{}
+	e.device.Lock()
+	defer e.device.Unlock()
+	for i := range p.Cases {
+		g := p.Cases[i].Graph
+		for name, id := range g.Params() {
+			if told[name] {
+				continue
+			}
+			told[name] = true
+			t := g.Type(id)
+			shape, err := engine.Shape(t.Shape, nil)
+			if err != nil {
+				return err
+			}
+			n, _ := weights.NumBytes(t.DType, shape)
+			at, err := e.inner.Param(s, name)
+			if err != nil { // one that is not laid out row by row is read by no script
+				continue
+			}
+			if err := e.dev.Near(at, int64(n)); err != nil {
+				return err
+			}
+		}
+	}
+	return e.dev.Wait()
 }
 
 // NewTensor implements engine.Engine. Positions and tokens are known to the host, and reach

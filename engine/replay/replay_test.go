@@ -37,6 +37,7 @@ func (d *counter) Compile(_ context.Context, list []*Source) ([]Function, error)
 }
 func (d *counter) Write(Address, []byte) error      { return nil }
 func (d *counter) Copy(_, _ Address, _ int64) error { return nil }
+func (d *counter) Near(Address, int64) error        { return nil }
 func (d *counter) Wait() error                      { return nil }
 func (d *counter) Fetch(Address, int64) (Pending, error) {
 	d.got++
