@@ -2,7 +2,7 @@
 """Times mlx-lm's own loop, mlx_lm.generate.generate_step, on token numbers: no tokenizer is
 loaded. Prints one JSON object a run; needs mlx and mlx-lm, and with --patch zmlx_rewrite.
 
-    python3 scripts/device/mlxlm_decode.py MODEL [--prompt 1] [--depth 0] [--tokens 128] [--rounds 1] [--patch]
+    python3 scripts/device/mlxlm_decode.py MODEL [--prompt 1] [--depth 0,8192] [--tokens 128] [--rounds 1] [--patch]
 
 The prompt is N times token 1, which is `--prompt aaa...` to zmlx-rewrite on a model of
 random_model.py. --depth puts random keys and values into the caches first: MLX's products
@@ -43,8 +43,8 @@ def filled(model, depth):
     return caches
 
 
-def run(model, args, n):
-    caches = filled(model, args.depth)
+def run(model, args, n, depth):
+    caches = filled(model, depth)
     start = time.perf_counter()
     tokens, first = [], 0.0
     for token, _ in generate_step(mx.array([args.token] * args.prompt), model, max_tokens=n, prompt_cache=caches):
@@ -59,11 +59,11 @@ def main():
     p.add_argument("model", help="folder of a model")
     p.add_argument("--prompt", type=int, default=1, help="tokens of the prompt")
     p.add_argument("--token", type=int, default=1, help="which one")
-    p.add_argument("--depth", type=int, default=0, help="rows in the caches before it")
+    p.add_argument("--depth", default="0", help="rows in the caches before it; a list with commas")
     p.add_argument("--tokens", type=int, default=128)
     p.add_argument("--warm-up", type=int, default=16, help="tokens that are not timed")
     p.add_argument("--rounds", type=int, default=1)
-    p.add_argument("--patch", action="store_true", help="then patch the model, and once more")
+    p.add_argument("--patch", action="store_true", help="then patch the model, and the last depth once more")
     p.add_argument("--patch-seconds", type=float, default=20.0)
     args = p.parse_args()
     start = time.perf_counter()
@@ -71,20 +71,22 @@ def main():
     loaded = time.perf_counter() - start
     settings = {k: v for k, v in os.environ.items() if k.startswith("MLX_MAX_")}
 
-    def rounds(what):
+    def rounds(what, depth):
         begin = time.perf_counter()
         if args.warm_up:
-            run(model, args, args.warm_up)
+            run(model, args, args.warm_up, depth)
         warm = time.perf_counter() - begin
         for _ in range(args.rounds):
             mx.reset_peak_memory()
-            tokens, prompt_tps, tps = run(model, args, args.tokens)
-            print(json.dumps(dict(what=what, model=pathlib.Path(args.model).name, prompt=args.prompt, depth=args.depth, tokens=args.tokens, settings=settings,
+            tokens, prompt_tps, tps = run(model, args, args.tokens, depth)
+            print(json.dumps(dict(what=what, model=pathlib.Path(args.model).name, prompt=args.prompt, depth=depth, tokens=args.tokens, settings=settings,
                                   load_s=round(loaded, 1), warm_up_s=round(warm, 1), prompt_tps=round(prompt_tps, 1), tps=round(tps, 2), peak_gb=round(mx.get_peak_memory() / 1e9, 2),
                                   sha=hashlib.sha256(str(tokens).encode()).hexdigest()[:12], first=tokens[:8], mlx=mx.__version__)), flush=True)
         return tokens, tps
 
-    tokens, tps = rounds("mlx-lm")
+    depths = [int(d) for d in args.depth.split(",")]
+    for depth in depths:
+        tokens, tps = rounds("mlx-lm", depth)
     if not args.patch:
         return
     import zmlx_rewrite
@@ -92,9 +94,9 @@ def main():
     begin = time.perf_counter()
     report = zmlx_rewrite.patch(model, seconds=args.patch_seconds)
     patch_s = time.perf_counter() - begin
-    run(model, args, args.tokens)
+    run(model, args, args.tokens, depth)
     with_tokens = time.perf_counter() - begin
-    after, patched = rounds("patched")
+    after, patched = rounds("patched", depth)
     print(json.dumps(dict(what="bridge", model=pathlib.Path(args.model).name, speedup=round(patched / tps, 2), patch_s=round(patch_s, 1),
                           patch_and_tokens_s=round(with_tokens, 1), equal=tokens == after, same=next((i for i, (a, b) in enumerate(zip(tokens, after)) if a != b), len(after)),
                           phases={k: round(v, 1) for k, v in report.phases.items()}, state=report.state, reason=report.reason,
