@@ -216,8 +216,10 @@ class Values:
         if (columns, kind) not in self.pools:
             width = BYTES[kind][1]
             blocks = np.frombuffer(self.random.bytes(POOL * width), np.uint8).reshape(POOL, width).copy()
-            if kind == Q4_0:  # codes are uniform in -8..7: their deviation is 16 / sqrt(12)
-                blocks[:, :2] = np.frombuffer(np.float16(12**0.5 / 16 / columns**0.5).tobytes(), np.uint8)
+            if kind == Q4_0:  # codes stand for -8..7; without -8 they have no mean, and a deviation of 4.2
+                codes = blocks[:, 2:]
+                codes |= np.where(codes & 0x0F, 0, 0x08).astype(np.uint8) | np.where(codes & 0xF0, 0, 0x80).astype(np.uint8)
+                blocks[:, :2] = np.frombuffer(np.float16(1 / 4.2 / columns**0.5).tobytes(), np.uint8)
             else:  # a deviation of 2.9, with a power of two
                 blocks[:, 0] = 127 - round(0.5 * math.log2(8.4 * columns))
             self.pools[columns, kind] = memoryview(blocks.reshape(-1))
