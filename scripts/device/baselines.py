@@ -36,7 +36,7 @@ class Bench:
         self.args, self.end = args, time.monotonic() + args.budget
         self.model, self.gguf = MODELS / args.model, MODELS / f"{args.model}.gguf"
         self.best = os.environ.get("BEST", "MLX_MAX_OPS_PER_BUFFER=500")
-        self.rows = []
+        self.rows, self.gpu = [], None
 
     def left(self):
         return self.end - time.monotonic()
@@ -94,8 +94,15 @@ class Bench:
         return [json.loads(l) for l in out.splitlines() if l.startswith("{")]
 
     def llama(self, attention="1"):
+        paths = dict(LD_LIBRARY_PATH=f"{LLAMA}:{os.environ.get('LD_LIBRARY_PATH', '')}")
+        if self.gpu is None:
+            found = self.run("llama.cpp", [LLAMA / "llama-bench", "--list-devices"], limit=30, env=paths)
+            self.gpu = "CUDA" in found or self.args.cpu
+            self.say("llama.cpp: " + " ".join(found.split()))
+        if not self.gpu:  # it would run on the CPU, and take minutes
+            return []
         out = self.run("llama.cpp", [LLAMA / "llama-bench", "-m", self.gguf, "-p", 0, "-n", self.args.tokens, "-d", ",".join(map(str, self.args.depths)), "-fa", attention,
-                                     "-r", 1, "-ngl", 99, "-o", "jsonl"], env=dict(LD_LIBRARY_PATH=f"{LLAMA}:{os.environ.get('LD_LIBRARY_PATH', '')}"))
+                                     "-r", 1, "-ngl", 99, "-o", "jsonl"], env=paths)
         rows = []
         for line in out.splitlines():
             if line.startswith("{"):
