@@ -80,7 +80,7 @@ class Bench:
         rows = []
         for depth in self.args.depths:
             out = self.run("zmlx-rewrite", ["zmlx-rewrite", "generate", "--model", self.model, "--prompt", "a" * max(depth, 1), "--ignore-chat-template", "--ignore-eos",
-                                            "--max-tokens", self.args.tokens + WARM, "-o", "json", *self.args.ours], settings)
+                                            "--max-tokens", self.args.tokens + WARM, "-o", "json", *self.args.ours], settings, limit=240)
             if out.startswith("{"):
                 r = json.loads(out)
                 at, n = r["token_times"], len(r["tokens"])
@@ -93,7 +93,7 @@ class Bench:
         out = self.run("mlx-lm", [sys.executable, "scripts/device/mlxlm_decode.py", self.model, "--depth", depths, "--tokens", tokens or self.args.tokens, "--warm-up", WARM], settings)
         return [json.loads(l) for l in out.splitlines() if l.startswith("{")]
 
-    def llama(self, attention="1"):
+    def llama(self, attention="1", args=None):
         paths = dict(LD_LIBRARY_PATH=f"{LLAMA}:{os.environ.get('LD_LIBRARY_PATH', '')}")
         if self.gpu is None:
             found = self.run("llama.cpp", [LLAMA / "llama-bench", "--list-devices"], limit=30, env=paths)
@@ -101,8 +101,8 @@ class Bench:
             self.say("llama.cpp: " + " ".join(found.split()))
         if not self.gpu:  # it would run on the CPU, and take minutes
             return []
-        out = self.run("llama.cpp", [LLAMA / "llama-bench", "-m", self.gguf, "-p", 0, "-n", self.args.tokens, "-d", ",".join(map(str, self.args.depths)), "-fa", attention,
-                                     "-r", 1, "-ngl", 99, "-o", "jsonl"], env=paths)
+        args = args or ["-p", 0, "-n", self.args.tokens, "-d", ",".join(map(str, self.args.depths)), "-fa", attention, "-r", 1]
+        out = self.run("llama.cpp", [LLAMA / "llama-bench", "-m", self.gguf, *args, "-ngl", 99, "-o", "jsonl"], env=paths)
         rows = []
         for line in out.splitlines():
             if line.startswith("{"):
@@ -199,12 +199,31 @@ class Bench:
         (OUT / f"bridge-{self.args.model}.txt").write_text(out)
 
 
+    def prompt(self):
+        n = self.args.prompt
+        for settings in dict.fromkeys(["", self.best]):
+            out = self.run("mlx-lm", [sys.executable, "scripts/device/mlxlm_decode.py", self.model, "--prompt", n, "--tokens", 2, "--warm-up", 2, "--rounds", 3], settings, limit=300)
+            got = [json.loads(l)["prompt_tps"] for l in out.splitlines() if l.startswith("{")]
+            if got:
+                self.prompt_row("mlx-lm", settings, statistics.median(got))
+            out = self.run("zmlx-rewrite", ["zmlx-rewrite", "bench", "--model", self.model, "-p", n, "-n", 0, "-r", 2, "--warm-up", 1, "-o", "json"], settings, limit=300)
+            for r in (json.loads(l) for l in out.splitlines() if l.startswith("{")):
+                self.prompt_row(f"zmlx-rewrite, {r['program']}", settings, r["median_ts"])
+        for r in self.llama(args=["-p", n, "-n", 0, "-d", 0, "-fa", 1, "-r", 3]):
+            self.prompt_row("llama.cpp", "", r["tps"])
+
+    def prompt_row(self, what, settings, tps):
+        self.keep(what=what, stage="prompt", model=self.args.model, settings=settings, prompt=self.args.prompt, tps=tps)
+        self.say(f"prompt of {self.args.prompt}: {what:26} {tps:9.1f} tok/s  {settings}")
+
+
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("model", help="a reference configuration")
     p.add_argument("depths", nargs="?", default="0", type=lambda s: [int(d) for d in s.replace(",", " ").split()])
     p.add_argument("--tokens", type=int, default=128)
     p.add_argument("--rounds", type=int, default=4)
+    p.add_argument("--prompt", type=int, default=512, help="tokens, for the stage prompt")
     p.add_argument("--budget", type=float, default=float(os.environ.get("BUDGET", 300)), help="seconds in all")
     p.add_argument("--stages", default=os.environ.get("STAGES", "models attention sweep bridge rounds"))
     p.add_argument("--without", action="append", default=[], help="leave a program out of the rounds")

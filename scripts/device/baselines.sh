@@ -8,7 +8,8 @@
 #
 # Stages, which STAGES chooses: models (made unless they are there), attention (llama.cpp with
 # flash attention and without), sweep (settings of MLX; the fastest is mlx-lm's best), bridge (mlx-lm
-# with its model patched), rounds. BUDGET is for all of them, in seconds; what there was no time for is said.
+# with its model patched), rounds; and, only if named, prompt (speed of reading --prompt 512: MLX compiles
+# for minutes first). BUDGET is for all of them, in seconds; what there was no time for is said.
 set -uo pipefail
 . /tmp/zmlx/baselines.env
 nvidia-smi --query-gpu=name,driver_version,memory.used,clocks.sm,clocks.mem --format=csv,noheader

@@ -15,6 +15,7 @@ import concurrent.futures
 import hashlib
 import pathlib
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -65,7 +66,7 @@ def native(ptx, args):
             done = subprocess.run([args.ptxas, f"-arch=sm_{args.sm}", "-m64", folder / "in.ptx", "-o", folder / "out.cubin"], capture_output=True, text=True, check=False)
             if done.returncode:
                 raise SystemExit(f"ptxas: {done.stderr[:2000]}")
-            (folder / "out.cubin").rename(args.cache / (name + ".part"))
+            shutil.copy(folder / "out.cubin", args.cache / (name + ".part"))
             (args.cache / (name + ".part")).rename(cubin)
         made = []
         for flags in [], ["--compress-all"]:
@@ -87,16 +88,17 @@ def main():
     p.add_argument("--jobs", type=int, default=2)
     args = p.parse_args()
     args.cache.mkdir(parents=True, exist_ok=True)
-    data = bytearray(args.library.read_bytes())
+    data = args.library.read_bytes()
     places, texts = [], []
-    for at, end in fat_binaries(bytes(data)):
-        found = [text(*rest) for kind, sm, *rest in images(bytes(data[:end]), at, end) if kind == PTX and sm == args.sm]
+    for at, end in fat_binaries(data):
+        found = [text(*rest) for kind, sm, *rest in images(data, at, end) if kind == PTX and sm == args.sm]
         if len(found) != 1:
             raise SystemExit(f"the fat binary at {at} has {len(found)} texts for sm_{args.sm}")
         places.append((at, end))
         texts.append(re.sub(rb"\A(\s*(?://[^\n]*\n\s*)*)\.version [0-9.]+", rb"\g<1>.version " + args.ptx.encode(), found[0], count=1))
     if not places:
         raise SystemExit("no fat binary in it")
+    data = bytearray(data)
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
         for (at, end), made in zip(places, pool.map(lambda t: native(t, args), texts)):
             fits = [m for m in made if len(m) <= end - at]
