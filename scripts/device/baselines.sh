@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Runs on the machine with the GPU, after unpack.sh and unpack_baselines.sh: zmlx-rewrite
+# with replayed steps beside mlx-lm, as it is and with its best settings, and llama.cpp, in
+# rounds, on a reference configuration with random weights. Writes baselines.jsonl into $OUT,
+# one object a measurement, and prints a table.
+#
+#     BUDGET=300 scripts/device/baselines.sh Qwen3-30B-A3B-4bit [0,512,8192 [FLAG...]]
+#
+# Stages, which STAGES chooses: models (made unless they are there), attention (llama.cpp with
+# flash attention and without), sweep (settings of MLX; the fastest is mlx-lm's best), bridge (mlx-lm
+# with its model patched), rounds; and, only if named, prompt (speed of reading --prompt 512: MLX compiles
+# for minutes first). BUDGET is for all of them, in seconds; what there was no time for is said.
+set -uo pipefail
+. /tmp/zmlx/baselines.env
+nvidia-smi --query-gpu=name,driver_version,memory.used,clocks.sm,clocks.mem --format=csv,noheader
+exec python3 scripts/device/baselines.py "$@"
