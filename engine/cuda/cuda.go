@@ -18,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"unsafe"
@@ -253,7 +254,7 @@ func (d *device) Compile(ctx context.Context, list []*replay.Source) ([]replay.F
 			for i := range work {
 				g, text, err := list[i].Spec.Standalone(list[i].Values, list[i].Results)
 				if err == nil {
-					out[i], err = d.function(g.Name, text)
+					out[i], err = d.function(g.Name, text, d.registers(list[i]))
 				}
 				errs[i] = err
 			}
@@ -275,14 +276,42 @@ func (d *device) Compile(ctx context.Context, list []*replay.Source) ([]replay.F
 	return out, nil
 }
 
-func (d *device) function(name, text string) (unsafe.Pointer, error) {
+// spare is how many registers kernels can do with.
+const spare = 80
+
+// registers is how many a thread may have so that all of a launch can be on the device at once, if
+// it can; 0 for no limit. One that runs in two rounds takes twice as long.
+func (d *device) registers(s *replay.Source) int {
+	ints := make([]int64, len(s.Values.Ints))
+	for i, n := range s.Values.Ints {
+		var ok bool
+		if ints[i], ok = n.Const(); !ok {
+			return 0
+		}
+	}
+	g, err := s.Spec.Geometry(ints)
+	if err != nil {
+		return 0 // whoever launches it says so
+	}
+	var l C.zc_launch
+	threads(g, &l)
+	groups := int64(l.grid[0]) * int64(l.grid[1]) * int64(l.grid[2])
+	each := (groups + int64(d.c.processors) - 1) / int64(d.c.processors)
+	n := int64(d.c.registers) / max(1, each*int64(l.block[0])*int64(l.block[1])*int64(l.block[2])) / 8 * 8
+	if n < spare || n > 128 {
+		return 0
+	}
+	return int(n)
+}
+
+func (d *device) function(name, text string, registers int) (unsafe.Pointer, error) {
 	d.mu.Lock()
 	f := d.made[name]
 	d.mu.Unlock()
 	if f != nil {
 		return f, nil
 	}
-	m, err := d.module(name, text)
+	m, err := d.module(name, text, registers)
 	if err == nil {
 		f, err = d.symbol(m, name)
 	}
@@ -302,10 +331,14 @@ func (d *device) symbol(module unsafe.Pointer, name string) (unsafe.Pointer, err
 	return f, d.do(name, func() C.int { return C.zc_function(&d.c, &f, module, c) })
 }
 
-func (d *device) module(name, text string) (unsafe.Pointer, error) {
+func (d *device) module(name, text string, registers int) (unsafe.Pointer, error) {
+	options := d.options
+	if registers > 0 {
+		options = append(slices.Clone(options), fmt.Sprintf("--maxrregcount=%d", registers))
+	}
 	file := ""
 	if dir, err := os.UserCacheDir(); err == nil {
-		file = filepath.Join(dir, "zmlx-rewrite", "cuda", name+"-"+d.arch+"-"+fmt.Sprintf("%x", sha256.Sum256([]byte(text)))[:16]+".cubin")
+		file = filepath.Join(dir, "zmlx-rewrite", "cuda", name+"-"+d.arch+"-"+fmt.Sprintf("%x", sha256.Sum256([]byte(text+fmt.Sprint(registers))))[:16]+".cubin")
 	}
 	var module unsafe.Pointer
 	load := func(cubin []byte) error {
@@ -316,7 +349,7 @@ func (d *device) module(name, text string) (unsafe.Pointer, error) {
 	if data, err := os.ReadFile(file); err == nil && load(data) == nil {
 		return module, nil
 	}
-	cubin, err := d.compile(name, text)
+	cubin, err := d.compile(name, text, options)
 	if err != nil {
 		return nil, err
 	}
@@ -326,12 +359,12 @@ func (d *device) module(name, text string) (unsafe.Pointer, error) {
 	return module, load(cubin)
 }
 
-func (d *device) compile(name, text string) ([]byte, error) {
+func (d *device) compile(name, text string, list []string) ([]byte, error) {
 	source, title := C.CString(text), C.CString(name+".cu")
 	defer C.free(unsafe.Pointer(source))
 	defer C.free(unsafe.Pointer(title))
-	options := make([]*C.char, len(d.options))
-	for i, o := range d.options {
+	options := make([]*C.char, len(list))
+	for i, o := range list {
 		options[i] = C.CString(o)
 		defer C.free(unsafe.Pointer(options[i]))
 	}
@@ -353,10 +386,14 @@ func (d *device) compile(name, text string) ([]byte, error) {
 	return C.GoBytes(cubin, C.int(size)), nil
 }
 
-// prepared is a CUDA graph. What its launches point to is C's memory.
+// short is the length of lists that no graph is made of: it would cost more than it saves.
+const short = 8
+
+// prepared is a CUDA graph, or a short list. What its launches point to is C's memory.
 type prepared struct {
 	d           *device
 	exec, graph unsafe.Pointer
+	first       *C.zc_launch // C's copy of list
 	nodes       []unsafe.Pointer
 	list        []C.zc_launch
 	held        []unsafe.Pointer
@@ -387,11 +424,14 @@ func (d *device) Prepare(list []replay.Launch) (replay.Prepared, error) {
 	if len(list) == 0 {
 		return p, nil
 	}
-	first := (*C.zc_launch)(p.hold(len(list) * int(unsafe.Sizeof(C.zc_launch{}))))
-	copy(unsafe.Slice(first, len(list)), p.list)
+	p.first = (*C.zc_launch)(p.hold(len(list) * int(unsafe.Sizeof(C.zc_launch{}))))
+	copy(unsafe.Slice(p.first, len(list)), p.list)
+	if len(list) <= short {
+		return p, nil
+	}
 	nodes := p.hold(len(list) * int(unsafe.Sizeof(unsafe.Pointer(nil))))
 	err := d.do("graph", func() C.int {
-		return C.zc_graph(&d.c, &p.exec, &p.graph, (*unsafe.Pointer)(nodes), first, C.size_t(len(list)))
+		return C.zc_graph(&d.c, &p.exec, &p.graph, (*unsafe.Pointer)(nodes), p.first, C.size_t(len(list)))
 	})
 	if err != nil {
 		p.exec, p.graph = nil, nil
@@ -425,7 +465,7 @@ const (
 )
 
 func (p *prepared) moves(c *C.zc_launch, list []replay.Move) error {
-	f, err := p.d.function("zc_moves", kernels.StandaloneAfter+movesSource)
+	f, err := p.d.function("zc_moves", kernels.StandaloneAfter+movesSource, 0)
 	if err != nil {
 		return err
 	}
@@ -459,17 +499,21 @@ func (p *prepared) moves(c *C.zc_launch, list []replay.Move) error {
 }
 
 func (p *prepared) Start() error {
-	if p.exec == nil {
-		return nil
-	}
-	return p.d.do("graph", func() C.int { return C.zc_graph_start(&p.d.c, p.exec) })
+	return p.d.do("graph", func() C.int {
+		if p.exec == nil {
+			return C.zc_start(&p.d.c, p.first, C.size_t(len(p.list)))
+		}
+		return C.zc_graph_start(&p.d.c, p.exec)
+	})
 }
 
 func (p *prepared) Reshape(i int, g kernels.Geometry) error {
 	threads(g, &p.list[i])
-	l := (*C.zc_launch)(C.malloc(C.size_t(unsafe.Sizeof(C.zc_launch{}))))
-	defer C.free(unsafe.Pointer(l))
+	l := &unsafe.Slice(p.first, len(p.list))[i]
 	*l = p.list[i]
+	if p.exec == nil {
+		return nil
+	}
 	return p.d.do("graph", func() C.int { return C.zc_graph_reshape(&p.d.c, p.exec, p.nodes[i], l) })
 }
 
@@ -478,7 +522,7 @@ func (p *prepared) Release() {
 	if p.exec != nil {
 		_ = p.d.Wait()
 		_ = p.d.do("graph", func() C.int { return C.zc_graph_free(&p.d.c, p.exec, p.graph) })
-	}
+	} // launches have copied what they point to
 	for _, m := range p.held {
 		C.free(m)
 	}

@@ -56,6 +56,7 @@ typedef struct {
   F(cuEventSynchronize, (void *))                                                   \
   F(cuModuleLoadData, (void **, const void *))                                      \
   F(cuModuleGetFunction, (void **, void *, const char *))                           \
+  F(cuLaunchKernel, (void *, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void *, void **, void **)) \
   F(cuGraphCreate, (void **, unsigned))                                             \
   F(cuGraphAddKernelNode_v2, (void **, void *, void *const *, size_t, const node_params *)) \
   F(cuGraphInstantiateWithFlags, (void **, void *, unsigned long long))             \
@@ -159,6 +160,8 @@ int zc_open(zc_device *d) {
   TRY(cuDeviceGet, &d->ordinal, 0);
   TRY(cuDeviceGetAttribute, &d->major, 75, d->ordinal);
   TRY(cuDeviceGetAttribute, &d->minor, 76, d->ordinal);
+  TRY(cuDeviceGetAttribute, &d->processors, 16, d->ordinal);
+  TRY(cuDeviceGetAttribute, &d->registers, 82, d->ordinal);
   TRY(cuDevicePrimaryCtxRetain, &d->context, d->ordinal); // the one that MLX uses
   ENTER(d);
   TRY(cuStreamCreate, &d->stream, 1 /* CU_STREAM_NON_BLOCKING */);
@@ -298,6 +301,13 @@ int zc_graph(const zc_device *d, void **exec, void **graph, void **nodes, const 
   int code = build(d, *graph, exec, nodes, list, n);
   if (code) p_cuGraphDestroy(*graph);
   return code;
+}
+
+int zc_start(const zc_device *d, const zc_launch *list, size_t n) {
+  ENTER(d);
+  for (const zc_launch *l = list; l < list + n; l++)
+    TRY(cuLaunchKernel, l->function, l->grid[0], l->grid[1], l->grid[2], l->block[0], l->block[1], l->block[2], 0, d->stream, l->params, NULL);
+  return 0;
 }
 
 int zc_graph_reshape(const zc_device *d, void *exec, void *node, const zc_launch *l) {

@@ -10,6 +10,7 @@ typedef struct {
   void *context, *stream;
   int ordinal;
   int major, minor;
+  int processors, registers; // multiprocessors, and what one of them has
 } zc_device;
 
 const char *zc_message(void); // of this thread's last failure
@@ -44,6 +45,8 @@ typedef struct {
 
 // zc_graph makes a graph of launches, each behind the one before it. nodes has room for n.
 int zc_graph(const zc_device *d, void **exec, void **graph, void **nodes, const zc_launch *list, size_t n);
+// zc_start starts launches one behind the other, without a graph.
+int zc_start(const zc_device *d, const zc_launch *list, size_t n);
 int zc_graph_reshape(const zc_device *d, void *exec, void *node, const zc_launch *l);
 int zc_graph_start(const zc_device *d, void *exec);
 int zc_graph_free(const zc_device *d, void *exec, void *graph);

@@ -40,6 +40,7 @@ func newScript(c *graph.Case, env map[string]int64, catalog *kernels.Catalog) (*
 	if err := m.outputs(); err != nil {
 		return nil, err
 	}
+	m.together()
 	m.layOut()
 	return m.script, nil
 }
@@ -167,6 +168,8 @@ func (m *maker) node(n *graph.Node) error {
 			p = p.slice(int64(s.Axis), at[0], at[1], s.Stride)
 		}
 		m.places[n.Out[0]] = p
+	case "concatenate":
+		return m.concatenate(n, shape)
 	case "kv_append":
 		return m.append(n)
 	case "take":
@@ -225,29 +228,13 @@ func (m *maker) move(n *graph.Node, to, from place, at *buffer, atStep int64) er
 	return nil
 }
 
-// together is how many moves one launch makes at most.
-const together = 8
-
-// add adds a move: to the launch before it, if that one moves something else.
+// add adds a move as a launch of its own.
 func (m *maker) add(x movement) {
-	in := []ref{x.from}
+	s := step{moves: []movement{x}, in: []ref{x.from}, out: []ref{x.to}}
 	if x.rows != nil {
-		in = append(in, *x.rows)
+		s.in = append(s.in, *x.rows)
 	}
-	if k := len(m.steps) - 1; k >= 0 && m.steps[k].beside(in, x.to) {
-		s := &m.steps[k]
-		s.moves, s.in, s.out = append(s.moves, x), append(s.in, in...), append(s.out, x.to)
-		return
-	}
-	m.steps = append(m.steps, step{moves: []movement{x}, in: in, out: []ref{x.to}})
-}
-
-// beside reports whether a move can be made at the same time as the step's: neither reads
-// or writes what the other writes.
-func (s *step) beside(in []ref, to ref) bool {
-	same := func(a ref) func(ref) bool { return func(b ref) bool { return a.buffer == b.buffer } }
-	return len(s.moves) > 0 && len(s.moves) < together && !slices.ContainsFunc(s.in, same(to)) && !slices.ContainsFunc(s.out, same(to)) &&
-		!slices.ContainsFunc(in, func(r ref) bool { return slices.ContainsFunc(s.out, same(r)) })
+	m.steps = append(m.steps, s)
 }
 
 func (p place) ref() ref { return ref{p.buf, p.offset * int64(p.dtype.Size())} }
@@ -310,7 +297,6 @@ func (m *maker) kernel(n *graph.Node) error {
 		m.script.numbers = append(m.script.numbers, m.alike[key])
 	}
 	s.numbers = m.alike[key]
-	s.numbers.users = append(s.numbers.users, len(m.steps))
 	m.steps = append(m.steps, s)
 	m.counts[spec.Name]++
 	return nil
@@ -335,6 +321,21 @@ func (m *maker) append(n *graph.Node) error {
 	}
 	m.checks = append(m.checks, check{at.buf.name, rows.shape[2], cache.shape[2], n.Scope})
 	m.places[n.Out[0]] = cache
+	return nil
+}
+
+// concatenate lays its operands beside each other.
+func (m *maker) concatenate(n *graph.Node, shape []int64) error {
+	a := axis(int64(n.Attr("axis").(graph.Dim).Int()), len(shape))
+	m.define(n.Out[0], m.buffer(&buffer{kind: temporary}), shape)
+	whole, at := m.places[n.Out[0]], int64(0)
+	for _, id := range n.In {
+		p := m.places[id]
+		if err := m.move(n, whole.slice(a, at, at+p.shape[a], 1), p, nil, 0); err != nil {
+			return err
+		}
+		at += p.shape[a]
+	}
 	return nil
 }
 

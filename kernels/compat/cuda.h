@@ -154,10 +154,10 @@ ZMLX_FOR(uint)
 // they are there: on tensor cores, and on the host, so that what runs on those is checked.
 #if __CUDA_ARCH__ >= 800
 #define ZMLX_MMA 1
-#define ZMLX_FOR(T, pair, name, minus)                                                                                       \
-  inline uint pair_mul(T, uint a, uint b) {                                                                                  \
+#define ZMLX_FOR(T, pair, name)                                                                                              \
+  inline uint pair_fma(T, uint a, uint b, uint c) {                                                                          \
     uint r;                                                                                                                  \
-    asm("fma.rn." pair " %0, %1, %2, %3;" : "=r"(r) : "r"(a), "r"(b), "r"(minus));                                           \
+    asm("fma.rn." pair " %0, %1, %2, %3;" : "=r"(r) : "r"(a), "r"(b), "r"(c));                                               \
     return r;                                                                                                                \
   }                                                                                                                          \
   inline void simd_mma(T, float *c, uint a0, uint a1, uint a2, uint a3, uint b0, uint b1) {                                  \
@@ -165,8 +165,8 @@ ZMLX_FOR(uint)
                  : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])                                                            \
                  : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));                                                    \
   }
-ZMLX_FOR(half, "f16x2", "f16", 0x80008000u)
-ZMLX_FOR(bfloat16_t, "bf16x2", "bf16", 0x80008000u)
+ZMLX_FOR(half, "f16x2", "f16")
+ZMLX_FOR(bfloat16_t, "bf16x2", "bf16")
 #undef ZMLX_FOR
 #endif
 

@@ -434,9 +434,10 @@ template <typename T> ZMLX_OP void simd_mma(T, float *c, uint a0, uint a1, uint 
   zmlx::arrive(zmlx::mma::product<T>, s);
   for (int i = 0; i < 4; i++) c[i] = slots[lane].c[i];
 }
-template <typename T> ZMLX_OP uint pair_mul(T, uint a, uint b) {
+template <typename T> ZMLX_OP uint pair_fma(T, uint a, uint b, uint c) {
   uint r = 0;
-  for (uint i = 0; i < 2; i++) r |= static_cast<uint>(as_type<ushort>(T(zmlx::mma::element<T>(a, i) * zmlx::mma::element<T>(b, i)))) << 16 * i;
+  for (uint i = 0; i < 2; i++)
+    r |= static_cast<uint>(as_type<ushort>(T(zmlx::mma::element<T>(a, i) * zmlx::mma::element<T>(b, i) + zmlx::mma::element<T>(c, i)))) << 16 * i;
   return r;
 }
 

@@ -60,12 +60,22 @@ template <typename T> struct tile_mma {
 };
 template <> struct tile_mma<half> {
   static constexpr bool on = true;
-  static constexpr uint sixteen = 0x4c004c00u;
+  static constexpr uint one = 0x3c003c00u, sixteen = 0x4c004c00u, minus16 = 0xcc00cc00u, minus256 = 0xdc00dc00u; // pairs
 };
 template <> struct tile_mma<bfloat16_t> {
   static constexpr bool on = true;
-  static constexpr uint sixteen = 0x41804180u;
+  static constexpr uint one = 0x3f803f80u, sixteen = 0x41804180u, minus16 = 0xc180c180u, minus256 = 0xc380c380u;
 };
+template <typename T> inline uint pair_mul(T, uint a, uint b) { return pair_fma(T(), a, b, 0x80008000u); }
+
+// Whether 16 times the sum of x is taken off the sum of x * (16 + code), not 16 off each code:
+// in float32 that costs less than a bit of T. The upper halves of 8-bit codes come times 16.
+template <typename T, typename S> inline bool tile_offset(int bits) { return bits == 4 && sizeof(typename quant_product<T, S>::type) == sizeof(T); }
+
+template <typename T, typename S> inline uint tile_operand(uint codes, int i, int bits) {
+  if (tile_offset<T, S>(bits)) return codes;
+  return bits == 8 && i % 2 == 1 ? pair_fma(T(), codes, tile_mma<T>::sixteen, tile_mma<T>::minus256) : pair_fma(T(), codes, tile_mma<T>::one, tile_mma<T>::minus16);
+}
 
 // n elements of x, two in a word.
 template <typename T> inline void tile_pairs(const T *x, int n, uint *u) {
@@ -124,17 +134,20 @@ struct tile_part {
 // codes of each row at a time, `own` columns of a chunk that four lanes share. Column j of a product
 // stands for the columns of w from j * width on, which have one scale: lanes of column j bring x for
 // those. So a chunk's product has a meaning in the chunk's own columns alone, and each has sums of its own.
+// Of 8-bit codes half of the product's columns are used: the registers of eight chunks are too many.
 struct tile_shape {
   int own, width, each, chunks; // columns of a product that a chunk has, and chunks of a product
+  int step;                     // columns of w that a product takes
 };
 inline tile_shape tile_shape_of(quant_layout l) {
   const int own = l.bits == 4 ? 32 : 16, width = l.group_size == 32 ? 32 : 64;
-  return {own, width, 4 * own / width, 2 * width / own};
+  const int each = 4 * own / width, chunks = metal::min(8 / each, 4);
+  return {own, width, each, chunks, 4 * own * chunks};
 }
 
 template <typename R> inline tile_part tile_load(R r, int at, quant_layout l, uint lane) {
   const tile_shape d = tile_shape_of(l);
-  const bool whole = l.k % (8 * d.width) == 0;
+  const bool whole = l.k % d.step == 0;
   const int t = int(lane & 3), j = int(lane >> 2);
   const uint ra = r.row(j), rb = r.row(j + 8);
   const auto wa = r.wa + size_t(ra) * uint(l.kp), wb = r.wb + size_t(rb) * uint(l.kp);
@@ -150,7 +163,7 @@ template <typename R> inline tile_part tile_load(R r, int at, quant_layout l, ui
   }
   QUANT_UNROLL
   for (int h = 0; h < 2; h++) {
-    const int from = at + (2 * t + h) * d.width;
+    const int from = at + (2 * t + h) % (d.each * d.chunks) * d.width;
     const uint g = uint(whole ? from : metal::min(from, l.k - d.width)) / uint(l.group_size);
     const size_t ga = size_t(ra) * uint(l.g) + g, gb = size_t(rb) * uint(l.g) + g;
     q.scale[h] = quant_scale(r.sa[ga]);
@@ -169,16 +182,15 @@ template <typename T, typename S, typename X> inline void tile_multiply(X x, int
   QUANT_UNROLL
   for (int i = 0; i < 16; i++) u[i] = 0;
   const int from = at + (4 * (j / d.each) + t) * d.own;
-  if (t * d.own / d.width == j % d.each && from < l.k) tile_pairs(x.rounded(row * l.k + from), d.own, u);
+  if (j / d.each < d.chunks && t * d.own / d.width == j % d.each && from < l.k) tile_pairs(x.rounded(row * l.k + from), d.own, u);
   QUANT_UNROLL
   for (int i = 0; i < 16; i++) { // the pairs that codes come in
     if (l.bits == 4) {
       const uint low = u[i / 4 * 4 + i % 4 / 2], high = u[i / 4 * 4 + i % 4 / 2 + 2];
       p[i] = i % 2 == 0 ? (low & 0xffffu) | high << 16 : low >> 16 | (high & 0xffff0000u);
-    } else { // halves of a code are codes, the upper ones with 16 times x
+    } else { // halves of a code are codes
       const uint low = u[i / 4 * 2], high = u[i / 4 * 2 + 1];
       p[i] = i % 4 < 2 ? (low & 0xffffu) | high << 16 : low >> 16 | (high & 0xffff0000u);
-      if (i % 2 == 1) p[i] = pair_mul(T(), p[i], tile_mma<T>::sixteen);
     }
   }
   float c[4] = {0.0f, 0.0f, 0.0f, 0.0f};
@@ -192,7 +204,8 @@ template <typename T, typename S, typename X> inline void tile_multiply(X x, int
         QUANT_UNROLL
         for (int h = 0; h < 4; h += 2) {
           if (l.affine) {
-            simd_mma(T(), sum, tile_codes(a, h, T()), tile_codes(b, h, T()), tile_codes(a, h + 1, T()), tile_codes(b, h + 1, T()), p[4 * w + h], p[4 * w + h + 1]);
+            simd_mma(T(), sum, tile_operand<T, S>(tile_codes(a, h, T()), h, l.bits), tile_operand<T, S>(tile_codes(b, h, T()), h, l.bits),
+                     tile_operand<T, S>(tile_codes(a, h + 1, T()), h + 1, l.bits), tile_operand<T, S>(tile_codes(b, h + 1, T()), h + 1, l.bits), p[4 * w + h], p[4 * w + h + 1]);
           } else {
             simd_mma(T(), sum, tile_fp4(a, h, T()), tile_fp4(b, h, T()), tile_fp4(a, h + 1, T()), tile_fp4(b, h + 1, T()), p[4 * w + h], p[4 * w + h + 1]);
           }
@@ -209,7 +222,7 @@ template <typename T, typename S, typename X> inline void tile_multiply(X x, int
       if (i < d.own / 2) all += tile_low(u[i], T()) + tile_high(u[i], T());
     all += simd_shuffle_xor(all, 1);
     all += simd_shuffle_xor(all, 2);
-    const float offset = l.bits == 4 ? 16.0f : 16.0f + 16.0f * 16.0f;
+    const float offset = tile_offset<T, S>(l.bits) ? 16.0f : 0.0f;
     const float s0 = simd_shuffle(all, 8 * uint(t));
     const float s1 = simd_shuffle(all, 8 * uint(t) + 4);
     QUANT_UNROLL
@@ -236,7 +249,7 @@ inline void tile_products(thread X &x, int count, F part, R r, quant_layout l, u
   const uint parts = tile_parts<T>(simdgroups);
 #if ZMLX_MMA
   if constexpr (tile_mma<T>::on) {
-    const int step = 8 * (l.group_size == 32 ? 32 : 64);
+    const int step = tile_shape_of(l).step;
     int at = step * int(simdgroup);
     tile_part q = tile_load(r, at, l, lane);
     x.begin();
@@ -292,9 +305,9 @@ template <typename F> inline float tile_sum(F part, int m, uint parts, uint lane
   return sum;
 }
 
-// Where a sum is no number: each weight by itself. x is one row.
+// Where a sum is no finite number: each weight by itself. x is one row.
 template <typename X, typename R> inline float tile_slow(X x, R r, quant_layout l, uint lane, float sum) {
-  if (simd_max(metal::isnan(sum) ? 1.0f : 0.0f) > 0.0f) {
+  if (simd_max(metal::isnan(sum) || metal::isinf(sum) ? 1.0f : 0.0f) > 0.0f) {
     for (int i = 0; i < 16; i++) {
       const float slow = i < 8 ? quant_slow(x, r.wa, r.sa, r.ba, r.row(i), l, lane) : quant_slow(x, r.wb, r.sb, r.bb, r.row(i), l, lane);
       if ((lane & 15) == uint(i)) sum = slow;

@@ -1,0 +1,50 @@
+package replay
+
+import "slices"
+
+// most is how many moves one launch makes at most.
+const most = 8
+
+// together joins moves that can be made at the same time, though launches may stand between them:
+// a launch costs some microseconds, a move hardly any.
+func (m *maker) together() {
+	m.steps = gathered(m.steps)
+	slices.Reverse(m.steps) // what could not be made earlier may wait for later ones
+	m.steps = gathered(m.steps)
+	slices.Reverse(m.steps)
+	for i := range m.steps {
+		if n := m.steps[i].numbers; n != nil {
+			n.users = append(n.users, i)
+		}
+	}
+}
+
+// gathered hands each move on to one in front of it, if nothing stands between them that it has
+// to be on the same side of.
+func gathered(list []step) []step {
+	var out []step
+next:
+	for _, s := range list {
+		if len(s.moves) > 0 {
+			for k := len(out) - 1; k >= 0 && !out[k].bound(&s); k-- {
+				if n := len(out[k].moves); n > 0 && n+len(s.moves) <= most {
+					out[k].moves, out[k].in, out[k].out = append(out[k].moves, s.moves...), append(out[k].in, s.in...), append(out[k].out, s.out...)
+					continue next
+				}
+			}
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// bound reports whether two steps must be made in their order, whichever it is: one writes
+// what the other reads or writes.
+func (s *step) bound(t *step) bool {
+	meet := func(a, b []ref) bool {
+		return slices.ContainsFunc(a, func(r ref) bool {
+			return slices.ContainsFunc(b, func(q ref) bool { return r.buffer == q.buffer })
+		})
+	}
+	return meet(s.out, t.in) || meet(s.out, t.out) || meet(s.in, t.out)
+}
