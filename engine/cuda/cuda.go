@@ -420,6 +420,11 @@ func (d *device) Prepare(list []replay.Launch) (replay.Prepared, error) {
 			p.Release()
 			return nil, err
 		}
+		after := unsafe.Slice((*C.int)(p.hold(4*len(list[i].After))), len(list[i].After))
+		for k, x := range list[i].After {
+			after[k] = C.int(x)
+		}
+		p.list[i].after, p.list[i].waits = unsafe.SliceData(after), C.int(len(after))
 	}
 	if len(list) == 0 {
 		return p, nil

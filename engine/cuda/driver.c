@@ -284,12 +284,18 @@ static node_params params_of(const zc_launch *l) {
 static int early(const zc_device *d) { return d->major >= 9 && p_cuGraphAddDependencies_v2 && !(getenv("ZMLX_PDL") && !strcmp(getenv("ZMLX_PDL"), "off")); }
 
 static int build(const zc_device *d, void *graph, void **exec, void **nodes, const zc_launch *list, size_t n) {
+  const edge full = {0};
   const edge programmatic = {1 /* CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC */, 0, 1 /* CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC */, {0}};
+  const int chain = getenv("ZMLX_DAG") && !strcmp(getenv("ZMLX_DAG"), "off");
   for (size_t i = 0; i < n; i++) {
     node_params p = params_of(&list[i]);
-    const int behind = i && !early(d);
-    TRY(cuGraphAddKernelNode_v2, &nodes[i], graph, behind ? &nodes[i - 1] : NULL, behind, &p);
-    if (i && !behind) TRY(cuGraphAddDependencies_v2, graph, &nodes[i - 1], &nodes[i], &programmatic, 1);
+    TRY(cuGraphAddKernelNode_v2, &nodes[i], graph, NULL, 0, &p);
+    if (chain) {
+      if (i) TRY(cuGraphAddDependencies_v2, graph, &nodes[i - 1], &nodes[i], early(d) ? &programmatic : &full, 1);
+      continue;
+    }
+    for (int k = 0; k < list[i].waits; k++)
+      TRY(cuGraphAddDependencies_v2, graph, &nodes[list[i].after[k]], &nodes[i], early(d) && list[i].waits == 1 ? &programmatic : &full, 1);
   }
   TRY(cuGraphInstantiateWithFlags, exec, graph, 0);
   return 0;

@@ -41,9 +41,11 @@ typedef struct {
   void *function;
   unsigned grid[3], block[3];
   void **params;
+  const int *after; // launches that it waits for
+  int waits;        // how many
 } zc_launch;
 
-// zc_graph makes a graph of launches, each behind the one before it. nodes has room for n.
+// zc_graph makes a graph of launches. nodes has room for n.
 int zc_graph(const zc_device *d, void **exec, void **graph, void **nodes, const zc_launch *list, size_t n);
 // zc_start starts launches one behind the other, without a graph.
 int zc_start(const zc_device *d, const zc_launch *list, size_t n);

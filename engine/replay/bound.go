@@ -145,14 +145,14 @@ func (b *bound) prepare(ctx context.Context, e *Engine) error {
 	for i := range b.steps {
 		x := &b.steps[i]
 		if len(x.moves) > 0 {
-			l := Launch{Moves: make([]Move, len(x.moves))}
+			l := Launch{Moves: make([]Move, len(x.moves)), After: x.after}
 			for k, y := range x.moves {
 				l.Moves[k] = y.place()
 			}
 			b.list = append(b.list, l)
 			continue
 		}
-		l := Launch{Function: b.functions[x.source], Source: x.source, Geometry: x.numbers.geometry}
+		l := Launch{Function: b.functions[x.source], Source: x.source, Geometry: x.numbers.geometry, After: x.after}
 		for _, r := range x.in {
 			l.Operands = append(l.Operands, r.address())
 		}

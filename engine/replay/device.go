@@ -31,7 +31,7 @@ type Device interface {
 	Fetch(from Address, bytes int64) (Pending, error)
 	// Wait waits for everything.
 	Wait() error
-	// Prepare makes a list of launches ready, one after the other.
+	// Prepare makes a list of launches ready, each behind those that it names.
 	Prepare(list []Launch) (Prepared, error)
 }
 
@@ -68,6 +68,7 @@ type Launch struct {
 	// there are any; and the results.
 	Operands []Address
 	Source   *Source
+	After    []int  // earlier launches that it has to wait for; what they wait for is not named again
 	Moves    []Move // at most 8, at the same time: none reads or writes what another writes
 }
 

@@ -42,12 +42,17 @@ func (m *maker) layOut() {
 		r.place.buf.last = len(m.steps)
 	}
 	m.arena = pack(m.buffers)
+	m.order()
 }
+
+// slack is for how many launches memory is kept after its last use, so that launches which could
+// run at the same time do not wait for each other's memory.
+const slack = 16
 
 // pack places temporary buffers so that those which live at the same time do not overlap,
 // each at the lowest place that is free, and returns the size of the whole.
 func pack(list []*buffer) int64 {
-	var temps, placed []*buffer
+	var temps, placed, owners []*buffer // owners had a place last
 	for _, b := range list {
 		if b.kind == temporary {
 			temps = append(temps, b)
@@ -56,7 +61,7 @@ func pack(list []*buffer) int64 {
 	slices.SortStableFunc(temps, func(a, b *buffer) int { return cmp.Compare(a.first, b.first) })
 	total := int64(0)
 	for _, b := range temps {
-		placed = slices.DeleteFunc(placed, func(p *buffer) bool { return p.last < b.first })
+		placed = slices.DeleteFunc(placed, func(p *buffer) bool { return p.last+slack < b.first })
 		at := int64(0)
 		for _, p := range placed { // in order of their places
 			if at+align(b.size) <= p.offset {
@@ -66,6 +71,14 @@ func pack(list []*buffer) int64 {
 		}
 		b.offset = at
 		total = max(total, at+align(b.size))
+		owners = slices.DeleteFunc(owners, func(p *buffer) bool {
+			if p.offset >= at+align(b.size) || at >= p.offset+align(p.size) {
+				return false
+			}
+			b.over = append(b.over, p)
+			return at <= p.offset && p.offset+p.size <= at+b.size
+		})
+		owners = append(owners, b)
 		k, _ := slices.BinarySearchFunc(placed, at, func(p *buffer, at int64) int { return cmp.Compare(p.offset, at) })
 		placed = slices.Insert(placed, k, b)
 	}

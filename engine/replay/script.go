@@ -44,7 +44,8 @@ type buffer struct {
 	size   int64
 	first  int // launch that writes it, and the last that reads it; of temporary ones
 	last   int
-	offset int64 // in the arena or the block
+	offset int64     // in the arena or the block
+	over   []*buffer // temporary ones that had some of its place before
 	addr   Address
 }
 
@@ -73,6 +74,7 @@ type step struct {
 	numbers *numbers
 	in, out []ref
 	moves   []movement
+	after   []int // launches that it has to wait for, but for those that they wait for
 }
 
 // movement is a move while addresses are not known.
