@@ -28,6 +28,7 @@ type pair struct {
 	w        *workspace
 	profile  *profiles.Profile
 	preset   string
+	choice   *capsule.Choice
 	dtype    string
 	kv       *kvOptions
 	programs [2]*graph.Program // with plain caches
@@ -48,7 +49,7 @@ func (a *app) pair(ctx context.Context, o *options, wrap func(side int, s engine
 	if err != nil {
 		return nil, err
 	}
-	p := &pair{s: all[0], w: w, profile: prof, preset: o.preset, dtype: o.dtype, kv: &o.kv}
+	p := &pair{s: all[0], w: w, profile: prof, preset: o.preset, choice: o.choice(w, prof), dtype: o.dtype, kv: &o.kv}
 	p.done = append(p.done, all[0].close)
 	if p.runner, err = a.untold(p.s.subject, w); err != nil {
 		p.close()
@@ -79,6 +80,21 @@ func (a *app) pair(ctx context.Context, o *options, wrap func(side int, s engine
 		return nil, err
 	}
 	return p, nil
+}
+
+// choice is what o says of the rules of a profile.
+func (o *options) choice(w *workspace, prof *profiles.Profile) *capsule.Choice {
+	all := prof.Choose(w.set, o.preset, o.target, o.force).Rules
+	full := func(names []string) (out []string) {
+		for _, r := range all {
+			if named(names, r) {
+				out = append(out, r.Name)
+			}
+		}
+		slices.Sort(out)
+		return out
+	}
+	return &capsule.Choice{Only: full(o.only), Exclude: full(o.exclude), Force: full(o.force), NoLedger: o.unmeasured}
 }
 
 // vocabulary is how many tokens a program tells apart.
@@ -239,7 +255,7 @@ func modelOf(p *pair) (capsule.Model, error) {
 
 func rewriteOf(p *pair) (capsule.Rewrite, error) {
 	cfg := p.s.cfg
-	r := capsule.Rewrite{Profile: p.profile.Name, Preset: p.preset, Target: cfg.Setting.Target, Before: p.programs[0].Hash().String(), After: p.programs[1].Hash().String(),
+	r := capsule.Rewrite{Profile: p.profile.Name, Preset: p.preset, Choice: p.choice, Target: cfg.Setting.Target, Before: p.programs[0].Hash().String(), After: p.programs[1].Hash().String(),
 		Rules: map[string]string{}, Kernels: kernelHashes(p.catalog, p.runs[1].loaded()...), RunsAs: p.kernels(), Launches: layers(p.programs)}
 	var err error
 	if r.Replacements, err = replacements(&r.Launches, p.s.res); err != nil {

@@ -109,6 +109,7 @@ type Model struct {
 type Rewrite struct {
 	Profile  string            `json:"profile"`
 	Preset   string            `json:"preset"`
+	Choice   *Choice           `json:"choice,omitempty" jsonschema:"which rules the command line asked for; absent in capsules of versions that did not keep it"`
 	Target   string            `json:"target"`
 	KV       *KV               `json:"kv_cache,omitempty" jsonschema:"how keys and values were kept, if not plainly"`
 	Before   string            `json:"before" jsonschema:"hash of the program as loaded"`
@@ -123,6 +124,14 @@ type Rewrite struct {
 	Replacements []Replacement `json:"replacements,omitempty" jsonschema:"what the rules did in the case that a decode step runs, each kind once"`
 	// Absent if no cache was quantized, and in capsules of versions that did not keep it.
 	Quantized *Quantized `json:"quantized,omitempty" jsonschema:"the programs that took over with a quantized cache; before, after, journal, launches and replacements beside it are of those with plain caches"`
+}
+
+// Choice is which of a profile's rules the command line asked for. Names are full and in order.
+type Choice struct {
+	Only     []string `json:"only,omitempty" jsonschema:"no others"`
+	Exclude  []string `json:"exclude,omitempty" jsonschema:"all but these"`
+	Force    []string `json:"force,omitempty" jsonschema:"though the profile has them off"`
+	NoLedger bool     `json:"no_ledger,omitempty" jsonschema:"whatever was measured on the device"`
 }
 
 // Quantized says of the programs with a quantized cache what Rewrite says of the others.
@@ -419,12 +428,3 @@ func newSchema() *jsonschema.Schema {
 }
 
 var resolved = schema.Resolve(newSchema())
-
-// Launches are those of a decode step, before and after.
-func (c *Capsule) Launches() (before, after int) {
-	for _, l := range c.Rewrite.Launches {
-		before += l.Before
-		after += l.After
-	}
-	return before, after
-}

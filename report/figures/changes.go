@@ -39,14 +39,13 @@ ol { margin: .4rem 0 } button { font: inherit; color: var(--b); background: none
 `
 
 // launches draws, for each part of the model, how many launches a step has there.
-func launches(b *strings.Builder, id string, r *capsule.Rewrite) {
+func launches(b *strings.Builder, id string, r *capsule.Steps) {
 	list := r.Launches
-	top, before, after := 1, 0, 0
+	top := 1
 	for _, l := range list {
 		top = max(top, l.Before, l.After)
-		before += l.Before
-		after += l.After
 	}
+	before, after := r.Sum()
 	hint := ""
 	if len(r.Replacements) > 0 {
 		hint = " Click a layer to see what was replaced in it."
@@ -78,7 +77,7 @@ func part(l *capsule.Layer) string {
 
 // changes shows what the rules did: layer by layer, and each kind of replacement as two
 // drawings, which the file has once.
-func changes(b *strings.Builder, id string, r *capsule.Rewrite) {
+func changes(b *strings.Builder, id string, r *capsule.Steps) {
 	if len(r.Replacements) == 0 {
 		return
 	}

@@ -52,14 +52,13 @@ func (n *Named) Facts() [][2]string {
 	if c.Model.DType != "" {
 		dtype = " as " + c.Model.DType
 	}
-	before, after := c.Launches()
 	out := [][2]string{
 		{"made", c.Made.Format("2006-01-02 15:04:05") + " by zmlx-rewrite " + c.Program.Version + revision + ", " + c.Program.Go},
 		{"command", strings.Join(c.Command, " ")},
 		{"machine", machine},
 		{"device", device},
 		{"model", fmt.Sprintf("%s: %s, %s%s, sha256 %.12s of %s", c.Model.Name, Describe(&c.Model), Size(c.Model.Bytes), dtype, c.Model.SHA256, c.Model.Of)},
-		{"rewrite", fmt.Sprintf("profile %s, %d rules, kernels: %s, launches %d → %d, journal %.12s%s", c.Rewrite.Profile, len(c.Rewrite.Rules), c.Rewrite.RunsAs, before, after, c.Rewrite.Journal, kvText(c.Rewrite.KV))},
+		{"rewrite", fmt.Sprintf("profile %s%s, %d rules, kernels: %s, %s, journal %.12s%s", c.Rewrite.Profile, choiceText(c), len(c.Rewrite.Rules), c.Rewrite.RunsAs, launchesText(c), c.Rewrite.Journal, kvText(c.Rewrite.KV))},
 	}
 	if len(c.Machine.LoadBefore) > 0 {
 		out = append(out, [2]string{"load", Load(c.Machine.LoadBefore) + " before, " + Load(c.Machine.LoadAfter) + " after"})
@@ -78,6 +77,57 @@ func kvText(kv *capsule.KV) (text string) {
 		text += fmt.Sprintf(", cache of %d rows", kv.Size)
 	}
 	return text
+}
+
+// choiceText says which of a profile's rules were used, if not those of inference.
+func choiceText(c *capsule.Capsule) (text string) {
+	if p := c.Rewrite.Preset; p != "" && p != inference {
+		text = ", preset " + p
+	}
+	if t := c.Rewrite.Target; t != "" && t != c.Device.Device {
+		text += ", for " + t
+	}
+	choice := c.Choice()
+	for _, x := range []struct {
+		word string
+		list []string
+	}{{"only", choice.Only}, {"without", choice.Exclude}, {"with", choice.Force}} {
+		if len(x.list) > 0 {
+			text += ", " + x.word + " " + strings.Join(x.list, " and ")
+		}
+	}
+	if choice.NoLedger {
+		text += ", no ledger"
+	}
+	return text
+}
+
+// inference is the preset that nobody has to name.
+const inference = "inference"
+
+// launchesText says what a decode step launches, of each kind of step that ran.
+func launchesText(c *capsule.Capsule) string {
+	var out []string
+	for _, s := range c.Ran() {
+		out = append(out, stepText(c, &s))
+	}
+	return "launches " + strings.Join(out, ", ")
+}
+
+func stepText(c *capsule.Capsule, s *capsule.Steps) string {
+	before, after := s.Sum()
+	return fmt.Sprintf("%d → %d%s", before, after, cacheText(c, s))
+}
+
+// cacheText says which caches a step has, where there may be others.
+func cacheText(c *capsule.Capsule, s *capsule.Steps) string {
+	switch {
+	case s.Quantized:
+		return " with a quantized cache"
+	case c.Rewrite.KV != nil && c.Rewrite.KV.Bits > 0:
+		return " with plain caches"
+	}
+	return ""
 }
 
 // Report writes capsules for people: each on its own, then side by side.

@@ -114,5 +114,13 @@ func newestVersion(list []*Named) (newest, rest []*Named) {
 func sameVersion(a, b *Named) bool {
 	p := a.Program
 	return p.Revision != "" && !p.Modified && p == b.Program && a.Device.Version == b.Device.Version &&
-		a.Rewrite.After == b.Rewrite.After && maps.Equal(a.Rewrite.Kernels, b.Rewrite.Kernels)
+		a.Rewrite.After == b.Rewrite.After && quantizedAfter(a) == quantizedAfter(b) && maps.Equal(a.Rewrite.Kernels, b.Rewrite.Kernels)
+}
+
+// quantizedAfter is the hash of the rewritten program with a quantized cache, if there is one.
+func quantizedAfter(n *Named) string {
+	if q := n.Rewrite.Quantized; q != nil {
+		return q.After
+	}
+	return ""
 }

@@ -52,10 +52,15 @@ func HTML(w io.Writer, all []Named) error {
 				fmt.Fprintf(&b, "<p>%s</p>\n", esc(text))
 			}
 		}
-		b.WriteString("<h3>Launches of a decode step, by layer</h3>\n")
-		id := fmt.Sprintf("c%d", i)
-		launches(&b, id, &n.Rewrite)
-		changes(&b, id, &n.Rewrite)
+		for k, s := range n.Ran() {
+			fmt.Fprintf(&b, "<h3>Launches of a decode step%s, by layer</h3>\n", cacheText(n.Capsule, &s))
+			id := fmt.Sprintf("c%d", i)
+			if k > 0 {
+				id += "q"
+			}
+			launches(&b, id, &s)
+			changes(&b, id, &s)
+		}
 		b.WriteString("</section>\n")
 	}
 	fmt.Fprintf(&b, "<script>%s</script>\n</body></html>\n", clicks)

@@ -34,6 +34,7 @@ type Point struct {
 	After    float64    `json:"rewritten_ts"`
 	Ratio    float64    `json:"ratio"`
 	Interval [2]float64 `json:"interval"`
+	Launches [2]int     `json:"launches_per_step"` // of the step that made the last token, unrewritten and rewritten
 	// Change against the point before it; nil for the first.
 	Change *Change `json:"change,omitempty"`
 
@@ -73,6 +74,8 @@ func Matrix(all []Named, metric string) []Series {
 				byKey[key], list = at, append(list, at)
 			}
 			p := Point{Capsule: n.File, Made: n.Made, Version: n.Program.Version, MLX: n.Device.Version, Before: s.A.Median, After: s.B.Median, Ratio: s.Ratio, Interval: [2]float64{s.Low, s.High}, ratios: bench.Ratios(cell.Bench())}
+			last := n.LastStep(cell)
+			p.Launches[0], p.Launches[1] = last.Sum()
 			for _, r := range cell.Runs {
 				if r.B {
 					p.speeds = append(p.speeds, cell.Rate(r.Seconds))
@@ -104,7 +107,7 @@ func seriesOf(n *Named, cell *capsule.Cell) Series {
 	if n.Model.DType != "" {
 		one.Model += " as " + n.Model.DType
 	}
-	one.Profile += kvText(n.Rewrite.KV)
+	one.Profile += choiceText(n.Capsule) + kvText(n.Rewrite.KV)
 	return one
 }
 
@@ -156,9 +159,11 @@ func (c *Change) String() string {
 	return fmt.Sprintf("%.3f [%.3f, %.3f]", c.Quotient, c.Interval[0], c.Interval[1])
 }
 
+func (p *Point) launches() string { return fmt.Sprintf("%d → %d", p.Launches[0], p.Launches[1]) }
+
 // MatrixTable writes the newest point of each series; with history all of them.
 func MatrixTable(w io.Writer, all []Series, threshold float64, history bool) {
-	rows := [][]string{{"model", "profile", "device", "test", "made", "version", "unrewritten t/s", "rewritten t/s", "ratio [95 %]", "against the one before", "verdict"}}
+	rows := [][]string{{"model", "profile", "device", "test", "made", "version", "unrewritten t/s", "rewritten t/s", "launches", "ratio [95 %]", "against the one before", "verdict"}}
 	for i := range all {
 		s := &all[i]
 		for k := range s.Points {
@@ -170,21 +175,21 @@ func MatrixTable(w io.Writer, all []Series, threshold float64, history bool) {
 			if k == len(s.Points)-1 {
 				verdict = s.Verdict(threshold)
 			}
-			rows = append(rows, []string{s.Model, s.Profile, s.Device, s.Test, p.Made.Format("2006-01-02 15:04"), p.Version, fmt.Sprintf("%.2f", p.Before), fmt.Sprintf("%.2f", p.After),
+			rows = append(rows, []string{s.Model, s.Profile, s.Device, s.Test, p.Made.Format("2006-01-02 15:04"), p.Version, fmt.Sprintf("%.2f", p.Before), fmt.Sprintf("%.2f", p.After), p.launches(),
 				fmt.Sprintf("%.2f [%.2f, %.2f]", p.Ratio, p.Interval[0], p.Interval[1]), p.Change.String(), verdict})
 		}
 	}
-	Table(w, rows, 7, 8, 9, 10)
+	Table(w, rows, 7, 8, 9, 10, 11)
 }
 
 // MatrixCSV writes all points.
 func MatrixCSV(w io.Writer, all []Series) error {
 	c := csv.NewWriter(w)
 	f := func(x float64) string { return strconv.FormatFloat(x, 'g', 6, 64) }
-	c.Write([]string{"model", "profile", "device", "test", "capsule", "made", "version", "mlx", "unrewritten_ts", "rewritten_ts", "ratio", "ratio_low", "ratio_high", "change", "change_low", "change_high"})
+	c.Write([]string{"model", "profile", "device", "test", "capsule", "made", "version", "mlx", "unrewritten_ts", "rewritten_ts", "ratio", "ratio_low", "ratio_high", "change", "change_low", "change_high", "unrewritten_launches", "rewritten_launches"})
 	for _, s := range all {
 		for _, p := range s.Points {
-			row := []string{s.Model, s.Profile, s.Device, s.Test, p.Capsule, p.Made.Format(time.RFC3339), p.Version, p.MLX, f(p.Before), f(p.After), f(p.Ratio), f(p.Interval[0]), f(p.Interval[1]), "", "", ""}
+			row := []string{s.Model, s.Profile, s.Device, s.Test, p.Capsule, p.Made.Format(time.RFC3339), p.Version, p.MLX, f(p.Before), f(p.After), f(p.Ratio), f(p.Interval[0]), f(p.Interval[1]), "", "", "", strconv.Itoa(p.Launches[0]), strconv.Itoa(p.Launches[1])}
 			if p.Change != nil {
 				row[13], row[14], row[15] = f(p.Change.Quotient), f(p.Change.Interval[0]), f(p.Change.Interval[1])
 			}
@@ -212,11 +217,11 @@ func MatrixHTML(w io.Writer, all []Series, threshold float64) error {
 	var b strings.Builder
 	page(&b, "zmlx-rewrite: matrix", "")
 	b.WriteString("<h1>Models × profiles × devices</h1>\n<p>The newest capsule of each. Ratio: time of the unrewritten program over that of the rewritten one.</p>\n")
-	rows := [][]string{{"model", "profile", "device", "test", "made", "unrewritten t/s", "rewritten t/s", "ratio [95 %]", "against the one before", "verdict"}}
+	rows := [][]string{{"model", "profile", "device", "test", "made", "unrewritten t/s", "rewritten t/s", "launches", "ratio [95 %]", "against the one before", "verdict"}}
 	for i := range all {
 		s := &all[i]
 		p := &s.Points[len(s.Points)-1]
-		rows = append(rows, []string{s.Model, s.Profile, s.Device, s.Test, p.Made.Format("2006-01-02"), fmt.Sprintf("%.2f", p.Before), fmt.Sprintf("%.2f", p.After), fmt.Sprintf("%.2f [%.2f, %.2f]", p.Ratio, p.Interval[0], p.Interval[1]), p.Change.String(), s.Verdict(threshold)})
+		rows = append(rows, []string{s.Model, s.Profile, s.Device, s.Test, p.Made.Format("2006-01-02"), fmt.Sprintf("%.2f", p.Before), fmt.Sprintf("%.2f", p.After), p.launches(), fmt.Sprintf("%.2f [%.2f, %.2f]", p.Ratio, p.Interval[0], p.Interval[1]), p.Change.String(), s.Verdict(threshold)})
 	}
 	htmlTable(&b, rows, 5)
 	b.WriteString("<h2>History</h2>\n<p>One dot is one capsule, with the 95 % interval of its ratio; oldest at the left. The line is at 1.</p>\n")
