@@ -97,6 +97,10 @@ func (a *app) readMatrix(dir string, m *matrixOptions, whole bool) ([]figures.Na
 		case err != nil:
 			return err
 		}
+		if c.Against != nil {
+			fmt.Fprintf(a.progress, "%s is left out: it compares two rewrites, not one with the unrewritten program\n", path)
+			return nil
+		}
 		rel, err := filepath.Rel(dir, path)
 		all = append(all, figures.Named{File: filepath.ToSlash(rel), Capsule: c})
 		return err

@@ -120,14 +120,12 @@ func (a *app) verifyCapsule(ctx context.Context, o *options, file string, run bo
 	if err != nil {
 		return err
 	}
-	plain := &recorded{before: c.Rewrite.Before, after: c.Rewrite.After}
-	if err := plain.read(file, c.Rewrite.Unpack); err != nil {
-		return err
+	sides := []*recordedSide{{rewrite: &c.Rewrite}}
+	if c.Against != nil {
+		sides = append(sides, &recordedSide{rewrite: &c.Against.Rewrite, whose: " of what it is against"})
 	}
-	var quantized *recorded
-	if q := c.Rewrite.Quantized; q != nil {
-		quantized = &recorded{which: " with a quantized cache", before: q.Before, after: q.After}
-		if err := quantized.read(file, q.Unpack); err != nil {
+	for _, x := range sides {
+		if err := x.read(file); err != nil {
 			return err
 		}
 	}
@@ -146,78 +144,30 @@ func (a *app) verifyCapsule(ctx context.Context, o *options, file string, run bo
 	if one.model == "" {
 		one.model = c.Model.Name
 	}
-	one.profile, one.preset, one.target, one.dtype = c.Rewrite.Profile, c.Rewrite.Preset, c.Rewrite.Target, c.Model.DType
-	w, err := a.workspace(&one)
-	if err != nil {
-		return err
-	}
-	s, err := a.loadAs(one.model, one.dtype, w)
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	if s.model == nil || s.model.Weights == nil {
-		return diag.Errorf("model/no-weights", diag.Pos{File: one.model}, "has no weights").WithHint("name the model's folder with --model")
-	}
-	if kv := c.Rewrite.KV; kv != nil {
-		if err := checkKV(kv); err != nil {
+	one.dtype = c.Model.DType
+	sides[0].o = &one
+	if c.Against != nil {
+		if sides[1].o, err = one.against(c.Against.Flags); err != nil {
 			return err
 		}
-		one.kv.Bits, one.kv.GroupSize, one.kv.start, one.kv.size, one.kv.beside = kv.Bits, kv.GroupSize, kv.Start, kv.Size, true
-		if err := one.kv.withRings(s); err != nil {
+	}
+	ok := true
+	for i, x := range sides {
+		if err := x.settle(); err != nil {
 			return err
 		}
-		if kv.Bits > 0 && quantized == nil && run {
+		again, lacksKV, err := a.verifyRewrite(x, c, i == 0, say)
+		if err != nil {
+			return err
+		}
+		ok = ok && again
+		if run && lacksKV {
 			run = false
 			fmt.Fprintln(a.stdout, "note    tokens: not made again, since the capsule does not have the programs with a quantized cache")
 		}
 	}
-	if quantized != nil && one.kv.Bits == 0 {
-		return diag.Errorf("capsule/invalid", diag.Pos{File: file}, "has programs with a quantized cache, and does not say how it was quantized")
-	}
-	sha, of, err := capsule.Identify(s.model.Path)
-	if err != nil {
-		return err
-	}
-	say(sha == c.Model.SHA256, "model", "sha256 %.12s of %s, the capsule says %.12s", sha, of, c.Model.SHA256)
-	cfg := &rewrite.Config{Set: w.set}
-	cfg.Setting.TPSize, cfg.Setting.Training = 1, c.Rewrite.Preset == "training"
-	ok, err := plain.replay(s.program, cfg, say)
-	if err != nil {
-		return err
-	}
-	if quantized != nil {
-		q := &subject{name: s.name, program: s.program, model: s.model}
-		if err := one.kv.withCache(q); err != nil {
-			return err
-		}
-		too, err := quantized.replay(q.program, cfg, say)
-		if err != nil {
-			return err
-		}
-		ok = ok && too
-	}
-	for _, r := range []*recorded{plain, quantized} {
-		for _, name := range slices.Sorted(maps.Keys(r.kernels(w.set.Kernels))) {
-			if c.Rewrite.Kernels[name] == "" {
-				say(false, "kernel "+name, "is in the rewritten program%s, and not in the capsule", r.which)
-			}
-		}
-	}
-	same := 0
-	for _, name := range slices.Sorted(maps.Keys(c.Rewrite.Kernels)) {
-		k := w.set.Kernels.Spec(name)
-		if k == nil {
-			say(false, "kernel "+name, "is not there any more")
-		} else if k.ContentHash != c.Rewrite.Kernels[name] {
-			say(false, "kernel "+name, "is %.12s, the capsule says %.12s", k.ContentHash, c.Rewrite.Kernels[name])
-		} else {
-			same++
-		}
-	}
-	say(same == len(c.Rewrite.Kernels), "kernels", "%d of %d are the same", same, len(c.Rewrite.Kernels))
 	if run && ok {
-		if err := a.verifyTokens(ctx, &one, c, plain, quantized, say); err != nil {
+		if err := a.verifyTokens(ctx, sides, c, say); err != nil {
 			return err
 		}
 	}
@@ -225,6 +175,115 @@ func (a *app) verifyCapsule(ctx context.Context, o *options, file string, run bo
 		return isFalse("%s does not reproduce here: %d of its statements differ", file, bad)
 	}
 	return nil
+}
+
+// recordedSide is a rewrite that a capsule has, and the options by which it is made again.
+type recordedSide struct {
+	rewrite          *capsule.Rewrite
+	whose            string // behind what is said of it
+	o                *options
+	plain, quantized *recorded
+}
+
+func (x *recordedSide) read(file string) error {
+	r := x.rewrite
+	x.plain = &recorded{which: x.whose, before: r.Before, after: r.After}
+	if err := x.plain.read(file, r.Unpack); err != nil {
+		return err
+	}
+	q := r.Quantized
+	if q == nil {
+		return nil
+	}
+	if r.KV == nil || r.KV.Bits == 0 {
+		return diag.Errorf("capsule/invalid", diag.Pos{File: file}, "has programs with a quantized cache, and does not say how it was quantized")
+	}
+	x.quantized = &recorded{which: " with a quantized cache" + x.whose, before: q.Before, after: q.After}
+	return x.quantized.read(file, q.Unpack)
+}
+
+// settle makes the options those of the capsule.
+func (x *recordedSide) settle() error {
+	r, o := x.rewrite, x.o
+	o.profile, o.preset, o.target = r.Profile, r.Preset, r.Target
+	o.only, o.exclude, o.force = nil, nil, nil // the journal says which
+	o.kv = kvOptions{}
+	if kv := r.KV; kv != nil {
+		if err := checkKV(kv); err != nil {
+			return err
+		}
+		o.kv.Bits, o.kv.GroupSize, o.kv.start, o.kv.size, o.kv.beside = kv.Bits, kv.GroupSize, kv.Start, kv.Size, true
+	}
+	return nil
+}
+
+// verifyRewrite makes a rewrite again by its journals, and looks at its kernels. It reports
+// whether that could be done, and whether the capsule lacks programs that ran.
+func (a *app) verifyRewrite(x *recordedSide, c *capsule.Capsule, first bool, say func(bool, string, string, ...any)) (ok, lacksKV bool, err error) {
+	w, err := a.workspace(x.o)
+	if err != nil {
+		return false, false, err
+	}
+	s, err := a.loadAs(x.o.model, x.o.dtype, w)
+	if err != nil {
+		return false, false, err
+	}
+	defer s.close()
+	if first {
+		if s.model == nil || s.model.Weights == nil {
+			return false, false, diag.Errorf("model/no-weights", diag.Pos{File: x.o.model}, "has no weights").WithHint("name the model's folder with --model")
+		}
+		sha, of, err := capsule.Identify(s.model.Path)
+		if err != nil {
+			return false, false, err
+		}
+		say(sha == c.Model.SHA256, "model", "sha256 %.12s of %s, the capsule says %.12s", sha, of, c.Model.SHA256)
+	}
+	if err := x.o.kv.withRings(s); err != nil {
+		return false, false, err
+	}
+	cfg := &rewrite.Config{Set: w.set}
+	cfg.Setting.TPSize, cfg.Setting.Training = 1, x.rewrite.Preset == "training"
+	if ok, err = x.plain.replay(s.program, cfg, say); err != nil {
+		return false, false, err
+	}
+	if x.quantized != nil {
+		q := &subject{name: s.name, program: s.program, model: s.model}
+		if err := x.o.kv.withCache(q); err != nil {
+			return false, false, err
+		}
+		too, err := x.quantized.replay(q.program, cfg, say)
+		if err != nil {
+			return false, false, err
+		}
+		ok = ok && too
+	}
+	x.kernels(w.set.Kernels, say)
+	return ok, x.quantized == nil && x.o.kv.Bits > 0, nil
+}
+
+// kernels holds the kernels of a capsule against those that there are.
+func (x *recordedSide) kernels(catalog *kernels.Catalog, say func(bool, string, string, ...any)) {
+	list := x.rewrite.Kernels
+	for _, r := range []*recorded{x.plain, x.quantized} {
+		for _, name := range slices.Sorted(maps.Keys(r.kernels(catalog))) {
+			if list[name] == "" {
+				say(false, "kernel "+name, "is in the rewritten program%s, and not in the capsule", r.which)
+			}
+		}
+	}
+	same := 0
+	for _, name := range slices.Sorted(maps.Keys(list)) {
+		k := catalog.Spec(name)
+		if k == nil {
+			say(false, "kernel "+name+x.whose, "is not there any more")
+		} else if k.ContentHash != list[name] {
+			say(false, "kernel "+name+x.whose, "is %.12s, the capsule says %.12s", k.ContentHash, list[name])
+		} else {
+			same++
+		}
+	}
+	say(same == len(list), "kernels"+x.whose, "%d of %d are the same", same, len(list))
 }
 
 // recorded is what a capsule says of a program and its rewrite.
@@ -271,23 +330,32 @@ func (r *recorded) replay(p *graph.Program, cfg *rewrite.Config, say func(bool, 
 }
 
 // verifyTokens makes the tokens of each cell again, with both programs.
-func (a *app) verifyTokens(ctx context.Context, o *options, c *capsule.Capsule, plain, quantized *recorded, say func(bool, string, string, ...any)) error {
+func (a *app) verifyTokens(ctx context.Context, sides []*recordedSide, c *capsule.Capsule, say func(bool, string, string, ...any)) error {
 	dir, err := os.MkdirTemp("", "zmlx-report-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	o.replay = filepath.Join(dir, "journal.json")
-	if err := os.WriteFile(o.replay, plain.data, 0o600); err != nil {
-		return err
-	}
-	if quantized != nil {
-		o.kv.replay = filepath.Join(dir, "quantized.json")
-		if err := os.WriteFile(o.kv.replay, quantized.data, 0o600); err != nil {
-			return err
+	for i, x := range sides {
+		for _, f := range []struct {
+			name string
+			r    *recorded
+			at   *string
+		}{{"journal", x.plain, &x.o.replay}, {"quantized", x.quantized, &x.o.kv.replay}} {
+			if f.r == nil {
+				continue
+			}
+			*f.at = filepath.Join(dir, fmt.Sprintf("%s%d.json", f.name, i))
+			if err := os.WriteFile(*f.at, f.r.data, 0o600); err != nil {
+				return err
+			}
 		}
 	}
-	p, err := a.pair(ctx, o, nil)
+	var other *options
+	if len(sides) > 1 {
+		other = sides[1].o
+	}
+	p, err := a.pairAgainst(ctx, sides[0].o, other, nil)
 	if err != nil {
 		return err
 	}
@@ -324,7 +392,7 @@ func (a *app) verifyTokens(ctx context.Context, o *options, c *capsule.Capsule, 
 				return err
 			}
 			got := capsule.Stream(t.tokens)
-			say(got == want, fmt.Sprintf("tokens of %s, %s", cell.Name(), sides[side]), "%d tokens, sha256 %.12s, the capsule says %.12s", len(t.tokens), got, want)
+			say(got == want, fmt.Sprintf("tokens of %s, %s", cell.Name(), p.side(side)), "%d tokens, sha256 %.12s, the capsule says %.12s", len(t.tokens), got, want)
 		}
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"zmlx-rewrite/diag"
+	"zmlx-rewrite/kernels"
 	"zmlx-rewrite/models"
 	"zmlx-rewrite/models/weights"
 	"zmlx-rewrite/verify/sites"
@@ -70,7 +71,7 @@ func (a *app) verifyDevice(ctx context.Context, v *verifyOptions) error {
 		return lacks("%v", err)
 	}
 	defer e.Close()
-	r := &runner{engine: e, catalog: w.set.Kernels, warn: a.progress, ran: map[string]string{}}
+	r := &runner{engine: e, catalog: w.set.Kernels, warn: a.progress, ran: map[*kernels.Spec]string{}}
 	list, err := sites.Distinct(s.res)
 	if err != nil {
 		return err

@@ -23,44 +23,40 @@ func (s Steps) Sum() (before, after int) {
 
 // Ran are the programs that made a token in any cell. Those with a quantized cache are left
 // out of capsules of versions that did not keep them.
-func (c *Capsule) Ran() []Steps {
-	plain, quantized := len(c.Cells) == 0, false
-	for i := range c.Cells {
-		a, b := c.kinds(&c.Cells[i])
+func (r *Rewrite) Ran(cells []Cell) []Steps {
+	plain, quantized := len(cells) == 0, false
+	for i := range cells {
+		a, b := r.kinds(&cells[i])
 		plain, quantized = plain || a, quantized || b
 	}
 	var out []Steps
 	if plain {
-		out = append(out, c.plainSteps())
+		out = append(out, r.steps(false))
 	}
 	if quantized {
-		out = append(out, c.quantizedSteps())
+		out = append(out, r.steps(true))
 	}
 	return out
 }
 
 // LastStep is the pair of programs that made the last token of a cell.
-func (c *Capsule) LastStep(cell *Cell) Steps {
-	if _, quantized := c.kinds(cell); quantized {
-		return c.quantizedSteps()
+func (r *Rewrite) LastStep(cell *Cell) Steps {
+	_, quantized := r.kinds(cell)
+	return r.steps(quantized)
+}
+
+func (r *Rewrite) steps(quantized bool) Steps {
+	if quantized {
+		return Steps{true, r.Quantized.Launches, r.Quantized.Replacements}
 	}
-	return c.plainSteps()
-}
-
-func (c *Capsule) plainSteps() Steps {
-	return Steps{Launches: c.Rewrite.Launches, Replacements: c.Rewrite.Replacements}
-}
-
-func (c *Capsule) quantizedSteps() Steps {
-	return Steps{Quantized: true, Launches: c.Rewrite.Quantized.Launches, Replacements: c.Rewrite.Quantized.Replacements}
+	return Steps{false, r.Launches, r.Replacements}
 }
 
 // kinds says which caches the steps of a cell found that made its tokens. A cache is quantized
 // behind the first call that fills it up to the start.
-func (c *Capsule) kinds(cell *Cell) (plain, quantized bool) {
+func (r *Rewrite) kinds(cell *Cell) (plain, quantized bool) {
 	found := func(rows int) bool {
-		kv := c.Rewrite.KV
-		return c.Rewrite.Quantized != nil && kv != nil && rows > 0 && rows >= kv.Start
+		return r.Quantized != nil && r.KV != nil && rows > 0 && rows >= r.KV.Start
 	}
 	first := cell.Depth + cell.Fed - 1
 	return !found(first), found(first + cell.Made - 1)

@@ -26,7 +26,7 @@ func TestRan(t *testing.T) {
 	} {
 		c := &Capsule{Cells: x.cells, Rewrite: Rewrite{KV: &KV{Bits: 8, Start: x.start}, Launches: []Layer{{Before: 9, After: 3}}, Quantized: &Quantized{Launches: []Layer{{Before: 7, After: 2}, {Before: 4, After: 1}}}}}
 		var got, last []bool
-		for _, s := range c.Ran() {
+		for _, s := range c.Rewrite.Ran(c.Cells) {
 			got = append(got, s.Quantized)
 			before, after := s.Sum()
 			if want := map[bool][2]int{false: {9, 3}, true: {11, 3}}[s.Quantized]; [2]int{before, after} != want {
@@ -34,7 +34,7 @@ func TestRan(t *testing.T) {
 			}
 		}
 		for i := range c.Cells {
-			last = append(last, c.LastStep(&c.Cells[i]).Quantized)
+			last = append(last, c.Rewrite.LastStep(&c.Cells[i]).Quantized)
 		}
 		if !reflect.DeepEqual(got, x.want) || !reflect.DeepEqual(last, x.last) {
 			t.Errorf("%s: ran %v, want %v; last %v, want %v", name, got, x.want, last, x.last)
@@ -42,7 +42,7 @@ func TestRan(t *testing.T) {
 	}
 	// Versions that did not keep the programs with a quantized cache.
 	old := &Capsule{Cells: []Cell{{Fed: 16, Made: 8}}, Rewrite: Rewrite{KV: &KV{Bits: 8}}}
-	if ran := old.Ran(); len(ran) != 1 || ran[0].Quantized {
+	if ran := old.Rewrite.Ran(old.Cells); len(ran) != 1 || ran[0].Quantized {
 		t.Errorf("an old one: %+v", ran)
 	}
 }

@@ -38,6 +38,18 @@ ol { margin: .4rem 0 } button { font: inherit; color: var(--b); background: none
 .node, .leaf { fill: var(--paper); stroke: var(--soft) } .leaf { stroke-dasharray: 3 3 } .made { stroke: var(--b); stroke-width: 2 } .edge { fill: none; stroke: var(--soft) } #arrow path { fill: var(--soft) }
 `
 
+// steps draws the steps of a rewrite that ran.
+func steps(b *strings.Builder, id, whose string, r *capsule.Rewrite, cells []capsule.Cell) {
+	for k, s := range r.Ran(cells) {
+		fmt.Fprintf(b, "<h3>Launches of a decode step%s%s, by layer</h3>\n", esc(whose), cacheText(r, &s))
+		if k > 0 {
+			id += "q"
+		}
+		launches(b, id, &s)
+		changes(b, id, &s)
+	}
+}
+
 // launches draws, for each part of the model, how many launches a step has there.
 func launches(b *strings.Builder, id string, r *capsule.Steps) {
 	list := r.Launches

@@ -74,8 +74,7 @@ func Matrix(all []Named, metric string) []Series {
 				byKey[key], list = at, append(list, at)
 			}
 			p := Point{Capsule: n.File, Made: n.Made, Version: n.Program.Version, MLX: n.Device.Version, Before: s.A.Median, After: s.B.Median, Ratio: s.Ratio, Interval: [2]float64{s.Low, s.High}, ratios: bench.Ratios(cell.Bench())}
-			last := n.LastStep(cell)
-			p.Launches[0], p.Launches[1] = last.Sum()
+			p.Launches[0], p.Launches[1] = n.Rewrite.LastStep(cell).Sum()
 			for _, r := range cell.Runs {
 				if r.B {
 					p.speeds = append(p.speeds, cell.Rate(r.Seconds))

@@ -24,8 +24,9 @@ type Row struct {
 	Backend   string      `json:"backend"`
 	Test      string      `json:"test"`
 	Depth     int         `json:"n_depth"`
-	Program   string      `json:"program"` // "unrewritten" or "rewritten"
+	Program   string      `json:"program"` // "unrewritten" or "rewritten"; "against" if something else took the unrewritten one's place
 	Profile   string      `json:"profile"`
+	Flags     string      `json:"flags,omitempty"` // of what is compared with
 	Mean      float64     `json:"avg_ts"`
 	SD        float64     `json:"stddev_ts"`
 	Median    float64     `json:"median_ts"`
@@ -34,6 +35,7 @@ type Row struct {
 	Interval  *[2]float64 `json:"interval,omitempty"` // 95 %
 	Identical *bool       `json:"tokens_identical,omitempty"`
 	First     *int        `json:"first_difference,omitempty"`
+	Launches  int         `json:"launches_per_step"` // of the step that made the last token
 	Routing   *Routed     `json:"routing,omitempty"` // with stress --routing
 	Capsule   string      `json:"capsule,omitempty"`
 }
@@ -46,7 +48,12 @@ func Rows(file string, c *capsule.Capsule) []Row {
 		s := cell.Summary()
 		base := Row{Model: Describe(&c.Model), Size: c.Model.Bytes, Params: c.Model.Params, Backend: Backend(c), Test: cell.Test, Depth: cell.Depth, Profile: c.Rewrite.Profile, Routing: RoutingOf(cell), Capsule: file}
 		a, b := base, base
-		a.Program, b.Program = "unrewritten", "rewritten"
+		a.Program, b.Program = Unrewritten, Rewritten
+		a.Launches, b.Launches = c.Rewrite.LastStep(cell).Sum()
+		if x := c.Against; x != nil {
+			a.Program, a.Profile, a.Flags = Against, x.Rewrite.Profile, x.Flags
+			_, a.Launches = x.Rewrite.LastStep(cell).Sum()
+		}
 		for _, r := range cell.Runs {
 			if r.B {
 				b.Samples = append(b.Samples, cell.Rate(r.Seconds))
@@ -119,11 +126,32 @@ func (r *Row) tokens() string {
 	return "differ between runs"
 }
 
-func (r *Row) program() string {
-	if r.Program == "rewritten" {
-		return r.Program + " (" + r.Profile + ")"
+// What a side of a measurement may be.
+const (
+	Unrewritten = "unrewritten"
+	Rewritten   = "rewritten"
+	Against     = "against" // another rewrite, in the place of the unrewritten program
+)
+
+// Program says what a side ran.
+func Program(side, profile, flags string) string {
+	switch {
+	case side == Rewritten:
+		return side + " (" + profile + ")"
+	case side == Against && flags != "":
+		return side + " (" + flags + ")"
+	case side == Against:
+		return side + " (the same)"
 	}
-	return r.Program
+	return side
+}
+
+// first is what the first side of a capsule is called.
+func first(c *capsule.Capsule) string {
+	if c.Against != nil {
+		return Program(Against, "", c.Against.Flags)
+	}
+	return Unrewritten
 }
 
 // Markdown writes the table.
@@ -131,7 +159,7 @@ func Markdown(w io.Writer, rows []Row) {
 	table := [][]string{{"model", "size", "params", "backend", "program", "test", "t/s", "ratio [95 %]", "tokens"}}
 	for i := range rows {
 		r := &rows[i]
-		table = append(table, []string{r.Model, Size(r.Size), Params(r.Params), r.Backend, r.program(), r.test(), fmt.Sprintf("%.2f ± %.2f", r.Mean, r.SD), r.ratio(), r.tokens()})
+		table = append(table, []string{r.Model, Size(r.Size), Params(r.Params), r.Backend, Program(r.Program, r.Profile, r.Flags), r.test(), fmt.Sprintf("%.2f ± %.2f", r.Mean, r.SD), r.ratio(), r.tokens()})
 	}
 	Table(w, table, 2, 3, 7, 8)
 }
@@ -179,7 +207,7 @@ func Table(w io.Writer, rows [][]string, numbers ...int) {
 func CSV(w io.Writer, rows []Row) error {
 	c := csv.NewWriter(w)
 	f := func(x float64) string { return strconv.FormatFloat(x, 'g', 6, 64) }
-	c.Write([]string{"capsule", "model", "model_size", "model_n_params", "backend", "program", "profile", "test", "n_depth", "avg_ts", "stddev_ts", "median_ts", "runs", "ratio", "ratio_low", "ratio_high", "tokens_identical", "routing_entropy", "routing_balance"})
+	c.Write([]string{"capsule", "model", "model_size", "model_n_params", "backend", "program", "profile", "test", "n_depth", "avg_ts", "stddev_ts", "median_ts", "runs", "ratio", "ratio_low", "ratio_high", "tokens_identical", "routing_entropy", "routing_balance", "flags", "launches_per_step"})
 	for _, r := range rows {
 		ratio, low, high, same, bits, balance := "", "", "", "", "", ""
 		if r.Routing != nil {
@@ -194,7 +222,7 @@ func CSV(w io.Writer, rows []Row) error {
 		if r.Identical != nil {
 			same = strconv.FormatBool(*r.Identical)
 		}
-		c.Write([]string{r.Capsule, r.Model, strconv.FormatInt(r.Size, 10), strconv.FormatInt(r.Params, 10), r.Backend, r.Program, r.Profile, r.Test, strconv.Itoa(r.Depth), f(r.Mean), f(r.SD), f(r.Median), strconv.Itoa(len(r.Samples)), ratio, low, high, same, bits, balance})
+		c.Write([]string{r.Capsule, r.Model, strconv.FormatInt(r.Size, 10), strconv.FormatInt(r.Params, 10), r.Backend, r.Program, r.Profile, r.Test, strconv.Itoa(r.Depth), f(r.Mean), f(r.SD), f(r.Median), strconv.Itoa(len(r.Samples)), ratio, low, high, same, bits, balance, r.Flags, strconv.Itoa(r.Launches)})
 	}
 	c.Flush()
 	return c.Error()
