@@ -41,19 +41,19 @@ func (s *watched) Step(ctx context.Context, in map[string]engine.Tensor, dims ma
 
 // traced is the JSON form of a trace: one program at one depth. Fields may be added, these stay.
 type traced struct {
-	Model     string         `json:"model"`
-	Backend   string         `json:"backend"`
-	Program   string         `json:"program"`
-	Profile   string         `json:"profile"`
-	Flags     string         `json:"flags,omitempty"` // of --against
-	Depth     int            `json:"n_depth"`
-	Steps     int            `json:"steps"`
-	Whole     float64        `json:"step_seconds"`   // as decoding takes, median
-	Host      float64        `json:"host_seconds"`   // of it, for building the step
-	Alone     float64        `json:"traced_seconds"` // sum of the nodes, each computed alone
-	Bandwidth float64        `json:"bandwidth"`      // bytes a second that the device moves
-	Launched  map[string]int `json:"kernels"`        // how often each kernel ran in a step, as the engine counted
-	Ops       []trace.Line   `json:"ops"`
+	Model     string         `json:"model" jsonschema:"type and precision"`
+	Backend   string         `json:"backend" jsonschema:"engine, its version and its device"`
+	Program   string         `json:"program" jsonschema:"what was traced"`
+	Profile   string         `json:"profile" jsonschema:"of rules"`
+	Flags     string         `json:"flags,omitempty" jsonschema:"of --against"`
+	Depth     int            `json:"n_depth" jsonschema:"tokens in the caches"`
+	Steps     int            `json:"steps" jsonschema:"that were traced"`
+	Whole     float64        `json:"step_seconds" jsonschema:"of a whole step as decoding takes, median"`
+	Host      float64        `json:"host_seconds" jsonschema:"of it, for building the step"`
+	Alone     float64        `json:"traced_seconds" jsonschema:"sum of the ops, each computed alone"`
+	Bandwidth float64        `json:"bandwidth" jsonschema:"bytes a second that the device moves"`
+	Launched  map[string]int `json:"kernels" jsonschema:"how often each kernel ran in a step"`
+	Ops       []trace.Line   `json:"ops" jsonschema:"the slowest first"`
 }
 
 // trace says where a decode step's time goes, before and after the rewrite.

@@ -17,34 +17,33 @@ import (
 
 // Series is one test of one model under one profile on one device, over time.
 type Series struct {
-	Model   string  `json:"model"` // as llama-bench names it, with the beginning of its hash
-	Profile string  `json:"profile"`
-	Device  string  `json:"device"`
-	Test    string  `json:"test"`
-	Points  []Point `json:"points"` // oldest first
+	Model   string  `json:"model" jsonschema:"type and precision, with the beginning of the hash of its files"`
+	Profile string  `json:"profile" jsonschema:"of rules, with what else was chosen: preset, rules, cache"`
+	Device  string  `json:"device" jsonschema:"and its name"`
+	Test    string  `json:"test" jsonschema:"pp512, tg128, or kind of prompt and length; @ d is the depth"`
+	Points  []Point `json:"points" jsonschema:"one for each capsule, oldest first"`
 }
 
 // Point is one capsule's figures.
 type Point struct {
-	Capsule  string     `json:"capsule"`
-	Made     time.Time  `json:"made"`
-	Version  string     `json:"version"` // of zmlx-rewrite
-	MLX      string     `json:"mlx"`
-	Before   float64    `json:"unrewritten_ts"` // medians
-	After    float64    `json:"rewritten_ts"`
-	Ratio    float64    `json:"ratio"`
-	Interval [2]float64 `json:"interval"`
-	Launches [2]int     `json:"launches_per_step"` // of the step that made the last token, unrewritten and rewritten
-	// Change against the point before it; nil for the first.
-	Change *Change `json:"change,omitempty"`
+	Capsule  string     `json:"capsule" jsonschema:"file"`
+	Made     time.Time  `json:"made" jsonschema:"when the measurement began"`
+	Version  string     `json:"version" jsonschema:"of zmlx-rewrite"`
+	MLX      string     `json:"mlx" jsonschema:"version of the engine"`
+	Before   float64    `json:"unrewritten_ts" jsonschema:"median of tokens a second"`
+	After    float64    `json:"rewritten_ts" jsonschema:"the same of the rewritten program"`
+	Ratio    float64    `json:"ratio" jsonschema:"of times: above 1 the rewritten program is faster"`
+	Interval [2]float64 `json:"interval" jsonschema:"of the ratio, 95 %"`
+	Launches [2]int     `json:"launches_per_step" jsonschema:"of the step that made the last token: unrewritten, rewritten"`
+	Change   *Change    `json:"change,omitempty" jsonschema:"against the capsule before it; absent of the first"`
 
 	ratios, speeds []float64
 }
 
 // Change is a quotient of two capsules with its interval: below 1, the newer one is slower.
 type Change struct {
-	Quotient float64    `json:"quotient"`
-	Interval [2]float64 `json:"interval"`
+	Quotient float64    `json:"quotient" jsonschema:"of the newer ratio (or speed, with --by speed) over the older: below 1, the newer is slower"`
+	Interval [2]float64 `json:"interval" jsonschema:"95 %"`
 }
 
 // Metrics that points are compared by.

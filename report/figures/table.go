@@ -18,26 +18,26 @@ import (
 // Row is one program in one test: a line of llama-bench's table, and beside the rewritten
 // program how it compares. Its JSON form is a contract: fields may be added, these stay.
 type Row struct {
-	Model     string      `json:"model"`
-	Size      int64       `json:"model_size"`
-	Params    int64       `json:"model_n_params"`
-	Backend   string      `json:"backend"`
-	Test      string      `json:"test"`
-	Depth     int         `json:"n_depth"`
-	Program   string      `json:"program"` // "unrewritten" or "rewritten"; "against" if something else took the unrewritten one's place
-	Profile   string      `json:"profile"`
-	Flags     string      `json:"flags,omitempty"` // of what is compared with
-	Mean      float64     `json:"avg_ts"`
-	SD        float64     `json:"stddev_ts"`
-	Median    float64     `json:"median_ts"`
-	Samples   []float64   `json:"samples_ts"`
-	Ratio     float64     `json:"ratio,omitempty"`    // of times: above 1, the rewritten program is faster
-	Interval  *[2]float64 `json:"interval,omitempty"` // 95 %
-	Identical *bool       `json:"tokens_identical,omitempty"`
-	First     *int        `json:"first_difference,omitempty"`
-	Launches  int         `json:"launches_per_step"` // of the step that made the last token
-	Routing   *Routed     `json:"routing,omitempty"` // with stress --routing
-	Capsule   string      `json:"capsule,omitempty"`
+	Model     string      `json:"model" jsonschema:"type and precision, as llama-bench names it"`
+	Size      int64       `json:"model_size" jsonschema:"bytes of weights"`
+	Params    int64       `json:"model_n_params" jsonschema:"numbers in the weights"`
+	Backend   string      `json:"backend" jsonschema:"engine, its version and its device"`
+	Test      string      `json:"test" jsonschema:"pp512, tg128, or kind of prompt and length"`
+	Depth     int         `json:"n_depth" jsonschema:"tokens in the caches before the test"`
+	Program   string      `json:"program" jsonschema:"which side this row is of: against is what took the place of the unrewritten program"`
+	Profile   string      `json:"profile" jsonschema:"of rules"`
+	Flags     string      `json:"flags,omitempty" jsonschema:"of bench --against"`
+	Mean      float64     `json:"avg_ts" jsonschema:"mean of tokens a second over all runs"`
+	SD        float64     `json:"stddev_ts" jsonschema:"standard deviation of the sample"`
+	Median    float64     `json:"median_ts" jsonschema:"over all runs"`
+	Samples   []float64   `json:"samples_ts" jsonschema:"of each run, in order"`
+	Ratio     float64     `json:"ratio,omitempty" jsonschema:"of times, this program the second: above 1 it is faster; the median over rounds"`
+	Interval  *[2]float64 `json:"interval,omitempty" jsonschema:"of the ratio, 95 %; absent of fewer than three rounds"`
+	Identical *bool       `json:"tokens_identical,omitempty" jsonschema:"whether both sides made the same tokens in every run"`
+	First     *int        `json:"first_difference,omitempty" jsonschema:"first token that differs between the sides; -1 if none does"`
+	Launches  int         `json:"launches_per_step" jsonschema:"of the step that made the last token"`
+	Routing   *Routed     `json:"routing,omitempty" jsonschema:"with stress --routing"`
+	Capsule   string      `json:"capsule,omitempty" jsonschema:"file that the row is from"`
 }
 
 // Rows are the lines of a capsule.
