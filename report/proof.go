@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -169,9 +170,10 @@ func (p *Proofs) AddTogether(f *proof.Together, verdicts []*proof.Verdict) {
 func newVerdict(v *proof.Verdict, files map[*proof.Counterexample]string) Verdict {
 	x := Verdict{Check: v.Check, Status: v.Status.String(), Method: v.Method, Count: v.Count, Code: v.Code, Detail: v.Detail, Why: append([]string{}, v.Why...), TookMS: v.Took.Milliseconds()}
 	if c := v.Counter; c != nil {
-		x.Counter = &Counter{Where: c.Instance.Where, Target: c.Target, Dims: c.Dims, Output: c.Output, Index: c.Index, Want: Number(c.Want), Got: Number(c.Got), Inputs: []CounterInput{}, File: files[c]}
+		x.Counter = &Counter{Where: c.Instance.Where, Target: c.Target, Dims: map[string]int64{}, Output: c.Output, Index: append([]int{}, c.Index...), Want: Number(c.Want), Got: Number(c.Got), Inputs: []CounterInput{}, File: files[c]}
+		maps.Copy(x.Counter.Dims, c.Dims)
 		for _, name := range sortedNames(c.Inputs) {
-			in := CounterInput{Name: name, Shape: c.Inputs[name].Shape, Values: []Number{}}
+			in := CounterInput{Name: name, Shape: append([]int{}, c.Inputs[name].Shape...), Values: []Number{}}
 			for _, f := range c.Inputs[name].Values {
 				in.Values = append(in.Values, Number(f))
 			}

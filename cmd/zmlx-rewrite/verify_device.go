@@ -153,7 +153,7 @@ func (a *app) verifyDevice(ctx context.Context, v *verifyOptions) error {
 
 func (v *verifyOptions) record(model string, x *sites.Replacement, rec *sites.Record) *siteChecked {
 	return &siteChecked{Model: model, Rule: x.Rule.Name, Key: x.Key, Numerics: string(x.Rule.Numerics), Scope: x.Scope(), Device: rec.Device.String(),
-		Verdict: string(rec.Verdict), Reason: rec.Reason, Cached: true, Cases: x.Cases(), Sites: len(x.Uses), Calls: rec.Calls, Rows: rec.Rows,
+		Verdict: string(rec.Verdict), Reason: rec.Reason, Cached: true, Cases: x.Cases(), Sites: len(x.Uses), Calls: rec.Calls, Rows: append([]int64{}, rec.Rows...),
 		Runs: rec.Runs, Reruns: rec.Reruns, Error: rec.Error, StockError: rec.StockError, LeftOut: rec.LeftOut}
 }
 

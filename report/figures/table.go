@@ -48,6 +48,7 @@ func Rows(file string, c *capsule.Capsule) []Row {
 		s := cell.Summary()
 		base := Row{Model: Describe(&c.Model), Size: c.Model.Bytes, Params: c.Model.Params, Backend: Backend(c), Test: cell.Test, Depth: cell.Depth, Profile: c.Rewrite.Profile, Routing: RoutingOf(cell), Capsule: file}
 		a, b := base, base
+		a.Samples, b.Samples = []float64{}, []float64{} // not null, if there are none
 		a.Program, b.Program = Unrewritten, Rewritten
 		a.Launches, b.Launches = c.Rewrite.LastStep(cell).Sum()
 		if x := c.Against; x != nil {
