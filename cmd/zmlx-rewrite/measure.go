@@ -104,7 +104,7 @@ func (a *app) pairAgainst(ctx context.Context, o, other *options, wrap func(int,
 		if p.other, err = a.plan(ctx, other); err != nil {
 			return nil, err
 		}
-		p.done = append(p.done, p.other.s.close)
+		p.other.s.close() // its program is all that is needed
 		p.runs[0], catalog = p.other.after, catalog.With(p.other.w.set.Kernels)
 	}
 	if p.runner, err = a.untold(p.s.subject, catalog); err != nil {

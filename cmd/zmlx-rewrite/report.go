@@ -120,7 +120,7 @@ func (a *app) verifyCapsule(ctx context.Context, o *options, file string, run bo
 	if err != nil {
 		return err
 	}
-	sides := []*recordedSide{{rewrite: &c.Rewrite}}
+	sides := []*recordedSide{{rewrite: &c.Rewrite, model: &c.Model}}
 	if c.Against != nil {
 		sides = append(sides, &recordedSide{rewrite: &c.Against.Rewrite, whose: " of what it is against"})
 	}
@@ -152,16 +152,16 @@ func (a *app) verifyCapsule(ctx context.Context, o *options, file string, run bo
 		}
 	}
 	ok := true
-	for i, x := range sides {
+	for _, x := range sides {
 		if err := x.settle(); err != nil {
 			return err
 		}
-		again, lacksKV, err := a.verifyRewrite(x, c, i == 0, say)
+		again, err := a.verifyRewrite(x, say)
 		if err != nil {
 			return err
 		}
 		ok = ok && again
-		if run && lacksKV {
+		if run && x.quantized == nil && x.o.kv.Bits > 0 {
 			run = false
 			fmt.Fprintln(a.stdout, "note    tokens: not made again, since the capsule does not have the programs with a quantized cache")
 		}
@@ -180,7 +180,8 @@ func (a *app) verifyCapsule(ctx context.Context, o *options, file string, run bo
 // recordedSide is a rewrite that a capsule has, and the options by which it is made again.
 type recordedSide struct {
 	rewrite          *capsule.Rewrite
-	whose            string // behind what is said of it
+	model            *capsule.Model // whose weights are looked at; nil for what runs on those of the other side
+	whose            string         // behind what is said of it
 	o                *options
 	plain, quantized *recorded
 }
@@ -217,49 +218,49 @@ func (x *recordedSide) settle() error {
 	return nil
 }
 
-// verifyRewrite makes a rewrite again by its journals, and looks at its kernels. It reports
-// whether that could be done, and whether the capsule lacks programs that ran.
-func (a *app) verifyRewrite(x *recordedSide, c *capsule.Capsule, first bool, say func(bool, string, string, ...any)) (ok, lacksKV bool, err error) {
+// verifyRewrite looks at the weights, makes a rewrite again by its journals, and looks at its
+// kernels. It reports whether that could be done.
+func (a *app) verifyRewrite(x *recordedSide, say func(bool, string, string, ...any)) (ok bool, err error) {
 	w, err := a.workspace(x.o)
 	if err != nil {
-		return false, false, err
+		return false, err
 	}
 	s, err := a.loadAs(x.o.model, x.o.dtype, w)
 	if err != nil {
-		return false, false, err
+		return false, err
 	}
 	defer s.close()
-	if first {
+	if x.model != nil {
 		if s.model == nil || s.model.Weights == nil {
-			return false, false, diag.Errorf("model/no-weights", diag.Pos{File: x.o.model}, "has no weights").WithHint("name the model's folder with --model")
+			return false, diag.Errorf("model/no-weights", diag.Pos{File: x.o.model}, "has no weights").WithHint("name the model's folder with --model")
 		}
 		sha, of, err := capsule.Identify(s.model.Path)
 		if err != nil {
-			return false, false, err
+			return false, err
 		}
-		say(sha == c.Model.SHA256, "model", "sha256 %.12s of %s, the capsule says %.12s", sha, of, c.Model.SHA256)
+		say(sha == x.model.SHA256, "model", "sha256 %.12s of %s, the capsule says %.12s", sha, of, x.model.SHA256)
 	}
 	if err := x.o.kv.withRings(s); err != nil {
-		return false, false, err
+		return false, err
 	}
 	cfg := &rewrite.Config{Set: w.set}
 	cfg.Setting.TPSize, cfg.Setting.Training = 1, x.rewrite.Preset == "training"
 	if ok, err = x.plain.replay(s.program, cfg, say); err != nil {
-		return false, false, err
+		return false, err
 	}
 	if x.quantized != nil {
 		q := &subject{name: s.name, program: s.program, model: s.model}
 		if err := x.o.kv.withCache(q); err != nil {
-			return false, false, err
+			return false, err
 		}
 		too, err := x.quantized.replay(q.program, cfg, say)
 		if err != nil {
-			return false, false, err
+			return false, err
 		}
 		ok = ok && too
 	}
 	x.kernels(w.set.Kernels, say)
-	return ok, x.quantized == nil && x.o.kv.Bits > 0, nil
+	return ok, nil
 }
 
 // kernels holds the kernels of a capsule against those that there are.

@@ -288,3 +288,33 @@ func TestSeriesApart(t *testing.T) {
 		}
 	}
 }
+
+// TestAgainst: what takes the unrewritten program's place is named wherever that would be, with
+// its own launches, and nothing of it becomes markup.
+func TestAgainst(t *testing.T) {
+	n := sample("one", 20)
+	n.Capsule.Against = &capsule.Against{Flags: "--exclude <b>", Rewrite: capsule.Rewrite{Profile: "other", Launches: []capsule.Layer{{Scope: "model.layers.0", Before: 20, After: 11}}}}
+	rows := Rows(n.File, n.Capsule)
+	a, b := rows[0], rows[1]
+	if a.Program != Against || a.Profile != "other" || a.Flags != "--exclude <b>" || a.Launches != 11 || b.Program != Rewritten || b.Flags != "" || b.Launches != 7 {
+		t.Errorf("%+v\n%+v", a, b)
+	}
+	var text, page bytes.Buffer
+	Report(&text, []Named{n, sample("two", 30)})
+	for _, want := range []string{"| against (--exclude <b>) |", "| rewritten (llama)       |", "- against: --exclude <b>: profile other, 0 rules, launches 20 → 11, ", "| one against (--exclude <b>) |"} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("%q is not in\n%s", want, text.String())
+		}
+	}
+	if err := HTML(&page, []Named{n}); err != nil {
+		t.Fatal(err)
+	}
+	for want, times := range map[string]int{"<b>": 0, "of a decode step, against (--exclude &lt;b&gt;), by layer": 1, "20 → 11": 2, "unrewritten:": 0, ", against (--exclude &lt;b&gt;): ": 6} {
+		if got := strings.Count(page.String(), want); got != times {
+			t.Errorf("%q is there %d times, want %d", want, got, times)
+		}
+	}
+	if got := Program(Against, "", ""); got != "against (the same)" {
+		t.Error(got)
+	}
+}
