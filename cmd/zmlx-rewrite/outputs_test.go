@@ -38,6 +38,8 @@ func outputFor(args []string) *output {
 	switch {
 	case name == "bench" && flag("trace") == "true":
 		name = "bench-trace"
+	case name == "report" && flag("verify") == "true":
+		name = "report-verify"
 	case name == "verify" && flag("device") == "true":
 		name = "verify-device"
 	case name == "verify" && flag("model") != "" && c.Flags().NArg() == 0:

@@ -20,6 +20,7 @@ type Judged struct {
 	Series  // without points
 	Verdict string
 	Why     string // the figures that it stands on
+	Change  *Change
 	// Few: the newest capsule has too few rounds for an interval, so that nothing is known.
 	Few bool
 }
@@ -94,6 +95,7 @@ func judge(n *Named, cell *capsule.Cell, series map[string]*Series, metric strin
 	default: // what has enough rounds is in the matrix
 		j.Verdict = s.Verdict(threshold)
 		if last := len(s.Points) - 1; j.Verdict != Alone {
+			j.Change = s.Points[last].Change
 			j.Why = fmt.Sprintf("%s × the %s of before (%s against %s)", s.Points[last].Change, metric, s.Points[last].Capsule, s.Points[last-1].Capsule)
 		}
 	}
