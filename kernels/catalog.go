@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"slices"
@@ -88,6 +89,14 @@ func (c *Catalog) Spec(name string) *Spec { return c.specs[name] }
 
 // SpecOf returns the kernel that an op calls, or nil.
 func (c *Catalog) SpecOf(op *graph.Op) *Spec { return c.byOp[op] }
+
+// With returns the catalogue that knows calls of another one's kernels as well (SpecOf): for
+// programs of both. By name there are only its own.
+func (c *Catalog) With(other *Catalog) *Catalog {
+	byOp := maps.Clone(c.byOp)
+	maps.Copy(byOp, other.byOp)
+	return &Catalog{c.specs, byOp}
+}
 
 // Op returns the op "kernel.NAME", or nil. It is the resolver that parsing and
 // building of graphs take.

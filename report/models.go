@@ -10,24 +10,24 @@ import (
 // Model is a line of the table of reference configurations: what the rules of its
 // profile do to one call of it. Its JSON form is a contract, as Plan's is.
 type Model struct {
-	Version      int         `json:"version"`
-	Model        string      `json:"model"`
-	Architecture string      `json:"architecture"` // model_type
-	Profile      string      `json:"profile"`      // "" if no profile is for it
-	Target       string      `json:"target,omitempty"`
-	Case         string      `json:"case,omitempty"`
-	Launches     *Launches   `json:"launches,omitempty"` // nil if it cannot be built
-	Stated       *Launches   `json:"expected_launches,omitempty"`
-	Rules        []ModelRule `json:"rules"` // in the profile's order
-	Note         string      `json:"note,omitempty"`
+	Version      int         `json:"version" jsonschema:"of this form: 1"`
+	Model        string      `json:"model" jsonschema:"name of the reference configuration"`
+	Architecture string      `json:"architecture" jsonschema:"Hugging Face model_type"`
+	Profile      string      `json:"profile" jsonschema:"empty if none is for it"`
+	Target       string      `json:"target,omitempty" jsonschema:"that the plan is for"`
+	Case         string      `json:"case,omitempty" jsonschema:"of the program"`
+	Launches     *Launches   `json:"launches,omitempty" jsonschema:"of one call; absent if the model cannot be built"`
+	Stated       *Launches   `json:"expected_launches,omitempty" jsonschema:"that the profile states"`
+	Rules        []ModelRule `json:"rules" jsonschema:"in the order of the profile"`
+	Note         string      `json:"note,omitempty" jsonschema:"what keeps it from being planned, or what the profile does not state"`
 }
 
 // ModelRule is how often a rule matches, and how often the profile says it does; nil
 // if it says nothing.
 type ModelRule struct {
-	Name     string `json:"name"`
-	Matches  int    `json:"matches"`
-	Expected *int   `json:"expected"`
+	Name     string `json:"name" jsonschema:"full name"`
+	Matches  int    `json:"matches" jsonschema:"places where it was applied"`
+	Expected *int   `json:"expected" jsonschema:"that the profile states; null if it states none"`
 }
 
 // NewModel sums up a plan.

@@ -18,74 +18,71 @@ import (
 // Plan is the account of one case of one model: what rules did, and where they
 // did not apply and why. Its JSON form is a contract: fields may be added, these stay.
 type Plan struct {
-	Version   int       `json:"version"`
-	Profile   string    `json:"profile"`
-	Preset    string    `json:"preset"`
-	Model     string    `json:"model"`
-	Target    string    `json:"target"`
-	Case      string    `json:"case"`
-	When      string    `json:"when"`
-	Graph     GraphInfo `json:"graph"`
-	Rewritten GraphInfo `json:"rewritten"`
-	Launches  Launches  `json:"launches"`
-	Stated    *Launches `json:"expected_launches,omitempty"`
-	// Looked: the rules were looked at on this device; what their states say was found there.
-	Looked   bool   `json:"looked,omitempty"`
-	Numerics string `json:"numerics"`
-	Stop     string `json:"stop"`
-	Rules    []Rule `json:"rules"`
+	Version   int       `json:"version" jsonschema:"of this form: 1"`
+	Profile   string    `json:"profile" jsonschema:"of rules"`
+	Preset    string    `json:"preset" jsonschema:"inference, training, minimal or all"`
+	Model     string    `json:"model" jsonschema:"as it was named"`
+	Target    string    `json:"target" jsonschema:"that the plan is for"`
+	Case      string    `json:"case" jsonschema:"of the program"`
+	When      string    `json:"when" jsonschema:"condition of the case"`
+	Graph     GraphInfo `json:"graph" jsonschema:"before"`
+	Rewritten GraphInfo `json:"rewritten" jsonschema:"after"`
+	Launches  Launches  `json:"launches" jsonschema:"of one call"`
+	Stated    *Launches `json:"expected_launches,omitempty" jsonschema:"that the profile states"`
+	Looked    bool      `json:"looked,omitempty" jsonschema:"the rules were looked at on this device: what their states say was found there"`
+	Numerics  string    `json:"numerics" jsonschema:"the worst of the rules that were applied"`
+	Stop      string    `json:"stop" jsonschema:"why the rewriting ended"`
+	Rules     []Rule    `json:"rules" jsonschema:"in order of preference"`
 }
 
 // GraphInfo identifies a graph.
 type GraphInfo struct {
-	Nodes int    `json:"nodes"`
-	Hash  string `json:"hash"`
+	Nodes int    `json:"nodes" jsonschema:"of it"`
+	Hash  string `json:"hash" jsonschema:"of it"`
 }
 
 // Launches are kernel launches for one call.
 type Launches struct {
-	Before int `json:"before"`
-	After  int `json:"after"`
+	Before int `json:"before" jsonschema:"the rewrite"`
+	After  int `json:"after" jsonschema:"the rewrite"`
 }
 
 // Rule is what one rule did in a case.
 type Rule struct {
-	Name       string `json:"name"`
-	Source     string `json:"source"` // file that the rule was read from
-	Hash       string `json:"hash"`
-	Matches    int    `json:"matches"`
-	Expected   *int   `json:"expected"`
-	Kernel     string `json:"kernel"`
-	Runs       string `json:"runs"` // the target, or "reference" if a kernel has no source for it
-	Numerics   string `json:"numerics"`
-	Off        string `json:"off,omitempty"`
-	Sites      []Site `json:"sites"`
-	NearMisses []Miss `json:"near_misses"`
-	// State is what is known of the rule on this device, and whether it is on.
-	State string       `json:"state,omitempty"`
-	Gain  *choose.Gain `json:"gain,omitempty"` // measured there
-	// Capsule is where the gain was taken from: it was measured on another such device.
-	Capsule string `json:"capsule,omitempty"`
+	Name       string       `json:"name" jsonschema:"full name"`
+	Source     string       `json:"source" jsonschema:"file that the rule was read from"`
+	Hash       string       `json:"hash" jsonschema:"of the rule"`
+	Matches    int          `json:"matches" jsonschema:"places where it was applied"`
+	Expected   *int         `json:"expected" jsonschema:"that the profile states; null if it states none"`
+	Kernel     string       `json:"kernel" jsonschema:"that it puts in place, if any"`
+	Runs       string       `json:"runs" jsonschema:"the target, or reference if a kernel has no source for it; empty without a kernel"`
+	Numerics   string       `json:"numerics" jsonschema:"how results may differ"`
+	Off        string       `json:"off,omitempty" jsonschema:"why it is off; absent if it is on"`
+	Sites      []Site       `json:"sites" jsonschema:"where it was applied"`
+	NearMisses []Miss       `json:"near_misses" jsonschema:"where it was not, and why, the nearest first"`
+	State      string       `json:"state,omitempty" jsonschema:"what is known of the rule on this device, and whether it is on"`
+	Gain       *choose.Gain `json:"gain,omitempty" jsonschema:"measured there"`
+	Capsule    string       `json:"capsule,omitempty" jsonschema:"that the gain was taken from: measured on another such device"`
 }
 
 // Site is one place where a rule was applied.
 type Site struct {
-	Scope  string            `json:"scope"`
-	Guards map[string]string `json:"guards"`
-	Case   string            `json:"case"`
-	Saved  int               `json:"saved"`
+	Scope  string            `json:"scope" jsonschema:"part of the model"`
+	Guards map[string]string `json:"guards" jsonschema:"each condition, with the values that it was true for"`
+	Case   string            `json:"case" jsonschema:"of the program"`
+	Saved  int               `json:"saved" jsonschema:"launches"`
 }
 
 // Miss is one place where a rule nearly applied.
 type Miss struct {
-	Scope    string `json:"scope"`
-	Code     string `json:"code"`
-	Line     string `json:"line,omitempty"`
-	Guard    string `json:"guard,omitempty"`
-	Matched  int    `json:"matched"`
-	Of       int    `json:"of"`
-	Expected string `json:"expected"`
-	Observed string `json:"observed"`
+	Scope    string `json:"scope" jsonschema:"part of the model"`
+	Code     string `json:"code" jsonschema:"of the reason, stable"`
+	Line     string `json:"line,omitempty" jsonschema:"of the rule that did not match"`
+	Guard    string `json:"guard,omitempty" jsonschema:"that was false"`
+	Matched  int    `json:"matched" jsonschema:"ops of the pattern that did match"`
+	Of       int    `json:"of" jsonschema:"ops of the pattern"`
+	Expected string `json:"expected" jsonschema:"at the place where it ended"`
+	Observed string `json:"observed" jsonschema:"there"`
 }
 
 // NewPlan makes the account of one case of a result. expect is nil where nothing

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -17,10 +18,10 @@ import (
 // Proofs is what verify found out about rules. Its JSON form is a contract: fields may be
 // added, these stay. docs/VERIFY.md describes them.
 type Proofs struct {
-	Version  int             `json:"version"`
-	Rules    []ProvedRule    `json:"rules"`
-	Together []ProvedProfile `json:"together"`
-	Summary  ProofsSummary   `json:"summary"`
+	Version  int             `json:"version" jsonschema:"of this form: 1"`
+	Rules    []ProvedRule    `json:"rules" jsonschema:"one by one"`
+	Together []ProvedProfile `json:"together" jsonschema:"rules as profiles use them"`
+	Summary  ProofsSummary   `json:"summary" jsonschema:"rules by status"`
 
 	Took    time.Duration `json:"-"`
 	checks  []string      // in their order
@@ -29,73 +30,73 @@ type Proofs struct {
 
 // ProvedProfile is what was found out about rules that are used together.
 type ProvedProfile struct {
-	Name   string    `json:"name"` // "qwen3, cuda"
-	Rules  int       `json:"rules"`
-	Models int       `json:"models"`
-	Status string    `json:"status"`
-	Count  int       `json:"count"`
-	Checks []Verdict `json:"checks"`
+	Name   string    `json:"name" jsonschema:"profile and target"`
+	Rules  int       `json:"rules" jsonschema:"in it"`
+	Models int       `json:"models" jsonschema:"that they were applied to"`
+	Status string    `json:"status" jsonschema:"of the worst check"`
+	Count  int       `json:"count" jsonschema:"what was looked at"`
+	Checks []Verdict `json:"checks" jsonschema:"with their verdicts"`
 }
 
 // ProofsSummary counts rules by their status.
 type ProofsSummary struct {
-	Rules     int `json:"rules"`
-	Proven    int `json:"proven"`
-	Tested    int `json:"tested"`
-	Assumed   int `json:"assumed"`
-	Unchecked int `json:"unchecked"`
-	Failed    int `json:"failed"`
+	Rules     int `json:"rules" jsonschema:"in all"`
+	Proven    int `json:"proven" jsonschema:"of them"`
+	Tested    int `json:"tested" jsonschema:"of them"`
+	Assumed   int `json:"assumed" jsonschema:"of them"`
+	Unchecked int `json:"unchecked" jsonschema:"of them"`
+	Failed    int `json:"failed" jsonschema:"of them"`
 }
 
 // ProvedRule is one rule with the verdicts of all checks.
 type ProvedRule struct {
-	Name      string    `json:"name"`
-	File      string    `json:"file"`
-	Line      int       `json:"line"`
-	Hash      string    `json:"hash"`
-	Doc       string    `json:"doc"`
-	Numerics  string    `json:"numerics"`
-	Status    string    `json:"status"`
-	Patterns  int       `json:"patterns"`
-	Instances []string  `json:"instances"` // where they are from
-	Checks    []Verdict `json:"checks"`
-	TookMS    int64     `json:"took_ms"`
+	Name      string    `json:"name" jsonschema:"full name"`
+	File      string    `json:"file" jsonschema:"that it is in"`
+	Line      int       `json:"line" jsonschema:"of the file"`
+	Hash      string    `json:"hash" jsonschema:"of the rule"`
+	Doc       string    `json:"doc" jsonschema:"what it saves"`
+	Numerics  string    `json:"numerics" jsonschema:"how results may differ"`
+	Status    string    `json:"status" jsonschema:"of the worst check"`
+	Patterns  int       `json:"patterns" jsonschema:"that it stands for"`
+	Instances []string  `json:"instances" jsonschema:"where each is from"`
+	Checks    []Verdict `json:"checks" jsonschema:"with their verdicts, in order"`
+	TookMS    int64     `json:"took_ms" jsonschema:"milliseconds"`
 
 	report *proof.Report
 }
 
 // Verdict is what one check says.
 type Verdict struct {
-	Check   string   `json:"check"`
-	Status  string   `json:"status"`
-	Method  string   `json:"method"`
-	Count   int      `json:"count"`
-	Code    string   `json:"code,omitempty"`
-	Detail  string   `json:"detail"`
-	Why     []string `json:"why"`
-	Counter *Counter `json:"counterexample,omitempty"`
-	TookMS  int64    `json:"took_ms"`
+	Check   string   `json:"check" jsonschema:"name; docs/VERIFY.md says what each is"`
+	Status  string   `json:"status" jsonschema:"what it found"`
+	Method  string   `json:"method" jsonschema:"what decided"`
+	Count   int      `json:"count" jsonschema:"what was looked at: mutants, points, cases"`
+	Code    string   `json:"code,omitempty" jsonschema:"of what failed or is only a lint, stable"`
+	Detail  string   `json:"detail" jsonschema:"one line"`
+	Why     []string `json:"why" jsonschema:"more lines"`
+	Counter *Counter `json:"counterexample,omitempty" jsonschema:"that shows the failure, if it is a matter of values"`
+	TookMS  int64    `json:"took_ms" jsonschema:"milliseconds"`
 }
 
 // Counter is a call for which pattern and replacement differ. Numbers that JSON does not
 // have are words: "NaN", "+Inf", "-Inf".
 type Counter struct {
-	Where  string           `json:"where"`
-	Target string           `json:"target"`
-	Dims   map[string]int64 `json:"dims"`
-	Output string           `json:"output"`
-	Index  []int            `json:"index"`
-	Want   Number           `json:"want"`
-	Got    Number           `json:"got"`
-	Inputs []CounterInput   `json:"inputs"`
-	File   string           `json:"file,omitempty"` // that verify --replay reads
+	Where  string           `json:"where" jsonschema:"the instance that it is a call of"`
+	Target string           `json:"target" jsonschema:"that guards were evaluated for"`
+	Dims   map[string]int64 `json:"dims" jsonschema:"symbols of the call"`
+	Output string           `json:"output" jsonschema:"that differs"`
+	Index  []int            `json:"index" jsonschema:"element of the output"`
+	Want   Number           `json:"want" jsonschema:"what the pattern gives"`
+	Got    Number           `json:"got" jsonschema:"what the replacement gives"`
+	Inputs []CounterInput   `json:"inputs" jsonschema:"of the call, and its parameters"`
+	File   string           `json:"file,omitempty" jsonschema:"that verify --replay reads"`
 }
 
 // CounterInput is an input or a parameter of the call.
 type CounterInput struct {
-	Name   string   `json:"name"`
-	Shape  []int    `json:"shape"`
-	Values []Number `json:"values"`
+	Name   string   `json:"name" jsonschema:"of the input"`
+	Shape  []int    `json:"shape" jsonschema:"of it"`
+	Values []Number `json:"values" jsonschema:"in row-major order"`
 }
 
 // Number is a number, which JSON cannot always write.
@@ -169,9 +170,10 @@ func (p *Proofs) AddTogether(f *proof.Together, verdicts []*proof.Verdict) {
 func newVerdict(v *proof.Verdict, files map[*proof.Counterexample]string) Verdict {
 	x := Verdict{Check: v.Check, Status: v.Status.String(), Method: v.Method, Count: v.Count, Code: v.Code, Detail: v.Detail, Why: append([]string{}, v.Why...), TookMS: v.Took.Milliseconds()}
 	if c := v.Counter; c != nil {
-		x.Counter = &Counter{Where: c.Instance.Where, Target: c.Target, Dims: c.Dims, Output: c.Output, Index: c.Index, Want: Number(c.Want), Got: Number(c.Got), Inputs: []CounterInput{}, File: files[c]}
+		x.Counter = &Counter{Where: c.Instance.Where, Target: c.Target, Dims: map[string]int64{}, Output: c.Output, Index: append([]int{}, c.Index...), Want: Number(c.Want), Got: Number(c.Got), Inputs: []CounterInput{}, File: files[c]}
+		maps.Copy(x.Counter.Dims, c.Dims)
 		for _, name := range sortedNames(c.Inputs) {
-			in := CounterInput{Name: name, Shape: c.Inputs[name].Shape, Values: []Number{}}
+			in := CounterInput{Name: name, Shape: append([]int{}, c.Inputs[name].Shape...), Values: []Number{}}
 			for _, f := range c.Inputs[name].Values {
 				in.Values = append(in.Values, Number(f))
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 
 	"zmlx-rewrite/bench"
 	"zmlx-rewrite/diag"
+	"zmlx-rewrite/engine"
 	"zmlx-rewrite/measure/capsule"
 	"zmlx-rewrite/measure/stress"
 	"zmlx-rewrite/report/figures"
@@ -24,11 +26,13 @@ type benchOptions struct {
 	format, capsule       string
 	trace                 bool
 	traceSteps            int
+	against               *string // flags of what takes the unrewritten program's place
 }
 
 func (a *app) benchCmd() *cobra.Command {
 	var o options
 	var b benchOptions
+	var against string
 	c := &cobra.Command{
 		Use:   "bench",
 		Short: "Time the rewritten model against the unrewritten one, in turns",
@@ -38,9 +42,19 @@ func (a *app) benchCmd() *cobra.Command {
 			"llama-bench prints them. The ratio is the median over rounds, with a 95 % interval by bootstrap.\n" +
 			"pp counts the time to the first new token, as mlx-lm does; tg the time from the first new token\n" +
 			"to the last. `tokens` says whether both programs made the same ones in every run. Exit code 1:\n" +
-			"they did not.",
+			"they did not.\n" +
+			"With --against FLAGS what those flags make takes the unrewritten program's place: another profile,\n" +
+			"other rules, kernels, a cache, or another model's program, on the weights of --model. What FLAGS do\n" +
+			"not name is as on the command line.",
+		Example: "  zmlx-rewrite bench --model M --against '--exclude llama.qmv'          what one rule is worth\n" +
+			"  zmlx-rewrite bench --model M --profile mine --against '--profile qwen3'  two profiles",
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return a.bench(c.Context(), &o, &b) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			if c.Flags().Changed("against") {
+				b.against = &against
+			}
+			return a.bench(c.Context(), &o, &b)
+		},
 	}
 	o.flags(c)
 	o.first = true
@@ -54,6 +68,7 @@ func (a *app) benchCmd() *cobra.Command {
 	f.IntVar(&b.warmUp, "warm-up", 1, "`rounds` before them that do not")
 	f.Uint64Var(&b.seed, "seed", 1, "of the random tokens")
 	f.StringVarP(&b.format, "output", "o", "md", "md, csv or json (one row a line)")
+	f.StringVar(&against, "against", "", "compare with the program that these `flags` make, in place of the unrewritten one")
 	f.StringVar(&b.capsule, "capsule", "", "`file` to write the capsule to: all that is needed to judge and repeat the measurement")
 	f.BoolVar(&b.trace, "trace", false, "say where the time of a decode step goes, before and after the rewrite, in place of timing it whole")
 	f.IntVar(&b.traceSteps, "trace-steps", 5, "`steps` to trace; of each op the median counts")
@@ -138,7 +153,11 @@ func (a *app) bench(ctx context.Context, o *options, b *benchOptions) error {
 		return err
 	}
 	if len(differ) > 0 {
-		return isFalse("other tokens after the rewrite: %s", strings.Join(differ, ", "))
+		what := "after the rewrite"
+		if b.against != nil {
+			what = "than with " + strconv.Quote("--against "+*b.against)
+		}
+		return isFalse("other tokens %s: %s", what, strings.Join(differ, ", "))
 	}
 	return nil
 }
@@ -155,9 +174,21 @@ func (a *app) rows(format string, rows []figures.Row) error {
 	return nil
 }
 
+// benched loads what is to be compared.
+func (a *app) benched(ctx context.Context, o *options, b *benchOptions, wrap func(int, engine.Session) engine.Session) (*pair, error) {
+	if b.against == nil {
+		return a.pair(ctx, o, wrap)
+	}
+	other, err := o.against(*b.against)
+	if err != nil {
+		return nil, err
+	}
+	return a.pairAgainst(ctx, o, other, wrap)
+}
+
 // benchOne measures one profile.
 func (a *app) benchOne(ctx context.Context, o *options, b *benchOptions) (*capsule.Capsule, error) {
-	p, err := a.pair(ctx, o, nil)
+	p, err := a.benched(ctx, o, b, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -193,7 +224,7 @@ func (p *pair) measureCell(ctx context.Context, cell *capsule.Cell, o bench.Opti
 			tick()
 			t, err := p.run(ctx, side, tokens, cell.Depth, cell.Made)
 			if err != nil {
-				return 0, fmt.Errorf("%s, %s: %w", cell.Name(), sides[side], err)
+				return 0, fmt.Errorf("%s, %s: %w", cell.Name(), p.side(side), err)
 			}
 			if last[side] = t; first[side] == nil {
 				first[side] = t

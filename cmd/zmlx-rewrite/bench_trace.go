@@ -41,18 +41,19 @@ func (s *watched) Step(ctx context.Context, in map[string]engine.Tensor, dims ma
 
 // traced is the JSON form of a trace: one program at one depth. Fields may be added, these stay.
 type traced struct {
-	Model     string         `json:"model"`
-	Backend   string         `json:"backend"`
-	Program   string         `json:"program"`
-	Profile   string         `json:"profile"`
-	Depth     int            `json:"n_depth"`
-	Steps     int            `json:"steps"`
-	Whole     float64        `json:"step_seconds"`   // as decoding takes, median
-	Host      float64        `json:"host_seconds"`   // of it, for building the step
-	Alone     float64        `json:"traced_seconds"` // sum of the nodes, each computed alone
-	Bandwidth float64        `json:"bandwidth"`      // bytes a second that the device moves
-	Launched  map[string]int `json:"kernels"`        // how often each kernel ran in a step, as the engine counted
-	Ops       []trace.Line   `json:"ops"`
+	Model     string         `json:"model" jsonschema:"type and precision"`
+	Backend   string         `json:"backend" jsonschema:"engine, its version and its device"`
+	Program   string         `json:"program" jsonschema:"what was traced"`
+	Profile   string         `json:"profile" jsonschema:"of rules"`
+	Flags     string         `json:"flags,omitempty" jsonschema:"of --against"`
+	Depth     int            `json:"n_depth" jsonschema:"tokens in the caches"`
+	Steps     int            `json:"steps" jsonschema:"that were traced"`
+	Whole     float64        `json:"step_seconds" jsonschema:"of a whole step as decoding takes, median"`
+	Host      float64        `json:"host_seconds" jsonschema:"of it, for building the step"`
+	Alone     float64        `json:"traced_seconds" jsonschema:"sum of the ops, each computed alone"`
+	Bandwidth float64        `json:"bandwidth" jsonschema:"bytes a second that the device moves"`
+	Launched  map[string]int `json:"kernels" jsonschema:"how often each kernel ran in a step"`
+	Ops       []trace.Line   `json:"ops" jsonschema:"the slowest first"`
 }
 
 // trace says where a decode step's time goes, before and after the rewrite.
@@ -98,7 +99,7 @@ func (a *app) trace(ctx context.Context, o *options, b *benchOptions, profiles [
 
 func (a *app) traceOne(ctx context.Context, o *options, b *benchOptions) ([]traced, error) {
 	var watch [2]*watched
-	p, err := a.pair(ctx, o, func(side int, s engine.Session) engine.Session {
+	p, err := a.benched(ctx, o, b, func(side int, s engine.Session) engine.Session {
 		tracer, _ := s.(engine.Tracer)
 		watch[side] = &watched{Session: s, tracer: tracer}
 		return watch[side]
@@ -126,7 +127,10 @@ func (a *app) traceOne(ctx context.Context, o *options, b *benchOptions) ([]trac
 	for _, depth := range b.depths {
 		for side, w := range watch {
 			t := traced{Model: figures.Describe(&model), Backend: fmt.Sprintf("%s %s, %s", p.engine.Name(), p.engine.Version(), p.engine.Device()),
-				Program: sides[side], Profile: p.profile.Name, Depth: depth, Steps: b.traceSteps, Bandwidth: width}
+				Program: p.side(side), Profile: p.profile.Name, Depth: depth, Steps: b.traceSteps, Bandwidth: width}
+			if side == 0 && p.other != nil {
+				t.Profile, t.Flags = p.other.profile.Name, p.other.o.flagsGiven
+			}
 			if err := p.traceSide(ctx, side, w, depth, b, &t); err != nil {
 				return nil, err
 			}
@@ -178,11 +182,7 @@ func seconds(list []time.Duration) []float64 {
 }
 
 func (a *app) printTrace(t *traced) {
-	fmt.Fprintf(a.stdout, "%s · %s · %s", t.Model, t.Backend, t.Program)
-	if t.Program == sides[1] {
-		fmt.Fprintf(a.stdout, " (%s)", t.Profile)
-	}
-	fmt.Fprintf(a.stdout, " · one token at depth %d: a step takes %s, of which the host builds for %s\n", t.Depth, micro(t.Whole), micro(t.Host))
+	fmt.Fprintf(a.stdout, "%s · %s · %s · one token at depth %d: a step takes %s, of which the host builds for %s\n", t.Model, t.Backend, figures.Program(t.Program, t.Profile, t.Flags), t.Depth, micro(t.Whole), micro(t.Host))
 	rows := [][]string{{"op", "nodes", "launches", "time alone", "share", "read", "written", "GB/s", "of bandwidth"}}
 	line := func(l trace.Line) {
 		moved := float64(l.Read + l.Written)

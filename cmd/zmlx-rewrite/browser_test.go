@@ -71,7 +71,7 @@ func TestReportInBrowser(t *testing.T) {
 			t.Errorf("%d of %s are drawn, want %d", got, selector, n)
 		}
 	}
-	before, after := c.Launches()
+	before, after := c.Rewrite.Ran(c.Cells)[0].Sum()
 	if got := p.Texts("p"); !slices.Contains(got, fmt.Sprintf("%d unrewritten (grey), %d rewritten (blue). Click a layer to see what was replaced in it.", before, after)) {
 		t.Errorf("launches: %q", got)
 	}

@@ -33,19 +33,19 @@ func (a *app) doctorCmd() *cobra.Command {
 
 // health is the JSON form of doctor; fields may be added, these stay.
 type health struct {
-	Version  string            `json:"version"`
-	Go       string            `json:"go"`
-	Platform string            `json:"platform"`
-	Engine   string            `json:"engine"` // "mlx" or "ref"
-	MLX      string            `json:"mlx,omitempty"`
-	Device   string            `json:"device,omitempty"`
-	Details  map[string]string `json:"details,omitempty"`
-	Checksum string            `json:"checksum,omitempty"`
-	Replay   string            `json:"replay,omitempty"` // on NVIDIA: whether steps can be replayed
-	Rules    int               `json:"rules"`
-	Kernels  int               `json:"kernels"`
-	Profiles int               `json:"profiles"`
-	Missing  []string          `json:"missing"`
+	Version  string            `json:"version" jsonschema:"of zmlx-rewrite"`
+	Go       string            `json:"go" jsonschema:"version of Go that built it"`
+	Platform string            `json:"platform" jsonschema:"operating system and architecture"`
+	Engine   string            `json:"engine" jsonschema:"mlx or ref"`
+	MLX      string            `json:"mlx,omitempty" jsonschema:"version of MLX"`
+	Device   string            `json:"device,omitempty" jsonschema:"with its number, as MLX names it"`
+	Details  map[string]string `json:"details,omitempty" jsonschema:"what MLX tells of the device"`
+	Checksum string            `json:"checksum,omitempty" jsonschema:"of the known numbers"`
+	Replay   string            `json:"replay,omitempty" jsonschema:"whether steps can be replayed"`
+	Rules    int               `json:"rules" jsonschema:"so many"`
+	Kernels  int               `json:"kernels" jsonschema:"so many"`
+	Profiles int               `json:"profiles" jsonschema:"so many"`
+	Missing  []string          `json:"missing" jsonschema:"what is, and how to get it"`
 }
 
 func (a *app) doctor(o *options, format, device string) error {

@@ -37,19 +37,19 @@ func (a *app) generateCmd() *cobra.Command {
 
 // generated is the JSON form of a generation; fields may be added, these stay.
 type generated struct {
-	PromptTokens  []int          `json:"prompt_tokens"`
-	Tokens        []int          `json:"tokens"`
-	Text          string         `json:"text"`
-	FinishReason  string         `json:"finish_reason"`
-	PromptTPS     float64        `json:"prompt_tps"`
-	GenerationTPS float64        `json:"generation_tps"`
-	TokenTimes    []float64      `json:"token_times"` // seconds from the first token to each
-	Kernels       map[string]int `json:"kernels"`     // how often each ran
-	KernelRuns    string         `json:"kernel_runs"`
-	Rewritten     bool           `json:"rewritten"`
-	Profile       string         `json:"profile,omitempty"`
-	KVBits        int            `json:"kv_bits,omitempty"`
-	CachedTokens  int            `json:"cached_tokens,omitempty"` // of the prompt cache
+	PromptTokens  []int          `json:"prompt_tokens" jsonschema:"ids"`
+	Tokens        []int          `json:"tokens" jsonschema:"ids of what was made"`
+	Text          string         `json:"text" jsonschema:"of the tokens"`
+	FinishReason  string         `json:"finish_reason" jsonschema:"stop: an end token or a text of --stop came; length: --max-tokens were made"`
+	PromptTPS     float64        `json:"prompt_tps" jsonschema:"tokens of the prompt a second"`
+	GenerationTPS float64        `json:"generation_tps" jsonschema:"tokens a second behind the first"`
+	TokenTimes    []float64      `json:"token_times" jsonschema:"seconds from the first token to each"`
+	Kernels       map[string]int `json:"kernels" jsonschema:"how often each ran"`
+	KernelRuns    string         `json:"kernel_runs" jsonschema:"where kernels run: the device, reference, or both; empty if there was no rewrite"`
+	Rewritten     bool           `json:"rewritten" jsonschema:"false with --no-rewrite"`
+	Profile       string         `json:"profile,omitempty" jsonschema:"of rules"`
+	KVBits        int            `json:"kv_bits,omitempty" jsonschema:"of a quantized cache of keys and values"`
+	CachedTokens  int            `json:"cached_tokens,omitempty" jsonschema:"that came from a prompt cache"`
 }
 
 func (a *app) generate(ctx context.Context, o *options, t *textOptions, format string, plain bool) error {

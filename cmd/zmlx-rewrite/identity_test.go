@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"zmlx-rewrite/decode"
+	"zmlx-rewrite/kernels"
 	"zmlx-rewrite/models/upcycle"
 	"zmlx-rewrite/verify/whole"
 )
@@ -113,7 +114,7 @@ func rewriteIdentity(t *testing.T, o *options) *identity {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { e.Close() })
-	p := &identity{r: &runner{engine: e, model: s.model, catalog: w.set.Kernels, warn: &testLog{t}, ran: map[string]string{}}, rewritten: after}
+	p := &identity{r: &runner{engine: e, model: s.model, catalog: w.set.Kernels, warn: &testLog{t}, ran: map[*kernels.Spec]string{}}, rewritten: after}
 	if err := p.r.derive(after, before); err != nil {
 		t.Fatal(err)
 	}
@@ -126,9 +127,9 @@ func rewriteIdentity(t *testing.T, o *options) *identity {
 		return g
 	}
 	p.before, p.after = load(before), load(after)
-	for name, where := range p.r.ran {
+	for s, where := range p.r.ran {
 		if where != "cpu" {
-			t.Errorf("kernel %s runs as %s", name, where)
+			t.Errorf("kernel %s runs as %s", s.Name, where)
 		}
 	}
 	return p

@@ -17,16 +17,16 @@ import (
 
 // kernelTimed is one kernel's time as JSON.
 type kernelTimed struct {
-	Kernel    string    `json:"kernel"`
-	Bench     string    `json:"bench"`
-	Device    string    `json:"device"`
-	Reference float64   `json:"reference_us"`
-	Time      float64   `json:"kernel_us"`
-	Speedup   float64   `json:"speedup"`
-	Interval  []float64 `json:"interval"` // 95 %
-	GBs       float64   `json:"gb_per_s"`
-	Fraction  float64   `json:"of_bandwidth"`
-	Bandwidth float64   `json:"bandwidth_gb_per_s"` // of the device, measured beside
+	Kernel    string    `json:"kernel" jsonschema:"name"`
+	Bench     string    `json:"bench" jsonschema:"which call"`
+	Device    string    `json:"device" jsonschema:"that was measured on"`
+	Reference float64   `json:"reference_us" jsonschema:"microseconds of the ops of MLX, median"`
+	Time      float64   `json:"kernel_us" jsonschema:"microseconds of the kernel, median"`
+	Speedup   float64   `json:"speedup" jsonschema:"median over rounds"`
+	Interval  []float64 `json:"interval" jsonschema:"of the speed-up, 95 %"`
+	GBs       float64   `json:"gb_per_s" jsonschema:"that the kernel reads and writes"`
+	Fraction  float64   `json:"of_bandwidth" jsonschema:"share of what the device moves at best"`
+	Bandwidth float64   `json:"bandwidth_gb_per_s" jsonschema:"of the device, measured beside"`
 }
 
 func (a *app) kernelsBenchCmd(o *options) *cobra.Command {

@@ -21,26 +21,24 @@ import (
 
 // checked kernels of one target, as JSON.
 type kernelChecked struct {
-	Kernel  string  `json:"kernel"`
-	Hash    string  `json:"hash"`
-	On      string  `json:"on"` // "source": emulated threads; else the engine's device
-	Cases   int     `json:"cases"`
-	Runs    int     `json:"runs"`
-	Choices int     `json:"choices"` // combinations of element types, absent inputs and attributes
-	Covered int     `json:"covered"` // of those, how many had a case
-	Seconds float64 `json:"seconds"`
-	Verdict string  `json:"verdict"` // passed, failed, skipped, or not checked on what this machine lacks a tool for
-	Reason  string  `json:"reason,omitempty"`
-	// Of a reordered kernel on a device: error against float32, root mean square in
-	// units of the row's largest element, and that of MLX's own ops.
-	Error      float64  `json:"error,omitempty"`
-	StockError float64  `json:"stock_error,omitempty"`
-	Generated  bool     `json:"generated,omitempty"`     // the source is made of the reference
-	Types      int      `json:"metal_units,omitempty"`   // checked as Metal
-	CUDA       int      `json:"cuda_units,omitempty"`    // compiled for NVIDIA
-	Refused    int      `json:"stock_refused,omitempty"` // cases whose reference graph MLX does not run there
-	Untried    []string `json:"untried,omitempty"`       // dimensions that are tried at length 1 only
-	Without    string   `json:"without,omitempty"`       // targets that were left out, as --without allows
+	Kernel     string   `json:"kernel" jsonschema:"name"`
+	Hash       string   `json:"hash" jsonschema:"of all that a compiled kernel depends on"`
+	On         string   `json:"on" jsonschema:"source: emulated threads; else the device"`
+	Cases      int      `json:"cases" jsonschema:"calls that were made"`
+	Runs       int      `json:"runs" jsonschema:"of the kernel in all"`
+	Choices    int      `json:"choices" jsonschema:"combinations of element types, absent inputs and attributes"`
+	Covered    int      `json:"covered" jsonschema:"of those, how many had a case"`
+	Seconds    float64  `json:"seconds" jsonschema:"that it took"`
+	Verdict    string   `json:"verdict" jsonschema:"passed, failed, skipped, or not checked on what this machine lacks a tool for"`
+	Reason     string   `json:"reason,omitempty" jsonschema:"of the verdict"`
+	Error      float64  `json:"error,omitempty" jsonschema:"of a reordered kernel on a device: root mean square against float32, in units of the largest element of the row"`
+	StockError float64  `json:"stock_error,omitempty" jsonschema:"the same of the ops of MLX"`
+	Generated  bool     `json:"generated,omitempty" jsonschema:"the source is made of the reference"`
+	Types      int      `json:"metal_units,omitempty" jsonschema:"checked as Metal"`
+	CUDA       int      `json:"cuda_units,omitempty" jsonschema:"compiled for NVIDIA"`
+	Refused    int      `json:"stock_refused,omitempty" jsonschema:"cases whose reference graph MLX does not run there"`
+	Untried    []string `json:"untried,omitempty" jsonschema:"dimensions that are tried at length 1 only"`
+	Without    string   `json:"without,omitempty" jsonschema:"targets that were left out, as --without allows"`
 }
 
 type kernelCheckOptions struct {

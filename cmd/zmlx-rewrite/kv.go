@@ -219,7 +219,7 @@ var greedyRules = []string{"decode.argmax_logprobs"}
 // if nothing is rewritten: one launch in place of MLX's six pays where launches are dear, and
 // on a CPU as part of a replay.
 func (w *workspace) greedy(o *options, p *graph.Program) (*graph.Program, error) {
-	if o.target == "metal" || o.preset == "training" {
+	if o.none || o.target == "metal" || o.preset == "training" {
 		return nil, nil
 	}
 	cfg := &rewrite.Config{Set: w.set, Setting: guard.Setting{Target: o.target, TPSize: 1}}

@@ -8,7 +8,9 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-func TestMain(m *testing.M) { testscript.Main(tests{m}, map[string]func(){"zmlx-rewrite": main}) }
+func TestMain(m *testing.M) {
+	testscript.Main(tests{m}, map[string]func(){"zmlx-rewrite": checkedMain})
+}
 
 // tests run without first uses: the program that would do them is the test. What scripts run
 // does as their environment says.

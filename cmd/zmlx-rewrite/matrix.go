@@ -61,6 +61,7 @@ func (a *app) matrixCmd() *cobra.Command {
 		RunE: func(_ *cobra.Command, args []string) error { return a.gate(args[0], &g) },
 	}
 	g.flags(gate)
+	gate.Flags().StringVarP(&g.format, "output", "o", "text", "text or json (one test a line)")
 	gate.Flags().BoolVar(&g.strict, "strict", false, "what is unclear fails, too")
 	c.AddCommand(web, gate)
 	return c
@@ -96,6 +97,10 @@ func (a *app) readMatrix(dir string, m *matrixOptions, whole bool) ([]figures.Na
 			return nil
 		case err != nil:
 			return err
+		}
+		if c.Against != nil {
+			fmt.Fprintf(a.progress, "%s is left out: it compares two rewrites, not one with the unrewritten program\n", path)
+			return nil
 		}
 		rel, err := filepath.Rel(dir, path)
 		all = append(all, figures.Named{File: filepath.ToSlash(rel), Capsule: c})
@@ -153,7 +158,22 @@ func (a *app) matrix(dir string, m *matrixOptions) error {
 	return a.put(m.out, b.Bytes())
 }
 
+// gated is the JSON form of a gate's verdict on a test.
+type gated struct {
+	Model   string          `json:"model" jsonschema:"type and precision, with the beginning of the hash of its files"`
+	Profile string          `json:"profile" jsonschema:"of rules, with what else was chosen: preset, rules, cache"`
+	Device  string          `json:"device" jsonschema:"and its name"`
+	Test    string          `json:"test" jsonschema:"pp512, tg128, or kind of prompt and length; @ d is the depth"`
+	Verdict string          `json:"verdict" jsonschema:"docs/MEASURE.md says what each means"`
+	Why     string          `json:"why" jsonschema:"figures and capsules that it stands on"`
+	Change  *figures.Change `json:"change,omitempty" jsonschema:"against the version before; absent if they were not compared"`
+	Few     bool            `json:"too_few_rounds,omitempty" jsonschema:"for an interval, so nothing is known"`
+}
+
 func (a *app) gate(dir string, m *matrixOptions) error {
+	if err := oneOf("output", m.format, "text", "json"); err != nil {
+		return err
+	}
 	all, err := a.readMatrix(dir, m, true)
 	if err != nil {
 		return err
@@ -161,7 +181,13 @@ func (a *app) gate(dir string, m *matrixOptions) error {
 	compared := 0
 	var slow, few, other, missing []string
 	for _, j := range figures.Judge(all, m.metric, m.threshold) {
-		fmt.Fprintf(a.stdout, "%-9s  %s · %s · %s · %s: %s\n", j.Verdict, j.Model, j.Profile, j.Device, j.Test, j.Why)
+		if m.format == "json" {
+			if err := a.json(gated{j.Model, j.Profile, j.Device, j.Test, j.Verdict, j.Why, j.Change, j.Few}); err != nil {
+				return err
+			}
+		} else {
+			fmt.Fprintf(a.stdout, "%-9s  %s · %s · %s · %s: %s\n", j.Verdict, j.Model, j.Profile, j.Device, j.Test, j.Why)
+		}
 		switch {
 		case j.Verdict == figures.Differs:
 			other = append(other, j.Test)

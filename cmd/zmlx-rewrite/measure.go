@@ -17,19 +17,40 @@ import (
 	"zmlx-rewrite/kernels"
 	"zmlx-rewrite/measure/capsule"
 	"zmlx-rewrite/profiles"
+	"zmlx-rewrite/report/figures"
 	"zmlx-rewrite/rewrite"
 )
+
+// planned is a rewrite, with what it was made by, and what runs the model before and after.
+type planned struct {
+	s             *rewritten
+	w             *workspace
+	profile       *profiles.Profile
+	o             *options
+	before, after *programs
+}
+
+// plan rewrites the model of o.
+func (a *app) plan(ctx context.Context, o *options) (*planned, error) {
+	o.dims = nil
+	w, prof, all, err := a.rewriteToRun(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	p := &planned{s: all[0], w: w, profile: prof, o: o}
+	if p.before, p.after, err = o.kv.programs(w, prof, o, p.s); err != nil {
+		p.s.close()
+		return nil, err
+	}
+	return p, nil
+}
 
 // pair is a model before (0) and after (1) its rewrite, both loaded, on one copy of the
 // weights: what bench, stress and routing measure.
 type pair struct {
 	*runner
-	s        *rewritten
-	w        *workspace
-	profile  *profiles.Profile
-	preset   string
-	dtype    string
-	kv       *kvOptions
+	planned
+	other    *planned          // another rewrite that is side 0 in place of the unrewritten program, or nil
 	programs [2]*graph.Program // with plain caches
 	runs     [2]*programs      // what is run: these, and those with quantized caches, if any
 	gens     [2]*decode.Generator
@@ -40,45 +61,89 @@ type pair struct {
 // sides are what people call the two.
 var sides = [2]string{"unrewritten", "rewritten"}
 
+// side is what a side of this pair is called.
+func (p *pair) side(i int) string {
+	if i == 0 && p.other != nil {
+		return figures.Against
+	}
+	return sides[i]
+}
+
 // pair loads the model of o. wrap, if given, stands between the generator and the session of
 // a side. Close it when done.
 func (a *app) pair(ctx context.Context, o *options, wrap func(side int, s engine.Session) engine.Session) (*pair, error) {
-	o.dims = nil
-	w, prof, all, err := a.rewriteToRun(ctx, o)
+	return a.pairAgainst(ctx, o, nil, wrap)
+}
+
+// pairAgainst is pair with the rewrite of other, if there is one, in place of the unrewritten
+// program. It runs on the weights of o's model, too.
+func (a *app) pairAgainst(ctx context.Context, o, other *options, wrap func(int, engine.Session) engine.Session) (_ *pair, err error) {
+	p := &pair{}
+	defer func() {
+		if err != nil {
+			p.close()
+		}
+	}()
+	all := []*options{o}
+	if other != nil {
+		all = append(all, other)
+	}
+	for _, one := range all {
+		if wrap != nil && one.kv.Bits > 0 {
+			return nil, diag.Errorf("usage/kv", diag.Pos{}, "a quantized cache is timed, not traced").WithHint("leave --kv-bits out")
+		}
+	}
+	plan, err := a.plan(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	p := &pair{s: all[0], w: w, profile: prof, preset: o.preset, dtype: o.dtype, kv: &o.kv}
-	p.done = append(p.done, all[0].close)
-	if p.runner, err = a.untold(p.s.subject, w); err != nil {
-		p.close()
+	p.planned, p.done = *plan, append(p.done, plan.s.close)
+	catalog := p.w.set.Kernels
+	p.runs = [2]*programs{p.before, p.after}
+	if other != nil {
+		if p.other, err = a.plan(ctx, other); err != nil {
+			return nil, err
+		}
+		p.other.s.close() // its program is all that is needed
+		p.runs[0], catalog = p.other.after, catalog.With(p.other.w.set.Kernels)
+	}
+	if p.runner, err = a.untold(p.s.subject, catalog); err != nil {
 		return nil, err
 	}
 	p.done = append(p.done, p.runner.close)
-	p.programs = [2]*graph.Program{p.s.program, p.s.res.Program}
-	if wrap != nil && o.kv.Bits > 0 {
-		p.close()
-		return nil, diag.Errorf("usage/kv", diag.Pos{}, "a quantized cache is timed, not traced").WithHint("leave --kv-bits out")
-	}
-	p.runs[0], p.runs[1], err = o.kv.programs(w, prof, o, p.s)
-	if err == nil {
-		err = p.derive(p.runs[1], p.runs[0])
-	}
-	if err != nil {
-		p.close()
-		return nil, err
-	}
-	for i := range p.runs {
-		if err := p.load(ctx, i, wrap); err != nil {
-			p.close()
+	if other != nil {
+		if err := p.sameWeights(); err != nil {
 			return nil, err
 		}
 	}
-	if p.vocab, err = vocabulary(p.programs[0]); err != nil {
-		p.close()
+	if err := p.derive(p.runs[1], p.runs[0]); err != nil {
+		return nil, err
+	}
+	for i := range p.runs {
+		p.programs[i] = p.runs[i].plain
+		if err := p.load(ctx, i, wrap); err != nil {
+			return nil, err
+		}
+	}
+	if p.vocab, err = vocabulary(p.s.program); err != nil {
 		return nil, err
 	}
 	return p, nil
+}
+
+// choice is what o says of the rules of a profile.
+func (o *options) choice(w *workspace, prof *profiles.Profile) *capsule.Choice {
+	all := prof.Choose(w.set, o.preset, o.target, o.force).Rules
+	full := func(names []string) (out []string) {
+		for _, r := range all {
+			if named(names, r) {
+				out = append(out, r.Name)
+			}
+		}
+		slices.Sort(out)
+		return out
+	}
+	return &capsule.Choice{Only: full(o.only), Exclude: full(o.exclude), Force: full(o.force), NoLedger: o.unmeasured}
 }
 
 // vocabulary is how many tokens a program tells apart.
@@ -94,15 +159,15 @@ func vocabulary(p *graph.Program) (int, error) {
 }
 
 // untold is a runner without the model's text side: random tokens need no tokenizer.
-func (a *app) untold(s *subject, w *workspace) (*runner, error) {
+func (a *app) untold(s *subject, catalog *kernels.Catalog) (*runner, error) {
 	if s.model == nil || s.model.Weights == nil {
 		return nil, diag.Errorf("model/no-weights", diag.Pos{File: s.name}, "has no weights").WithHint("give a model's folder or a .gguf file")
 	}
-	e, err := newEngine(w.set.Kernels, a.log)
+	e, err := newEngine(catalog, a.log)
 	if err != nil {
 		return nil, lacks("%v", err)
 	}
-	return &runner{engine: e, model: s.model, catalog: w.set.Kernels, warn: a.progress, ran: map[string]string{}}, nil
+	return &runner{engine: e, model: s.model, catalog: catalog, warn: a.progress, ran: map[*kernels.Spec]string{}}, nil
 }
 
 func (p *pair) load(ctx context.Context, side int, wrap func(int, engine.Session) engine.Session) error {
@@ -194,20 +259,29 @@ func (a *app) newCapsule(kind string, p *pair) (*capsule.Capsule, error) {
 	if c.Model, err = modelOf(p); err != nil {
 		return nil, err
 	}
-	c.Rewrite, err = rewriteOf(p)
-	return c, err
+	if c.Rewrite, err = rewriteOf(p.runner, &p.planned); err != nil || p.other == nil {
+		return c, err
+	}
+	c.Against = &capsule.Against{Flags: p.other.o.flagsGiven}
+	if c.Against.Rewrite, err = rewriteOf(p.runner, p.other); err != nil {
+		return nil, err
+	}
+	if p.sameSides() {
+		c.Notes = append(c.Notes, "both sides run the same: what the ratio says is noise")
+	}
+	return c, nil
 }
 
 func now() time.Time { return time.Now().UTC().Truncate(time.Second) }
 
 func modelOf(p *pair) (capsule.Model, error) {
-	m := capsule.Model{Name: p.s.name, Type: p.programs[0].Name, DType: p.dtype}
+	m := capsule.Model{Name: p.s.name, Type: p.s.program.Name, DType: p.o.dtype}
 	var err error
 	if m.SHA256, m.Of, err = capsule.Identify(p.model.Path); err != nil {
 		return m, err
 	}
 	bytes := map[string]int64{}
-	for _, q := range p.programs[0].Params {
+	for _, q := range p.s.program.Params {
 		n, ok := q.Type.Size().Const()
 		if !ok {
 			continue
@@ -237,18 +311,19 @@ func modelOf(p *pair) (capsule.Model, error) {
 	return m, nil
 }
 
-func rewriteOf(p *pair) (capsule.Rewrite, error) {
+func rewriteOf(run *runner, p *planned) (capsule.Rewrite, error) {
 	cfg := p.s.cfg
-	r := capsule.Rewrite{Profile: p.profile.Name, Preset: p.preset, Target: cfg.Setting.Target, Before: p.programs[0].Hash().String(), After: p.programs[1].Hash().String(),
-		Rules: map[string]string{}, Kernels: kernelHashes(p.catalog, p.runs[1].loaded()...), RunsAs: p.kernels(), Launches: layers(p.programs)}
+	both := [2]*graph.Program{p.before.plain, p.after.plain}
+	r := capsule.Rewrite{Profile: p.profile.Name, Preset: p.o.preset, Choice: p.o.choice(p.w, p.profile), Target: cfg.Setting.Target, Before: both[0].Hash().String(), After: both[1].Hash().String(),
+		Rules: map[string]string{}, Kernels: kernelHashes(run.catalog, p.after.loaded()...), RunsAs: run.kernels(), Launches: layers(both)}
 	var err error
 	if r.Replacements, err = replacements(&r.Launches, p.s.res); err != nil {
 		return r, err
 	}
-	if r.Quantized, err = quantizedOf(p.runs); err != nil {
+	if r.Quantized, err = quantizedOf(p.before, p.after); err != nil {
 		return r, err
 	}
-	if k := p.kv; k.Bits > 0 || k.size > 0 {
+	if k := &p.o.kv; k.Bits > 0 || k.size > 0 {
 		r.KV = &capsule.KV{Bits: k.Bits, GroupSize: k.GroupSize, Start: k.start, Size: k.size}
 	}
 	for _, rule := range cfg.Rules {
@@ -278,12 +353,12 @@ func kernelHashes(catalog *kernels.Catalog, list ...*graph.Program) map[string]s
 
 // quantizedOf says of the programs with a quantized cache, if there are any, what a capsule
 // says of the others.
-func quantizedOf(runs [2]*programs) (*capsule.Quantized, error) {
-	by := runs[1].by
+func quantizedOf(before, after *programs) (*capsule.Quantized, error) {
+	by := after.by
 	if by == nil {
 		return nil, nil
 	}
-	both := [2]*graph.Program{runs[0].quantized, runs[1].quantized}
+	both := [2]*graph.Program{before.quantized, after.quantized}
 	q := &capsule.Quantized{Before: both[0].Hash().String(), After: both[1].Hash().String(), Launches: layers(both)}
 	var err error
 	if q.Replacements, err = replacements(&q.Launches, by.res); err != nil {

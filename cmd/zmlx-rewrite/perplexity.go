@@ -44,15 +44,15 @@ func (a *app) perplexityCmd() *cobra.Command {
 
 // perplexities is the JSON form; fields may be added, these stay.
 type perplexities struct {
-	Samples       int     `json:"samples"`
-	Tokens        int     `json:"tokens"` // that were predicted
-	Perplexity    float64 `json:"perplexity"`
-	Error         float64 `json:"standard_error"`
-	Rewritten     float64 `json:"rewritten_perplexity"`
-	RewrittenErr  float64 `json:"rewritten_standard_error"`
-	RelativeDelta float64 `json:"relative_difference"` // of the rewritten one
-	Profile       string  `json:"profile"`
-	KernelRuns    string  `json:"kernel_runs"`
+	Samples       int     `json:"samples" jsonschema:"of the text"`
+	Tokens        int     `json:"tokens" jsonschema:"that were predicted"`
+	Perplexity    float64 `json:"perplexity" jsonschema:"of the unrewritten program"`
+	Error         float64 `json:"standard_error" jsonschema:"of the perplexity, as mlx-lm estimates it"`
+	Rewritten     float64 `json:"rewritten_perplexity" jsonschema:"of the rewritten program"`
+	RewrittenErr  float64 `json:"rewritten_standard_error" jsonschema:"of that"`
+	RelativeDelta float64 `json:"relative_difference" jsonschema:"of the rewritten perplexity to the other: 0 if they are equal"`
+	Profile       string  `json:"profile" jsonschema:"of rules"`
+	KernelRuns    string  `json:"kernel_runs" jsonschema:"where kernels run: the device, reference, or both"`
 }
 
 func (a *app) perplexity(ctx context.Context, o *options, t *perplexityOptions, file string) error {

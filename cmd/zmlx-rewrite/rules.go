@@ -26,8 +26,13 @@ func (a *app) rulesCmd() *cobra.Command {
 		RunE: func(_ *cobra.Command, args []string) error { return a.rulesShow(&o, args[0]) },
 	}
 	schema := &cobra.Command{
-		Use: "schema [rule|profile|kernel|capsule|ledger]", Short: "Print the JSON Schema that editors use, or that of a file this program writes", Args: cobra.MaximumNArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error { return a.rulesSchema(args) },
+		Use: "schema [NAME]", Short: "Print the JSON Schema that editors use, or that of what this program writes", Args: cobra.MaximumNArgs(1),
+		Long: "Schema prints the JSON Schema of a file that people write (rule, profile, kernel), of one that this\n" +
+			"program writes (capsule, ledger), or of what a command prints with -o json, which has the command's\n" +
+			"name: " + strings.Join(outputNames(), ", ") + ".\n" +
+			"Without a name it is that of rules.",
+		ValidArgs: append([]string{"rule", "profile", "kernel", "capsule", "ledger"}, outputNames()...),
+		RunE:      func(_ *cobra.Command, args []string) error { return a.rulesSchema(args) },
 	}
 	for _, sub := range []*cobra.Command{list, show} {
 		sub.Flags().StringArrayVar(&o.rules, "rules", nil, "rule `file or folder` to use over the built-in ones; may be repeated")
@@ -99,8 +104,12 @@ func (a *app) rulesSchema(args []string) error {
 	case "ledger":
 		data, ok = ledger.Schema(), true
 	}
+	if o := outputNamed(what); o != nil {
+		data, ok = o.text(), true
+	}
 	if !ok {
-		return diag.Errorf("usage/schema", diag.Pos{}, "no schema %q; there are rule, profile, kernel, capsule and ledger", what)
+		names := append([]string{"rule", "profile", "kernel", "capsule", "ledger"}, outputNames()...)
+		return diag.Errorf("usage/schema", diag.Pos{}, "no schema %q", what).WithHint("there are %s", strings.Join(names, ", "))
 	}
 	_, err := a.stdout.Write(data)
 	return err

@@ -98,7 +98,7 @@ type runner struct {
 	tok     *tokenizer.Tokenizer
 	eos     []int
 	warn    io.Writer
-	ran     map[string]string // kernel -> where it runs: the device, or "reference"
+	ran     map[*kernels.Spec]string // where each runs: the device, or "reference"
 }
 
 // runner opens the engine and the model's text side. Close it when done.
@@ -114,7 +114,7 @@ func (a *app) runner(s *subject, catalog *kernels.Catalog) (*runner, error) {
 	if err != nil {
 		return nil, lacks("%v", err)
 	}
-	return &runner{engine: e, model: s.model, catalog: catalog, tok: tok, eos: s.model.Stops(tok), warn: a.progress, ran: map[string]string{}}, nil
+	return &runner{engine: e, model: s.model, catalog: catalog, tok: tok, eos: s.model.Stops(tok), warn: a.progress, ran: map[*kernels.Spec]string{}}, nil
 }
 
 func (r *runner) close() { r.engine.Close() }
@@ -178,10 +178,10 @@ func (r *runner) host() *whole.Host {
 
 // launches reports whether the engine launches a kernel.
 func (r *runner) launches(s *kernels.Spec) bool {
-	if where, known := r.ran[s.Name]; known {
+	if where, known := r.ran[s]; known {
 		return where != asReference
 	}
-	r.ran[s.Name] = asReference
+	r.ran[s] = asReference
 	e, ok := r.engine.(engine.KernelRunner)
 	if !ok {
 		return false
@@ -190,8 +190,18 @@ func (r *runner) launches(s *kernels.Spec) bool {
 		fmt.Fprintf(r.warn, "warning: %v; its reference graph runs instead\n", err)
 		return false
 	}
-	r.ran[s.Name] = r.engine.Device()
+	r.ran[s] = r.engine.Device()
 	return true
+}
+
+// reference reports whether a kernel of that name runs as its reference graph.
+func (r *runner) reference(name string) bool {
+	for s, where := range r.ran {
+		if s.Name == name && where == asReference {
+			return true
+		}
+	}
+	return false
 }
 
 // asReference is where a kernel runs that the engine does not launch.
@@ -200,12 +210,11 @@ const asReference = "reference"
 // kernels says where the kernels of the loaded programs run: "cpu", "reference", or both.
 func (r *runner) kernels() string {
 	var graphs []string
-	for name, where := range r.ran {
+	for s, where := range r.ran {
 		if where == asReference {
-			graphs = append(graphs, name)
+			graphs = append(graphs, s.Name)
 		}
 	}
-	slices.Sort(graphs)
 	switch {
 	case len(r.ran) == 0:
 		return "none"
@@ -214,6 +223,8 @@ func (r *runner) kernels() string {
 	case len(graphs) == 0:
 		return r.engine.Device()
 	}
+	slices.Sort(graphs)
+	graphs = slices.Compact(graphs)
 	return fmt.Sprintf("%s, as reference: %s", r.engine.Device(), strings.Join(graphs, ", "))
 }
 
@@ -332,7 +343,7 @@ func (r *runner) count(p *programs, f func() (*decode.Result, error)) (*decode.R
 	if launching {
 		after := e.Launches()
 		for name := range counts {
-			if r.ran[name] != asReference {
+			if !r.reference(name) {
 				counts[name] = after[name] - before[name]
 			}
 		}

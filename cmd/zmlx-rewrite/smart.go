@@ -61,25 +61,25 @@ func (a *app) smartCmd() *cobra.Command {
 
 // smartFound is what smart found, as JSON; fields may be added, these stay.
 type smartFound struct {
-	Model      string        `json:"model"`
-	Profile    string        `json:"profile"`
-	Device     ledger.Device `json:"device"`
-	Depth      int           `json:"depth"`
-	Tokens     int           `json:"tokens"`
-	Rules      []smartRule   `json:"rules"`
-	ToProfile  *choose.Gain  `json:"against_profile,omitempty"`     // absent if it is the profile's plan
-	ToOriginal *choose.Gain  `json:"against_unrewritten,omitempty"` // absent if nothing is rewritten
-	Same       bool          `json:"tokens_identical"`              // to the unrewritten model's
-	Ledger     string        `json:"ledger"`
-	FirstUse   bool          `json:"first_use,omitempty"`
+	Model      string        `json:"model" jsonschema:"as it was named"`
+	Profile    string        `json:"profile" jsonschema:"of rules"`
+	Device     ledger.Device `json:"device" jsonschema:"that was measured on"`
+	Depth      int           `json:"depth" jsonschema:"tokens in the caches before the first run"`
+	Tokens     int           `json:"tokens" jsonschema:"made in each run at most"`
+	Rules      []smartRule   `json:"rules" jsonschema:"in order of preference"`
+	ToProfile  *choose.Gain  `json:"against_profile,omitempty" jsonschema:"the chosen plan against that of the profile; absent if it is that"`
+	ToOriginal *choose.Gain  `json:"against_unrewritten,omitempty" jsonschema:"the chosen plan against the unrewritten model; absent if nothing is rewritten"`
+	Same       bool          `json:"tokens_identical" jsonschema:"to those of the unrewritten model"`
+	Ledger     string        `json:"ledger" jsonschema:"file that it is kept in"`
+	FirstUse   bool          `json:"first_use,omitempty" jsonschema:"rules were looked at in short"`
 }
 
 type smartRule struct {
-	Rule   string       `json:"rule"`
-	State  string       `json:"state"`
-	Gain   *choose.Gain `json:"gain,omitempty"`
-	Alone  *choose.Gain `json:"alone,omitempty"`
-	Reason string       `json:"reason,omitempty"`
+	Rule   string       `json:"rule" jsonschema:"full name"`
+	State  string       `json:"state" jsonschema:"what was found, and whether it is on"`
+	Gain   *choose.Gain `json:"gain,omitempty" jsonschema:"beside the other rules; absent if it was not timed so"`
+	Alone  *choose.Gain `json:"alone,omitempty" jsonschema:"against no rules at all; absent if it was not timed so"`
+	Reason string       `json:"reason,omitempty" jsonschema:"why it was not checked or timed, or what failed"`
 }
 
 func (a *app) smart(ctx context.Context, o *options, s *smartOptions) error {

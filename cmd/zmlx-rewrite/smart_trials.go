@@ -83,10 +83,10 @@ func (a *app) trials(o *options, s *smartOptions) (*trials, error) {
 		s.warmUp, s.depth, t.pace, t.title = 0, min(s.depth, 4), inShort, fmt.Sprintf("first use, %v at most (--no-ledger skips it)", firstUseTime)
 		t.line.print("%s", t.title)
 	}
-	t.pair = &pair{s: all[0], w: w, profile: prof}
+	t.pair = &pair{planned: planned{s: all[0], w: w, profile: prof, o: o}}
 	t.done = append(t.done, t.s.close)
 	measureInFloat32(t.s.program)
-	if t.runner, err = a.untold(t.s.subject, w); err != nil {
+	if t.runner, err = a.untold(t.s.subject, w.set.Kernels); err != nil {
 		t.close()
 		return nil, err
 	}

@@ -83,45 +83,43 @@ var defaultPrompts = []string{
 
 // validated is the JSON form of one prompt's comparison.
 type validated struct {
-	Prompt       string  `json:"prompt"`
-	PromptTokens int     `json:"prompt_tokens"`
-	Tokens       int     `json:"tokens"`
-	Verdict      string  `json:"verdict"` // bit-exact, token-identical, closer-to-fp32, near-tie, differs
-	FirstDiff    int     `json:"first_difference"`
-	Margin       float64 `json:"margin"` // at the first difference, else the smallest
-	MarginStep   int     `json:"margin_step"`
-	MaxError     float64 `json:"max_logit_error"`
-	TPS          float64 `json:"generation_tps"`
-	RewrittenTPS float64 `json:"rewritten_generation_tps"`
+	Prompt       string  `json:"prompt" jsonschema:"as given"`
+	PromptTokens int     `json:"prompt_tokens" jsonschema:"that it became"`
+	Tokens       int     `json:"tokens" jsonschema:"that were compared"`
+	Verdict      string  `json:"verdict" jsonschema:"docs/MEASURE.md says what each means"`
+	FirstDiff    int     `json:"first_difference" jsonschema:"step at which tokens part; -1 if they do not"`
+	Margin       float64 `json:"margin" jsonschema:"of the unrewritten program between its two best logits, at the first difference, else the smallest"`
+	MarginStep   int     `json:"margin_step" jsonschema:"step of the margin"`
+	MaxError     float64 `json:"max_logit_error" jsonschema:"up to where tokens part"`
+	TPS          float64 `json:"generation_tps" jsonschema:"tokens a second of the unrewritten program"`
+	RewrittenTPS float64 `json:"rewritten_generation_tps" jsonschema:"tokens a second of the rewritten one"`
 
-	// The rewritten program fed the unrewritten one's tokens, over all steps.
-	KL         float64 `json:"kl_mean"` // nats
-	KLMax      float64 `json:"kl_max"`
-	LogitError float64 `json:"forced_max_logit_error"`
+	KL         float64 `json:"kl_mean" jsonschema:"of the rewritten program fed the tokens of the unrewritten one, over all steps, in nats"`
+	KLMax      float64 `json:"kl_max" jsonschema:"the largest of a step"`
+	LogitError float64 `json:"forced_max_logit_error" jsonschema:"largest error of a logit in the same steps"`
 
-	PromptTPS    [2]float64 `json:"prompt_tps"`            // unrewritten, rewritten
-	PeakMemory   [2]uint64  `json:"peak_memory,omitempty"` // bytes of arrays; 0 if the engine does not tell
-	StepLaunches [2]int     `json:"launches_per_step"`     // of the programs that made the last token
-	Runs         int        `json:"runs,omitempty"`        // timed, of each; the rates are their medians
+	PromptTPS    [2]float64 `json:"prompt_tps" jsonschema:"tokens of the prompt a second: unrewritten, rewritten"`
+	PeakMemory   [2]uint64  `json:"peak_memory,omitempty" jsonschema:"bytes of arrays: unrewritten, rewritten; 0 if the engine does not tell"`
+	StepLaunches [2]int     `json:"launches_per_step" jsonschema:"of the programs that made the last token: unrewritten, rewritten"`
+	Runs         int        `json:"runs,omitempty" jsonschema:"that were timed, of each program: the rates are their medians; absent if the compared run was timed"`
 
-	Oracle *oracled `json:"oracle,omitempty"`
+	Oracle *oracled `json:"oracle,omitempty" jsonschema:"with --oracle"`
 
-	KernelRuns string         `json:"kernel_runs"`
-	Kernels    map[string]int `json:"kernels"` // how often each ran in the rewritten model
+	KernelRuns string         `json:"kernel_runs" jsonschema:"where kernels run: the device, reference, or both"`
+	Kernels    map[string]int `json:"kernels" jsonschema:"how often each kernel ran in the rewritten model"`
 
-	// Where tokens part in a half type: what float32 says.
-	OwnError  float64    `json:"original_error,omitempty"` // largest of a logit at the first difference
-	RMS       float64    `json:"original_rms_error,omitempty"`
-	Rewritten float64    `json:"rewritten_rms_error,omitempty"`
-	Rechunked *rechunked `json:"rechunked,omitempty"`
+	OwnError  float64    `json:"original_error,omitempty" jsonschema:"where tokens part in a half type: the largest error of a logit there against float32"`
+	RMS       float64    `json:"original_rms_error,omitempty" jsonschema:"root mean square of all errors of the unrewritten program against float32"`
+	Rewritten float64    `json:"rewritten_rms_error,omitempty" jsonschema:"the same of the rewritten program"`
+	Rechunked *rechunked `json:"rechunked,omitempty" jsonschema:"the unrewritten program against itself, its prompt cut elsewhere"`
 }
 
 // rechunked is the unrewritten model against itself, the prompt cut elsewhere.
 type rechunked struct {
-	First    int     `json:"first_difference"`
-	Margin   float64 `json:"margin"`
-	OwnError float64 `json:"original_error"`
-	RMS      float64 `json:"rms_error"`
+	First    int     `json:"first_difference" jsonschema:"step at which tokens part; -1 if they do not"`
+	Margin   float64 `json:"margin" jsonschema:"there"`
+	OwnError float64 `json:"original_error" jsonschema:"of the unrewritten program there, against float32"`
+	RMS      float64 `json:"rms_error" jsonschema:"root mean square of all errors against float32"`
 }
 
 func (a *app) validate(ctx context.Context, o *options, t *textOptions, vo *validateOptions) error {

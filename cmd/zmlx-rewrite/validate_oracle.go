@@ -17,21 +17,21 @@ const mlxLM = "mlx-lm"
 
 // oracled is the JSON form of a comparison with mlx-lm. Fields may be added, these stay.
 type oracled struct {
-	Name        string  `json:"name"`
-	Version     string  `json:"version"`
-	Python      string  `json:"python"`
-	Tokens      int     `json:"tokens"`
-	TPS         float64 `json:"generation_tps"`
-	Unrewritten beside  `json:"unrewritten"`
-	Rewritten   beside  `json:"rewritten"`
+	Name        string  `json:"name" jsonschema:"of the oracle: mlx-lm"`
+	Version     string  `json:"version" jsonschema:"of the oracle"`
+	Python      string  `json:"python" jsonschema:"that it ran in"`
+	Tokens      int     `json:"tokens" jsonschema:"that it made"`
+	TPS         float64 `json:"generation_tps" jsonschema:"tokens a second"`
+	Unrewritten beside  `json:"unrewritten" jsonschema:"held against it"`
+	Rewritten   beside  `json:"rewritten" jsonschema:"held against it"`
 }
 
 // beside is one program against the oracle; the verdicts are those of validated.
 type beside struct {
-	Verdict   string  `json:"verdict"`
-	FirstDiff int     `json:"first_difference"`
-	Margin    float64 `json:"margin"` // the oracle's, at the first difference, else its smallest
-	MaxError  float64 `json:"max_logit_error"`
+	Verdict   string  `json:"verdict" jsonschema:"as beside a prompt"`
+	FirstDiff int     `json:"first_difference" jsonschema:"step at which tokens part; -1 if they do not"`
+	Margin    float64 `json:"margin" jsonschema:"of the oracle, at the first difference, else its smallest"`
+	MaxError  float64 `json:"max_logit_error" jsonschema:"against the logits of the oracle"`
 }
 
 // startOracle finds a Python with mlx-lm: the one that is named, that of the checkout's

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"zmlx-rewrite/diag"
+	"zmlx-rewrite/kernels"
 	"zmlx-rewrite/models"
 	"zmlx-rewrite/models/weights"
 	"zmlx-rewrite/verify/sites"
@@ -17,32 +18,32 @@ import (
 
 // siteChecked is the JSON form of one replacement's check; fields may be added, these stay.
 type siteChecked struct {
-	Model      string    `json:"model"`
-	Rule       string    `json:"rule"`
-	Key        string    `json:"replacement"`
-	Numerics   string    `json:"numerics"`
-	Scope      string    `json:"scope"` // of the first site
-	Device     string    `json:"device"`
-	Verdict    string    `json:"verdict"` // passed, failed, skipped
-	Reason     string    `json:"reason,omitempty"`
-	Cached     bool      `json:"cached,omitempty"`
-	Cases      []string  `json:"cases"`
-	Sites      int       `json:"sites"`
-	Calls      int       `json:"calls"`
-	Rows       []int64   `json:"rows"`
-	Runs       int       `json:"runs"`
-	Reruns     int       `json:"reruns"`
-	Error      float64   `json:"error,omitempty"` // of reordered rules: root of the mean square, in units of each row's largest element
-	StockError float64   `json:"stock_error,omitempty"`
-	LeftOut    []string  `json:"left_out,omitempty"`
-	Places     []placeAt `json:"places,omitempty"`
-	Seconds    float64   `json:"seconds"`
+	Model      string    `json:"model" jsonschema:"as it was named"`
+	Rule       string    `json:"rule" jsonschema:"full name"`
+	Key        string    `json:"replacement" jsonschema:"key of what is put in place"`
+	Numerics   string    `json:"numerics" jsonschema:"how results may differ"`
+	Scope      string    `json:"scope" jsonschema:"of the first site"`
+	Device     string    `json:"device" jsonschema:"with the version of its engine"`
+	Verdict    string    `json:"verdict" jsonschema:"what was found"`
+	Reason     string    `json:"reason,omitempty" jsonschema:"of the verdict"`
+	Cached     bool      `json:"cached,omitempty" jsonschema:"it was checked before"`
+	Cases      []string  `json:"cases" jsonschema:"of the program that have it"`
+	Sites      int       `json:"sites" jsonschema:"that have it"`
+	Calls      int       `json:"calls" jsonschema:"that were made"`
+	Rows       []int64   `json:"rows" jsonschema:"that the calls had"`
+	Runs       int       `json:"runs" jsonschema:"of the replacement in all"`
+	Reruns     int       `json:"reruns" jsonschema:"of one call, which must give the same bits each time"`
+	Error      float64   `json:"error,omitempty" jsonschema:"of reordered rules: root of the mean square, in units of the largest element of each row"`
+	StockError float64   `json:"stock_error,omitempty" jsonschema:"the same of the ops of MLX"`
+	LeftOut    []string  `json:"left_out,omitempty" jsonschema:"what was not checked"`
+	Places     []placeAt `json:"places,omitempty" jsonschema:"with --layers: layer by layer"`
+	Seconds    float64   `json:"seconds" jsonschema:"that it took; 0 if it was checked before"`
 }
 
 type placeAt struct {
-	Scope      string  `json:"scope"`
-	Error      float64 `json:"error,omitempty"`
-	StockError float64 `json:"stock_error,omitempty"`
+	Scope      string  `json:"scope" jsonschema:"part of the model"`
+	Error      float64 `json:"error,omitempty" jsonschema:"as above"`
+	StockError float64 `json:"stock_error,omitempty" jsonschema:"as above"`
 }
 
 // verifyDevice checks each distinct replacement of a plan on this device.
@@ -70,7 +71,7 @@ func (a *app) verifyDevice(ctx context.Context, v *verifyOptions) error {
 		return lacks("%v", err)
 	}
 	defer e.Close()
-	r := &runner{engine: e, catalog: w.set.Kernels, warn: a.progress, ran: map[string]string{}}
+	r := &runner{engine: e, catalog: w.set.Kernels, warn: a.progress, ran: map[*kernels.Spec]string{}}
 	list, err := sites.Distinct(s.res)
 	if err != nil {
 		return err
@@ -152,7 +153,7 @@ func (a *app) verifyDevice(ctx context.Context, v *verifyOptions) error {
 
 func (v *verifyOptions) record(model string, x *sites.Replacement, rec *sites.Record) *siteChecked {
 	return &siteChecked{Model: model, Rule: x.Rule.Name, Key: x.Key, Numerics: string(x.Rule.Numerics), Scope: x.Scope(), Device: rec.Device.String(),
-		Verdict: string(rec.Verdict), Reason: rec.Reason, Cached: true, Cases: x.Cases(), Sites: len(x.Uses), Calls: rec.Calls, Rows: rec.Rows,
+		Verdict: string(rec.Verdict), Reason: rec.Reason, Cached: true, Cases: x.Cases(), Sites: len(x.Uses), Calls: rec.Calls, Rows: append([]int64{}, rec.Rows...),
 		Runs: rec.Runs, Reruns: rec.Reruns, Error: rec.Error, StockError: rec.StockError, LeftOut: rec.LeftOut}
 }
 

@@ -15,48 +15,46 @@ import (
 
 // modelVerified is the JSON form of one prompt's comparison; fields may be added, these stay.
 type modelVerified struct {
-	Model        string  `json:"model"`
-	Prompt       string  `json:"prompt"`
-	PromptTokens int     `json:"prompt_tokens"`
-	Tokens       int     `json:"tokens"`
-	Verdict      string  `json:"verdict"` // bit-exact, token-identical, near-tie, differs
-	Why          string  `json:"why,omitempty"`
-	FirstDiff    int     `json:"first_difference"` // step where tokens part; -1 if they do not
-	Before       int     `json:"before"`           // tokens there
-	After        int     `json:"after"`
-	Margin       float64 `json:"margin"` // there, else the smallest
-	MarginStep   int     `json:"margin_step"`
-	MaxError     float64 `json:"max_logit_error"` // of the rewritten against the unrewritten model
-	// Against the unrewritten model in float32, over all logits up to where tokens part.
-	Error      float64 `json:"error,omitempty"`
-	StockError float64 `json:"stock_error,omitempty"`
-	StepError  float64 `json:"stock_step_error,omitempty"` // largest, at the step where tokens part
-	// The unrewritten model against itself, its prompt in other chunks, if tokens part.
-	Other   *otherChunks    `json:"stock_in_other_chunks,omitempty"`
-	Culprit *culpritVerdict `json:"culprit,omitempty"`
+	Model        string          `json:"model" jsonschema:"as it was named"`
+	Prompt       string          `json:"prompt" jsonschema:"as given"`
+	PromptTokens int             `json:"prompt_tokens" jsonschema:"that it became"`
+	Tokens       int             `json:"tokens" jsonschema:"that were compared"`
+	Verdict      string          `json:"verdict" jsonschema:"docs/VERIFY.md says what each means"`
+	Why          string          `json:"why,omitempty" jsonschema:"of the verdict"`
+	FirstDiff    int             `json:"first_difference" jsonschema:"step at which tokens part; -1 if they do not"`
+	Before       int             `json:"before" jsonschema:"token of the unrewritten model there"`
+	After        int             `json:"after" jsonschema:"token of the rewritten model there"`
+	Margin       float64         `json:"margin" jsonschema:"of the two best logits of the unrewritten model, there, else the smallest"`
+	MarginStep   int             `json:"margin_step" jsonschema:"step of the margin"`
+	MaxError     float64         `json:"max_logit_error" jsonschema:"of the rewritten against the unrewritten model"`
+	Error        float64         `json:"error,omitempty" jsonschema:"of the rewritten model against float32, over all logits up to where tokens part"`
+	StockError   float64         `json:"stock_error,omitempty" jsonschema:"the same of the unrewritten model"`
+	StepError    float64         `json:"stock_step_error,omitempty" jsonschema:"largest error of a logit at the step where tokens part"`
+	Other        *otherChunks    `json:"stock_in_other_chunks,omitempty" jsonschema:"the unrewritten model against itself, its prompt in other chunks, if tokens part"`
+	Culprit      *culpritVerdict `json:"culprit,omitempty" jsonschema:"the one application of a rule that makes tokens differ"`
 }
 
 type otherChunks struct {
-	PrefillStep int     `json:"prefill_step"`
-	FirstDiff   int     `json:"first_difference"`
-	MaxError    float64 `json:"max_logit_error"`
+	PrefillStep int     `json:"prefill_step" jsonschema:"tokens of a chunk"`
+	FirstDiff   int     `json:"first_difference" jsonschema:"step at which tokens part; -1 if they do not"`
+	MaxError    float64 `json:"max_logit_error" jsonschema:"up to there"`
 }
 
 type culpritVerdict struct {
-	Rule     string  `json:"rule"`
-	Scope    string  `json:"scope"`
-	Case     string  `json:"case"`
-	Round    int     `json:"round"`
-	Index    int     `json:"index"` // among all applications
-	Of       int     `json:"of"`
-	Programs int     `json:"programs"` // that were tried
-	Call     int     `json:"call,omitempty"`
-	Value    string  `json:"value,omitempty"`
-	Op       string  `json:"op,omitempty"`
-	Element  []int   `json:"element,omitempty"`
-	Before   float64 `json:"value_before,omitempty"`
-	After    float64 `json:"value_after,omitempty"`
-	Why      string  `json:"why,omitempty"`
+	Rule     string  `json:"rule" jsonschema:"full name"`
+	Scope    string  `json:"scope" jsonschema:"part of the model"`
+	Case     string  `json:"case" jsonschema:"of the program"`
+	Round    int     `json:"round" jsonschema:"of rewriting"`
+	Index    int     `json:"index" jsonschema:"among all applications"`
+	Of       int     `json:"of" jsonschema:"applications"`
+	Programs int     `json:"programs" jsonschema:"that were tried"`
+	Call     int     `json:"call,omitempty" jsonschema:"of the model in which a value differs first"`
+	Value    string  `json:"value,omitempty" jsonschema:"that differs first"`
+	Op       string  `json:"op,omitempty" jsonschema:"that makes it"`
+	Element  []int   `json:"element,omitempty" jsonschema:"of the value"`
+	Before   float64 `json:"value_before,omitempty" jsonschema:"the rewrite"`
+	After    float64 `json:"value_after,omitempty" jsonschema:"the rewrite"`
+	Why      string  `json:"why,omitempty" jsonschema:"it is known to be this one"`
 }
 
 // verifyModel compares a model's tokens and logits before and after its rewrite.

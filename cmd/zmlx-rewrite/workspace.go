@@ -32,6 +32,8 @@ type options struct {
 	kv                             kvOptions // of commands that look at the program with a quantized cache
 	unproven                       bool      // plan as the profile says, whatever was found on this device
 	unmeasured                     bool      // likewise, but for what failed
+	none                           bool      // no rules at all
+	flagsGiven                     string    // of what something is compared with: the flags that say it
 	first                          bool      // of commands that look at the rules of a model that was never run here
 }
 
@@ -162,7 +164,7 @@ func (w *workspace) config(prof *profiles.Profile, o *options) (*rewrite.Config,
 	}
 	cfg := &rewrite.Config{Set: w.set, Setting: guard.Setting{Target: o.target, Training: o.preset == "training", TPSize: 1}, Off: choice.Off}
 	for _, r := range choice.Rules {
-		if len(o.only) > 0 && !named(o.only, r) || named(o.exclude, r) {
+		if o.none || len(o.only) > 0 && !named(o.only, r) || named(o.exclude, r) {
 			continue
 		}
 		cfg.Rules = append(cfg.Rules, r)

@@ -40,8 +40,8 @@ const (
 	Stress = "stress"
 )
 
-// Capsule is one measurement: the unrewritten program (A) and the rewritten one (B), in
-// turns.
+// Capsule is one measurement: the unrewritten program (A), or another rewrite in its place,
+// and the rewritten one (B), in turns.
 type Capsule struct {
 	Version     int               `json:"zmlx" jsonschema:"version of the format: 1"`
 	Kind        string            `json:"kind" jsonschema:"bench or stress: which command made it"`
@@ -54,6 +54,7 @@ type Capsule struct {
 	Device      Device            `json:"device"`
 	Model       Model             `json:"model"`
 	Rewrite     Rewrite           `json:"rewrite"`
+	Against     *Against          `json:"against,omitempty" jsonschema:"what ran as A in place of the unrewritten program, if something did"`
 	WarmUp      int               `json:"warm_up" jsonschema:"rounds, or for stress runs of each side, that came first and do not count"`
 	Cells       []Cell            `json:"cells" jsonschema:"one for each combination that was measured"`
 	Notes       []string          `json:"notes" jsonschema:"what a reader should know, such as that the machine was busy"`
@@ -109,6 +110,7 @@ type Model struct {
 type Rewrite struct {
 	Profile  string            `json:"profile"`
 	Preset   string            `json:"preset"`
+	Choice   *Choice           `json:"choice,omitempty" jsonschema:"which rules the command line asked for; absent in capsules of versions that did not keep it"`
 	Target   string            `json:"target"`
 	KV       *KV               `json:"kv_cache,omitempty" jsonschema:"how keys and values were kept, if not plainly"`
 	Before   string            `json:"before" jsonschema:"hash of the program as loaded"`
@@ -123,6 +125,20 @@ type Rewrite struct {
 	Replacements []Replacement `json:"replacements,omitempty" jsonschema:"what the rules did in the case that a decode step runs, each kind once"`
 	// Absent if no cache was quantized, and in capsules of versions that did not keep it.
 	Quantized *Quantized `json:"quantized,omitempty" jsonschema:"the programs that took over with a quantized cache; before, after, journal, launches and replacements beside it are of those with plain caches"`
+}
+
+// Against is a rewrite that another is compared with, on the same weights.
+type Against struct {
+	Flags   string  `json:"flags" jsonschema:"that made it: what they do not name is as on the command line"`
+	Rewrite Rewrite `json:"rewrite"`
+}
+
+// Choice is which of a profile's rules the command line asked for. Names are full and in order.
+type Choice struct {
+	Only     []string `json:"only,omitempty" jsonschema:"no others"`
+	Exclude  []string `json:"exclude,omitempty" jsonschema:"all but these"`
+	Force    []string `json:"force,omitempty" jsonschema:"though the profile has them off"`
+	NoLedger bool     `json:"no_ledger,omitempty" jsonschema:"whatever was measured on the device"`
 }
 
 // Quantized says of the programs with a quantized cache what Rewrite says of the others.
@@ -379,12 +395,12 @@ func Parse(file string, data []byte) (*Capsule, error) {
 	if err := json.Unmarshal(data, &c); err != nil {
 		return bad("%v", err)
 	}
-	if err := checkReplacements(c.Rewrite.Replacements, c.Rewrite.Launches); err != nil {
+	if err := c.Rewrite.check(); err != nil {
 		return bad("%v", err)
 	}
-	if q := c.Rewrite.Quantized; q != nil {
-		if err := checkReplacements(q.Replacements, q.Launches); err != nil {
-			return bad("with a quantized cache: %v", err)
+	if c.Against != nil {
+		if err := c.Against.Rewrite.check(); err != nil {
+			return bad("against: %v", err)
 		}
 	}
 	for i := range c.Cells {
@@ -419,12 +435,3 @@ func newSchema() *jsonschema.Schema {
 }
 
 var resolved = schema.Resolve(newSchema())
-
-// Launches are those of a decode step, before and after.
-func (c *Capsule) Launches() (before, after int) {
-	for _, l := range c.Rewrite.Launches {
-		before += l.Before
-		after += l.After
-	}
-	return before, after
-}

@@ -39,6 +39,35 @@ func sample() *Capsule {
 	return c
 }
 
+// sampleAgainst is one of two rewrites.
+func sampleAgainst() *Capsule {
+	c := sample()
+	c.Rewrite.Choice = &Choice{}
+	c.Against = &Against{Flags: "--exclude llama.qmv", Rewrite: sample().Rewrite}
+	c.Against.Rewrite.Choice = &Choice{Exclude: []string{"llama.qmv"}}
+	return c
+}
+
+// TestAgainst: both rewrites are written, read again, and looked at.
+func TestAgainst(t *testing.T) {
+	want := sampleAgainst()
+	good, err := want.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Parse("c.json", good); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%v: got  %+v\nwant %+v", err, got, want)
+	}
+	want.Against.Rewrite.Launches[0].Replaced = []int{7}
+	bad, err := want.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Parse("c.json", bad); err == nil || !strings.Contains(err.Error(), "against: model.layers.0 has replacement 7 of 1") {
+		t.Errorf("a replacement that is not there: %v", err)
+	}
+}
+
 // TestRoundTrip: what is written is read again, the same; the journal comes out as it went in.
 func TestRoundTrip(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "c.json")
@@ -197,6 +226,11 @@ func FuzzParse(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(good)
+	two, err := sampleAgainst().Bytes()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(two)
 	f.Add([]byte(`{"zmlx":1,"cells":[]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := Parse("c.json", data)
@@ -206,8 +240,11 @@ func FuzzParse(f *testing.F) {
 		for i := range c.Cells {
 			c.Cells[i].Summary()
 			c.Cells[i].Identical()
+			c.Rewrite.LastStep(&c.Cells[i])
 		}
 		c.Rewrite.Unpack()
+		c.Rewrite.Ran(c.Cells)
+		c.Choice()
 		again, err := c.Bytes()
 		if err != nil {
 			t.Fatal(err)

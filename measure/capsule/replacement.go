@@ -137,3 +137,15 @@ func checkReplacements(list []Replacement, layers []Layer) error {
 	}
 	return nil
 }
+
+func (r *Rewrite) check() error {
+	if err := checkReplacements(r.Replacements, r.Launches); err != nil {
+		return err
+	}
+	if q := r.Quantized; q != nil {
+		if err := checkReplacements(q.Replacements, q.Launches); err != nil {
+			return fmt.Errorf("with a quantized cache: %w", err)
+		}
+	}
+	return nil
+}

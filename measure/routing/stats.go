@@ -18,27 +18,27 @@ type Trace [][]Token
 // Stats are a layer's figures over a text. The JSON form is a contract: fields may be added,
 // these stay.
 type Stats struct {
-	Layer    string    `json:"layer"`
-	Experts  int       `json:"experts"`
-	K        int       `json:"k"`
-	Tokens   int       `json:"tokens"`
-	Counts   []int     `json:"counts"`             // how often each expert was chosen
-	Weights  []float64 `json:"weights,omitempty"`  // sum of its weights
-	Entropy  float64   `json:"entropy"`            // bits, of the counts
-	Balance  float64   `json:"balance"`            // entropy over the most that it can be
-	Load     float64   `json:"max_over_mean"`      // of the counts
-	Unused   int       `json:"unused"`             // experts that were never chosen
-	Mixing   float64   `json:"weight_entropy"`     // bits, of a token's weights, mean
-	Together []Pair    `json:"together,omitempty"` // experts most often chosen for the same token
+	Layer    string    `json:"layer" jsonschema:"name"`
+	Experts  int       `json:"experts" jsonschema:"in all"`
+	K        int       `json:"k" jsonschema:"experts of one token"`
+	Tokens   int       `json:"tokens" jsonschema:"that were fed"`
+	Counts   []int     `json:"counts" jsonschema:"how often each expert was chosen"`
+	Weights  []float64 `json:"weights,omitempty" jsonschema:"sum of the weights of each expert; absent if they are not known"`
+	Entropy  float64   `json:"entropy" jsonschema:"bits, of the counts"`
+	Balance  float64   `json:"balance" jsonschema:"entropy over the most that it can be"`
+	Load     float64   `json:"max_over_mean" jsonschema:"of the counts"`
+	Unused   int       `json:"unused" jsonschema:"experts that were never chosen"`
+	Mixing   float64   `json:"weight_entropy" jsonschema:"bits, of the weights of a token, mean"`
+	Together []Pair    `json:"together,omitempty" jsonschema:"experts most often chosen for the same token"`
 }
 
 // Pair is two experts and for how many tokens both were chosen; Lift says how many times more
 // often than if they were chosen independently.
 type Pair struct {
-	A     int     `json:"a"`
-	B     int     `json:"b"`
-	Count int     `json:"count"`
-	Lift  float64 `json:"lift"`
+	A     int     `json:"a" jsonschema:"expert"`
+	B     int     `json:"b" jsonschema:"another, of a larger number"`
+	Count int     `json:"count" jsonschema:"tokens that both were chosen for"`
+	Lift  float64 `json:"lift" jsonschema:"how many times more often than if they were chosen independently"`
 }
 
 // pairs is how many pairs are kept of a layer.

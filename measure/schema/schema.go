@@ -1,10 +1,12 @@
-// Package schema makes the JSON Schemas of files that the project writes and reads: of
-// capsules and ledgers. Objects may have fields that are not listed, since later versions may
-// add some, and lists are written as such, never as null.
+// Package schema makes the JSON Schemas of what the project writes, from Go's types. Lists are
+// written as such, never as null. Files that the project reads as well, capsules and ledgers,
+// may have fields that are not listed, since later versions may add some (For). What commands
+// print is exactly what this version prints (Closed).
 package schema
 
 import (
 	"encoding/json"
+	"slices"
 
 	"github.com/google/jsonschema-go/jsonschema"
 )
@@ -18,6 +20,40 @@ func For[T any](title string) *jsonschema.Schema {
 	s.Schema, s.Title = "https://json-schema.org/draft/2020-12/schema", title
 	open(s)
 	return s
+}
+
+// Closed is the schema of a type that has no other fields. What may be left out is never null.
+func Closed[T any](title string, o *jsonschema.ForOptions) *jsonschema.Schema {
+	s, err := jsonschema.For[T](o)
+	if err != nil {
+		panic(err) // it is a constant
+	}
+	s.Schema, s.Title = "https://json-schema.org/draft/2020-12/schema", title
+	strict(s)
+	return s
+}
+
+func strict(s *jsonschema.Schema) {
+	if s == nil {
+		return
+	}
+	if s.Items != nil {
+		noNull(s)
+	}
+	strict(s.Items)
+	for name, p := range s.Properties {
+		if !slices.Contains(s.Required, name) {
+			noNull(p)
+		}
+		strict(p)
+	}
+}
+
+// noNull takes null from what a value may be.
+func noNull(s *jsonschema.Schema) {
+	if i := slices.Index(s.Types, "null"); i >= 0 && len(s.Types) == 2 {
+		s.Type, s.Types = s.Types[1-i], nil
+	}
 }
 
 func open(s *jsonschema.Schema) {

@@ -16,12 +16,12 @@ import (
 // Line is one kind of op in a step. Its JSON form is a contract: fields may be added, these
 // stay.
 type Line struct {
-	Op       string  `json:"op"`
-	Nodes    int     `json:"nodes"`    // in a step
-	Launches int     `json:"launches"` // as the op table counts them
-	Seconds  float64 `json:"seconds"`  // of all its nodes, each computed alone: medians over steps
-	Read     int64   `json:"bytes_read"`
-	Written  int64   `json:"bytes_written"`
+	Op       string  `json:"op" jsonschema:"name"`
+	Nodes    int     `json:"nodes" jsonschema:"of this op in a step"`
+	Launches int     `json:"launches" jsonschema:"as the op table counts them"`
+	Seconds  float64 `json:"seconds" jsonschema:"of all its nodes, each computed alone: medians over steps"`
+	Read     int64   `json:"bytes_read" jsonschema:"at least"`
+	Written  int64   `json:"bytes_written" jsonschema:"at least"`
 }
 
 // Steps are the nodes of several steps of one program, in the order in which they ran.

@@ -38,15 +38,26 @@ ol { margin: .4rem 0 } button { font: inherit; color: var(--b); background: none
 .node, .leaf { fill: var(--paper); stroke: var(--soft) } .leaf { stroke-dasharray: 3 3 } .made { stroke: var(--b); stroke-width: 2 } .edge { fill: none; stroke: var(--soft) } #arrow path { fill: var(--soft) }
 `
 
+// steps draws the steps of a rewrite that ran.
+func steps(b *strings.Builder, id, whose string, r *capsule.Rewrite, cells []capsule.Cell) {
+	for k, s := range r.Ran(cells) {
+		fmt.Fprintf(b, "<h3>Launches of a decode step%s%s, by layer</h3>\n", esc(whose), cacheText(r, &s))
+		if k > 0 {
+			id += "q"
+		}
+		launches(b, id, &s)
+		changes(b, id, &s)
+	}
+}
+
 // launches draws, for each part of the model, how many launches a step has there.
-func launches(b *strings.Builder, id string, r *capsule.Rewrite) {
+func launches(b *strings.Builder, id string, r *capsule.Steps) {
 	list := r.Launches
-	top, before, after := 1, 0, 0
+	top := 1
 	for _, l := range list {
 		top = max(top, l.Before, l.After)
-		before += l.Before
-		after += l.After
 	}
+	before, after := r.Sum()
 	hint := ""
 	if len(r.Replacements) > 0 {
 		hint = " Click a layer to see what was replaced in it."
@@ -78,7 +89,7 @@ func part(l *capsule.Layer) string {
 
 // changes shows what the rules did: layer by layer, and each kind of replacement as two
 // drawings, which the file has once.
-func changes(b *strings.Builder, id string, r *capsule.Rewrite) {
+func changes(b *strings.Builder, id string, r *capsule.Steps) {
 	if len(r.Replacements) == 0 {
 		return
 	}

@@ -1,6 +1,7 @@
 package figures
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -52,14 +53,17 @@ func (n *Named) Facts() [][2]string {
 	if c.Model.DType != "" {
 		dtype = " as " + c.Model.DType
 	}
-	before, after := c.Launches()
 	out := [][2]string{
 		{"made", c.Made.Format("2006-01-02 15:04:05") + " by zmlx-rewrite " + c.Program.Version + revision + ", " + c.Program.Go},
 		{"command", strings.Join(c.Command, " ")},
 		{"machine", machine},
 		{"device", device},
 		{"model", fmt.Sprintf("%s: %s, %s%s, sha256 %.12s of %s", c.Model.Name, Describe(&c.Model), Size(c.Model.Bytes), dtype, c.Model.SHA256, c.Model.Of)},
-		{"rewrite", fmt.Sprintf("profile %s, %d rules, kernels: %s, launches %d → %d, journal %.12s%s", c.Rewrite.Profile, len(c.Rewrite.Rules), c.Rewrite.RunsAs, before, after, c.Rewrite.Journal, kvText(c.Rewrite.KV))},
+		{"rewrite", fmt.Sprintf("profile %s%s, %d rules, kernels: %s, %s, journal %.12s%s", c.Rewrite.Profile, choiceText(c), len(c.Rewrite.Rules), c.Rewrite.RunsAs, launchesText(&c.Rewrite, c.Cells), c.Rewrite.Journal, kvText(c.Rewrite.KV))},
+	}
+	if x := c.Against; x != nil {
+		r := &x.Rewrite
+		out = append(out, [2]string{Against, fmt.Sprintf("%s: profile %s, %d rules, %s, journal %.12s%s", cmp.Or(x.Flags, "the same"), r.Profile, len(r.Rules), launchesText(r, c.Cells), r.Journal, kvText(r.KV))})
 	}
 	if len(c.Machine.LoadBefore) > 0 {
 		out = append(out, [2]string{"load", Load(c.Machine.LoadBefore) + " before, " + Load(c.Machine.LoadAfter) + " after"})
@@ -80,6 +84,53 @@ func kvText(kv *capsule.KV) (text string) {
 	return text
 }
 
+// choiceText says which of a profile's rules were used, if not those of inference.
+func choiceText(c *capsule.Capsule) (text string) {
+	if p := c.Rewrite.Preset; p != "" && p != inference {
+		text = ", preset " + p
+	}
+	if t := c.Rewrite.Target; t != "" && t != c.Device.Device {
+		text += ", for " + t
+	}
+	choice := c.Choice()
+	for _, x := range []struct {
+		word string
+		list []string
+	}{{"only", choice.Only}, {"without", choice.Exclude}, {"with", choice.Force}} {
+		if len(x.list) > 0 {
+			text += ", " + x.word + " " + strings.Join(x.list, " and ")
+		}
+	}
+	if choice.NoLedger {
+		text += ", no ledger"
+	}
+	return text
+}
+
+// inference is the preset that nobody has to name.
+const inference = "inference"
+
+// launchesText says what a decode step launches, of each kind of step that ran.
+func launchesText(r *capsule.Rewrite, cells []capsule.Cell) string {
+	var out []string
+	for _, s := range r.Ran(cells) {
+		before, after := s.Sum()
+		out = append(out, fmt.Sprintf("%d → %d%s", before, after, cacheText(r, &s)))
+	}
+	return "launches " + strings.Join(out, ", ")
+}
+
+// cacheText says which caches a step has, where there may be others.
+func cacheText(r *capsule.Rewrite, s *capsule.Steps) string {
+	switch {
+	case s.Quantized:
+		return " with a quantized cache"
+	case r.KV != nil && r.KV.Bits > 0:
+		return " with plain caches"
+	}
+	return ""
+}
+
 // Report writes capsules for people: each on its own, then side by side.
 func Report(w io.Writer, all []Named) {
 	for i := range all {
@@ -97,7 +148,7 @@ func Report(w io.Writer, all []Named) {
 		fmt.Fprintln(w)
 	}
 	if len(all) > 1 {
-		fmt.Fprint(w, "## side by side\n\nmedian tokens a second of the rewritten program, and its ratio to the unrewritten one of the same run\n\n")
+		fmt.Fprint(w, "## side by side\n\nmedian tokens a second of the rewritten program, and its ratio to the unrewritten one, or to what it is against, of the same run\n\n")
 		Table(w, sideBySide(all), columns(2, 1+len(all))...)
 	}
 }
@@ -113,7 +164,11 @@ func columns(from, to int) (out []int) {
 func sideBySide(all []Named) [][]string {
 	head := []string{"test"}
 	for i := range all {
-		head = append(head, all[i].Label())
+		label := all[i].Label()
+		if c := all[i].Capsule; c.Against != nil {
+			label += " " + first(c)
+		}
+		head = append(head, label)
 	}
 	rows := [][]string{head}
 	for _, test := range Tests(all) {

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"io"
+	"maps"
 	"regexp"
 	"strings"
 	"testing"
@@ -207,5 +208,113 @@ func TestSpearman(t *testing.T) {
 		if got := Spearman(c.x, c.y); got < c.want-1e-12 || got > c.want+1e-12 {
 			t.Errorf("%v %v: %v, want %v", c.x, c.y, got, c.want)
 		}
+	}
+}
+
+// TestQuantizedSteps: of a capsule with a quantized cache, what its steps launched is shown:
+// of the programs that made tokens, and of no others.
+func TestQuantizedSteps(t *testing.T) {
+	for name, x := range map[string]struct {
+		start            int
+		facts, row, html string
+		svgs             int
+	}{
+		"from the beginning": {0, "launches 30 → 9 with a quantized cache, ", "30 → 9", "a decode step with a quantized cache, by layer", 1},
+		"later":              {520, "launches 22 → 7 with plain caches, 30 → 9 with a quantized cache, ", "30 → 9", "a decode step with plain caches, by layer", 2},
+		"never":              {1000, "launches 22 → 7 with plain caches, ", "22 → 7", "a decode step with plain caches, by layer", 1},
+	} {
+		n := sample("one", 20)
+		n.Cells[0].Fed = 1
+		n.Rewrite.KV = &capsule.KV{Bits: 8, GroupSize: 64, Start: x.start}
+		n.Rewrite.Quantized = &capsule.Quantized{Launches: []capsule.Layer{{Scope: "model.layers.0", Before: 28, After: 7}, {Before: 2, After: 2}}}
+		for _, f := range n.Facts() {
+			if f[0] == "rewrite" && !strings.Contains(f[1], x.facts) {
+				t.Errorf("%s: %s", name, f[1])
+			}
+		}
+		var b bytes.Buffer
+		MatrixTable(&b, Matrix([]Named{n}, ByRatio), 0.97, false)
+		if !strings.Contains(b.String(), " "+x.row+" |") {
+			t.Errorf("%s: %s", name, b.String())
+		}
+		b.Reset()
+		if err := HTML(&b, []Named{n}); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Count(b.String(), "launches by layer"); got != x.svgs || !strings.Contains(b.String(), x.html) {
+			t.Errorf("%s: %d drawings of launches, want %d, and %q", name, got, x.svgs, x.html)
+		}
+		for _, id := range regexp.MustCompile(`id="[^"]*"`).FindAllString(b.String(), -1) {
+			if id != `id="arrow"` && strings.Count(b.String(), id) != 1 {
+				t.Errorf("%s: %s is there more than once", name, id)
+			}
+		}
+	}
+}
+
+// TestSeriesApart: capsules with other rules are no history of each other.
+func TestSeriesApart(t *testing.T) {
+	var all []Named
+	for i, change := range []func(*capsule.Capsule){
+		func(*capsule.Capsule) {},
+		func(c *capsule.Capsule) { c.Rewrite.Choice = &capsule.Choice{} },
+		func(c *capsule.Capsule) { c.Rewrite.Preset = "inference" },
+		func(c *capsule.Capsule) { c.Rewrite.Preset = "minimal" },
+		func(c *capsule.Capsule) { c.Rewrite.Choice = &capsule.Choice{Only: []string{"llama.qmv"}} },
+		func(c *capsule.Capsule) { c.Command = []string{"bench", "--only", "llama.qmv"} },
+		func(c *capsule.Capsule) { c.Rewrite.Choice = &capsule.Choice{Exclude: []string{"llama.qmv"}} },
+		func(c *capsule.Capsule) { c.Rewrite.Choice = &capsule.Choice{Force: []string{"llama.qmv"}} },
+		func(c *capsule.Capsule) { c.Rewrite.Choice = &capsule.Choice{NoLedger: true} },
+		func(c *capsule.Capsule) { c.Rewrite.Target = "cuda" },
+		func(c *capsule.Capsule) { c.Rewrite.Target = "metal" },
+	} {
+		n := sample("one", 20)
+		n.Made = n.Made.AddDate(2025, 0, i)
+		change(n.Capsule)
+		all = append(all, n)
+	}
+	got := map[string]int{}
+	for _, s := range Matrix(all, ByRatio) {
+		got[s.Profile] = len(s.Points)
+	}
+	want := map[string]int{"llama": 4, "llama, preset minimal": 1, "llama, only llama.qmv": 2, "llama, without llama.qmv": 1, "llama, with llama.qmv": 1, "llama, no ledger": 1, "llama, for metal": 1}
+	if !maps.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	// A gate holds none of them against another either.
+	for _, j := range Judge(all, ByRatio, 0.97) {
+		if j.Profile != "llama" && j.Profile != "llama, only llama.qmv" {
+			t.Errorf("%s: %s", j.Profile, j.Verdict)
+		}
+	}
+}
+
+// TestAgainst: what takes the unrewritten program's place is named wherever that would be, with
+// its own launches, and nothing of it becomes markup.
+func TestAgainst(t *testing.T) {
+	n := sample("one", 20)
+	n.Capsule.Against = &capsule.Against{Flags: "--exclude <b>", Rewrite: capsule.Rewrite{Profile: "other", Launches: []capsule.Layer{{Scope: "model.layers.0", Before: 20, After: 11}}}}
+	rows := Rows(n.File, n.Capsule)
+	a, b := rows[0], rows[1]
+	if a.Program != Against || a.Profile != "other" || a.Flags != "--exclude <b>" || a.Launches != 11 || b.Program != Rewritten || b.Flags != "" || b.Launches != 7 {
+		t.Errorf("%+v\n%+v", a, b)
+	}
+	var text, page bytes.Buffer
+	Report(&text, []Named{n, sample("two", 30)})
+	for _, want := range []string{"| against (--exclude <b>) |", "| rewritten (llama)       |", "- against: --exclude <b>: profile other, 0 rules, launches 20 → 11, ", "| one against (--exclude <b>) |"} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("%q is not in\n%s", want, text.String())
+		}
+	}
+	if err := HTML(&page, []Named{n}); err != nil {
+		t.Fatal(err)
+	}
+	for want, times := range map[string]int{"<b>": 0, "of a decode step, against (--exclude &lt;b&gt;), by layer": 1, "20 → 11": 2, "unrewritten:": 0, ", against (--exclude &lt;b&gt;): ": 6} {
+		if got := strings.Count(page.String(), want); got != times {
+			t.Errorf("%q is there %d times, want %d", want, got, times)
+		}
+	}
+	if got := Program(Against, "", ""); got != "against (the same)" {
+		t.Error(got)
 	}
 }

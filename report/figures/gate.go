@@ -20,6 +20,7 @@ type Judged struct {
 	Series  // without points
 	Verdict string
 	Why     string // the figures that it stands on
+	Change  *Change
 	// Few: the newest capsule has too few rounds for an interval, so that nothing is known.
 	Few bool
 }
@@ -94,6 +95,7 @@ func judge(n *Named, cell *capsule.Cell, series map[string]*Series, metric strin
 	default: // what has enough rounds is in the matrix
 		j.Verdict = s.Verdict(threshold)
 		if last := len(s.Points) - 1; j.Verdict != Alone {
+			j.Change = s.Points[last].Change
 			j.Why = fmt.Sprintf("%s × the %s of before (%s against %s)", s.Points[last].Change, metric, s.Points[last].Capsule, s.Points[last-1].Capsule)
 		}
 	}
@@ -114,5 +116,13 @@ func newestVersion(list []*Named) (newest, rest []*Named) {
 func sameVersion(a, b *Named) bool {
 	p := a.Program
 	return p.Revision != "" && !p.Modified && p == b.Program && a.Device.Version == b.Device.Version &&
-		a.Rewrite.After == b.Rewrite.After && maps.Equal(a.Rewrite.Kernels, b.Rewrite.Kernels)
+		a.Rewrite.After == b.Rewrite.After && quantizedAfter(a) == quantizedAfter(b) && maps.Equal(a.Rewrite.Kernels, b.Rewrite.Kernels)
+}
+
+// quantizedAfter is the hash of the rewritten program with a quantized cache, if there is one.
+func quantizedAfter(n *Named) string {
+	if q := n.Rewrite.Quantized; q != nil {
+		return q.After
+	}
+	return ""
 }

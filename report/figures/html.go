@@ -20,7 +20,7 @@ func HTML(w io.Writer, all []Named) error {
 	page(&b, "zmlx-rewrite: measurements", clicks)
 	fmt.Fprint(&b, "<h1>Measurements</h1>\n")
 	if len(all) > 1 {
-		b.WriteString("<h2>Side by side</h2>\n<p>Time of the unrewritten program over that of the rewritten one, median over rounds, with its 95 % interval. Beyond the line at 1 the rewritten one is faster.</p>\n")
+		b.WriteString("<h2>Side by side</h2>\n<p>Time of the unrewritten program, or of what else it is compared with, over that of the rewritten one, median over rounds, with its 95 % interval. Beyond the line at 1 the rewritten one is faster.</p>\n")
 		ratios(&b, all)
 		htmlTable(&b, sideBySide(all), 1)
 	}
@@ -33,7 +33,7 @@ func HTML(w io.Writer, all []Named) error {
 		b.WriteString("</table>\n<h3>Ratio</h3>\n")
 		ratios(&b, all[i:i+1])
 		b.WriteString("<h3>Tokens a second</h3>\n")
-		rows := [][]string{{"test", "unrewritten", "rewritten", "ratio [95 %]", "tokens"}}
+		rows := [][]string{{"test", first(n.Capsule), Rewritten, "ratio [95 %]", "tokens"}}
 		list := Rows("", n.Capsule)
 		for k := 0; k+1 < len(list); k += 2 {
 			a, r := &list[k], &list[k+1]
@@ -42,7 +42,7 @@ func HTML(w io.Writer, all []Named) error {
 		htmlTable(&b, rows, 1)
 		b.WriteString("<h3>Every run, in order</h3>\n<p>One dot is one run; across is time, up is tokens a second.</p>\n")
 		for k := range n.Cells {
-			timeline(&b, &n.Cells[k])
+			timeline(&b, &n.Cells[k], first(n.Capsule))
 		}
 		if routed := join(n.Capsule); len(routed) > 0 {
 			b.WriteString("<h3>Routing and speed-up</h3>\n<p>One dot is one combination: across, how evenly its tokens were spread over the experts; up, its speed-up with its 95 % interval.</p>\n")
@@ -52,10 +52,10 @@ func HTML(w io.Writer, all []Named) error {
 				fmt.Fprintf(&b, "<p>%s</p>\n", esc(text))
 			}
 		}
-		b.WriteString("<h3>Launches of a decode step, by layer</h3>\n")
-		id := fmt.Sprintf("c%d", i)
-		launches(&b, id, &n.Rewrite)
-		changes(&b, id, &n.Rewrite)
+		steps(&b, fmt.Sprintf("c%d", i), "", &n.Rewrite, n.Cells)
+		if x := n.Capsule.Against; x != nil {
+			steps(&b, fmt.Sprintf("c%da", i), ", "+first(n.Capsule), &x.Rewrite, n.Cells)
+		}
 		b.WriteString("</section>\n")
 	}
 	fmt.Fprintf(&b, "<script>%s</script>\n</body></html>\n", clicks)
@@ -186,7 +186,7 @@ func short(s string, n int) string {
 }
 
 // timeline draws every run of a test: when it ended and how fast it was.
-func timeline(b *strings.Builder, c *capsule.Cell) {
+func timeline(b *strings.Builder, c *capsule.Cell, first string) {
 	if len(c.Runs) == 0 {
 		return
 	}
@@ -201,12 +201,12 @@ func timeline(b *strings.Builder, c *capsule.Cell) {
 	fmt.Fprintf(b, `<text x="%d" y="38" text-anchor="end">%s</text><path d="M%d 2V%dH%d" stroke="var(--line)" fill="none"/>`, left-8, esc(short(c.Name(), 38)), left, height, left+width)
 	fmt.Fprintf(b, `<text class="axis soft" x="%d" y="14">%.1f t/s</text>`, left+width+8, top)
 	for _, r := range c.Runs {
-		color, side := "var(--a)", "unrewritten"
+		color, side := "var(--a)", first
 		if r.B {
-			color, side = "var(--b)", "rewritten"
+			color, side = "var(--b)", Rewritten
 		}
 		rate := c.Rate(r.Seconds)
-		fmt.Fprintf(b, `<circle class="run" cx="%.1f" cy="%.1f" r="3.5" fill="%s"><title>round %d, %s: %.2f t/s, %.4f s</title></circle>`, left+6+(r.At-from)/span*(width-12), height-rate/top*(height-8), color, r.Round, side, rate, r.Seconds)
+		fmt.Fprintf(b, `<circle class="run" cx="%.1f" cy="%.1f" r="3.5" fill="%s"><title>round %d, %s: %.2f t/s, %.4f s</title></circle>`, left+6+(r.At-from)/span*(width-12), height-rate/top*(height-8), color, r.Round, esc(side), rate, r.Seconds)
 	}
 	b.WriteString("</svg>\n")
 }

@@ -15,12 +15,12 @@ import (
 
 // Routed is the routing of one combination, beside its speed-up: means over the layers.
 type Routed struct {
-	Entropy float64 `json:"entropy"`        // bits, of how often each expert was chosen
-	Balance float64 `json:"balance"`        // entropy over the most that it can be
-	Load    float64 `json:"max_over_mean"`  // of the most popular expert
-	Weights float64 `json:"weight_entropy"` // bits, of a token's weights
-	Other   int     `json:"other"`          // choices that are others after the rewrite, of all layers
-	Choices int     `json:"choices"`        // of all layers
+	Entropy float64 `json:"entropy" jsonschema:"bits, of how often each expert was chosen: mean over layers"`
+	Balance float64 `json:"balance" jsonschema:"entropy over the most that it can be: mean over layers"`
+	Load    float64 `json:"max_over_mean" jsonschema:"load of the most popular expert: mean over layers"`
+	Weights float64 `json:"weight_entropy" jsonschema:"bits, of the weights of a token: mean over layers"`
+	Other   int     `json:"other" jsonschema:"choices that are others after the rewrite, of all layers"`
+	Choices int     `json:"choices" jsonschema:"of all layers"`
 }
 
 // RoutingOf joins the layers of a cell; nil if its routing was not collected.

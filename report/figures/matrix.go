@@ -17,33 +17,33 @@ import (
 
 // Series is one test of one model under one profile on one device, over time.
 type Series struct {
-	Model   string  `json:"model"` // as llama-bench names it, with the beginning of its hash
-	Profile string  `json:"profile"`
-	Device  string  `json:"device"`
-	Test    string  `json:"test"`
-	Points  []Point `json:"points"` // oldest first
+	Model   string  `json:"model" jsonschema:"type and precision, with the beginning of the hash of its files"`
+	Profile string  `json:"profile" jsonschema:"of rules, with what else was chosen: preset, rules, cache"`
+	Device  string  `json:"device" jsonschema:"and its name"`
+	Test    string  `json:"test" jsonschema:"pp512, tg128, or kind of prompt and length; @ d is the depth"`
+	Points  []Point `json:"points" jsonschema:"one for each capsule, oldest first"`
 }
 
 // Point is one capsule's figures.
 type Point struct {
-	Capsule  string     `json:"capsule"`
-	Made     time.Time  `json:"made"`
-	Version  string     `json:"version"` // of zmlx-rewrite
-	MLX      string     `json:"mlx"`
-	Before   float64    `json:"unrewritten_ts"` // medians
-	After    float64    `json:"rewritten_ts"`
-	Ratio    float64    `json:"ratio"`
-	Interval [2]float64 `json:"interval"`
-	// Change against the point before it; nil for the first.
-	Change *Change `json:"change,omitempty"`
+	Capsule  string     `json:"capsule" jsonschema:"file"`
+	Made     time.Time  `json:"made" jsonschema:"when the measurement began"`
+	Version  string     `json:"version" jsonschema:"of zmlx-rewrite"`
+	MLX      string     `json:"mlx" jsonschema:"version of the engine"`
+	Before   float64    `json:"unrewritten_ts" jsonschema:"median of tokens a second"`
+	After    float64    `json:"rewritten_ts" jsonschema:"the same of the rewritten program"`
+	Ratio    float64    `json:"ratio" jsonschema:"of times: above 1 the rewritten program is faster"`
+	Interval [2]float64 `json:"interval" jsonschema:"of the ratio, 95 %"`
+	Launches [2]int     `json:"launches_per_step" jsonschema:"of the step that made the last token: unrewritten, rewritten"`
+	Change   *Change    `json:"change,omitempty" jsonschema:"against the capsule before it; absent of the first"`
 
 	ratios, speeds []float64
 }
 
 // Change is a quotient of two capsules with its interval: below 1, the newer one is slower.
 type Change struct {
-	Quotient float64    `json:"quotient"`
-	Interval [2]float64 `json:"interval"`
+	Quotient float64    `json:"quotient" jsonschema:"of the newer ratio (or speed, with --by speed) over the older: below 1, the newer is slower"`
+	Interval [2]float64 `json:"interval" jsonschema:"95 %"`
 }
 
 // Metrics that points are compared by.
@@ -73,6 +73,7 @@ func Matrix(all []Named, metric string) []Series {
 				byKey[key], list = at, append(list, at)
 			}
 			p := Point{Capsule: n.File, Made: n.Made, Version: n.Program.Version, MLX: n.Device.Version, Before: s.A.Median, After: s.B.Median, Ratio: s.Ratio, Interval: [2]float64{s.Low, s.High}, ratios: bench.Ratios(cell.Bench())}
+			p.Launches[0], p.Launches[1] = n.Rewrite.LastStep(cell).Sum()
 			for _, r := range cell.Runs {
 				if r.B {
 					p.speeds = append(p.speeds, cell.Rate(r.Seconds))
@@ -104,7 +105,7 @@ func seriesOf(n *Named, cell *capsule.Cell) Series {
 	if n.Model.DType != "" {
 		one.Model += " as " + n.Model.DType
 	}
-	one.Profile += kvText(n.Rewrite.KV)
+	one.Profile += choiceText(n.Capsule) + kvText(n.Rewrite.KV)
 	return one
 }
 
@@ -156,9 +157,11 @@ func (c *Change) String() string {
 	return fmt.Sprintf("%.3f [%.3f, %.3f]", c.Quotient, c.Interval[0], c.Interval[1])
 }
 
+func (p *Point) launches() string { return fmt.Sprintf("%d → %d", p.Launches[0], p.Launches[1]) }
+
 // MatrixTable writes the newest point of each series; with history all of them.
 func MatrixTable(w io.Writer, all []Series, threshold float64, history bool) {
-	rows := [][]string{{"model", "profile", "device", "test", "made", "version", "unrewritten t/s", "rewritten t/s", "ratio [95 %]", "against the one before", "verdict"}}
+	rows := [][]string{{"model", "profile", "device", "test", "made", "version", "unrewritten t/s", "rewritten t/s", "launches", "ratio [95 %]", "against the one before", "verdict"}}
 	for i := range all {
 		s := &all[i]
 		for k := range s.Points {
@@ -170,21 +173,21 @@ func MatrixTable(w io.Writer, all []Series, threshold float64, history bool) {
 			if k == len(s.Points)-1 {
 				verdict = s.Verdict(threshold)
 			}
-			rows = append(rows, []string{s.Model, s.Profile, s.Device, s.Test, p.Made.Format("2006-01-02 15:04"), p.Version, fmt.Sprintf("%.2f", p.Before), fmt.Sprintf("%.2f", p.After),
+			rows = append(rows, []string{s.Model, s.Profile, s.Device, s.Test, p.Made.Format("2006-01-02 15:04"), p.Version, fmt.Sprintf("%.2f", p.Before), fmt.Sprintf("%.2f", p.After), p.launches(),
 				fmt.Sprintf("%.2f [%.2f, %.2f]", p.Ratio, p.Interval[0], p.Interval[1]), p.Change.String(), verdict})
 		}
 	}
-	Table(w, rows, 7, 8, 9, 10)
+	Table(w, rows, 7, 8, 9, 10, 11)
 }
 
 // MatrixCSV writes all points.
 func MatrixCSV(w io.Writer, all []Series) error {
 	c := csv.NewWriter(w)
 	f := func(x float64) string { return strconv.FormatFloat(x, 'g', 6, 64) }
-	c.Write([]string{"model", "profile", "device", "test", "capsule", "made", "version", "mlx", "unrewritten_ts", "rewritten_ts", "ratio", "ratio_low", "ratio_high", "change", "change_low", "change_high"})
+	c.Write([]string{"model", "profile", "device", "test", "capsule", "made", "version", "mlx", "unrewritten_ts", "rewritten_ts", "ratio", "ratio_low", "ratio_high", "change", "change_low", "change_high", "unrewritten_launches", "rewritten_launches"})
 	for _, s := range all {
 		for _, p := range s.Points {
-			row := []string{s.Model, s.Profile, s.Device, s.Test, p.Capsule, p.Made.Format(time.RFC3339), p.Version, p.MLX, f(p.Before), f(p.After), f(p.Ratio), f(p.Interval[0]), f(p.Interval[1]), "", "", ""}
+			row := []string{s.Model, s.Profile, s.Device, s.Test, p.Capsule, p.Made.Format(time.RFC3339), p.Version, p.MLX, f(p.Before), f(p.After), f(p.Ratio), f(p.Interval[0]), f(p.Interval[1]), "", "", "", strconv.Itoa(p.Launches[0]), strconv.Itoa(p.Launches[1])}
 			if p.Change != nil {
 				row[13], row[14], row[15] = f(p.Change.Quotient), f(p.Change.Interval[0]), f(p.Change.Interval[1])
 			}
@@ -212,11 +215,11 @@ func MatrixHTML(w io.Writer, all []Series, threshold float64) error {
 	var b strings.Builder
 	page(&b, "zmlx-rewrite: matrix", "")
 	b.WriteString("<h1>Models × profiles × devices</h1>\n<p>The newest capsule of each. Ratio: time of the unrewritten program over that of the rewritten one.</p>\n")
-	rows := [][]string{{"model", "profile", "device", "test", "made", "unrewritten t/s", "rewritten t/s", "ratio [95 %]", "against the one before", "verdict"}}
+	rows := [][]string{{"model", "profile", "device", "test", "made", "unrewritten t/s", "rewritten t/s", "launches", "ratio [95 %]", "against the one before", "verdict"}}
 	for i := range all {
 		s := &all[i]
 		p := &s.Points[len(s.Points)-1]
-		rows = append(rows, []string{s.Model, s.Profile, s.Device, s.Test, p.Made.Format("2006-01-02"), fmt.Sprintf("%.2f", p.Before), fmt.Sprintf("%.2f", p.After), fmt.Sprintf("%.2f [%.2f, %.2f]", p.Ratio, p.Interval[0], p.Interval[1]), p.Change.String(), s.Verdict(threshold)})
+		rows = append(rows, []string{s.Model, s.Profile, s.Device, s.Test, p.Made.Format("2006-01-02"), fmt.Sprintf("%.2f", p.Before), fmt.Sprintf("%.2f", p.After), p.launches(), fmt.Sprintf("%.2f [%.2f, %.2f]", p.Ratio, p.Interval[0], p.Interval[1]), p.Change.String(), s.Verdict(threshold)})
 	}
 	htmlTable(&b, rows, 5)
 	b.WriteString("<h2>History</h2>\n<p>One dot is one capsule, with the 95 % interval of its ratio; oldest at the left. The line is at 1.</p>\n")

@@ -18,24 +18,26 @@ import (
 // Row is one program in one test: a line of llama-bench's table, and beside the rewritten
 // program how it compares. Its JSON form is a contract: fields may be added, these stay.
 type Row struct {
-	Model     string      `json:"model"`
-	Size      int64       `json:"model_size"`
-	Params    int64       `json:"model_n_params"`
-	Backend   string      `json:"backend"`
-	Test      string      `json:"test"`
-	Depth     int         `json:"n_depth"`
-	Program   string      `json:"program"` // "unrewritten" or "rewritten"
-	Profile   string      `json:"profile"`
-	Mean      float64     `json:"avg_ts"`
-	SD        float64     `json:"stddev_ts"`
-	Median    float64     `json:"median_ts"`
-	Samples   []float64   `json:"samples_ts"`
-	Ratio     float64     `json:"ratio,omitempty"`    // of times: above 1, the rewritten program is faster
-	Interval  *[2]float64 `json:"interval,omitempty"` // 95 %
-	Identical *bool       `json:"tokens_identical,omitempty"`
-	First     *int        `json:"first_difference,omitempty"`
-	Routing   *Routed     `json:"routing,omitempty"` // with stress --routing
-	Capsule   string      `json:"capsule,omitempty"`
+	Model     string      `json:"model" jsonschema:"type and precision, as llama-bench names it"`
+	Size      int64       `json:"model_size" jsonschema:"bytes of weights"`
+	Params    int64       `json:"model_n_params" jsonschema:"numbers in the weights"`
+	Backend   string      `json:"backend" jsonschema:"engine, its version and its device"`
+	Test      string      `json:"test" jsonschema:"pp512, tg128, or kind of prompt and length"`
+	Depth     int         `json:"n_depth" jsonschema:"tokens in the caches before the test"`
+	Program   string      `json:"program" jsonschema:"which side this row is of: against is what took the place of the unrewritten program"`
+	Profile   string      `json:"profile" jsonschema:"of rules"`
+	Flags     string      `json:"flags,omitempty" jsonschema:"of bench --against"`
+	Mean      float64     `json:"avg_ts" jsonschema:"mean of tokens a second over all runs"`
+	SD        float64     `json:"stddev_ts" jsonschema:"standard deviation of the sample"`
+	Median    float64     `json:"median_ts" jsonschema:"over all runs"`
+	Samples   []float64   `json:"samples_ts" jsonschema:"of each run, in order"`
+	Ratio     float64     `json:"ratio,omitempty" jsonschema:"of times, this program the second: above 1 it is faster; the median over rounds"`
+	Interval  *[2]float64 `json:"interval,omitempty" jsonschema:"of the ratio, 95 %; absent of fewer than three rounds"`
+	Identical *bool       `json:"tokens_identical,omitempty" jsonschema:"whether both sides made the same tokens in every run"`
+	First     *int        `json:"first_difference,omitempty" jsonschema:"first token that differs between the sides; -1 if none does"`
+	Launches  int         `json:"launches_per_step" jsonschema:"of the step that made the last token"`
+	Routing   *Routed     `json:"routing,omitempty" jsonschema:"with stress --routing"`
+	Capsule   string      `json:"capsule,omitempty" jsonschema:"file that the row is from"`
 }
 
 // Rows are the lines of a capsule.
@@ -46,7 +48,13 @@ func Rows(file string, c *capsule.Capsule) []Row {
 		s := cell.Summary()
 		base := Row{Model: Describe(&c.Model), Size: c.Model.Bytes, Params: c.Model.Params, Backend: Backend(c), Test: cell.Test, Depth: cell.Depth, Profile: c.Rewrite.Profile, Routing: RoutingOf(cell), Capsule: file}
 		a, b := base, base
-		a.Program, b.Program = "unrewritten", "rewritten"
+		a.Samples, b.Samples = []float64{}, []float64{} // not null, if there are none
+		a.Program, b.Program = Unrewritten, Rewritten
+		a.Launches, b.Launches = c.Rewrite.LastStep(cell).Sum()
+		if x := c.Against; x != nil {
+			a.Program, a.Profile, a.Flags = Against, x.Rewrite.Profile, x.Flags
+			_, a.Launches = x.Rewrite.LastStep(cell).Sum()
+		}
 		for _, r := range cell.Runs {
 			if r.B {
 				b.Samples = append(b.Samples, cell.Rate(r.Seconds))
@@ -119,11 +127,32 @@ func (r *Row) tokens() string {
 	return "differ between runs"
 }
 
-func (r *Row) program() string {
-	if r.Program == "rewritten" {
-		return r.Program + " (" + r.Profile + ")"
+// What a side of a measurement may be.
+const (
+	Unrewritten = "unrewritten"
+	Rewritten   = "rewritten"
+	Against     = "against" // another rewrite, in the place of the unrewritten program
+)
+
+// Program says what a side ran.
+func Program(side, profile, flags string) string {
+	switch {
+	case side == Rewritten:
+		return side + " (" + profile + ")"
+	case side == Against && flags != "":
+		return side + " (" + flags + ")"
+	case side == Against:
+		return side + " (the same)"
 	}
-	return r.Program
+	return side
+}
+
+// first is what the first side of a capsule is called.
+func first(c *capsule.Capsule) string {
+	if c.Against != nil {
+		return Program(Against, "", c.Against.Flags)
+	}
+	return Unrewritten
 }
 
 // Markdown writes the table.
@@ -131,7 +160,7 @@ func Markdown(w io.Writer, rows []Row) {
 	table := [][]string{{"model", "size", "params", "backend", "program", "test", "t/s", "ratio [95 %]", "tokens"}}
 	for i := range rows {
 		r := &rows[i]
-		table = append(table, []string{r.Model, Size(r.Size), Params(r.Params), r.Backend, r.program(), r.test(), fmt.Sprintf("%.2f ± %.2f", r.Mean, r.SD), r.ratio(), r.tokens()})
+		table = append(table, []string{r.Model, Size(r.Size), Params(r.Params), r.Backend, Program(r.Program, r.Profile, r.Flags), r.test(), fmt.Sprintf("%.2f ± %.2f", r.Mean, r.SD), r.ratio(), r.tokens()})
 	}
 	Table(w, table, 2, 3, 7, 8)
 }
@@ -179,7 +208,7 @@ func Table(w io.Writer, rows [][]string, numbers ...int) {
 func CSV(w io.Writer, rows []Row) error {
 	c := csv.NewWriter(w)
 	f := func(x float64) string { return strconv.FormatFloat(x, 'g', 6, 64) }
-	c.Write([]string{"capsule", "model", "model_size", "model_n_params", "backend", "program", "profile", "test", "n_depth", "avg_ts", "stddev_ts", "median_ts", "runs", "ratio", "ratio_low", "ratio_high", "tokens_identical", "routing_entropy", "routing_balance"})
+	c.Write([]string{"capsule", "model", "model_size", "model_n_params", "backend", "program", "profile", "test", "n_depth", "avg_ts", "stddev_ts", "median_ts", "runs", "ratio", "ratio_low", "ratio_high", "tokens_identical", "routing_entropy", "routing_balance", "flags", "launches_per_step"})
 	for _, r := range rows {
 		ratio, low, high, same, bits, balance := "", "", "", "", "", ""
 		if r.Routing != nil {
@@ -194,7 +223,7 @@ func CSV(w io.Writer, rows []Row) error {
 		if r.Identical != nil {
 			same = strconv.FormatBool(*r.Identical)
 		}
-		c.Write([]string{r.Capsule, r.Model, strconv.FormatInt(r.Size, 10), strconv.FormatInt(r.Params, 10), r.Backend, r.Program, r.Profile, r.Test, strconv.Itoa(r.Depth), f(r.Mean), f(r.SD), f(r.Median), strconv.Itoa(len(r.Samples)), ratio, low, high, same, bits, balance})
+		c.Write([]string{r.Capsule, r.Model, strconv.FormatInt(r.Size, 10), strconv.FormatInt(r.Params, 10), r.Backend, r.Program, r.Profile, r.Test, strconv.Itoa(r.Depth), f(r.Mean), f(r.SD), f(r.Median), strconv.Itoa(len(r.Samples)), ratio, low, high, same, bits, balance, r.Flags, strconv.Itoa(r.Launches)})
 	}
 	c.Flush()
 	return c.Error()

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"cmp"
+	"reflect"
+	"strings"
+
+	"github.com/google/jsonschema-go/jsonschema"
+
+	"zmlx-rewrite/measure/routing"
+	"zmlx-rewrite/measure/schema"
+	"zmlx-rewrite/report"
+	"zmlx-rewrite/report/figures"
+	"zmlx-rewrite/verify/whole"
+)
+
+// output is what a command prints with -o json: objects, one behind the other, all of one schema.
+type output struct {
+	name    string // the command's; where flags make it print something else, with more behind it
+	command string // if it is not the name
+	schema  func(title string) *jsonschema.Schema
+}
+
+// outputs are those of all commands that have -o json. docs/output has their schemas.
+var outputs = []output{
+	{"apply", "", line[report.Plan](planWords...)},
+	{"bench", "", line[figures.Row](sideWords)},
+	{"bench-trace", "bench --trace", line[traced](sideWords)},
+	{"chat", "", line[generated](finishWords)},
+	{"doctor", "", line[health](words{"engine", []any{"mlx", "ref"}})},
+	{"explain", "", line[report.Plan](planWords...)},
+	{"generate", "", line[generated](finishWords)},
+	{"kernels-bench", "kernels bench", line[kernelTimed]()},
+	{"kernels-check", "kernels check", line[kernelChecked]()},
+	{"matrix", "", line[figures.Series]()},
+	{"matrix-gate", "matrix gate", line[gated](words{"verdict", []any{figures.Held, figures.Unclear, figures.Regressed, figures.Differs, figures.Missing}})},
+	{"models", "", line[report.Model]()},
+	{"perplexity", "", line[perplexities]()},
+	{"report", "", line[figures.Row](sideWords)},
+	{"report-verify", "report --verify", line[statement](words{"verdict", []any{holds, differs, noted}})},
+	{"routing", "", line[routing.Stats]()},
+	{"smart", "", line[smartFound]()},
+	{"stress", "", line[figures.Row](sideWords)},
+	{"validate", "", line[validated](words{"verdict", verdicts}, words{"oracle.unrewritten.verdict", verdicts}, words{"oracle.rewritten.verdict", verdicts})},
+	{"verify-device", "verify --model --device", line[siteChecked](words{"verdict", []any{"passed", "failed", "skipped"}}, words{"numerics", numerics})},
+	{"verify-model", "verify --model", line[modelVerified](words{"verdict", []any{string(whole.BitExact), string(whole.Identical), string(whole.NearTie), string(whole.Differs)}})},
+	{"verify-rules", "verify", line[report.Proofs](words{"rules.status", statuses}, words{"rules.checks.status", statuses}, words{"rules.numerics", numerics}, words{"together.status", statuses}, words{"together.checks.status", statuses})},
+}
+
+// What some fields may say.
+var (
+	numerics    = []any{"exact", "reordered", "lossy"}
+	statuses    = []any{"proven", "tested", "assumed", "unchecked", "failed"}
+	verdicts    = []any{"bit-exact", "token-identical", "closer-to-fp32", "near-tie", "differs"}
+	planWords   = []words{{"numerics", numerics}, {"rules.numerics", numerics}}
+	sideWords   = words{"program", []any{figures.Unrewritten, figures.Rewritten, figures.Against}}
+	finishWords = words{"finish_reason", []any{"stop", "length"}}
+)
+
+// words are all that a field may say; at is its path.
+type words struct {
+	at   string
+	list []any
+}
+
+// line makes the schema of a Go type.
+func line[T any](fields ...words) func(string) *jsonschema.Schema {
+	return func(title string) *jsonschema.Schema {
+		s := schema.Closed[T](title, &jsonschema.ForOptions{TypeSchemas: map[reflect.Type]*jsonschema.Schema{
+			reflect.TypeFor[report.Number](): {AnyOf: []*jsonschema.Schema{{Type: "number"}, {Enum: []any{"NaN", "+Inf", "-Inf"}}}},
+		}})
+		for _, w := range fields {
+			at := s
+			for _, name := range strings.Split(w.at, ".") {
+				if at.Items != nil {
+					at = at.Items
+				}
+				at = at.Properties[name]
+			}
+			at.Enum = w.list
+		}
+		return s
+	}
+}
+
+func (o *output) text() []byte {
+	return schema.Text(o.schema("what zmlx-rewrite " + cmp.Or(o.command, o.name) + " prints with -o json, once or several times"))
+}
+
+func outputNamed(name string) *output {
+	for i := range outputs {
+		if outputs[i].name == name {
+			return &outputs[i]
+		}
+	}
+	return nil
+}
+
+func outputNames() []string {
+	var names []string
+	for _, o := range outputs {
+		names = append(names, o.name)
+	}
+	return names
+}
