@@ -51,7 +51,7 @@ func replaysOn(device string) bool {
 	case "off":
 		return false
 	}
-	return device == "cpu"
+	return device == "cpu" || device == "cuda"
 }
 
 // engineTarget is the target that plans are made for unless --target says otherwise.

@@ -5,7 +5,7 @@
 # unpack.sh, or wherever zmlx-rewrite is on the PATH. Writes slices.jsonl into $OUT, one
 # object a replacement, and prints the table; the exit status is 1 if one failed.
 #
-#     scripts/device/slices.sh [LAYERS [MODEL...]]
+#     scripts/device/slices.sh [LAYERS [MODEL[:RULE,RULE...]...]]
 #
 # BUDGET is the time for a model with one kind of weights (0: as long as it takes); what it
 # did not suffice for is counted in the table's last column. JOBS models are checked at a
@@ -19,20 +19,24 @@ out=${OUT:-/tmp}
 parts=$(mktemp -d)
 trap 'rm -rf "$parts"' EXIT
 for model in "$@"; do
-	printf '%s random\n%s heavy-tailed\n' "$model" "$model"
+	rules=${model#"${model%%:*}"}
+	for weights in random heavy-tailed; do
+		echo "${model%%:*} $weights ${rules#:}"
+	done
 done | layers=$layers parts=$parts xargs -P "${JOBS:-1}" -L 1 bash -c '
 	flags=$([ "$1" = random ] || echo --heavy-tailed)
+	only=$(echo "${2:-}" | tr , "\\n" | sed "s/./--only &/")
 	start=$SECONDS
-	zmlx-rewrite verify --device --fresh --model "$0" --layers "$layers" --random-weights $flags --budget "${BUDGET:-60s}" -o json >"$parts/$0-$1" 2>"$parts/$0-$1.err"
+	zmlx-rewrite verify --device --fresh --model "$0" --layers "$layers" --random-weights $flags --budget "${BUDGET:-60s}" $only -o json >"$parts/$0-$1-$$" 2>"$parts/$0-$1-$$.err"
 	echo "$0, $1: exit status $?, $((SECONDS - start)) s" >&2
-	[ -s "$parts/$0-$1" ] || cat "$parts/$0-$1.err" >&2'
+	[ -s "$parts/$0-$1-$$" ] || cat "$parts/$0-$1-$$.err" >&2'
 python3 - "$parts" "$@" >"$out/slices.jsonl" <<'PY'
 import json, pathlib, sys
-for model in sys.argv[2:]:
+for model in dict.fromkeys(m.partition(":")[0] for m in sys.argv[2:]):
     for weights in "random", "heavy-tailed":
-        part = pathlib.Path(sys.argv[1], f"{model}-{weights}")
-        for line in part.read_text().splitlines() if part.exists() else []:
-            print(json.dumps(dict(json.loads(line), weights=weights)))
+        for part in pathlib.Path(sys.argv[1]).glob(f"{model}-{weights}-*[0-9]"):
+            for line in part.read_text().splitlines():
+                print(json.dumps(dict(json.loads(line), weights=weights)))
 PY
 python3 - "$out/slices.jsonl" <<'PY'
 import json, sys
