@@ -39,7 +39,17 @@ func deviceOf(e engine.Engine) ledger.Device {
 	if info, err := mlx.Probe(""); err == nil && d.Engine == "mlx" {
 		d.Name = info.Details["device_name"]
 	}
+	d.Library = libraryOf(e)
 	return d
+}
+
+// libraryOf is the hash of the library that an engine takes its kernels from, "" if it takes
+// them from none.
+func libraryOf(e engine.Engine) string {
+	if e.Name() == "mlx" && e.Device() == "cpu" {
+		return mlx.HostLibrary()
+	}
+	return ""
 }
 
 // found is what is known of rules on this machine.

@@ -251,7 +251,7 @@ func (p *pair) run(ctx context.Context, side int, tokens []int, depth, made int)
 func (a *app) newCapsule(kind string, p *pair) (*capsule.Capsule, error) {
 	c := &capsule.Capsule{Version: capsule.Version, Kind: kind, Made: now(), Command: a.args, Environment: capsule.Environment(), Program: capsule.ThisProgram(version),
 		Machine: capsule.ThisMachine(), Cells: []capsule.Cell{}, Notes: []string{}}
-	c.Device = capsule.Device{Engine: p.engine.Name(), Version: p.engine.Version(), Device: p.engine.Device(), Driver: capsule.Driver()}
+	c.Device = capsule.Device{Engine: p.engine.Name(), Version: p.engine.Version(), Device: p.engine.Device(), Driver: capsule.Driver(), Library: libraryOf(p.engine)}
 	if info, err := mlx.Probe(""); err == nil && c.Device.Engine == "mlx" {
 		c.Device.MLXC, c.Device.Details, c.Device.Name = mlx.CInterface, info.Details, info.Details["device_name"]
 	}

@@ -3,11 +3,15 @@
 package main
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"testing"
 
 	"zmlx-rewrite/engine"
+	"zmlx-rewrite/engine/mlx"
 	"zmlx-rewrite/graph/kvquant"
 	"zmlx-rewrite/measure/capsule"
 )
@@ -30,6 +34,15 @@ func TestCapsuleKernels(t *testing.T) {
 		got, err := a.newCapsule(capsule.Bench, p)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if p.engine.Device() == "cpu" {
+			library, err := os.ReadFile(os.Getenv(mlx.KernelLibraryEnv))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := fmt.Sprintf("%x", sha256.Sum256(library)); got.Device.Library != want || deviceOf(p.engine).Library != want {
+				t.Errorf("library %s, the capsule says %q", want, got.Device.Library)
+			}
 		}
 		e := p.engine.(engine.KernelRunner)
 		before := e.Launches()

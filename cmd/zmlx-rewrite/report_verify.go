@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -303,6 +304,9 @@ func (v *verification) tokens(ctx context.Context, sides []*recordedSide, c *cap
 	}
 	if mlx := p.engine.Version(); mlx != c.Device.Version || p.engine.Device() != c.Device.Device {
 		v.tell(noted, "device", "%s %s here, %s %s in the capsule; tokens may differ", p.engine.Device(), mlx, c.Device.Device, c.Device.Version)
+	}
+	if here := libraryOf(p.engine); c.Device.Library != "" && here != c.Device.Library {
+		v.tell(noted, "library of CPU kernels", "sha256 %.12s here, %.12s in the capsule; tokens may differ", cmp.Or(here, "none"), c.Device.Library)
 	}
 	for i := range c.Cells {
 		cell := &c.Cells[i]

@@ -13,6 +13,9 @@ var errAbsent = diag.Errorf("mlx/absent", diag.Pos{}, "this binary was built wit
 // Probe fails: this binary was built without the tag mlx.
 func Probe(device string) (Info, error) { return Info{}, errAbsent }
 
+// HostLibrary is "": without MLX no kernel is launched.
+func HostLibrary() string { return "" }
+
 // SelfTest fails: this binary was built without the tag mlx.
 func SelfTest(device string) (checksum string, err error) { return "", errAbsent }
 

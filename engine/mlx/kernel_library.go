@@ -17,8 +17,11 @@ static uint64_t zr_launches(const uint64_t *n) { return __atomic_load_n(n, __ATO
 import "C"
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -49,7 +52,31 @@ var hostLibrary = sync.OnceValues(func() (map[string]hostKernel, error) {
 	if err != nil {
 		return nil, err
 	}
+	// What is hashed is the file that is loaded, whatever stands there later: a build
+	// renames a new one into its place.
+	file, err := os.Open(path)
+	if err == nil {
+		hostFile = file
+	}
 	return openLibrary(path)
+})
+
+var hostFile *os.File
+
+// HostLibrary returns the sha256, in hex, of the library of CPU kernels that this process
+// runs kernels of, "" if it has none. It is computed once, when somebody first asks.
+func HostLibrary() string { return hostSum() }
+
+var hostSum = sync.OnceValue(func() string {
+	if all, err := hostLibrary(); err != nil || len(all) == 0 || hostFile == nil {
+		return ""
+	}
+	h := sha256.New()
+	if _, err := io.Copy(h, hostFile); err != nil {
+		return ""
+	}
+	hostFile.Close()
+	return hex.EncodeToString(h.Sum(nil))
 })
 
 // KernelLibraryEnv names the file of the library, for when it is not beside the program.

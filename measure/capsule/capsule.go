@@ -91,6 +91,7 @@ type Device struct {
 	Device  string            `json:"device" jsonschema:"cpu, cuda or metal"`
 	Name    string            `json:"name,omitempty" jsonschema:"what the device calls itself"`
 	Driver  string            `json:"driver,omitempty"`
+	Library string            `json:"kernel_library,omitempty" jsonschema:"sha256 of the library of CPU kernels; absent where the engine compiles kernels itself, or launches none"`
 	Details map[string]string `json:"details,omitempty" jsonschema:"what MLX tells of the device"`
 }
 

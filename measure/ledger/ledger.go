@@ -35,6 +35,7 @@ type Device struct {
 	Device  string `json:"device" jsonschema:"metal, cuda or cpu"`
 	Name    string `json:"name,omitempty" jsonschema:"of the device, as MLX gives it"`
 	Version string `json:"version" jsonschema:"of the engine"`
+	Library string `json:"kernel_library,omitempty" jsonschema:"sha256 of the library of CPU kernels; absent where the engine compiles kernels itself, or launches none"`
 }
 
 func (d Device) String() string {
@@ -44,6 +45,10 @@ func (d Device) String() string {
 	}
 	return text
 }
+
+// Key tells devices apart. Unlike what people read it has the library: the same sources,
+// compiled in another way, may be slower, or wrong.
+func (d Device) Key() string { return d.String() + "\n" + d.Library }
 
 // Kernels returns the content hashes of a rule's kernels by name.
 func Kernels(r *rules.Rule, c *kernels.Catalog) map[string]string {
@@ -99,7 +104,7 @@ type FirstUse struct {
 }
 
 func (p Place) key() string {
-	return strings.Join([]string{p.Device.String(), p.Program, p.Profile}, "\n")
+	return strings.Join([]string{p.Device.Key(), p.Program, p.Profile}, "\n")
 }
 
 // Ledger is entries by place and rule, and the places where rules were looked at.

@@ -53,6 +53,7 @@ func TestGet(t *testing.T) {
 	}
 	change("device", func(p *Place, _ *rules.Rule, _ *Entry) { p.Device.Name = "Apple M3" })
 	change("version", func(p *Place, _ *rules.Rule, _ *Entry) { p.Device.Version = "0.33" })
+	change("library of CPU kernels", func(p *Place, _ *rules.Rule, _ *Entry) { p.Device.Library = "0" })
 	change("program", func(p *Place, _ *rules.Rule, _ *Entry) { p.Program = "abd" })
 	change("profile", func(p *Place, _ *rules.Rule, _ *Entry) { p.Profile = "mine" })
 	change("rule", func(_ *Place, r *rules.Rule, _ *Entry) { r.Name = "llama.x" })
@@ -80,6 +81,7 @@ func TestLike(t *testing.T) {
 		"nothing else":     {func(*Place, *rules.Rule) {}, true},
 		"another version":  {func(p *Place, _ *rules.Rule) { p.Device.Version = "0.33" }, true},
 		"another name":     {func(p *Place, _ *rules.Rule) { p.Device.Name = "Apple M3" }, false},
+		"another library":  {func(p *Place, _ *rules.Rule) { p.Device.Library = "0" }, false},
 		"another kind":     {func(p *Place, _ *rules.Rule) { p.Device.Device = "cuda" }, false},
 		"another program":  {func(p *Place, _ *rules.Rule) { p.Program = "abd" }, false},
 		"another profile":  {func(p *Place, _ *rules.Rule) { p.Profile = "mine" }, false},

@@ -66,7 +66,7 @@ type State struct {
 }
 
 // Start begins a measurement, or goes on with the one whose state is in the file: if it is of
-// the same weights, programs, device and combinations. With routing, each cell is to have its
+// the same weights, programs, machine, device, kernels and combinations. With routing, each cell is to have its
 // routing, too.
 func Start(file string, runs int, routing bool, c *capsule.Capsule) (*State, error) {
 	s := &State{Runs: runs, Routing: routing, Capsule: c, Tokens: make([][2][]int, len(c.Cells)), file: file}
@@ -101,7 +101,7 @@ func (s *State) differs(t *State) string {
 		return out
 	}
 	switch {
-	case a.Version != b.Version || a.Kind != b.Kind || a.Program.Version != b.Program.Version:
+	case a.Version != b.Version || a.Kind != b.Kind || a.Program.Version != b.Program.Version || a.Program.Revision != b.Program.Revision:
 		return "version of this program"
 	case kvOf(a) != kvOf(b):
 		return "cache"
@@ -109,8 +109,16 @@ func (s *State) differs(t *State) string {
 		return "model"
 	case a.Rewrite.After != b.Rewrite.After || a.Rewrite.Journal != b.Rewrite.Journal || quantizedBy(a) != quantizedBy(b):
 		return "profile or rules"
-	case a.Device.Device != b.Device.Device || a.Device.Version != b.Device.Version || a.Rewrite.RunsAs != b.Rewrite.RunsAs:
-		return "device or MLX"
+	case a.Device.Engine != b.Device.Engine || a.Device.Version != b.Device.Version:
+		return "version of MLX"
+	case a.Device.Device != b.Device.Device || a.Device.Name != b.Device.Name || a.Device.Driver != b.Device.Driver:
+		return "device or driver"
+	case a.Machine.CPU != b.Machine.CPU || a.Machine.Cores != b.Machine.Cores || a.Machine.Arch != b.Machine.Arch:
+		return "CPU, or number of its cores"
+	case a.Device.Library != b.Device.Library:
+		return "library of CPU kernels"
+	case a.Rewrite.RunsAs != b.Rewrite.RunsAs:
+		return "choice of where kernels run"
 	case s.Runs != t.Runs || !slices.Equal(cells(a), cells(b)) || len(s.Tokens) != len(a.Cells):
 		return "list of prompts, lengths or runs"
 	case s.Routing != t.Routing:

@@ -134,9 +134,16 @@ func TestStart(t *testing.T) {
 		"profile": func(c *capsule.Capsule) {
 			c.Rewrite.Quantized = &capsule.Quantized{Launches: []capsule.Layer{}, Journal: "other"}
 		},
-		"device or MLX":   func(c *capsule.Capsule) { c.Device.Version = "other" },
+		"version of MLX":  func(c *capsule.Capsule) { c.Device.Version = "other" },
+		"device":          func(c *capsule.Capsule) { c.Device.Name = "other" },
+		"device or":       func(c *capsule.Capsule) { c.Device.Driver = "other" },
+		"CPU":             func(c *capsule.Capsule) { c.Machine.CPU = "other" },
+		"CPU, or number":  func(c *capsule.Capsule) { c.Machine.Cores++ },
+		"library of CPU":  func(c *capsule.Capsule) { c.Device.Library = "other" },
+		"choice of where": func(c *capsule.Capsule) { c.Rewrite.RunsAs = "other" },
 		"list of prompts": func(c *capsule.Capsule) { c.Cells = c.Cells[1:] },
 		"version of this": func(c *capsule.Capsule) { c.Program.Version = "other" },
+		"version of":      func(c *capsule.Capsule) { c.Program.Revision = "other" },
 	} {
 		c := fresh(2)
 		change(c)

@@ -42,6 +42,9 @@ func (n *Named) Facts() [][2]string {
 	if c.Device.Driver != "" {
 		device += ", driver " + c.Device.Driver
 	}
+	if c.Device.Library != "" {
+		device += fmt.Sprintf(", library of CPU kernels %.12s", c.Device.Library)
+	}
 	machine := fmt.Sprintf("%s/%s, %d cores", c.Machine.OS, c.Machine.Arch, c.Machine.Cores)
 	if c.Machine.CPU != "" {
 		machine += ", " + c.Machine.CPU

@@ -111,11 +111,12 @@ func newestVersion(list []*Named) (newest, rest []*Named) {
 	return list[max(i, 0):], list[:max(i, 0)]
 }
 
-// sameVersion reports whether two capsules are sure to be of one binary, MLX and rewrite. Of a
-// binary that does not know its commit, or was built from a changed checkout, nothing is sure.
+// sameVersion reports whether two capsules are sure to be of one binary, MLX, library of kernels
+// and rewrite. Of a binary that does not know its commit, or was built from a changed checkout,
+// nothing is sure.
 func sameVersion(a, b *Named) bool {
 	p := a.Program
-	return p.Revision != "" && !p.Modified && p == b.Program && a.Device.Version == b.Device.Version &&
+	return p.Revision != "" && !p.Modified && p == b.Program && a.Device.Version == b.Device.Version && a.Device.Library == b.Device.Library &&
 		a.Rewrite.After == b.Rewrite.After && quantizedAfter(a) == quantizedAfter(b) && maps.Equal(a.Rewrite.Kernels, b.Rewrite.Kernels)
 }
 

@@ -91,6 +91,7 @@ func TestJudge(t *testing.T) {
 	for name, change := range map[string]func(n *Named){
 		"nothing": func(*Named) {},
 		"MLX":     func(n *Named) { n.Device.Version = "0.33.0" },
+		"library": func(n *Named) { n.Device.Library = "other" },
 		"rewrite": func(n *Named) { n.Rewrite.After = "other" },
 		"kernel":  func(n *Named) { n.Rewrite.Kernels = map[string]string{"qmv": "other"} },
 	} {

@@ -55,7 +55,7 @@ func (r *Record) current(rule *rules.Rule, c *kernels.Catalog) bool {
 type Records map[string]*Record
 
 func (r *Record) key() string {
-	return strings.Join([]string{r.Device.String(), r.Rule, r.Replacement}, "\n")
+	return strings.Join([]string{r.Device.Key(), r.Rule, r.Replacement}, "\n")
 }
 
 type recordsFile struct {
