@@ -197,15 +197,22 @@ func (a *app) benchOne(ctx context.Context, o *options, b *benchOptions) (*capsu
 	if err != nil {
 		return nil, err
 	}
+	if b.capsule != "" {
+		if err := a.identify(ctx, p, c); err != nil {
+			return nil, err
+		}
+	}
 	c.WarmUp = b.warmUp
 	cells := b.cells()
 	line := a.statusLine()
 	defer line.clear()
-	start := time.Now()
+	start, runs := time.Now(), 4*(b.rounds+b.warmUp)
 	for i := range cells {
 		cell := &cells[i]
+		begun := 0
 		if err := p.measureCell(ctx, cell, bench.Options{Rounds: b.rounds, WarmUp: b.warmUp}, start, func() {
-			line.print("%s · %s · %d of %d tests, %d of %d runs", p.profile.Name, cell.Name(), i+1, len(cells), len(cell.Runs), 4*b.rounds)
+			line.print("%s %s · %s · %d of %d tests, run %d of %d", bar(int64(i*runs+begun), int64(len(cells)*runs)), p.profile.Name, cell.Name(), i+1, len(cells), begun+1, runs)
+			begun++
 		}); err != nil {
 			return nil, err
 		}

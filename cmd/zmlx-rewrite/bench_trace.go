@@ -111,10 +111,7 @@ func (a *app) traceOne(ctx context.Context, o *options, b *benchOptions) ([]trac
 	if watch[0].tracer == nil {
 		return nil, lacks("the %s engine traces nothing: build with MLX (make build)", p.engine.Name())
 	}
-	model, err := modelOf(p)
-	if err != nil {
-		return nil, err
-	}
+	model := modelOf(p)
 	bytes := 64 << 20
 	if p.engine.Device() != "cpu" {
 		bytes = 1 << 30

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -108,14 +107,4 @@ func (a *app) chat(ctx context.Context, o *options, t *textOptions, format strin
 		return diag.Errorf("usage/chat", diag.Pos{File: "standard input"}, "a message is longer than %d MiB", maxLine>>20).WithHint("one line is one message; generate --prompt - takes longer ones")
 	}
 	return lines.Err()
-}
-
-// isTerminal reports whether a stream is a person's.
-func isTerminal(stream any) bool {
-	f, ok := stream.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

@@ -247,7 +247,7 @@ func (p *pair) run(ctx context.Context, side int, tokens []int, depth, made int)
 	return t, nil
 }
 
-// newCapsule says all that can be said before anything is measured.
+// newCapsule says all that can be said before anything is measured, but what identify says.
 func (a *app) newCapsule(kind string, p *pair) (*capsule.Capsule, error) {
 	c := &capsule.Capsule{Version: capsule.Version, Kind: kind, Made: now(), Command: a.args, Environment: capsule.Environment(), Program: capsule.ThisProgram(version),
 		Machine: capsule.ThisMachine(), Cells: []capsule.Cell{}, Notes: []string{}}
@@ -255,10 +255,8 @@ func (a *app) newCapsule(kind string, p *pair) (*capsule.Capsule, error) {
 	if info, err := mlx.Probe(""); err == nil && c.Device.Engine == "mlx" {
 		c.Device.MLXC, c.Device.Details, c.Device.Name = mlx.CInterface, info.Details, info.Details["device_name"]
 	}
+	c.Model = modelOf(p)
 	var err error
-	if c.Model, err = modelOf(p); err != nil {
-		return nil, err
-	}
 	if c.Rewrite, err = rewriteOf(p.runner, &p.planned); err != nil || p.other == nil {
 		return c, err
 	}
@@ -272,14 +270,30 @@ func (a *app) newCapsule(kind string, p *pair) (*capsule.Capsule, error) {
 	return c, nil
 }
 
+// identify adds the sum of the model's files to a capsule that is going to be written.
+func (a *app) identify(ctx context.Context, p *pair, c *capsule.Capsule) (err error) {
+	c.Model.Of = capsule.WholeFiles
+	c.Model.SHA256, err = a.modelSum(ctx, p.model.Path, c.Model.Of)
+	return err
+}
+
+// modelSum hashes a model's files: once, if they are large. What is done in no time shows no
+// line.
+func (a *app) modelSum(ctx context.Context, path, of string) (string, error) {
+	line := a.statusLine()
+	defer line.clear()
+	begun := time.Now()
+	line.last = begun.Add(time.Second / 2)
+	id := &capsule.Identity{Cache: kept("model-sums.json"), Tick: func(done, all int64) {
+		line.progress(begun, done, all, "sha256 of the model's files · %s of %s", figures.Size(done), figures.Size(all))
+	}}
+	return id.Of(ctx, path, of)
+}
+
 func now() time.Time { return time.Now().UTC().Truncate(time.Second) }
 
-func modelOf(p *pair) (capsule.Model, error) {
+func modelOf(p *pair) capsule.Model {
 	m := capsule.Model{Name: p.s.name, Type: p.s.program.Name, DType: p.o.dtype}
-	var err error
-	if m.SHA256, m.Of, err = capsule.Identify(p.model.Path); err != nil {
-		return m, err
-	}
 	bytes := map[string]int64{}
 	for _, q := range p.s.program.Params {
 		n, ok := q.Type.Size().Const()
@@ -308,7 +322,7 @@ func modelOf(p *pair) (capsule.Model, error) {
 			m.Quant = name
 		}
 	}
-	return m, nil
+	return m
 }
 
 func rewriteOf(run *runner, p *planned) (capsule.Rewrite, error) {

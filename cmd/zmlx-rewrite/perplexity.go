@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -96,12 +97,11 @@ func (a *app) perplexity(ctx context.Context, o *options, t *perplexityOptions, 
 			return nil, err
 		}
 		defer session.Close()
-		progress := func(int) {}
-		if isTerminal(a.stderr) {
-			progress = func(done int) { fmt.Fprintf(a.progress, "\r%s: %d of %d samples", what, done, len(rows)) }
-			defer fmt.Fprintln(a.progress)
-		}
-		return decode.Measure(ctx, r.engine, session, program, rows, t.batch, progress)
+		line, begun := a.statusLine(), time.Now()
+		defer line.clear()
+		return decode.Measure(ctx, r.engine, session, program, rows, t.batch, func(done int) {
+			line.progress(begun, int64(done), int64(len(rows)), "%s, %d of %d samples", what, done, len(rows))
+		})
 	}
 	x, err := measure("unrewritten", before)
 	if err != nil {

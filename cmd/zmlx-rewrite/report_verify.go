@@ -94,7 +94,7 @@ func (v *verification) capsule(ctx context.Context, o *options, run bool) error 
 		if err := x.settle(); err != nil {
 			return err
 		}
-		again, err := v.rewrite(x)
+		again, err := v.rewrite(ctx, x)
 		if err != nil {
 			return err
 		}
@@ -158,7 +158,7 @@ func (x *recordedSide) settle() error {
 
 // rewrite looks at the weights, makes a rewrite again by its journals, and looks at its kernels.
 // It reports whether that could be done.
-func (v *verification) rewrite(x *recordedSide) (ok bool, err error) {
+func (v *verification) rewrite(ctx context.Context, x *recordedSide) (ok bool, err error) {
 	w, err := v.workspace(x.o)
 	if err != nil {
 		return false, err
@@ -172,11 +172,11 @@ func (v *verification) rewrite(x *recordedSide) (ok bool, err error) {
 		if s.model == nil || s.model.Weights == nil {
 			return false, diag.Errorf("model/no-weights", diag.Pos{File: x.o.model}, "has no weights").WithHint("name the model's folder with --model")
 		}
-		sha, of, err := capsule.Identify(s.model.Path)
+		sha, err := v.modelSum(ctx, s.model.Path, x.model.Of)
 		if err != nil {
 			return false, err
 		}
-		v.say(sha == x.model.SHA256, "model", "sha256 %.12s of %s, the capsule says %.12s", sha, of, x.model.SHA256)
+		v.say(sha == x.model.SHA256, "model", "sha256 %.12s of %s, the capsule says %.12s", sha, x.model.Of, x.model.SHA256)
 	}
 	if err := x.o.kv.withRings(s); err != nil {
 		return false, err

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -119,15 +120,24 @@ func (a *app) routing(ctx context.Context, o *options, r *routingOptions) error 
 	layers := t.layers
 	var traces [2]routing.Trace
 	n := 0
+	line, begun, all := a.statusLine(), time.Now(), 0
+	defer line.clear()
+	for _, tokens := range texts {
+		all += len(sides) * len(tokens)
+	}
 	for side := range sides {
 		traces[side] = make(routing.Trace, len(layers))
+		t.tick = func(fed int) {
+			n += fed
+			line.progress(begun, int64(n), int64(all), "%s, %d of %d tokens", sides[side], n, all)
+		}
 		for _, tokens := range texts {
 			if err := t.trace(ctx, side, tokens, r.step, traces[side]); err != nil {
 				return err
 			}
-			n += len(tokens)
 		}
 	}
+	line.clear()
 	var stats []routing.Stats
 	for i, l := range layers {
 		stats = append(stats, routing.Sum(routing.Short(l.Scope), l.Experts, l.K, traces[0][i]))
@@ -173,6 +183,7 @@ type tracer struct {
 	programs [2]*graph.Program
 	lists    [2][]routing.Layer
 	sessions [2]engine.Session
+	tick     func(fed int) // nil, or told of the tokens of each call
 }
 
 func (p *pair) tracer(ctx context.Context) (_ *tracer, err error) {
@@ -237,6 +248,9 @@ func (t *tracer) trace(ctx context.Context, side int, tokens []int, step int, in
 			return err
 		}
 		tokens = tokens[n:]
+		if t.tick != nil {
+			t.tick(n)
+		}
 	}
 	return nil
 }

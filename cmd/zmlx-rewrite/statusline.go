@@ -4,27 +4,38 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
+	"time"
 )
 
 // statusLine is one line on standard error that is written over again and again; only on a
-// terminal, and not with --quiet.
+// terminal that can do that, and not with --quiet. It has no colours.
 type statusLine struct {
 	w    io.Writer // nil for none
+	cols int       // of the terminal; 0 if it does not tell
 	used bool
+	last time.Time // of progress
 }
 
 func (a *app) statusLine() *statusLine {
-	if f, ok := a.progress.(*os.File); ok && onTerminal(f) {
-		return &statusLine{w: f}
+	if f, ok := a.progress.(*os.File); ok && isTerminal(f) && os.Getenv("TERM") != "dumb" {
+		return &statusLine{w: f, cols: columns(f)}
 	}
 	return &statusLine{}
 }
 
+// print writes the line. A longer one than the terminal is wide would not be written over:
+// its end is left out.
 func (l *statusLine) print(format string, args ...any) {
-	if l.w != nil {
-		l.used = true
-		fmt.Fprintf(l.w, "\r\x1b[K"+format, args...)
+	if l.w == nil {
+		return
 	}
+	text := []rune(fmt.Sprintf(format, args...))
+	if l.cols > 1 && len(text) >= l.cols {
+		text = append(text[:l.cols-2], '…')
+	}
+	l.used = true
+	fmt.Fprintf(l.w, "\r\x1b[K%s", string(text))
 }
 
 func (l *statusLine) clear() {
@@ -34,9 +45,51 @@ func (l *statusLine) clear() {
 	}
 }
 
-// onTerminal reports whether a file is a character device; what is written to the others of
+// often is how long a line of progress stays at least: writing it must cost nothing beside
+// what it is about.
+const often = 100 * time.Millisecond
+
+// progress writes a bar in front of a text, and behind it the time left if it goes on as it
+// did since it began.
+func (l *statusLine) progress(begun time.Time, done, all int64, format string, args ...any) {
+	now := time.Now()
+	if l.w == nil || all <= 0 || now.Sub(l.last) < often {
+		return
+	}
+	l.last = now
+	took := now.Sub(begun).Seconds()
+	seconds := 0.0
+	if done > 0 && took > 1 { // a guess from less is worth nothing
+		seconds = took / float64(done) * float64(all-done)
+	}
+	l.print("%s %s%s", bar(done, all), fmt.Sprintf(format, args...), left(seconds))
+}
+
+// barWidth is the number of characters between the brackets of a bar.
+const barWidth = 24
+
+// bar draws a share: "[######..................]  25 %".
+func bar(done, all int64) string {
+	done = min(max(done, 0), all)
+	full := int(done * barWidth / all)
+	return fmt.Sprintf("[%s%s] %3d %%", strings.Repeat("#", full), strings.Repeat(".", barWidth-full), done*100/all)
+}
+
+// left says how many seconds are left; nothing if that is not known, or less than one.
+func left(seconds float64) string {
+	if !(seconds >= 1) {
+		return ""
+	}
+	return fmt.Sprintf(" · about %v left", (time.Duration(min(seconds, 1e9)) * time.Second))
+}
+
+// isTerminal reports whether a stream is a character device; what is written to the others of
 // these (/dev/null) nobody reads.
-func onTerminal(f *os.File) bool {
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	if !ok {
+		return false
+	}
 	info, err := f.Stat()
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

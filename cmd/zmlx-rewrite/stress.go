@@ -116,6 +116,9 @@ func (a *app) stress(ctx context.Context, o *options, s *stressOptions) error {
 	if err != nil {
 		return err
 	}
+	if err := a.identify(ctx, p, c); err != nil {
+		return err
+	}
 	c.Cells, c.WarmUp = stress.Cells(s.prompts, s.lengths), 1
 	state, err := stress.Start(s.state, s.runs, s.routing, c)
 	if err != nil {
@@ -191,7 +194,8 @@ func (a *app) stressRuns(ctx context.Context, p *pair, tr *tracer, state *stress
 	for {
 		if i, made, ok := state.Unrouted(); ok {
 			cell := &state.Capsule.Cells[i]
-			line.print("%s, routing", cell.Test)
+			done, all := state.Done()
+			line.print("%s %d of %d · %s, routing%s", bar(int64(done), int64(all)), done, all, cell.Test, left(state.Left()))
 			text, _ := stress.Prompt(cell.Prompt)
 			prompt, err := p.prompt(text, t)
 			if err != nil {
@@ -224,15 +228,11 @@ func (a *app) stressRuns(ctx context.Context, p *pair, tr *tracer, state *stress
 			warm = false
 		}
 		done, all := state.Done()
-		left := ""
-		if x := state.Left(); x > 0 {
-			left = " · about " + (time.Duration(x) * time.Second).String() + " left"
-		}
 		side := 0
 		if b {
 			side = 1
 		}
-		line.print("%d of %d · %s, run %d, %s%s", done, all, cell.Test, round+1, sides[side], left)
+		line.print("%s %d of %d · %s, run %d, %s%s", bar(int64(done), int64(all)), done, all, cell.Test, round+1, sides[side], left(state.Left()))
 		r, err := p.run(ctx, side, prompt, 0, cell.Made)
 		if err != nil {
 			return err

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -162,19 +163,28 @@ func (a *app) validate(ctx context.Context, o *options, t *textOptions, vo *vali
 	}
 	truth := d.truth(ctx, o)
 	defer truth.close()
+	at := &validating{line: a.statusLine(), begun: time.Now(), prompts: len(d.texts), tokens: t.maxTokens, stages: len(sides) * (1 + vo.runs)}
+	if oracle != nil {
+		at.stages++
+	}
+	defer at.line.clear()
 	differ := 0
-	for _, text := range d.texts {
+	for i, text := range d.texts {
+		at.prompt, at.stage = i, 0
 		prompt, err := r.prompt(text, t)
 		if err != nil {
 			return err
 		}
 		opts := d.options(t)
+		opts.OnToken = func(decode.Token) error { at.token(); return nil }
+		at.begin(sides[0])
 		v := validated{Prompt: text, PromptTokens: len(prompt), KernelRuns: r.kernels(), Runs: vo.runs}
 		var ra, rb *decode.Result
 		var sa, sb []decode.Step
 		if v.PeakMemory[0], err = d.peak(func() (err error) { ra, sa, err = whole.Steps(ctx, d.before, prompt, opts); return err }); err != nil {
 			return err
 		}
+		at.begin(sides[1])
 		if v.PeakMemory[1], err = d.peak(func() (err error) {
 			rb, v.Kernels, err = r.count(d.rewritten, func() (res *decode.Result, err error) {
 				res, sb, err = whole.Steps(ctx, d.after, prompt, opts)
@@ -189,7 +199,7 @@ func (a *app) validate(ctx context.Context, o *options, t *textOptions, vo *vali
 		}
 		v.TPS, v.RewrittenTPS, v.PromptTPS = ra.TPS(), rb.TPS(), [2]float64{ra.PromptTPS(), rb.PromptTPS()}
 		if vo.runs > 0 {
-			if err := v.time(ctx, d, prompt, opts); err != nil {
+			if err := v.time(ctx, d, prompt, opts, at.begin); err != nil {
 				return err
 			}
 		}
@@ -202,6 +212,7 @@ func (a *app) validate(ctx context.Context, o *options, t *textOptions, vo *vali
 		case c.First < 0:
 			v.Verdict = "token-identical"
 		case !inFloat32(d.s.program):
+			at.aside("in float32")
 			exact, err := truth.get()
 			if err != nil {
 				return err
@@ -214,6 +225,7 @@ func (a *app) validate(ctx context.Context, o *options, t *textOptions, vo *vali
 		}
 		led := sb
 		if c.First >= 0 {
+			at.aside("rewritten, fed the same tokens")
 			if led, err = after.led(ctx, prompt, sa); err != nil {
 				return err
 			}
@@ -221,10 +233,12 @@ func (a *app) validate(ctx context.Context, o *options, t *textOptions, vo *vali
 		kl := decode.MeasureDivergence(sa, led)
 		v.KL, v.KLMax, v.LogitError = kl.Mean, kl.Max, kl.Logit
 		if oracle != nil {
+			at.begin(mlxLM)
 			if v.Oracle, err = d.ask(ctx, oracle, o, prompt, [2]way{before, after}, [2][]decode.Step{sa, sb}, truth); err != nil {
 				return err
 			}
 		}
+		at.line.clear()
 		if v.Verdict == "differs" || v.Oracle.differs() {
 			differ++
 		}
@@ -251,13 +265,55 @@ func (a *app) validate(ctx context.Context, o *options, t *textOptions, vo *vali
 	return nil
 }
 
+// validating is how far a validation is: so many stages a prompt, each about as long as
+// another one, and those besides that are not foreseen.
+type validating struct {
+	line            *statusLine
+	begun           time.Time
+	prompt, prompts int
+	stage, stages   int // of the prompt that have begun
+	made, tokens    int
+	what            string
+	beside          bool
+}
+
+// begin is the beginning of a stage.
+func (v *validating) begin(what string) {
+	v.what, v.made, v.beside = what, 0, false
+	v.stage++
+	v.line.last = time.Time{}
+	v.show()
+}
+
+// aside is the beginning of something that was not foreseen.
+func (v *validating) aside(what string) {
+	v.what, v.made, v.beside = what, 0, true
+	v.line.last = time.Time{}
+	v.show()
+}
+
+// token is told of each token of a stage.
+func (v *validating) token() {
+	v.made++
+	v.show()
+}
+
+func (v *validating) show() {
+	done := (v.prompt*v.stages + v.stage) * v.tokens
+	if !v.beside {
+		done += min(v.made, v.tokens) - v.tokens
+	}
+	v.line.progress(v.begun, int64(done), int64(v.prompts*v.stages*v.tokens), "prompt %d of %d · %s, %d tokens", v.prompt+1, v.prompts, v.what, v.made)
+}
+
 // time makes the tokens several more times with each program, in turns, without their logits.
-func (v *validated) time(ctx context.Context, d *duel, prompt []int, opts decode.Options) error {
-	opts.Logits = false
+func (v *validated) time(ctx context.Context, d *duel, prompt []int, opts decode.Options, begin func(what string)) error {
+	opts.Logits, opts.OnToken = false, nil
 	var rates, prompts [2][]float64
 	for run := range v.Runs {
 		for i := range sides {
 			side := (i + run) % 2 // A B, B A, ...
+			begin(fmt.Sprintf("%s, run %d of %d", sides[side], run+1, v.Runs))
 			g := [2]*decode.Generator{d.before, d.after}[side]
 			g.Reset()
 			res, err := g.Generate(ctx, prompt, opts)

@@ -101,7 +101,7 @@ type Model struct {
 	Type   string `json:"type" jsonschema:"Hugging Face model_type"`
 	Quant  string `json:"quant,omitempty" jsonschema:"of most of its bytes: 4-bit, float16"`
 	SHA256 string `json:"sha256"`
-	Of     string `json:"sha256_of" jsonschema:"what the sum is of: whole files, or their ends and sizes"`
+	Of     string `json:"sha256_of" jsonschema:"what the sum is of: whole files; in capsules of earlier versions, of models above 2 GiB, sizes, and the first and last MiB, of each file"`
 	Bytes  int64  `json:"bytes" jsonschema:"of its weights"`
 	Params int64  `json:"params" jsonschema:"its weights are so many numbers"`
 	DType  string `json:"dtype,omitempty" jsonschema:"that the floating-point parameters were converted to"`

@@ -178,48 +178,6 @@ func TestDocsAreCurrent(t *testing.T) {
 	}
 }
 
-// TestIdentify: every byte of a small model counts, and where its files are does not.
-func TestIdentify(t *testing.T) {
-	make := func(weights string) string {
-		dir := t.TempDir()
-		for name, text := range map[string]string{"config.json": "{}", "model.safetensors": weights, "README.md": t.Name()} {
-			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		sha, of, err := Identify(dir)
-		if err != nil || of != "whole files" {
-			t.Fatal(of, err)
-		}
-		return sha
-	}
-	if a, b := make("x"), make("x"); a != b {
-		t.Error("the same files in another folder are another model")
-	}
-	if a, b := make("x"), make("y"); a == b {
-		t.Error("other weights are the same model")
-	}
-	// Of files that are too large to read whole the ends count.
-	big := func(at int64) string {
-		file := filepath.Join(t.TempDir(), "big.gguf")
-		f, err := os.Create(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		f.Truncate(wholeFiles + 1) // a hole: it takes no room
-		f.WriteAt([]byte{1}, at)
-		sha, of, err := Identify(file)
-		if err != nil || of == "whole files" {
-			t.Fatal(of, err)
-		}
-		return sha
-	}
-	if big(0) == big(wholeFiles) || big(0) == big(ends) {
-		t.Error("the ends of a large file do not count")
-	}
-}
-
 func FuzzParse(f *testing.F) {
 	good, err := sample().Bytes()
 	if err != nil {

@@ -1,19 +1,12 @@
 package capsule
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
-	"slices"
 	"strconv"
 	"strings"
-
-	"zmlx-rewrite/diag"
 )
 
 // ThisProgram describes the running binary.
@@ -103,66 +96,4 @@ func Environment() map[string]string {
 		}
 	}
 	return out
-}
-
-// wholeFiles is the size up to which files are hashed whole: 2 GiB take some seconds.
-const wholeFiles = 2 << 30
-
-// ends is what is read at either end of larger files. The header of a safetensors file,
-// with all names and places, is at its beginning.
-const ends = 1 << 20
-
-// Identify returns the hash of a model's files (config.json, the tokenizer's, weights), and
-// of what it is.
-func Identify(path string) (sha, of string, err error) {
-	var files []string
-	info, err := os.Stat(path)
-	if err == nil && info.IsDir() {
-		for _, glob := range []string{"*.json", "*.safetensors", "*.gguf"} {
-			list, _ := filepath.Glob(filepath.Join(path, glob))
-			files = append(files, list...)
-		}
-		slices.Sort(files)
-	} else {
-		files = []string{path}
-	}
-	total := int64(0)
-	sizes := make([]int64, len(files))
-	for i, f := range files {
-		info, e := os.Stat(f)
-		if e != nil {
-			return "", "", diag.Errorf("file/open", diag.Pos{File: f}, "%v", e)
-		}
-		sizes[i] = info.Size()
-		total += sizes[i]
-	}
-	of = "whole files"
-	if total > wholeFiles {
-		of = "sizes, and the first and last MiB, of each file"
-	}
-	h := sha256.New()
-	for i, f := range files {
-		fmt.Fprintf(h, "%s %d\n", filepath.Base(f), sizes[i])
-		if err := hashFile(h, f, sizes[i], total <= wholeFiles); err != nil {
-			return "", "", diag.Errorf("file/read", diag.Pos{File: f}, "%v", err)
-		}
-	}
-	return hex.EncodeToString(h.Sum(nil)), of, nil
-}
-
-func hashFile(w io.Writer, file string, size int64, whole bool) error {
-	f, err := os.Open(file)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if whole || size <= 2*ends {
-		_, err = io.Copy(w, f)
-		return err
-	}
-	if _, err := io.Copy(w, io.NewSectionReader(f, 0, ends)); err != nil {
-		return err
-	}
-	_, err = io.Copy(w, io.NewSectionReader(f, size-ends, ends))
-	return err
 }

@@ -47,7 +47,14 @@ func (h *Host) Load(ctx context.Context, p *graph.Program) (g *decode.Generator,
 func Steps(ctx context.Context, g *decode.Generator, prompt []int, o decode.Options) (*decode.Result, []decode.Step, error) {
 	var list []decode.Step
 	o.Logits = true
-	o.OnToken = func(t decode.Token) error { list = append(list, decode.Step(t)); return nil }
+	told := o.OnToken
+	o.OnToken = func(t decode.Token) error {
+		list = append(list, decode.Step(t))
+		if told != nil {
+			return told(t)
+		}
+		return nil
+	}
 	g.Reset()
 	r, err := g.Generate(ctx, prompt, o)
 	return r, list, err
