@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/google/renameio/v2"
@@ -231,4 +233,12 @@ func keepSum(path, key string, s *knownSum) {
 	if err == nil && os.MkdirAll(filepath.Dir(path), 0o777) == nil {
 		renameio.WriteFile(path, append(data, '\n'), 0o666)
 	}
+}
+
+// inode tells a file from another one that was renamed into its place.
+func inode(info fs.FileInfo) uint64 {
+	if s, ok := info.Sys().(*syscall.Stat_t); ok {
+		return uint64(s.Ino)
+	}
+	return 0
 }
