@@ -35,7 +35,7 @@ func Load(dirs ...string) (*Catalog, diag.List) {
 	issues := c.read(embedded, builtin)
 	for _, dir := range dirs {
 		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-			issues.Add(diag.Errorf("kernel/dir", diag.Pos{File: dir}, "is not a folder"))
+			issues.Add(diag.Errorf("kernel/dir", diag.Pos{File: dir}, "is not a folder").WithHint("--kernels names a folder of kernels: NAME.yaml, and NAME.metal beside it"))
 			continue
 		}
 		issues = append(issues, c.read(os.DirFS(dir), dir)...)

@@ -175,8 +175,8 @@ func runOrReplay(p *graph.Program, cfg *rewrite.Config, journal string) (*rewrit
 }
 
 func (a *app) apply(o *options, format string, out []string) error {
-	if format != "text" && format != "json" {
-		return diag.Errorf("usage/output", diag.Pos{}, "output %q is neither text nor json", format)
+	if err := oneOf("output", format, "text", "json"); err != nil {
+		return err
 	}
 	for _, path := range out {
 		if outputKind(path) == "" {

@@ -80,7 +80,7 @@ func (b *benchOptions) check() error {
 		return err
 	}
 	bad := func(format string, args ...any) error {
-		return diag.Errorf("usage/bench", diag.Pos{}, format, args...)
+		return diag.Errorf("usage/bench", diag.Pos{}, format, args...).WithHint("such as -p 512 -n 128 -d 0 -r 5, which it is if left out; -p 0 or -n 0 leaves these tests out")
 	}
 	for _, n := range slices.Concat(b.prompts, b.gens, b.depths) {
 		if n < 0 || n > 1<<20 {
@@ -116,11 +116,11 @@ func (a *app) bench(ctx context.Context, o *options, b *benchOptions) error {
 		return err
 	}
 	if o.model == "" {
-		return diag.Errorf("usage/bench", diag.Pos{}, "bench needs --model")
+		return needsModel("bench")
 	}
 	names := strings.Split(o.profile, ",")
 	if len(names) > 1 && b.capsule != "" {
-		return diag.Errorf("usage/bench", diag.Pos{}, "--capsule is of one profile, and %d are given", len(names))
+		return diag.Errorf("usage/bench", diag.Pos{}, "--capsule is of one profile, and %d are given", len(names)).WithHint("give one --profile, or leave --capsule out")
 	}
 	if b.trace {
 		return a.trace(ctx, o, b, names)

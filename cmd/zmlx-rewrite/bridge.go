@@ -255,9 +255,9 @@ func launcherFor(as, target string) (bridge.Launcher, error) {
 	case as == kernelsHost && target == "cpu":
 		return bridge.Host{}, nil
 	case as == kernelsHost:
-		return nil, diag.Errorf("usage/kernels-as", diag.Pos{}, "the library of CPU kernels is for --target cpu")
+		return nil, diag.Errorf("usage/kernels-as", diag.Pos{}, "the library of CPU kernels is for --target cpu").WithHint("give --target cpu, or --kernels-as source")
 	case as != kernelsSource:
-		return nil, diag.Errorf("usage/kernels-as", diag.Pos{}, "--kernels-as %q is none of %s, %s, %s, %s", as, kernelsNone, kernelsReference, kernelsSource, kernelsHost)
+		return nil, oneOf("kernels-as", as, kernelsNone, kernelsReference, kernelsSource, kernelsHost)
 	case target == "cpu":
 		return nil, diag.Errorf("usage/kernels-as", diag.Pos{}, "Python's MLX launches no kernels on a CPU").WithHint("--kernels-as none leaves rules with kernels out")
 	}

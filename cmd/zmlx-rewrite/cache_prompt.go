@@ -38,8 +38,13 @@ func (a *app) cachePrompt(ctx context.Context, o *options, t *textOptions, out s
 	if err != nil {
 		return err
 	}
-	if len(texts) != 1 || o.model == "" || out == "" {
-		return diag.Errorf("usage/cache-prompt", diag.Pos{}, "cache-prompt needs --model, one --prompt, and --prompt-cache-file")
+	switch {
+	case o.model == "":
+		return needsModel("cache-prompt")
+	case len(texts) != 1:
+		return diag.Errorf("usage/cache-prompt", diag.Pos{}, "cache-prompt needs one --prompt, and %d are given", len(texts)).WithHint("--prompt TEXT, or --prompt - for standard input")
+	case out == "":
+		return diag.Errorf("usage/cache-prompt", diag.Pos{}, "cache-prompt needs --prompt-cache-file").WithHint("name the file to write: --prompt-cache-file FILE.safetensors")
 	}
 	m, err := a.open(ctx, o, t, plain)
 	if err != nil {

@@ -43,11 +43,14 @@ const chatHelp = "commands: q exit · r reset · h help"
 const maxLine = 1 << 20
 
 func (a *app) chat(ctx context.Context, o *options, t *textOptions, format string, plain bool) error {
-	if format != "text" && format != "json" {
-		return diag.Errorf("usage/output", diag.Pos{}, "output %q is neither text nor json", format)
+	if err := oneOf("output", format, "text", "json"); err != nil {
+		return err
 	}
-	if t.maxTokens < 1 {
-		return diag.Errorf("usage/chat", diag.Pos{}, "chat needs --max-tokens of at least 1")
+	if o.model == "" && t.cacheFile == "" {
+		return needsModel("chat")
+	}
+	if err := t.checkLength("chat"); err != nil {
+		return err
 	}
 	sampler, err := t.sampler()
 	if err != nil {

@@ -116,7 +116,7 @@ func (a *app) exportCmd() *cobra.Command {
 				return a.exportPython(&o, rule, out)
 			case "mlxfn":
 			default:
-				return diag.Errorf("usage/as", diag.Pos{}, "--as %q is neither mlxfn nor python", as)
+				return diag.Errorf("usage/as", diag.Pos{}, "--as %q is neither mlxfn nor python", as).WithHint("--as python needs --rule RULE; without --as it is mlxfn")
 			}
 			if outputKind(out) != ".mlxfn" {
 				return diag.Errorf("usage/out", diag.Pos{File: out}, "export writes MLX's format").WithHint("name the file with --out NAME.mlxfn")

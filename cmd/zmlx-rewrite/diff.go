@@ -24,7 +24,7 @@ func (a *app) diffCmd() *cobra.Command {
 
 func (a *app) diff(o *options, args []string) error {
 	if len(args) == 1 {
-		return diag.Errorf("usage/diff", diag.Pos{}, "diff takes two programs, or flags as apply does")
+		return diag.Errorf("usage/diff", diag.Pos{}, "diff takes two programs, or flags as apply does").WithHint("diff BEFORE.zg AFTER.zg, or diff --model MODEL")
 	}
 	if len(args) == 2 {
 		w, err := a.workspace(o)

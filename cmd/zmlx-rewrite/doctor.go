@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"zmlx-rewrite/diag"
 	"zmlx-rewrite/engine/mlx"
 )
 
@@ -49,8 +48,8 @@ type health struct {
 }
 
 func (a *app) doctor(o *options, format, device string) error {
-	if format != "text" && format != "json" {
-		return diag.Errorf("usage/output", diag.Pos{}, "output %q is neither text nor json", format)
+	if err := oneOf("output", format, "text", "json"); err != nil {
+		return err
 	}
 	w, err := a.workspace(o)
 	if err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -31,15 +32,15 @@ func (a *app) explainCmd() *cobra.Command {
 }
 
 func (a *app) explain(o *options, name, site, format string) error {
-	if format != "text" && format != "json" {
-		return diag.Errorf("usage/output", diag.Pos{}, "output %q is neither text nor json", format)
+	if err := oneOf("output", format, "text", "json"); err != nil {
+		return err
 	}
 	_, prof, all, err := a.rewriteAll(o)
 	if err != nil {
 		return err
 	}
-	if site != "" && !hasScope(all, site) {
-		return diag.Errorf("usage/site", diag.Pos{}, "no node is at %q", site).WithHint("sites are named as in the model: model.layers.3.mlp; zmlx-rewrite graph prints them behind @")
+	if !slices.ContainsFunc(all, func(r *rewritten) bool { return hasScope(r.program, site) }) {
+		return noSite(site)
 	}
 	found := false
 	for _, r := range all {
@@ -74,13 +75,11 @@ func (a *app) explain(o *options, name, site, format string) error {
 }
 
 // hasScope reports whether a node of any program is at or below a site.
-func hasScope(all []*rewritten, site string) bool {
-	for _, r := range all {
-		for _, c := range r.program.Cases {
-			for id := range graph.NodeID(c.Graph.NumNodes()) {
-				if inSite(c.Graph.Node(id).Scope, site) {
-					return true
-				}
+func hasScope(p *graph.Program, site string) bool {
+	for _, c := range p.Cases {
+		for id := range graph.NodeID(c.Graph.NumNodes()) {
+			if inSite(c.Graph.Node(id).Scope, site) {
+				return true
 			}
 		}
 	}

@@ -53,15 +53,21 @@ type generated struct {
 }
 
 func (a *app) generate(ctx context.Context, o *options, t *textOptions, format string, plain bool) error {
-	if format != "text" && format != "json" {
-		return diag.Errorf("usage/output", diag.Pos{}, "output %q is neither text nor json", format)
+	if err := oneOf("output", format, "text", "json"); err != nil {
+		return err
 	}
 	texts, err := a.texts(t.prompts)
 	if err != nil {
 		return err
 	}
-	if len(texts) != 1 || o.model == "" && t.cacheFile == "" || t.maxTokens < 1 {
-		return diag.Errorf("usage/generate", diag.Pos{}, "generate needs --model, one --prompt, and --max-tokens of at least 1")
+	if o.model == "" && t.cacheFile == "" {
+		return needsModel("generate")
+	}
+	if len(texts) != 1 {
+		return diag.Errorf("usage/generate", diag.Pos{}, "generate needs one --prompt, and %d are given", len(texts)).WithHint("--prompt TEXT, or --prompt - for standard input; validate takes several, chat asks for them")
+	}
+	if err := t.checkLength("generate"); err != nil {
+		return err
 	}
 	sampler, err := t.sampler()
 	if err != nil {

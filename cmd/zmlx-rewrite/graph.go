@@ -2,11 +2,8 @@ package main
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/spf13/cobra"
-
-	"zmlx-rewrite/diag"
 )
 
 func (a *app) graphCmd() *cobra.Command {
@@ -27,8 +24,8 @@ func (a *app) graphCmd() *cobra.Command {
 }
 
 func (a *app) graph(o *options, format, scope string, after bool) error {
-	if !slices.Contains([]string{"text", "dot", "mermaid", "summary"}, format) {
-		return diag.Errorf("usage/output", diag.Pos{}, "output %q is none of text, dot, mermaid, summary", format)
+	if err := oneOf("output", format, "text", "dot", "mermaid", "summary"); err != nil {
+		return err
 	}
 	list, err := a.programs(o, after)
 	if err != nil {
@@ -36,6 +33,9 @@ func (a *app) graph(o *options, format, scope string, after bool) error {
 	}
 	for _, s := range list {
 		defer s.close()
+		if !hasScope(s.program, scope) {
+			return noSite(scope)
+		}
 		if format == "text" {
 			if _, err := a.stdout.Write(s.program.Text()); err != nil {
 				return err

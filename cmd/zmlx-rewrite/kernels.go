@@ -40,7 +40,7 @@ func (a *app) showSource(s *kernels.Spec, target string) error {
 		return noSource(s)
 	}
 	if s.Trials == nil {
-		return diag.Errorf("usage/kernel", diag.Pos{File: s.Source}, "kernel %s has no check to take a call from", s.Name)
+		return diag.Errorf("usage/kernel", diag.Pos{File: s.Source}, "kernel %s has no check to take a call from", s.Name).WithHint("give its spec a `check:` (docs/KERNELS.md)")
 	}
 	if target == "cpu" {
 		text, err := s.HostUnit(s.Instances(), false)
@@ -50,7 +50,7 @@ func (a *app) showSource(s *kernels.Spec, target string) error {
 		return err
 	}
 	if target != string(kernels.Metal) && target != string(kernels.CUDA) {
-		return diag.Errorf("usage/target", diag.Pos{}, "target %q is none of metal, cuda, cpu", target)
+		return oneOf("source", target, "metal", "cuda", "cpu")
 	}
 	for c := range s.Choices() {
 		t, err := s.Trial(c)
@@ -68,7 +68,7 @@ func (a *app) showSource(s *kernels.Spec, target string) error {
 		fmt.Fprintf(a.stdout, "// %s: operands %s\n%s\n// the body\n%s", g.Name, strings.Join(g.Inputs, ", "), g.Header, g.Body)
 		return nil
 	}
-	return diag.Errorf("usage/kernel", diag.Pos{File: s.Source}, "no call of kernel %s's check is in its domain", s.Name)
+	return diag.Errorf("usage/kernel", diag.Pos{File: s.Source}, "no call of kernel %s's check is in its domain", s.Name).WithHint("widen its `check:`, or its `domain:` (docs/KERNELS.md)")
 }
 
 func (a *app) kernelsCmd() *cobra.Command {
@@ -99,7 +99,7 @@ func (a *app) kernelsCmd() *cobra.Command {
 			}
 			s := w.set.Kernels.Spec(args[0])
 			if s == nil {
-				return diag.Errorf("usage/kernel", diag.Pos{}, "no kernel %q", args[0]).WithHint("zmlx-rewrite kernels list shows all kernels")
+				return noKernel(w.set.Kernels, args[0])
 			}
 			if source != "" {
 				return a.showSource(s, source)

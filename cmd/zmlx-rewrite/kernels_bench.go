@@ -50,8 +50,11 @@ func (a *app) kernelsBenchCmd(o *options) *cobra.Command {
 }
 
 func (a *app) kernelsBench(ctx context.Context, o *options, names []string, rounds int, experts bool, format string) error {
-	if rounds < 2 || format != "text" && format != "json" {
-		return diag.Errorf("usage/kernels", diag.Pos{}, "bench needs --rounds of at least 2, and text or json as output")
+	if err := oneOf("output", format, "text", "json"); err != nil {
+		return err
+	}
+	if rounds < 2 {
+		return diag.Errorf("usage/kernels", diag.Pos{}, "bench needs --rounds of at least 2").WithHint("such as --rounds 10, which it is if left out")
 	}
 	w, err := a.workspace(o)
 	if err != nil {

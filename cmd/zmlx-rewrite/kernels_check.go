@@ -74,12 +74,15 @@ func (a *app) kernelsCheckCmd(o *options) *cobra.Command {
 }
 
 func (a *app) kernelsCheck(ctx context.Context, o *options, k *kernelCheckOptions, names []string) error {
-	if k.cases < 1 || k.format != "text" && k.format != "json" {
-		return diag.Errorf("usage/kernels", diag.Pos{}, "check needs --cases of at least 1, and text or json as output")
+	if err := oneOf("output", k.format, "text", "json"); err != nil {
+		return err
+	}
+	if k.cases < 1 {
+		return diag.Errorf("usage/kernels", diag.Pos{}, "check needs --cases of at least 1").WithHint("leave --cases out for as many as certificates take")
 	}
 	for _, target := range k.without {
 		if target != "metal" && target != "cuda" {
-			return diag.Errorf("usage/kernels", diag.Pos{}, "--without %s: only metal and cuda can be left out", target)
+			return diag.Errorf("usage/kernels", diag.Pos{}, "--without %s: only metal and cuda can be left out", target).WithHint("--without metal, --without cuda, or --without metal,cuda")
 		}
 	}
 	w, err := a.workspace(o)
@@ -252,7 +255,7 @@ func kernelsNamed(c *kernels.Catalog, names []string) ([]*kernels.Spec, error) {
 	for _, name := range names {
 		s := c.Spec(name)
 		if s == nil {
-			return nil, diag.Errorf("usage/kernel", diag.Pos{}, "no kernel %q", name).WithHint("zmlx-rewrite kernels list shows all kernels")
+			return nil, noKernel(c, name)
 		}
 		list = append(list, s)
 	}

@@ -25,7 +25,7 @@ func (a *app) kernelsHostCmd(o *options) *cobra.Command {
 
 func (a *app) kernelsHost(o *options, dir string) error {
 	if dir == "" {
-		return diag.Errorf("usage/kernels", diag.Pos{}, "host needs --out")
+		return diag.Errorf("usage/kernels", diag.Pos{}, "host needs --out").WithHint("name a folder: --out FOLDER")
 	}
 	w, err := a.workspace(o)
 	if err != nil {

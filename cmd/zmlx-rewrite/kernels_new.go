@@ -59,7 +59,7 @@ func (a *app) kernelsNew(name string, k *kernelNewOptions) error {
 		if ok {
 			var err error
 			if v, err = strconv.ParseFloat(text, 64); err != nil {
-				return diag.Errorf("usage/param", diag.Pos{}, "--param %s: %q is not a number", p, text)
+				return diag.Errorf("usage/param", diag.Pos{}, "--param %s: %q is not a number", p, text).WithHint("--param NAME=NUMBER, such as eps=1e-5; --param NAME leaves it to every call")
 			}
 		}
 		opts.Params = append(opts.Params, author.Param{Name: n, Default: v})
@@ -79,7 +79,7 @@ func (a *app) kernelsNew(name string, k *kernelNewOptions) error {
 			return err
 		}
 		if made, err = author.JIT(k.jit, text, opts); err == nil && made.Name != name {
-			err = diag.Errorf("usage/kernels", diag.Pos{File: k.jit}, "the function is called %s, not %s", made.Name, name)
+			err = diag.Errorf("usage/kernels", diag.Pos{File: k.jit}, "the function is called %s, not %s", made.Name, name).WithHint("zmlx-rewrite kernels new %s --jit %s, or rename the function", made.Name, k.jit)
 		}
 	}
 	if err != nil {

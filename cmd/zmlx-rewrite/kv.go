@@ -57,13 +57,13 @@ func (k *kvOptions) check() error {
 		return diag.Errorf("prompt-cache/kv", diag.Pos{File: f.Path}, "is quantized to %d bits in groups of %d, not to %d in groups of %d", f.Bits, f.GroupSize, k.Bits, k.GroupSize).
 			WithHint("leave --kv-bits and --kv-group-size out")
 	case k.Bits != 0 && !slices.Contains(profiles.KVBits, k.Bits):
-		return diag.Errorf("usage/kv", diag.Pos{}, "--kv-bits %d is none of %s", k.Bits, list(profiles.KVBits))
+		return diag.Errorf("usage/kv", diag.Pos{}, "--kv-bits %d is none of %s", k.Bits, list(profiles.KVBits)).WithHint("leave it out for a cache that is not quantized")
 	case !slices.Contains(profiles.KVGroupSizes, k.GroupSize):
-		return diag.Errorf("usage/kv", diag.Pos{}, "--kv-group-size %d is none of %s", k.GroupSize, list(profiles.KVGroupSizes))
+		return diag.Errorf("usage/kv", diag.Pos{}, "--kv-group-size %d is none of %s", k.GroupSize, list(profiles.KVGroupSizes)).WithHint("it is 64 if left out")
 	case k.size < 0:
-		return diag.Errorf("usage/kv", diag.Pos{}, "--max-kv-size %d is below 0", k.size)
+		return diag.Errorf("usage/kv", diag.Pos{}, "--max-kv-size %d is below 0", k.size).WithHint("it is how many tokens the cache keeps; 0, or nothing, keeps all")
 	case k.start < 0:
-		return diag.Errorf("usage/kv", diag.Pos{}, "--quantized-kv-start %d is below 0", k.start)
+		return diag.Errorf("usage/kv", diag.Pos{}, "--quantized-kv-start %d is below 0", k.start).WithHint("it is the token from which on the cache is quantized: --quantized-kv-start 0 for all")
 	}
 	return nil
 }

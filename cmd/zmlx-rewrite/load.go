@@ -75,7 +75,7 @@ func dtypes(name string) ([]graph.DType, error) {
 	}
 	as, ok := graph.ParseDType(name)
 	if !ok || as != graph.Float32 && as != graph.Float16 && as != graph.BFloat16 {
-		return nil, diag.Errorf("usage/dtype", diag.Pos{}, "--dtype %q is none of float32, float16, bfloat16", name)
+		return nil, oneOf("dtype", name, "float32", "float16", "bfloat16")
 	}
 	return []graph.DType{as}, nil
 }

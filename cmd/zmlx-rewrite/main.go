@@ -69,7 +69,10 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root.SetIn(stdin)
 	root.SetOut(out)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	c, err := root.ExecuteContextC(ctx)
+	if err != nil {
+		err = wrongLine(c, err)
+	}
 	if out.err != nil {
 		err = diag.Errorf("file/write", diag.Pos{File: "standard output"}, "%v", out.err)
 	}
@@ -120,6 +123,7 @@ func (a *app) exit(err error, ctx context.Context) int {
 // issues prints issues with the source line and a caret where there is one.
 func (a *app) issues(list diag.List) {
 	for _, i := range list {
+		i.Hint = whereToLook(i)
 		fmt.Fprintln(a.stderr, i)
 		if s := i.Snippet(); s != "" {
 			fmt.Fprintln(a.stderr, s)
@@ -145,12 +149,10 @@ func (a *app) root() *cobra.Command {
 	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "say on standard error what is read and how long steps take")
 	root.PersistentFlags().BoolVar(&a.quiet, "quiet", false, "no progress and no statistics on standard error")
 	root.PersistentPreRun = func(*cobra.Command, []string) { a.setUp() }
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return diag.Errorf("usage/flag", diag.Pos{}, "%v", err).WithHint("%s --help lists the flags", c.CommandPath())
-	})
 	root.AddCommand(
 		a.applyCmd(), a.explainCmd(), a.diffCmd(), a.lintCmd(), a.graphCmd(), a.rulesCmd(), a.profilesCmd(), a.modelsCmd(),
 		a.kernelsCmd(), a.importCmd(), a.exportCmd(), a.bridgeCmd(), a.generateCmd(), a.chatCmd(), a.cachePromptCmd(), a.perplexityCmd(), a.validateCmd(), a.verifyCmd(), a.benchCmd(), a.smartCmd(), a.stressCmd(), a.reportCmd(), a.matrixCmd(), a.routingCmd(), a.testCmd(), a.doctorCmd(), a.versionCmd(),
 	)
+	helpful(root)
 	return root
 }

@@ -75,7 +75,7 @@ func (a *app) readMatrix(dir string, m *matrixOptions, whole bool) ([]figures.Na
 		return nil, err
 	}
 	if !isDir(dir) {
-		return nil, diag.Errorf("usage/matrix", diag.Pos{File: dir}, "is not a folder")
+		return nil, diag.Errorf("usage/matrix", diag.Pos{File: dir}, "is not a folder").WithHint("name a folder of capsules; report prints single ones")
 	}
 	var all []figures.Named
 	var issues diag.List

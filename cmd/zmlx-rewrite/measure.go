@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"regexp"
 	"slices"
-	"strings"
 	"time"
 
 	"zmlx-rewrite/decode"
@@ -464,12 +463,4 @@ func finishCapsule(c *capsule.Capsule) {
 	if c.Machine.Busy() {
 		c.Notes = append(c.Notes, "the machine was busy with other things: more was ready to run than it has cores")
 	}
-}
-
-// oneOf demands that a flag has one of some values.
-func oneOf(flag, value string, list ...string) error {
-	if slices.Contains(list, value) {
-		return nil
-	}
-	return diag.Errorf("usage/"+flag, diag.Pos{}, "%s %q is none of %s", flag, value, strings.Join(list, ", "))
 }

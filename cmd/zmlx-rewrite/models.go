@@ -36,8 +36,8 @@ func (a *app) modelsCmd() *cobra.Command {
 var decodeStep = map[string]int64{"batch": 1, "seq_len": 1}
 
 func (a *app) listModels(o *options, format string, names []string) error {
-	if format != "text" && format != "json" {
-		return diag.Errorf("usage/output", diag.Pos{}, "output %q is neither text nor json", format)
+	if err := oneOf("output", format, "text", "json"); err != nil {
+		return err
 	}
 	known := slices.Sorted(slices.Values(append(models.ReferenceNames(), models.UnbuiltReferences()...)))
 	for _, name := range names {

@@ -47,7 +47,7 @@ func (a *app) open(ctx context.Context, o *options, t *textOptions, plain bool) 
 		o.kv.file = m.file
 	}
 	if o.model == "" {
-		return nil, diag.Errorf("usage/model", diag.Pos{}, "--model is missing")
+		return nil, diag.Errorf("usage/model", diag.Pos{File: t.cacheFile}, "does not say by which model it was made").WithHint("name it with --model")
 	}
 	o.dims, o.first = nil, o.first && !plain
 	w, prof, all, err := a.rewriteToRun(ctx, o)
@@ -80,7 +80,7 @@ func (a *app) open(ctx context.Context, o *options, t *textOptions, plain bool) 
 	for _, token := range t.extraEOS {
 		id, ok := m.tok.ID(token)
 		if !ok {
-			return nil, diag.Errorf("usage/token", diag.Pos{}, "--extra-eos-token %q is no token of the model", token)
+			return nil, diag.Errorf("usage/token", diag.Pos{}, "--extra-eos-token %q is no token of the model", token).WithHint("give it as tokenizer.json has it, such as '<|im_end|>'")
 		}
 		m.eos = append(m.eos, id)
 	}

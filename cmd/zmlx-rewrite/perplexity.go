@@ -57,11 +57,11 @@ type perplexities struct {
 }
 
 func (a *app) perplexity(ctx context.Context, o *options, t *perplexityOptions, file string) error {
-	if t.format != "text" && t.format != "json" {
-		return diag.Errorf("usage/output", diag.Pos{}, "output %q is neither text nor json", t.format)
+	if err := oneOf("output", t.format, "text", "json"); err != nil {
+		return err
 	}
 	if t.length < 2 || t.batch < 1 || t.samples == 0 || t.samples < -1 {
-		return diag.Errorf("usage/perplexity", diag.Pos{}, "perplexity needs --sequence-length of at least 2, and --batch-size and --num-samples of at least 1")
+		return diag.Errorf("usage/perplexity", diag.Pos{}, "perplexity needs --sequence-length of at least 2, and --batch-size and --num-samples of at least 1").WithHint("leave them out for --sequence-length 512 --batch-size 8 and all samples")
 	}
 	text, err := a.textOf(file)
 	if err != nil {

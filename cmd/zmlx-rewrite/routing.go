@@ -97,11 +97,11 @@ func (a *app) routing(ctx context.Context, o *options, r *routingOptions) error 
 	}
 	switch {
 	case o.model == "":
-		return diag.Errorf("usage/routing", diag.Pos{}, "routing needs a model").WithHint("name one: --model MODEL")
+		return needsModel("routing")
 	case r.step < 1:
-		return diag.Errorf("usage/routing", diag.Pos{}, "--step %d is not at least 1", r.step)
+		return diag.Errorf("usage/routing", diag.Pos{}, "--step %d is not at least 1", r.step).WithHint("it is how many tokens a call takes: --step 512, or --step 1 as in decoding")
 	case r.random < 0 || r.random > 1<<20:
-		return diag.Errorf("usage/routing", diag.Pos{}, "--random %d is not between 0 and %d", r.random, 1<<20)
+		return diag.Errorf("usage/routing", diag.Pos{}, "--random %d is not between 0 and %d", r.random, 1<<20).WithHint("it is how many tokens are drawn: --random 512")
 	}
 	p, err := a.pair(ctx, o, nil)
 	if err != nil {

@@ -109,7 +109,11 @@ func (a *app) rulesSchema(args []string) error {
 	}
 	if !ok {
 		names := append([]string{"rule", "profile", "kernel", "capsule", "ledger"}, outputNames()...)
-		return diag.Errorf("usage/schema", diag.Pos{}, "no schema %q", what).WithHint("there are %s", strings.Join(names, ", "))
+		issue := diag.Errorf("usage/schema", diag.Pos{}, "no schema %q", what)
+		if near := diag.Nearest(what, names); near != "" {
+			return issue.WithHint("did you mean %s? there are %s", near, strings.Join(names, ", "))
+		}
+		return issue.WithHint("there are %s", strings.Join(names, ", "))
 	}
 	_, err := a.stdout.Write(data)
 	return err

@@ -44,6 +44,17 @@ func (t *textOptions) flags(c *cobra.Command, defaultTokens int) {
 	c.Flags().StringArrayVarP(&t.prompts, "prompt", "p", nil, "`text` to go on from; - reads standard input; may be repeated")
 }
 
+// checkLength refuses what makes no token, and what feeds a prompt in no chunks.
+func (t *textOptions) checkLength(command string) error {
+	switch {
+	case t.maxTokens < 1:
+		return diag.Errorf("usage/"+command, diag.Pos{}, "%s needs --max-tokens of at least 1", command).WithHint("it is how many are made at most: --max-tokens 100")
+	case t.prefillStep < 0:
+		return diag.Errorf("usage/"+command, diag.Pos{}, "--prefill-step-size %d is below 0", t.prefillStep).WithHint("it is %d if left out", decode.PrefillStep)
+	}
+	return nil
+}
+
 // lengthFlags are those of flags for commands that ask for prompts themselves.
 func (t *textOptions) lengthFlags(c *cobra.Command, defaultTokens int) {
 	f := c.Flags()
@@ -84,7 +95,7 @@ func (t *textOptions) sampler() (decode.Sampler, error) {
 	}
 	s, err := decode.NewSampling(t.sampling, t.seed)
 	if err != nil {
-		return nil, diag.Errorf("usage/sampling", diag.Pos{}, "%v", err)
+		return nil, diag.Errorf("usage/sampling", diag.Pos{}, "%v", err).WithHint("leave --temp out, or give 0, for the most likely token; --top-p and --min-p are shares from 0 to 1, --top-k counts tokens")
 	}
 	return s, nil
 }
@@ -295,7 +306,7 @@ func (r *runner) render(text string, t *textOptions, open bool) (string, bool, e
 	}
 	at := strings.LastIndex(rendered, strings.TrimSpace(tag))
 	if at < 0 {
-		return "", false, diag.Errorf("usage/prompt", diag.Pos{File: tmpl.File}, "the chat template does not have the last message as it is, so its end is unknown")
+		return "", false, diag.Errorf("usage/prompt", diag.Pos{File: tmpl.File}, "the chat template does not have the last message as it is, so its end is unknown").WithHint("--ignore-chat-template feeds the text as it is")
 	}
 	if strings.HasPrefix(rendered[at:], tag) {
 		return rendered[:at], true, nil
@@ -305,7 +316,7 @@ func (r *runner) render(text string, t *textOptions, open bool) (string, bool, e
 
 func nonEmpty(ids []int) ([]int, error) {
 	if len(ids) == 0 {
-		return nil, diag.Errorf("usage/prompt", diag.Pos{}, "the prompt is empty")
+		return nil, diag.Errorf("usage/prompt", diag.Pos{}, "the prompt is empty").WithHint("give --prompt TEXT, or --prompt - and the text on standard input")
 	}
 	return ids, nil
 }

@@ -87,16 +87,16 @@ func (a *app) smart(ctx context.Context, o *options, s *smartOptions) error {
 		return err
 	}
 	if o.model == "" {
-		return diag.Errorf("usage/smart", diag.Pos{}, "smart needs --model")
+		return needsModel("smart")
 	}
 	if s.gen < 1 || s.gen > 1<<20 || s.depth < 0 || s.depth > 1<<20 || s.rounds < 3 || s.warmUp < 0 {
-		return diag.Errorf("usage/smart", diag.Pos{}, "smart makes -n tokens, 1 to %d, behind -d, in at least three rounds (-r): an interval of fewer says nothing", 1<<20)
+		return diag.Errorf("usage/smart", diag.Pos{}, "smart makes -n tokens, 1 to %d, behind -d, in at least three rounds (-r): an interval of fewer says nothing", 1<<20).WithHint("such as -n 16 -d 16 -r 3")
 	}
 	if o.preset != "inference" {
 		return diag.Errorf("usage/smart", diag.Pos{}, "preset %s is not what smart measures", o.preset).WithHint("it measures inference; leave --preset out")
 	}
 	if o.target != engineTarget() {
-		return diag.Errorf("usage/target", diag.Pos{}, "smart measures on this device, which is %s, not %s", engineTarget(), o.target)
+		return diag.Errorf("usage/target", diag.Pos{}, "smart measures on this device, which is %s, not %s", engineTarget(), o.target).WithHint("leave --target out")
 	}
 	if s.start = time.Now(); s.firstUse && s.limit == 0 {
 		s.limit = firstUseTime - sparing

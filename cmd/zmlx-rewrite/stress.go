@@ -72,14 +72,14 @@ func (s *stressOptions) check() error {
 	var names []string
 	for _, c := range stress.Cells(s.prompts, s.lengths) {
 		if c.Made < 2 {
-			return diag.Errorf("usage/stress", diag.Pos{}, "a length of %d tokens: at least 2 are needed to time one", c.Made)
+			return diag.Errorf("usage/stress", diag.Pos{}, "a length of %d tokens: at least 2 are needed to time one", c.Made).WithHint("such as --lengths 256,1024")
 		}
 		if !slices.Contains(names, c.Test) {
 			names = append(names, c.Test)
 		}
 	}
 	if len(names) == 0 || !unique(len(names)) || s.runs < 1 || s.warmUp < 1 {
-		return diag.Errorf("usage/stress", diag.Pos{}, "stress needs kinds of prompts and lengths, each once, and --runs and --warm-up of at least 1")
+		return diag.Errorf("usage/stress", diag.Pos{}, "stress needs kinds of prompts and lengths, each once, and --runs and --warm-up of at least 1").WithHint("such as --prompts code,math --lengths 256,1024 --runs 5 --warm-up 16")
 	}
 	if s.state == "" {
 		s.state = s.out + ".state"
@@ -92,7 +92,7 @@ func (a *app) stress(ctx context.Context, o *options, s *stressOptions) error {
 		return err
 	}
 	if o.model == "" {
-		return diag.Errorf("usage/stress", diag.Pos{}, "stress needs --model")
+		return needsModel("stress")
 	}
 	p, err := a.pair(ctx, o, nil)
 	if err != nil {

@@ -43,7 +43,7 @@ func (a *app) test(args []string, only string) error {
 	dir := ""
 	if len(args) > 0 {
 		if dir = args[0]; !isDir(dir) {
-			return diag.Errorf("usage/test", diag.Pos{File: dir}, "is not a folder")
+			return diag.Errorf("usage/test", diag.Pos{File: dir}, "is not a folder").WithHint("name a folder of .txtar scripts, or none for the built-in ones; --run chooses among them")
 		}
 	}
 	tmp, err := os.MkdirTemp("", "zmlx-test-")

@@ -63,11 +63,12 @@ type validateOptions struct {
 }
 
 func (v *validateOptions) check(o *options) error {
+	if err := oneOf("output", v.format, "text", "json"); err != nil {
+		return err
+	}
 	switch {
-	case v.format != "text" && v.format != "json":
-		return diag.Errorf("usage/output", diag.Pos{}, "output %q is neither text nor json", v.format)
 	case v.runs < 0:
-		return diag.Errorf("usage/validate", diag.Pos{}, "--runs %d is below 0", v.runs)
+		return diag.Errorf("usage/validate", diag.Pos{}, "--runs %d is below 0", v.runs).WithHint("--runs 3 times three runs of each program, --runs 0 those that are compared")
 	case v.oracle != "" && v.oracle != mlxLM:
 		return diag.Errorf("usage/oracle", diag.Pos{}, "no oracle %q", v.oracle).WithHint("there is one: mlx-lm")
 	case v.oracle != "" && o.kv.size > 0:
@@ -415,8 +416,11 @@ func (a *app) duel(ctx context.Context, o *options, t *textOptions, command stri
 	if len(texts) == 0 {
 		texts = defaultPrompts
 	}
-	if o.model == "" || t.maxTokens < 1 {
-		return nil, diag.Errorf("usage/"+command, diag.Pos{}, "%s needs --model, and --max-tokens of at least 1", command)
+	if o.model == "" {
+		return nil, needsModel(command)
+	}
+	if err := t.checkLength(command); err != nil {
+		return nil, err
 	}
 	o.dims = nil
 	w, prof, all, err := a.rewriteToRun(ctx, o)

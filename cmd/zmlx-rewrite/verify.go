@@ -47,9 +47,11 @@ func (a *app) verifyCmd() *cobra.Command {
 			ofRules := v.model == "" || len(args) > 0 || v.proofs.watch
 			switch {
 			case v.format != "text" && v.format != "json" && !(v.format == "html" && ofRules):
-				return diag.Errorf("usage/output", diag.Pos{}, "output %q is neither text nor json, nor html of rules", v.format)
+				return diag.Errorf("usage/output", diag.Pos{}, "--output %q is neither text nor json, nor html of rules", v.format).WithHint("html is of rules: leave --model out, or give -o text")
 			case v.device && ofRules:
 				return diag.Errorf("usage/verify", diag.Pos{}, "verify needs --model for --device, and no rule").WithHint("name it with --model; --only chooses rules")
+			case ofRules && ofModels(c) != "":
+				return diag.Errorf("usage/verify", diag.Pos{}, "--%s says nothing of how rules are proven", ofModels(c)).WithHint("leave it out, or name a model to compare with its rewrite: --model MODEL, and no rule")
 			case ofRules:
 				return a.verifyRules(c.Context(), args, &v)
 			case v.device:
@@ -73,4 +75,16 @@ func (a *app) verifyCmd() *cobra.Command {
 	f.BoolVar(&v.heavy, "heavy-tailed", false, "with --random-weights: deviations with the tail of Student's t")
 	f.Uint64Var(&v.seed, "seed", 1, "with --random-weights: seed of the random numbers")
 	return c
+}
+
+// ofModels is a flag that was given and that only the comparison of models looks at, "" if
+// there is none.
+func ofModels(c *cobra.Command) string {
+	for _, name := range []string{"only", "exclude", "force", "preset", "dims", "dtype", "no-ledger", "prompt", "max-tokens", "system-prompt", "ignore-chat-template", "prefill-step-size", "ignore-eos",
+		"budget", "fresh", "layers", "random-weights", "heavy-tailed", "seed"} {
+		if c.Flags().Changed(name) {
+			return name
+		}
+	}
+	return ""
 }

@@ -49,7 +49,7 @@ type placeAt struct {
 // verifyDevice checks each distinct replacement of a plan on this device.
 func (a *app) verifyDevice(ctx context.Context, v *verifyOptions) error {
 	if v.layers < 1 {
-		return diag.Errorf("usage/verify", diag.Pos{}, "--layers %d: at least one layer is checked", v.layers)
+		return diag.Errorf("usage/verify", diag.Pos{}, "--layers %d: at least one layer is checked", v.layers).WithHint("--layers 1 checks each distinct replacement once, a larger number in so many layers")
 	}
 	v.dims, v.unproven = nil, true // what failed before is checked again, not left out
 	w, prof, all, err := a.rewriteAll(&v.options)
@@ -215,7 +215,7 @@ func ranges(list []int64) string {
 func (v *verifyOptions) weights(s *subject) (*weights.Store, string, error) {
 	switch {
 	case v.heavy && !v.random:
-		return nil, "", diag.Errorf("usage/verify", diag.Pos{}, "--heavy-tailed says how --random-weights are drawn")
+		return nil, "", diag.Errorf("usage/verify", diag.Pos{}, "--heavy-tailed says how --random-weights are drawn").WithHint("give --random-weights as well, or leave --heavy-tailed out")
 	case v.random:
 		store, err := models.RandomWeights(s.program, v.seed, v.heavy)
 		about := fmt.Sprintf(" · random weights, seed %d", v.seed)

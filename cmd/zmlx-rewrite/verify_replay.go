@@ -201,7 +201,7 @@ func (a *app) verifyReplay(ctx context.Context, file string, v *verifyOptions) e
 	o := options{home: dir, rules: v.rules, kernels: v.kernels, unproven: true}
 	if v.home != "" { // as it is by now
 		if !isDir(v.home) {
-			return diag.Errorf("home/missing", diag.Pos{File: v.home}, "is not a folder")
+			return diag.Errorf("home/missing", diag.Pos{File: v.home}, "is not a folder").WithHint("--home names a folder that has rules/, profiles/ or kernels/ in it")
 		}
 		if rules := filepath.Join(v.home, "rules"); isDir(rules) {
 			o.rules = append([]string{rules}, o.rules...)
@@ -235,7 +235,7 @@ func (a *app) verifyReplay(ctx context.Context, file string, v *verifyOptions) e
 	}
 	rule := w.set.Rule(call.Rule)
 	if rule == nil {
-		return diag.Errorf("usage/rule", diag.Pos{File: file}, "no rule %q is in the files", call.Rule)
+		return diag.Errorf("usage/rule", diag.Pos{File: file}, "no rule %q is in the files", call.Rule).WithHint("--rules and --home say where it is now")
 	}
 	differs := false
 	run := func(e engine.Engine) error {

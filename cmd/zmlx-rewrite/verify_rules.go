@@ -41,7 +41,7 @@ func (p *ruleProofs) flags(c *cobra.Command) {
 // verifyRules proves rules that are named, of files that are named, or all.
 func (a *app) verifyRules(ctx context.Context, args []string, v *verifyOptions) error {
 	if v.proofs.watch && (v.format != "text" || v.proofs.out != "") {
-		return diag.Errorf("usage/watch", diag.Pos{}, "--watch prints tables only")
+		return diag.Errorf("usage/watch", diag.Pos{}, "--watch prints tables only").WithHint("leave -o and --out out")
 	}
 	var names []string
 	files := map[string]bool{} // whose rules are chosen
@@ -268,7 +268,7 @@ func (p *prover) choose(w *workspace) (chosen []*rules.Rule, err error) {
 		}
 	}
 	if len(chosen) == 0 {
-		return nil, diag.Errorf("usage/rule", diag.Pos{}, "the files that are named hold no rules")
+		return nil, diag.Errorf("usage/rule", diag.Pos{}, "the files that are named hold no rules").WithHint("a file of rules ends with .yaml and lists them under `rules:`; zmlx-rewrite rules list shows those that are read")
 	}
 	return chosen, nil
 }

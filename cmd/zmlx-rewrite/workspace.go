@@ -71,7 +71,7 @@ func (a *app) workspace(o *options) (*workspace, error) {
 	home := "."
 	if o.home != "" {
 		if info, err := os.Stat(o.home); err != nil || !info.IsDir() {
-			return nil, diag.Errorf("home/missing", diag.Pos{File: o.home}, "is not a folder")
+			return nil, diag.Errorf("home/missing", diag.Pos{File: o.home}, "is not a folder").WithHint("--home names a folder that has rules/, profiles/ or kernels/ in it")
 		}
 		home = o.home
 		if info, err := os.Stat(home + "/kernels"); err == nil && info.IsDir() {
@@ -145,10 +145,10 @@ func (w *workspace) profile(name string, p *graph.Program) (*profiles.Profile, e
 // config chooses the rules for one rewrite.
 func (w *workspace) config(prof *profiles.Profile, o *options) (*rewrite.Config, error) {
 	if !slices.Contains(profiles.Presets, o.preset) {
-		return nil, diag.Errorf("usage/preset", diag.Pos{}, "preset %q is none of %s", o.preset, strings.Join(profiles.Presets, ", "))
+		return nil, oneOf("preset", o.preset, profiles.Presets...)
 	}
 	if !slices.Contains([]string{"metal", "cuda", "cpu"}, o.target) {
-		return nil, diag.Errorf("usage/target", diag.Pos{}, "target %q is none of metal, cuda, cpu", o.target)
+		return nil, oneOf("target", o.target, "metal", "cuda", "cpu")
 	}
 	choice := prof.Choose(w.set, o.preset, o.target, o.force)
 	for _, list := range [][]string{o.only, o.exclude, o.force} {
@@ -310,7 +310,7 @@ func selected(cases []rewrite.CaseResult, env map[string]int64) ([]int, error) {
 		}
 	}
 	if len(all) == 0 {
-		return nil, diag.Errorf("usage/dims", diag.Pos{}, "no case applies for %v", slices.Sorted(maps.Keys(env)))
+		return nil, diag.Errorf("usage/dims", diag.Pos{}, "no case applies for %v", slices.Sorted(maps.Keys(env))).WithHint("for one token of one sequence: --dims batch=1,seq_len=1")
 	}
 	return all, nil
 }

@@ -362,6 +362,9 @@ func Read(file string) (*Capsule, error) {
 		return nil, diag.Errorf("file/open", diag.Pos{File: file}, "%v", err)
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		return nil, diag.Errorf("file/read", diag.Pos{File: file}, "is a folder").WithHint("name capsules in it; zmlx-rewrite matrix reads folders")
+	}
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
 		return nil, diag.Errorf("file/read", diag.Pos{File: file}, "%v", err)
@@ -381,7 +384,7 @@ func Parse(file string, data []byte) (*Capsule, error) {
 	}
 	var raw any
 	if err := json.Unmarshal(data, &raw); err != nil {
-		return nil, diag.Errorf("capsule/syntax", pos, "not a capsule: %v", err)
+		return nil, diag.Errorf("capsule/syntax", pos, "not a capsule: %v", err).WithHint("bench --capsule FILE and stress --json-out FILE write one")
 	}
 	head, _ := raw.(map[string]any)
 	if v, ok := head["zmlx"].(float64); !ok || head["cells"] == nil {

@@ -23,7 +23,7 @@ var nameForm = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
 // CheckName reports why a name cannot be that of a rule and a kernel.
 func CheckName(name string) error {
 	if !nameForm.MatchString(name) || len(name) > 48 || strings.Contains(name, "__") {
-		return diag.Errorf("usage/name", diag.Pos{}, "%q cannot be a rule's name: it must be at most 48 small letters, digits and _", name)
+		return diag.Errorf("usage/name", diag.Pos{}, "%q cannot be a rule's name: it must be at most 48 small letters, digits and _", name).WithHint("such as gate_up")
 	}
 	return nil
 }
