@@ -9,10 +9,13 @@ import (
 	"zmlx-rewrite/verify/whole"
 )
 
+// closerToFP32 is a near tie of which the second model is no further from float32.
+const closerToFP32 = "closer-to-fp32"
+
 // verdictOf is a verdict with one more: a near tie of which the second is no further from float32.
 func verdictOf(c *whole.Comparison) string {
 	if c.Verdict == whole.NearTie && c.Stock > 0 && c.Closer() {
-		return "closer-to-fp32"
+		return closerToFP32
 	}
 	return string(c.Verdict)
 }

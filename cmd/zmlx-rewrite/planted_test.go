@@ -129,8 +129,8 @@ func TestPlantedDivergence(t *testing.T) {
 	}
 	right, wrong := plant(t, "qmv", mistake("nextafterf(*x, INFINITY)"))
 
-	validate := func(library string) (v validated, code int) {
-		out, code := with(t, library, "validate", model, "--dtype", "float32", "--ignore-chat-template", "--prompt", text, "--max-tokens", fmt.Sprint(n), "-o", "json")
+	validate := func(library string, more ...string) (v validated, code int) {
+		out, code := with(t, library, append([]string{"validate", model, "--dtype", "float32", "--ignore-chat-template", "--prompt", text, "--max-tokens", fmt.Sprint(n), "-o", "json"}, more...)...)
 		if err := json.Unmarshal([]byte(out), &v); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
@@ -139,12 +139,15 @@ func TestPlantedDivergence(t *testing.T) {
 		}
 		return v, code
 	}
-	if v, code := validate(right); code != 0 || v.FirstDiff != -1 || v.Margin != 0 || v.MarginStep != step {
+	if v, code := validate(right, "--strict"); code != 0 || v.FirstDiff != -1 || v.Margin != 0 || v.MarginStep != step {
 		t.Errorf("the right kernel: exit code %d, %+v; want a margin of 0 at step %d", code, v, step)
 	}
 	v, code := validate(wrong)
 	if code != 0 || v.Verdict != "near-tie" || v.FirstDiff != step || v.Margin != 0 {
 		t.Errorf("the wrong kernel: exit code %d, %+v; want a near tie at step %d", code, v, step)
+	}
+	if v, code := validate(wrong, "--strict"); code != 1 || v.Verdict != "near-tie" {
+		t.Errorf("the wrong kernel, strict: exit code %d, %+v; want 1", code, v)
 	}
 	if v.MaxError > 1e-4 {
 		t.Errorf("more than a unit was planted: the largest logit error is %v", v.MaxError)

@@ -87,8 +87,9 @@ func (d *duel) ask(ctx context.Context, oracle *mlxlm.Oracle, o *options, prompt
 	return out, nil
 }
 
-func (o *oracled) differs() bool {
-	return o != nil && (o.Unrewritten.Verdict == "differs" || o.Rewritten.Verdict == "differs")
+// any reports whether a verdict of either program is such a one.
+func (o *oracled) any(is func(verdict string) bool) bool {
+	return o != nil && (is(o.Unrewritten.Verdict) || is(o.Rewritten.Verdict))
 }
 
 func (o *oracled) print(w io.Writer) {
