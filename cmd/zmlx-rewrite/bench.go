@@ -229,7 +229,7 @@ func (p *pair) measureCell(ctx context.Context, cell *capsule.Cell, o bench.Opti
 	way := func(side int) func() (float64, error) {
 		return func() (float64, error) {
 			tick()
-			t, err := p.run(ctx, side, tokens, cell.Depth, cell.Made)
+			t, err := p.runFor(ctx, cell, side, tokens)
 			if err != nil {
 				return 0, fmt.Errorf("%s, %s: %w", cell.Name(), p.side(side), err)
 			}

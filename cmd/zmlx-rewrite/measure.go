@@ -54,6 +54,7 @@ type pair struct {
 	runs     [2]*programs      // what is run: these, and those with quantized caches, if any
 	gens     [2]*decode.Generator
 	vocab    int
+	memory   *peaks
 	done     []func()
 }
 
@@ -127,6 +128,10 @@ func (a *app) pairAgainst(ctx context.Context, o, other *options, wrap func(int,
 	if p.vocab, err = vocabulary(p.s.program); err != nil {
 		return nil, err
 	}
+	p.memory = newPeaks(p.engine, p.model.Weights, p.runs, func() {
+		p.gens[0].Reset()
+		p.gens[1].Reset()
+	})
 	return p, nil
 }
 
@@ -244,6 +249,20 @@ func (p *pair) run(ctx context.Context, side int, tokens []int, depth, made int)
 		t.early, t.late = (r.Times[quarter] - r.Times[0]).Seconds(), (r.Times[n-1] - r.Times[n-1-quarter]).Seconds()
 	}
 	return t, nil
+}
+
+// runFor is run for a cell. The first run of each side also says what memory that side takes.
+func (p *pair) runFor(ctx context.Context, cell *capsule.Cell, side int, tokens []int) (t *timed, err error) {
+	most := [2]*int64{&cell.PeakA, &cell.PeakB}[side]
+	if *most > 0 || p.memory.meter == nil {
+		return p.run(ctx, side, tokens, cell.Depth, cell.Made)
+	}
+	n, err := p.memory.of(side, func() (err error) {
+		t, err = p.run(ctx, side, tokens, cell.Depth, cell.Made)
+		return err
+	})
+	*most = int64(n)
+	return t, err
 }
 
 // newCapsule says all that can be said before anything is measured, but what identify says.

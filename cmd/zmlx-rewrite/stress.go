@@ -233,7 +233,7 @@ func (a *app) stressRuns(ctx context.Context, p *pair, tr *tracer, state *stress
 			side = 1
 		}
 		line.print("%s %d of %d · %s, run %d, %s%s", bar(int64(done), int64(all)), done, all, cell.Test, round+1, sides[side], left(state.Left()))
-		r, err := p.run(ctx, side, prompt, 0, cell.Made)
+		r, err := p.runFor(ctx, cell, side, prompt)
 		if err != nil {
 			return err
 		}

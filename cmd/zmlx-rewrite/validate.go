@@ -16,7 +16,6 @@ import (
 	"zmlx-rewrite/bench"
 	"zmlx-rewrite/decode"
 	"zmlx-rewrite/diag"
-	"zmlx-rewrite/engine"
 	"zmlx-rewrite/graph"
 	"zmlx-rewrite/profiles"
 	"zmlx-rewrite/report/figures"
@@ -103,7 +102,7 @@ type validated struct {
 	LogitError float64 `json:"forced_max_logit_error" jsonschema:"largest error of a logit in the same steps"`
 
 	PromptTPS    [2]float64 `json:"prompt_tps" jsonschema:"tokens of the prompt a second: unrewritten, rewritten"`
-	PeakMemory   [2]uint64  `json:"peak_memory,omitempty" jsonschema:"bytes of arrays: unrewritten, rewritten; 0 if the engine does not tell"`
+	PeakMemory   *[2]uint64 `json:"peak_memory,omitempty" jsonschema:"bytes of arrays of each program alone: unrewritten, rewritten; absent if the engine does not tell"`
 	StepLaunches [2]int     `json:"launches_per_step" jsonschema:"of the programs that made the last token: unrewritten, rewritten"`
 	Runs         int        `json:"runs,omitempty" jsonschema:"that were timed, of each program: the rates are their medians; absent if the compared run was timed"`
 
@@ -171,6 +170,11 @@ func (a *app) validate(ctx context.Context, o *options, t *textOptions, vo *vali
 		at.stages++
 	}
 	defer at.line.clear()
+	memory := newPeaks(r.engine, r.model.Weights, [2]*programs{d.unrewritten, d.rewritten}, func() {
+		d.before.Reset()
+		d.after.Reset()
+		truth.rest()
+	})
 	differ, ties := 0, 0
 	for i, text := range d.texts {
 		at.prompt, at.stage = i, 0
@@ -184,11 +188,12 @@ func (a *app) validate(ctx context.Context, o *options, t *textOptions, vo *vali
 		v := validated{Prompt: text, PromptTokens: len(prompt), KernelRuns: r.kernels(), Runs: vo.runs}
 		var ra, rb *decode.Result
 		var sa, sb []decode.Step
-		if v.PeakMemory[0], err = d.peak(func() (err error) { ra, sa, err = whole.Steps(ctx, d.before, prompt, opts); return err }); err != nil {
+		var most [2]uint64
+		if most[0], err = memory.of(0, func() (err error) { ra, sa, err = whole.Steps(ctx, d.before, prompt, opts); return err }); err != nil {
 			return err
 		}
 		at.begin(sides[1])
-		if v.PeakMemory[1], err = d.peak(func() (err error) {
+		if most[1], err = memory.of(1, func() (err error) {
 			rb, v.Kernels, err = r.count(d.rewritten, func() (res *decode.Result, err error) {
 				res, sb, err = whole.Steps(ctx, d.after, prompt, opts)
 				return res, err
@@ -196,6 +201,9 @@ func (a *app) validate(ctx context.Context, o *options, t *textOptions, vo *vali
 			return err
 		}); err != nil {
 			return err
+		}
+		if most[0] > 0 && most[1] > 0 {
+			v.PeakMemory = &most
 		}
 		for _, l := range layers([2]*graph.Program{d.unrewritten.last(ra), d.rewritten.last(rb)}) {
 			v.StepLaunches[0], v.StepLaunches[1] = v.StepLaunches[0]+l.Before, v.StepLaunches[1]+l.After
@@ -347,38 +355,23 @@ func (v *validated) time(ctx context.Context, d *duel, prompt []int, opts decode
 	return nil
 }
 
-// peak runs f and returns the most memory that the engine's arrays took meanwhile.
-func (d *duel) peak(f func() error) (uint64, error) {
-	m, ok := d.r.engine.(engine.MemoryMeter)
-	if !ok {
-		return 0, f()
-	}
-	err := m.ResetPeak()
-	if err == nil {
-		err = f()
-	}
-	if err != nil {
-		return 0, err
-	}
-	return m.PeakMemory()
-}
-
 // truth is the model in float32, loaded once somebody asks.
 type truth struct {
 	get   func() (*decode.Generator, error)
+	rest  func() // empties its caches, if it is loaded
 	close func()
 }
 
 func (d *duel) truth(ctx context.Context, o *options) *truth {
-	done := func() {}
+	rest, done := func() {}, func() {}
 	load := sync.OnceValues(func() (*decode.Generator, error) {
 		g, close, err := d.r.truth(ctx, o.model, o.dtype)
 		if err == nil {
-			done = close
+			rest, done = g.Reset, close
 		}
 		return g, err
 	})
-	return &truth{load, func() { done() }}
+	return &truth{load, func() { rest() }, func() { done() }}
 }
 
 // comparison it does the same with the unrewritten model and another chunking of the prompt.
@@ -505,7 +498,7 @@ func (a *app) printVerdict(v *validated, c *decode.Comparison, text string) {
 	}
 	fmt.Fprintf(a.stdout, "  unrewritten %.2f tokens/s · rewritten %.2f tokens/s%s\n", v.TPS, v.RewrittenTPS, median)
 	fmt.Fprintf(a.stdout, "  prompt %.2f → %.2f tokens/s · launches of a step %d → %d", v.PromptTPS[0], v.PromptTPS[1], v.StepLaunches[0], v.StepLaunches[1])
-	if v.PeakMemory[0] > 0 {
+	if v.PeakMemory != nil {
 		fmt.Fprintf(a.stdout, " · peak memory %s → %s", figures.Size(int64(v.PeakMemory[0])), figures.Size(int64(v.PeakMemory[1])))
 	}
 	fmt.Fprintln(a.stdout)

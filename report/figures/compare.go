@@ -68,6 +68,13 @@ func (n *Named) Facts() [][2]string {
 		r := &x.Rewrite
 		out = append(out, [2]string{Against, fmt.Sprintf("%s: profile %s, %d rules, %s, journal %.12s%s", cmp.Or(x.Flags, "the same"), r.Profile, len(r.Rules), launchesText(r, c.Cells), r.Journal, kvText(r.KV))})
 	}
+	var most [2]int64
+	for _, cell := range c.Cells {
+		most[0], most[1] = max(most[0], cell.PeakA), max(most[1], cell.PeakB)
+	}
+	if most[0] > 0 && most[1] > 0 {
+		out = append(out, [2]string{"memory", fmt.Sprintf("arrays of each program alone, at most: unrewritten %s, rewritten %s", Size(most[0]), Size(most[1]))})
+	}
 	if len(c.Machine.LoadBefore) > 0 {
 		out = append(out, [2]string{"load", Load(c.Machine.LoadBefore) + " before, " + Load(c.Machine.LoadAfter) + " after"})
 	}

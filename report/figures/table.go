@@ -36,6 +36,7 @@ type Row struct {
 	Identical *bool       `json:"tokens_identical,omitempty" jsonschema:"whether both sides made the same tokens in every run"`
 	First     *int        `json:"first_difference,omitempty" jsonschema:"first token that differs between the sides; -1 if none does"`
 	Launches  int         `json:"launches_per_step" jsonschema:"of the step that made the last token"`
+	Peak      int64       `json:"peak_memory,omitempty" jsonschema:"bytes of arrays that this program takes at most if it is loaded alone; absent if the engine does not tell"`
 	Routing   *Routed     `json:"routing,omitempty" jsonschema:"with stress --routing"`
 	Capsule   string      `json:"capsule,omitempty" jsonschema:"file that the row is from"`
 }
@@ -55,6 +56,7 @@ func Rows(file string, c *capsule.Capsule) []Row {
 			a.Program, a.Profile, a.Flags = Against, x.Rewrite.Profile, x.Flags
 			_, a.Launches = x.Rewrite.LastStep(cell).Sum()
 		}
+		a.Peak, b.Peak = cell.PeakA, cell.PeakB
 		for _, r := range cell.Runs {
 			if r.B {
 				b.Samples = append(b.Samples, cell.Rate(r.Seconds))
@@ -208,9 +210,12 @@ func Table(w io.Writer, rows [][]string, numbers ...int) {
 func CSV(w io.Writer, rows []Row) error {
 	c := csv.NewWriter(w)
 	f := func(x float64) string { return strconv.FormatFloat(x, 'g', 6, 64) }
-	c.Write([]string{"capsule", "model", "model_size", "model_n_params", "backend", "program", "profile", "test", "n_depth", "avg_ts", "stddev_ts", "median_ts", "runs", "ratio", "ratio_low", "ratio_high", "tokens_identical", "routing_entropy", "routing_balance", "flags", "launches_per_step"})
+	c.Write([]string{"capsule", "model", "model_size", "model_n_params", "backend", "program", "profile", "test", "n_depth", "avg_ts", "stddev_ts", "median_ts", "runs", "ratio", "ratio_low", "ratio_high", "tokens_identical", "routing_entropy", "routing_balance", "flags", "launches_per_step", "peak_memory"})
 	for _, r := range rows {
-		ratio, low, high, same, bits, balance := "", "", "", "", "", ""
+		ratio, low, high, same, bits, balance, peak := "", "", "", "", "", "", ""
+		if r.Peak > 0 {
+			peak = strconv.FormatInt(r.Peak, 10)
+		}
 		if r.Routing != nil {
 			bits, balance = f(r.Routing.Entropy), f(r.Routing.Balance)
 		}
@@ -223,7 +228,7 @@ func CSV(w io.Writer, rows []Row) error {
 		if r.Identical != nil {
 			same = strconv.FormatBool(*r.Identical)
 		}
-		c.Write([]string{r.Capsule, r.Model, strconv.FormatInt(r.Size, 10), strconv.FormatInt(r.Params, 10), r.Backend, r.Program, r.Profile, r.Test, strconv.Itoa(r.Depth), f(r.Mean), f(r.SD), f(r.Median), strconv.Itoa(len(r.Samples)), ratio, low, high, same, bits, balance, r.Flags, strconv.Itoa(r.Launches)})
+		c.Write([]string{r.Capsule, r.Model, strconv.FormatInt(r.Size, 10), strconv.FormatInt(r.Params, 10), r.Backend, r.Program, r.Profile, r.Test, strconv.Itoa(r.Depth), f(r.Mean), f(r.SD), f(r.Median), strconv.Itoa(len(r.Samples)), ratio, low, high, same, bits, balance, r.Flags, strconv.Itoa(r.Launches), peak})
 	}
 	c.Flush()
 	return c.Error()
