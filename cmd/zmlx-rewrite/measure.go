@@ -482,4 +482,7 @@ func finishCapsule(c *capsule.Capsule) {
 	if c.Machine.Busy() {
 		c.Notes = append(c.Notes, "the machine was busy with other things: more was ready to run than it has cores")
 	}
+	if limit := c.Machine.Slowed(); limit != "" {
+		c.Notes = append(c.Notes, "heat slowed the CPU down: at the end its limit was "+limit)
+	}
 }

@@ -72,6 +72,7 @@ type Program struct {
 type Machine struct {
 	OS           string   `json:"os"`
 	Arch         string   `json:"arch"`
+	Version      string   `json:"os_version,omitempty" jsonschema:"name and version of the operating system, as it is sold or shipped"`
 	Kernel       string   `json:"kernel,omitempty" jsonschema:"version of the operating system's kernel"`
 	CPU          string   `json:"cpu,omitempty"`
 	Cores        int      `json:"cores"`
@@ -79,6 +80,7 @@ type Machine struct {
 	LoadBefore   []number `json:"load_before,omitempty" jsonschema:"load averages over 1, 5 and 15 minutes"`
 	LoadAfter    []number `json:"load_after,omitempty"`
 	Temperatures []number `json:"temperatures,omitempty" jsonschema:"of the machine's thermal zones at the end, in degrees Celsius"`
+	Thermal      []string `json:"thermal,omitempty" jsonschema:"what macOS says at the end of limits that heat sets (pmset -g therm), a line each"`
 }
 
 type number = float64

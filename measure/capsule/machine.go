@@ -28,13 +28,25 @@ func ThisProgram(version string) Program {
 // ThisMachine describes the machine, with its load of now.
 func ThisMachine() Machine {
 	m := Machine{OS: runtime.GOOS, Arch: runtime.GOARCH, Cores: runtime.NumCPU(), LoadBefore: Load()}
-	m.Kernel, m.CPU, m.Memory = system()
+	m.Version, m.Kernel, m.CPU, m.Memory = system()
 	return m
 }
 
-// Finish notes the load and the temperatures at the end.
+// Finish notes the load and the temperatures at the end, and what limits heat has set.
 func (m *Machine) Finish() {
-	m.LoadAfter, m.Temperatures = Load(), temperatures()
+	m.LoadAfter, m.Temperatures, m.Thermal = Load(), temperatures(), thermal()
+}
+
+// Slowed is the limit that heat has set to the CPU, in the words of the system; "" if there is
+// none, or if the system does not tell.
+func (m *Machine) Slowed() string {
+	for _, line := range m.Thermal {
+		name, value, ok := strings.Cut(line, " = ")
+		if n, err := strconv.Atoi(value); ok && err == nil && n < 100 && (name == "CPU_Speed_Limit" || name == "CPU_Scheduler_Limit") {
+			return line
+		}
+	}
+	return ""
 }
 
 // Busy reports that others used the machine: that more was ready to run, over a minute,
@@ -44,23 +56,9 @@ func (m *Machine) Busy() bool {
 	return busy(m.LoadBefore) || busy(m.LoadAfter)
 }
 
-// Load returns the load averages over 1, 5 and 15 minutes; nothing where the system does not
-// tell them in a file.
-func Load() []float64 {
-	data, err := os.ReadFile("/proc/loadavg")
-	if err != nil {
-		return nil
-	}
-	var out []float64
-	for _, f := range strings.Fields(string(data))[:3] {
-		x, err := strconv.ParseFloat(f, 64)
-		if err != nil {
-			return nil
-		}
-		out = append(out, x)
-	}
-	return out
-}
+// Load returns the load averages over 1, 5 and 15 minutes; nothing where they are not to be
+// had.
+func Load() []float64 { return load() }
 
 func temperatures() []float64 {
 	var out []float64

@@ -6,7 +6,13 @@ import (
 	"strings"
 )
 
-func system() (kernel, cpu string, memory int64) {
+func system() (version, kernel, cpu string, memory int64) {
+	for _, file := range []string{"/etc/os-release", "/usr/lib/os-release"} {
+		if data, err := os.ReadFile(file); err == nil {
+			version = prettyName(string(data))
+			break
+		}
+	}
 	if data, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
 		kernel = strings.TrimSpace(string(data))
 	}
@@ -18,8 +24,26 @@ func system() (kernel, cpu string, memory int64) {
 			memory = kib << 10
 		}
 	}
-	return kernel, cpu, memory
+	return version, kernel, cpu, memory
 }
+
+func load() []float64 {
+	data, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return nil
+	}
+	var out []float64
+	for _, f := range strings.Fields(string(data))[:3] {
+		x, err := strconv.ParseFloat(f, 64)
+		if err != nil {
+			return nil
+		}
+		out = append(out, x)
+	}
+	return out
+}
+
+func thermal() []string { return nil } // thermal zones tell more: temperatures
 
 // field returns what stands behind "name:" in a file of such lines.
 func field(file, name string) (string, bool) {

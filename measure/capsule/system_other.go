@@ -2,4 +2,8 @@
 
 package capsule
 
-func system() (kernel, cpu string, memory int64) { return "", "", 0 }
+func system() (version, kernel, cpu string, memory int64) { return "", "", "", 0 }
+
+func load() []float64 { return nil }
+
+func thermal() []string { return nil }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"zmlx-rewrite/bench"
@@ -46,6 +47,10 @@ func (n *Named) Facts() [][2]string {
 		device += fmt.Sprintf(", library of CPU kernels %.12s", c.Device.Library)
 	}
 	machine := fmt.Sprintf("%s/%s, %d cores", c.Machine.OS, c.Machine.Arch, c.Machine.Cores)
+	system := ""
+	if c.Machine.Version != "" {
+		system = c.Machine.Version + ", kernel " + c.Machine.Kernel
+	}
 	if c.Machine.CPU != "" {
 		machine += ", " + c.Machine.CPU
 	}
@@ -60,6 +65,7 @@ func (n *Named) Facts() [][2]string {
 		{"made", c.Made.Format("2006-01-02 15:04:05") + " by zmlx-rewrite " + c.Program.Version + revision + ", " + c.Program.Go},
 		{"command", strings.Join(c.Command, " ")},
 		{"machine", machine},
+		{"system", system},
 		{"device", device},
 		{"model", fmt.Sprintf("%s: %s, %s%s, sha256 %.12s of %s", c.Model.Name, Describe(&c.Model), Size(c.Model.Bytes), dtype, c.Model.SHA256, c.Model.Of)},
 		{"rewrite", fmt.Sprintf("profile %s%s, %d rules, kernels: %s, %s, journal %.12s%s", c.Rewrite.Profile, choiceText(c), len(c.Rewrite.Rules), c.Rewrite.RunsAs, launchesText(&c.Rewrite, c.Cells), c.Rewrite.Journal, kvText(c.Rewrite.KV))},
@@ -78,10 +84,16 @@ func (n *Named) Facts() [][2]string {
 	if len(c.Machine.LoadBefore) > 0 {
 		out = append(out, [2]string{"load", Load(c.Machine.LoadBefore) + " before, " + Load(c.Machine.LoadAfter) + " after"})
 	}
+	if len(c.Machine.Temperatures) > 0 {
+		out = append(out, [2]string{"temperature", fmt.Sprintf("%.0f °C at most, at the end", slices.Max(c.Machine.Temperatures))})
+	}
+	if len(c.Machine.Thermal) > 0 {
+		out = append(out, [2]string{"thermal", strings.Join(c.Machine.Thermal, "; ")})
+	}
 	for _, note := range c.Notes {
 		out = append(out, [2]string{"note", note})
 	}
-	return out
+	return slices.DeleteFunc(out, func(f [2]string) bool { return f[1] == "" })
 }
 
 func kvText(kv *capsule.KV) (text string) {
