@@ -51,13 +51,13 @@ func (id *Identity) Of(ctx context.Context, path, what string) (sha string, err 
 	if err != nil {
 		return "", err
 	}
-	ends := what == EndsOfFiles
+	onlyEnds := what == EndsOfFiles
 	total := int64(0)
 	for _, f := range files {
 		total += f.Size
 	}
 	cache, key := "", ""
-	if !ends && total >= cachedFrom && id.Cache != "" {
+	if !onlyEnds && total >= cachedFrom && id.Cache != "" {
 		cache, key = id.Cache, keyOf(files)
 		if sha := readSums(cache)[key]; sha != nil {
 			return sha.SHA256, nil
@@ -66,7 +66,7 @@ func (id *Identity) Of(ctx context.Context, path, what string) (sha string, err 
 	h, begun, done := sha256.New(), time.Now(), int64(0)
 	for _, f := range files {
 		fmt.Fprintf(h, "%s %d\n", filepath.Base(f.Path), f.Size)
-		if err := f.hash(ctx, h, ends, func(n int64) {
+		if err := f.hash(ctx, h, onlyEnds, func(n int64) {
 			if done += n; id.Tick != nil {
 				id.Tick(done, total)
 			}
