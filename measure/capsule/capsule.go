@@ -187,7 +187,7 @@ type Cell struct {
 	First   int    `json:"first_difference" jsonschema:"first token that differs between the sides; -1 if none does"`
 	// Of the first run of each side, which bench does not count if it warms up. Absent if the
 	// engine does not tell, and in capsules of versions that did not keep them.
-	PeakA int64 `json:"peak_memory_a,omitempty" jsonschema:"bytes of arrays that the unrewritten program takes at most if it is loaded alone"`
+	PeakA int64 `json:"peak_memory_a,omitempty" jsonschema:"bytes of arrays that the unrewritten program, or what is in its place, takes at most if it is loaded alone"`
 	PeakB int64 `json:"peak_memory_b,omitempty"`
 	// With stress --routing.
 	Routing []Routing `json:"routing,omitempty" jsonschema:"which experts the unrewritten program's tokens, with their prompt, were sent to, by layer"`

@@ -79,7 +79,7 @@ func (n *Named) Facts() [][2]string {
 		most[0], most[1] = max(most[0], cell.PeakA), max(most[1], cell.PeakB)
 	}
 	if most[0] > 0 && most[1] > 0 {
-		out = append(out, [2]string{"memory", fmt.Sprintf("arrays of each program alone, at most: unrewritten %s, rewritten %s", Size(most[0]), Size(most[1]))})
+		out = append(out, [2]string{"memory", fmt.Sprintf("arrays of each program alone, at most: %s %s, rewritten %s", first(c), Size(most[0]), Size(most[1]))})
 	}
 	if len(c.Machine.LoadBefore) > 0 {
 		out = append(out, [2]string{"load", Load(c.Machine.LoadBefore) + " before, " + Load(c.Machine.LoadAfter) + " after"})
