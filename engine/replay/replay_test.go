@@ -34,6 +34,7 @@ func (*grower) Release()                            {}
 type counter struct {
 	next                                       Address
 	compiled, prepared, started, reshaped, got int
+	busy                                       bool // something may be under way
 }
 
 func (d *counter) Alloc(bytes int64) (Address, error) {
@@ -48,7 +49,7 @@ func (d *counter) Compile(_ context.Context, list []*Source) ([]Function, error)
 func (d *counter) Write(Address, []byte) error      { return nil }
 func (d *counter) Copy(_, _ Address, _ int64) error { return nil }
 func (d *counter) Near(Address, int64) error        { return nil }
-func (d *counter) Wait() error                      { return nil }
+func (d *counter) Wait() error                      { d.busy = false; return nil }
 func (d *counter) Fetch(Address, int64) (Pending, error) {
 	d.got++
 	return nothing(make([]byte, 4)), nil
@@ -60,7 +61,7 @@ func (d *counter) Prepare(list []Launch) (Prepared, error) {
 	d.prepared++
 	return d, nil
 }
-func (d *counter) Start() error                        { d.started++; return nil }
+func (d *counter) Start() error                        { d.started++; d.busy = true; return nil }
 func (d *counter) Reshape(int, kernels.Geometry) error { d.reshaped++; return nil }
 func (d *counter) Release()                            {}
 
@@ -277,5 +278,23 @@ func TestStepAllocations(t *testing.T) {
 	d.step(t)
 	if n := testing.AllocsPerRun(100, func() { d.step(t) }); n > 400 {
 		t.Errorf("%.0f allocations in a step of 483 launches", n)
+	}
+}
+
+// When a session is closed, the memory of its parameters is given up: no launch may be under
+// way that reads them.
+func TestCloseWaits(t *testing.T) {
+	p, catalog := rewritten(t, "Qwen3-0.6B-4bit", "qwen3")
+	dev := &counter{}
+	d := newDecoder(t, p, catalog, dev)
+	d.step(t)
+	if !dev.busy {
+		t.Fatal("a step is not under way")
+	}
+	if err := d.s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if dev.busy {
+		t.Error("the session was closed with a step under way")
 	}
 }

@@ -2,6 +2,7 @@ package replay
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -339,6 +340,11 @@ func (b *bound) room(in map[string]*tensor) error {
 	return nil
 }
 
+// reads reports whether the program has parameters, which are memory of the engine underneath.
+func (s *session) reads() bool {
+	return slices.ContainsFunc(s.program.Cases, func(c graph.Case) bool { return len(c.Graph.Params()) > 0 })
+}
+
 // Close implements engine.Session.
 func (s *session) Close() error {
 	s.e.device.Lock()
@@ -347,6 +353,10 @@ func (s *session) Close() error {
 	}
 	s.scripts = nil
 	s.e.sweep()
+	var err error
+	if s.reads() { // launches under way read the parameters
+		err = s.e.dev.Wait()
+	}
 	s.e.device.Unlock()
-	return s.inner.Close()
+	return errors.Join(err, s.inner.Close())
 }

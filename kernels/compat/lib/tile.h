@@ -251,7 +251,7 @@ inline void tile_products(thread X &x, int count, F part, R r, quant_layout l, u
   if constexpr (tile_mma<T>::on) {
     const int step = tile_shape_of(l).step;
     int at = step * int(simdgroup);
-    tile_part q = tile_load(r, at, l, lane);
+    tile_part q = tile_load(r, metal::min(at, metal::max(l.k - step, 0)), l, lane); // there may be too little for all
     x.begin();
     float sums[2 * M];
     QUANT_UNROLL
