@@ -8,7 +8,6 @@
 #include "gated.h"
 
 kernel void qmv_geglu() {
-  ZMLX_AHEAD;
   threadgroup float part[512]; // 16 of each of up to four rows and eight simdgroups
   const quant_layout layout = {k, kp, g, bits, group_size, mode == mode_affine};
   const uint lane = thread_index_in_simdgroup;

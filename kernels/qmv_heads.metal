@@ -4,7 +4,6 @@
 #include "tile.h"
 
 kernel void qmv_heads() {
-  ZMLX_AHEAD;
   threadgroup float part[128]; // 16 of each of up to eight simdgroups
   const quant_layout layout = {k, kp, g, bits, group_size, mode == mode_affine};
   const uint lane = thread_index_in_simdgroup;

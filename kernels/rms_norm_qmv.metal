@@ -6,7 +6,6 @@
 #include "normed.h"
 
 kernel void rms_norm_qmv() {
-  ZMLX_AHEAD;
   threadgroup float part[128]; // 16 of each of up to eight simdgroups
   threadgroup float squares[8];
   const quant_layout layout = {k, kp, g, bits, group_size, mode == mode_affine};

@@ -68,11 +68,7 @@ func (s *Spec) Standalone(v *Values, results []graph.DType) (*GPU, string, error
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s%s\nextern \"C\" __global__ void %s(\n", standaloneHead, g.Header, g.Name)
 	s.parameters(&b, g, v, results, "const %s *%s", "%s *%s")
-	wait := "zmlx_next();\n"
-	if !strings.Contains(s.Code.Body, ahead) {
-		wait += "zmlx_after();\n"
-	}
-	return g, strings.TrimSuffix(b.String(), ",\n") + ") {\n" + wait + g.Body + "}\n", nil
+	return g, strings.TrimSuffix(b.String(), ",\n") + ") {\n" + g.Body + "}\n", nil
 }
 
 // NVRTC has no <stdint.h> of its own.
@@ -86,26 +82,6 @@ typedef int int32_t;
 typedef unsigned int uint32_t;
 typedef long long int64_t;
 typedef unsigned long long uint64_t;
-#define ZMLX_AFTER zmlx_after()
-` + StandaloneAfter
-
-// ahead is the word of a source that waits for the launch in front of its own where it needs to.
-// Others wait before they begin.
-const ahead = "ZMLX_AHEAD"
-
-// StandaloneAfter defines zmlx_next, by which a kernel lets the next one of its graph begin, and
-// zmlx_after, by which it waits until the one in front is done. Where launches do not overlap, both
-// do nothing.
-const StandaloneAfter = `inline __device__ void zmlx_next() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.launch_dependents;");
-#endif
-}
-inline __device__ void zmlx_after() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
-}
 `
 
 // parameters writes one parameter a line, each with a comma.

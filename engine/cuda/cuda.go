@@ -470,7 +470,7 @@ const (
 )
 
 func (p *prepared) moves(c *C.zc_launch, list []replay.Move) error {
-	f, err := p.d.function("zc_moves", kernels.StandaloneAfter+movesSource, 0)
+	f, err := p.d.function("zc_moves", movesSource, 0)
 	if err != nil {
 		return err
 	}

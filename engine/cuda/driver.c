@@ -30,10 +30,6 @@ typedef struct {
   void *kern, *ctx;
 } node_params; // CUDA_KERNEL_NODE_PARAMS_v2
 
-typedef struct {
-  unsigned char from_port, to_port, type, reserved[5];
-} edge; // CUgraphEdgeData
-
 #define DRIVER(F)                                                                   \
   F(cuInit, (unsigned))                                                             \
   F(cuGetErrorString, (int, const char **))                                         \
@@ -65,10 +61,8 @@ typedef struct {
   F(cuGraphExecDestroy, (void *))                                                   \
   F(cuGraphDestroy, (void *))
 
-// Functions that are done without where a driver lacks them: the first came with CUDA 12.3.
-#define OPTIONAL(F)                                                                               \
-  F(cuGraphAddDependencies_v2, (void *, void *const *, void *const *, const edge *, size_t)) \
-  F(cuMemPrefetchAsync, (uint64_t, size_t, int, void *))
+// What is done without where a driver lacks it.
+#define OPTIONAL(F) F(cuMemPrefetchAsync, (uint64_t, size_t, int, void *))
 
 #define NVRTC(F)                                                                                              \
   F(nvrtcCreateProgram, (void **, const char *, const char *, int, const char *const *, const char *const *)) \
@@ -279,23 +273,12 @@ static node_params params_of(const zc_launch *l) {
   return p;
 }
 
-// A launch may begin while the one before it ends, since kernels wait by themselves for what
-// that one wrote (zmlx_after in kernels/units.go): its threads are there by then.
-static int early(const zc_device *d) { return d->major >= 9 && p_cuGraphAddDependencies_v2 && !(getenv("ZMLX_PDL") && !strcmp(getenv("ZMLX_PDL"), "off")); }
-
-static int build(const zc_device *d, void *graph, void **exec, void **nodes, const zc_launch *list, size_t n) {
-  const edge full = {0};
-  const edge programmatic = {1 /* CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC */, 0, 1 /* CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC */, {0}};
-  const int chain = getenv("ZMLX_DAG") && !strcmp(getenv("ZMLX_DAG"), "off");
+static int build(void *graph, void **exec, void **nodes, const zc_launch *list, size_t n) {
   for (size_t i = 0; i < n; i++) {
     node_params p = params_of(&list[i]);
-    TRY(cuGraphAddKernelNode_v2, &nodes[i], graph, NULL, 0, &p);
-    if (chain) {
-      if (i) TRY(cuGraphAddDependencies_v2, graph, &nodes[i - 1], &nodes[i], early(d) ? &programmatic : &full, 1);
-      continue;
-    }
-    for (int k = 0; k < list[i].waits; k++)
-      TRY(cuGraphAddDependencies_v2, graph, &nodes[list[i].after[k]], &nodes[i], early(d) && list[i].waits == 1 ? &programmatic : &full, 1);
+    void *behind[list[i].waits ? list[i].waits : 1];
+    for (int k = 0; k < list[i].waits; k++) behind[k] = nodes[list[i].after[k]];
+    TRY(cuGraphAddKernelNode_v2, &nodes[i], graph, behind, (size_t)list[i].waits, &p);
   }
   TRY(cuGraphInstantiateWithFlags, exec, graph, 0);
   return 0;
@@ -304,7 +287,7 @@ static int build(const zc_device *d, void *graph, void **exec, void **nodes, con
 int zc_graph(const zc_device *d, void **exec, void **graph, void **nodes, const zc_launch *list, size_t n) {
   ENTER(d);
   TRY(cuGraphCreate, graph, 0);
-  int code = build(d, *graph, exec, nodes, list, n);
+  int code = build(*graph, exec, nodes, list, n);
   if (code) p_cuGraphDestroy(*graph);
   return code;
 }

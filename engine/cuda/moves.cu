@@ -1,6 +1,5 @@
 // What a script does besides kernels of the catalog: elements are laid out in another way
-// (rows appended to a cache, a view made whole), or rows are taken from a table. Behind
-// kernels.StandaloneAfter.
+// (rows appended to a cache, a view made whole), or rows are taken from a table.
 struct Move {
   char *to;
   const char *from;
@@ -26,8 +25,6 @@ template <typename T> __device__ void move(const Move &m) {
 }
 
 extern "C" __global__ void zc_moves(const __grid_constant__ Moves moves) {
-  zmlx_next();
-  zmlx_after();
   const Move &m = moves.list[blockIdx.y];
   switch (m.unit) {
   case 1: return move<unsigned char>(m);

@@ -170,14 +170,6 @@ ZMLX_FOR(bfloat16_t, "bf16x2", "bf16")
 #undef ZMLX_FOR
 #endif
 
-// Launches may overlap (kernels/units.go, Standalone): a kernel waits for the one in front of it
-// before it begins, but for one whose first word is ZMLX_AHEAD. That one waits at ZMLX_AFTER, and
-// before that reads nothing but weights, and writes nothing.
-#ifndef ZMLX_AFTER
-#define ZMLX_AFTER
-#endif
-#define ZMLX_AHEAD
-
 #define device
 #define constant
 #define thread

@@ -46,10 +46,6 @@
 
 #define ZMLX_HOST 1
 
-// Launches do not overlap: see cuda.h.
-#define ZMLX_AFTER
-#define ZMLX_AHEAD
-
 #define device
 #define constant
 #define thread

@@ -2,10 +2,6 @@
 // own prefix (metal_stdlib, bfloat16_t).
 #define ZMLX_METAL 1
 
-// Launches do not overlap: see cuda.h.
-#define ZMLX_AFTER
-#define ZMLX_AHEAD
-
 // ZMLX_ROUND(a * b) is a product that no addition is fused with. Metal fuses across
 // statements and inlined functions, unless the product was made where the pragma
 // forbids it; so the tag in front turns the * into such a function. The product

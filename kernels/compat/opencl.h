@@ -15,9 +15,6 @@
 // do): a body that takes both checks twice.
 #define ZMLX_OPENCL 1
 
-#define ZMLX_AFTER
-#define ZMLX_AHEAD
-
 #define device __global
 #define constant __constant
 #define threadgroup __local

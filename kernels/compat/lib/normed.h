@@ -96,7 +96,6 @@ template <typename T, typename P, typename F> struct tile_normed {
   uint lane, simdgroup, simdgroups;
 
   void begin() {
-    ZMLX_AFTER;
     const float own = simd_sum(row_squares(x, k, int(32 * simdgroup + lane), int(32 * simdgroups)));
     if (lane == 0) squares[simdgroup] = own;
     threadgroup_barrier(mem_flags::mem_threadgroup);

@@ -42,10 +42,10 @@ template <typename W, typename P, typename Q> inline tile_rows<W, P, Q> tile_of(
 }
 
 // Rows of x one behind the other. begin is called once, by all threads, when weights have been
-// asked for; nothing else has been read before it by a kernel that begins with ZMLX_AHEAD.
+// asked for.
 template <typename P> struct tile_plain {
   P x;
-  void begin() const { ZMLX_AFTER; }
+  void begin() const {}
   P at(int i) const { return x + i; }      // what is multiplied, from element i on
   P rounded(int i) const { return x + i; } // the same as pairs
 };
