@@ -90,7 +90,7 @@ func (c *Call) first(x *Case, t *Truth, results [][]byte) error {
 			}
 			why := "it promises every bit"
 			if t != nil {
-				if t.Loose[0][k/n] {
+				if t.Loose[0][c.choice(x, i, k)] {
 					continue
 				}
 				if !finite(g[k]) && !finite(w[k]) && finite(t.Exact[i][k]) {
@@ -107,6 +107,26 @@ func (c *Call) first(x *Case, t *Truth, results [][]byte) error {
 		}
 	}
 	return nil
+}
+
+// choice is the row of chosen elements that element k of result i belongs to: a result may have a
+// row for each element that was chosen.
+func (c *Call) choice(x *Case, i, k int) int {
+	for j, t := range c.Types {
+		if t.DType.IsInteger() && c.each(j, i) {
+			return k / (numel(c.Types[i]) / numel(t) * x.row(j))
+		}
+	}
+	return k / x.row(i)
+}
+
+func numel(t graph.Type) int { return int(t.Size().Int()) }
+
+// each reports whether result j has an element, or as many of them as it takes, for each element
+// of result i.
+func (c *Call) each(i, j int) bool {
+	of, t := c.Types[i].Shape, c.Types[j].Shape
+	return len(of) <= len(t) && slices.Equal(of, t[:len(of)])
 }
 
 // least is the smallest normal float32: on many devices what is smaller is 0, MLX's own exp
@@ -156,7 +176,7 @@ func (c *Call) truth(x *Case) (*Truth, error) {
 			}
 			for k := at; k < at+n; k++ {
 				t.Bound[i][k] += 2*c.Turn*top + least
-				if loose[k/n] { // other elements were chosen: no measure of rounding
+				if loose[c.choice(x, i, k)] { // other elements were chosen: no measure of rounding
 					t.Exact[i][k] = math.NaN()
 				}
 			}
@@ -217,7 +237,10 @@ func (c *Call) inOrder(x *Case, results [][]byte) (*Call, [][]byte) {
 				if wide && t.DType.IsFloat() {
 					size = 4
 				}
-				if !c.beside(x, i, j) || len(list[j]) != len(order)*size {
+				if !c.each(i, j) {
+					continue
+				}
+				if size *= numel(t) / len(order); len(list[j]) != len(order)*size {
 					continue
 				}
 				out[j] = make([]byte, 0, len(list[j]))

@@ -34,6 +34,17 @@ func TestJudge(t *testing.T) {
 		return &Call{Numerics: kernels.Reordered, Results: []string{"y"}, Types: []graph.Type{graph.T(graph.Float16, graph.N(1))},
 			Stock: [][]byte{elements(graph.Float16, min(exact, 65504))}, Exact: [][]byte{elements(f32, exact)}, Tied: new(int)}
 	}
+	// With a row of three for each that was chosen, as experts make them.
+	rows := func(exact []float64) *Call {
+		c := top([]float64{3, 5}, exact, true)
+		c.Results, c.Types = append(c.Results, "h"), append(c.Types, graph.T(bf, graph.N(1), graph.N(2), graph.N(3)))
+		c.Stock, c.Exact = append(c.Stock, elements(bf, 1, 2, 3, 40, 50, 60)), append(c.Exact, elements(f32, 1, 2, 3, 40, 50, 60))
+		c.Of, c.Unordered = append(c.Of, 0), append(c.Unordered, false)
+		return c
+	}
+	made := func(a, b, v, w float64, h ...float64) [][]byte {
+		return [][]byte{elements(u32, a, b), elements(bf, v, w), elements(bf, h...)}
+	}
 	choice := func(a, b, v, w float64) [][]byte { return [][]byte{elements(u32, a, b), elements(bf, v, w)} }
 	for _, c := range []struct {
 		name string
@@ -61,6 +72,10 @@ func TestJudge(t *testing.T) {
 		{"chosen: equals", top([]float64{3, 5}, []float64{3, 5}, true), choice(3, 7, 0.5, 0.25), "", 1},
 		{"chosen: MLX is wrong itself", top([]float64{3, 5}, []float64{3, 6}, true), choice(3, 6, 0.5, 0.3), "", 0},
 		{"chosen: twice, at a near tie", top([]float64{3, 5}, []float64{3, 6}, true), choice(3, 3, 0.5, 0.5), "is no choice", 0},
+		{"chosen: another order, and rows in it", rows([]float64{3, 5}), made(5, 3, 0.25, 0.5, 40, 50, 60, 1, 2, 3), "", 0},
+		{"chosen: another order, but not of the rows", rows([]float64{3, 5}), made(5, 3, 0.25, 0.5, 1, 2, 3, 40, 50, 60), "h, row 0", 0},
+		{"chosen: a row is wrong", rows([]float64{3, 5}), made(3, 5, 0.5, 0.25, 1, 2, 3, 40, 50, 70), "h, row 1, element 2", 0},
+		{"chosen: another one at a near tie, with its row", rows([]float64{3, 6}), made(3, 6, 0.5, 0.25, 1, 2, 3, -7, -8, -9), "", 0},
 		{"chosen: what is not there", top([]float64{3, 5}, []float64{3, 6}, true), choice(3, 9, 0.5, 0.5), "is no choice", 0},
 	} {
 		var got, stock Error

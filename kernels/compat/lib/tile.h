@@ -148,6 +148,7 @@ inline tile_shape tile_shape_of(quant_layout l) {
 template <typename R> inline tile_part tile_load(R r, int at, quant_layout l, uint lane) {
   const tile_shape d = tile_shape_of(l);
   const bool whole = l.k % d.step == 0;
+  if (whole) at = metal::min(at, l.k - d.step); // there may be too little for all simdgroups
   const int t = int(lane & 3), j = int(lane >> 2);
   const uint ra = r.row(j), rb = r.row(j + 8);
   const auto wa = r.wa + size_t(ra) * uint(l.kp), wb = r.wb + size_t(rb) * uint(l.kp);
@@ -251,7 +252,7 @@ inline void tile_products(thread X &x, int count, F part, R r, quant_layout l, u
   if constexpr (tile_mma<T>::on) {
     const int step = tile_shape_of(l).step;
     int at = step * int(simdgroup);
-    tile_part q = tile_load(r, metal::min(at, metal::max(l.k - step, 0)), l, lane); // there may be too little for all
+    tile_part q = tile_load(r, at, l, lane);
     x.begin();
     float sums[2 * M];
     QUANT_UNROLL
