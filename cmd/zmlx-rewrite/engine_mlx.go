@@ -41,7 +41,7 @@ func newEngine(catalog *kernels.Catalog, log *slog.Logger) (engine.Engine, error
 }
 
 // replayEnv is "on" or "off" for replays. Without it they are on where they were seen to be
-// right and faster: on the CPU, but not yet on a GPU (docs/BENCHMARKS.md, Replayed steps).
+// right and faster: on the CPU and on NVIDIA (docs/BENCHMARKS.md, Replayed steps).
 const replayEnv = "ZMLX_REPLAY"
 
 func replaysOn(device string) bool {
