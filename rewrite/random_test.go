@@ -266,7 +266,11 @@ func randomRule(r *rand.Rand, g *graph.Graph, name string) (rule, spec string, f
 // replaced by a kernel that is defined as the pattern itself: whatever matches, where
 // and in what order, no bit may change.
 func FuzzRules(f *testing.F) {
-	for seed := range uint64(150) {
+	seeds := uint64(150)
+	if testing.Short() {
+		seeds = 10
+	}
+	for seed := range seeds {
 		f.Add(seed)
 	}
 	f.Add(uint64(179)) // found a line that only dim() named and that was dropped

@@ -55,13 +55,16 @@ func logitBound(t graph.DType, quantized bool) float64 {
 // compares the logits of every call with what mlx-lm computed: by their hash if the
 // engine is to be exact with these goldens, else by number. Each call is given mlx-lm's
 // tokens, so that one near-tie does not decide the rest. root is the path of the
-// repository.
-func RunModels(t *testing.T, e engine.Engine, root string, exact func(goldens string) bool) {
+// repository. If families are named, only theirs are run.
+func RunModels(t *testing.T, e engine.Engine, root string, exact func(goldens string) bool, only ...string) {
 	families, err := filepath.Glob(filepath.Join(root, "testdata/tiny/*.json"))
 	if err != nil || len(families) == 0 {
 		t.Fatalf("no goldens in testdata/tiny: %v", err)
 	}
 	for _, file := range families {
+		if len(only) > 0 && !slices.Contains(only, strings.TrimSuffix(filepath.Base(file), ".json")) {
+			continue
+		}
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

@@ -201,9 +201,9 @@ func TestPatternRefuses(t *testing.T) {
 // TestPatternLinear: no pattern takes more time than in proportion to the text, and
 // noting places does not change a match.
 func TestPatternLinear(t *testing.T) {
-	n := 1 << 16
+	n, without := 1<<16, 12
 	if testing.Short() {
-		n = 1 << 14
+		n, without = 1<<11, 8
 	}
 	for _, src := range []string{`(?:a|aa)+(?=b)|c`, `(?:(?:a|b)+c)+d|x`, `a*b`, `(?:a|a|a|a)+!|b`, `a{1,100}a{1,100}b`, patternO200k, patternKimi, `(?:a+b?)+c|(?:b+a?)+d`} {
 		p := mustCompile(src)
@@ -220,7 +220,7 @@ func TestPatternLinear(t *testing.T) {
 				t.Errorf("%s: %d of %d bytes in %v", src, got, len(text), took)
 			}
 			// What a matcher without notes says, on a text short enough for it.
-			short := text[:12]
+			short := text[:without]
 			notes, plain := &matcher{pattern: p, text: short, steps: 1 << 30}, &matcher{pattern: p, text: short, steps: -1 << 40}
 			for at := 0; at < len(short); at++ {
 				if a, b := notes.match(at), plain.match(at); a != b {
@@ -347,7 +347,7 @@ func TestSplitters(t *testing.T) {
 func TestLinear(t *testing.T) {
 	n := 1 << 16
 	if testing.Short() {
-		n = 1 << 14
+		n = 1 << 12
 	}
 	for _, name := range []string{"gpt2", "added", "smollm", "qwen2", "llama3", "gptoss", "deepseek", "kimi", "llama2", "mistral", "metaspace", "gemma", "pieces_unk"} {
 		tok := parseTestdata(t, name+".tokenizer.json")

@@ -171,7 +171,10 @@ func TestWrongRules(t *testing.T) {
 	set, all := collection(t, dir)
 	accepted, others, examples := 0, 0, 0
 	refused := map[string]int{}
-	for _, s := range specimens(t, dir) {
+	for i, s := range specimens(t, dir) {
+		if testing.Short() && i%4 > 0 {
+			continue
+		}
 		t.Run(family(s)+"."+s.name, func(t *testing.T) {
 			var why []found
 			switch s.check {
