@@ -19,12 +19,11 @@ GOFILES   = $(shell git ls-files -co --exclude-standard '*.go')
 # and ZMLX_KERNELS.
 -include .cache/mlx/env.mk
 
-.PHONY: moe help setup setup-mlx setup-test build run test soak certify bench fuzz fmt clean
+.PHONY: moe help setup setup-mlx setup-model setup-oracle setup-tools setup-test build run test soak certify bench fuzz fmt clean
 help:
 	@sed -n 's/^# //p' Makefile | sed '/^Written/,$$d'
 
-setup: setup-mlx
-	@scripts/setup-model.sh
+setup: setup-mlx setup-model
 
 SMOLLM2 = .cache/models/SmolLM2-135M-Instruct/SmolLM2-135M-Instruct.Q4_1.gguf
 moe:
@@ -36,9 +35,11 @@ moe:
 setup-mlx:
 	@scripts/setup-mlx.sh
 
-setup-test: setup
-	@scripts/setup-oracle.sh
-	@scripts/setup-tools.sh
+# Downloads wait for the network, and the build for the processor.
+setup-test:
+	@$(MAKE) --no-print-directory -j4 setup-mlx setup-model setup-oracle setup-tools
+setup-model setup-oracle setup-tools:
+	@scripts/$@.sh
 
 build: setup-mlx
 	@$(MAKE) --no-print-directory with-build

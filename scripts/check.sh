@@ -60,20 +60,26 @@ step_mlx() {
 }
 # Golden files are made again by the scripts that made them, and compared: by all
 # that say [--check]. Those of graph/mlxfn are compared by its Go tests, since the
-# bytes of .mlxfn files differ from run to run. The tiny models come first: others ask
-# mlx-lm about them.
+# bytes of .mlxfn files differ from run to run. The tiny models and SmolLM2's folder come
+# first, since others ask mlx-lm about them; then as many scripts at a time as there are cores.
+golden() { # SCRIPT
+	local start=$SECONDS log verdict=0
+	log=$(mktemp) || return 1
+	"$PYTHON" "$1" --check >"$log" 2>&1 || verdict=1
+	printf '%s --check\n%s\n  %d s\n' "$1" "$(cat "$log")" $((SECONDS - start))
+	rm -f "$log"
+	return "$verdict"
+}
 step_goldens() {
-	local script start failed=0 found=0
-	for script in scripts/oracle/tiny_models.py $(git ls-files -co --exclude-standard 'scripts/oracle/*.py' '*/testdata/*.py' |
-		grep -v '/tiny_models.py$' | xargs grep -l -e '\[--check' | sort); do
-		found=$((found + 1))
-		start=$SECONDS
-		echo "$script --check"
-		"$PYTHON" "$script" --check || failed=$((failed + 1))
-		echo "  $((SECONDS - start)) s"
-	done
-	echo "$found golden scripts, $failed failed"
-	[ "$found" -gt 0 ] && [ "$failed" -eq 0 ]
+	local all first="scripts/oracle/tiny_models.py scripts/oracle/smollm2_goldens.py" script failed=0
+	all=$(git ls-files -co --exclude-standard 'scripts/oracle/*.py' '*/testdata/*.py' | xargs grep -l -e '\[--check' | sort)
+	for script in $first; do golden "$script" || failed=1; done
+	export PYTHON
+	export -f golden
+	# shellcheck disable=SC2016 # the inner shell expands it
+	grep -vxF "${first// /$'\n'}" <<<"$all" | xargs -n 1 -P "$(getconf _NPROCESSORS_ONLN)" bash -c 'golden "$1"' golden || failed=1
+	echo "$(wc -l <<<"$all") golden scripts$([ "$failed" -eq 0 ] || echo ", not all passed")"
+	[ "$failed" -eq 0 ]
 }
 # The Python package, with the program built without cgo, as its wheel has it: its tests, some
 # rows of the table of all architectures (make soak: all), and the newcomer's path.

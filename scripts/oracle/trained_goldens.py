@@ -8,13 +8,14 @@ ten prompts: the text, its tokens, 256 greedy tokens, the margin of each (larges
 second largest logit), and the first 16 digits of the sha256 of the logits of all
 calls: the prompt but its last token, as mlx_lm.generate has it, then one token a call.
 
---check makes them again and compares: on the CPU that the file names everything, on
-another one the tokens up to the first near-tie.
+--check makes the first two prompts again, or all with ZMLX_SOAK=1, and compares: on the
+CPU that the file names everything, on another one the tokens up to the first near-tie.
 """
 
 import argparse
 import hashlib
 import json
+import os
 import pathlib
 import platform
 import sys
@@ -40,7 +41,7 @@ PROMPTS = [
     "Elinor could not help",
     "There was a letter on the table. It was from her sister, and it said:",
 ]
-TOKENS = 256
+TOKENS, CHECKED_PROMPTS = 256, 2
 NEAR_TIE = {"float32": 1e-3, "bfloat16": 0.25}
 
 
@@ -74,21 +75,21 @@ def run(model, tokenizer, text):
     return dict(text=text, prompt=prompt, tokens=tokens, margins=margins, logits=sha.hexdigest()[:16])
 
 
-def runs(folder):
+def runs(folder, prompts):
     """By element type."""
     out = {}
     with tempfile.TemporaryDirectory() as work:
         cast(folder, "bfloat16", pathlib.Path(work))
         for dtype, path in dict(float32=folder, bfloat16=work).items():
             model, tokenizer = mlx_lm.load(str(path))
-            out[dtype] = [run(model, tokenizer, text) for text in PROMPTS]
+            out[dtype] = [run(model, tokenizer, text) for text in prompts]
     return out
 
 
 def compare(got, want, same_cpu):
     bad = []
     for dtype, rows in want.items():
-        for i, (g, w) in enumerate(zip(got[dtype], rows, strict=True)):
+        for i, (g, w) in enumerate(zip(got[dtype], rows[: len(got[dtype])], strict=True)):
             n = TOKENS if same_cpu else next((k for k, m in enumerate(w["margins"]) if m < NEAR_TIE[dtype]), TOKENS)
             same = g["prompt"] == w["prompt"] and g["tokens"][:n] == w["tokens"][:n]
             if not same or same_cpu and g != w:
@@ -103,11 +104,12 @@ def main():
     args = parser.parse_args()
     mx.set_default_device(mx.cpu)
     families = args.family or sorted(p.parent.name for p in TRAINED.glob("*/config.json"))
+    prompts = PROMPTS if not args.check or os.environ.get("ZMLX_SOAK") else PROMPTS[:CHECKED_PROMPTS]
     failed = 0
     for family in families:
         path = TRAINED / f"{family}.json"
         head = dict(mlx=mx.__version__, mlx_lm=mlx_lm.__version__, cpu=cpu())
-        got = runs(TRAINED / family)
+        got = runs(TRAINED / family, prompts)
         if args.check:
             want = json.loads(path.read_text())
             bad = compare(got, want["runs"], want["cpu"] == head["cpu"])
@@ -119,7 +121,7 @@ def main():
         least = {k: min(min(r["margins"]) for r in v) for k, v in got.items()}
         print(f"{family}: least margins {least}", file=sys.stderr)
     if args.check:
-        print(f"{len(families)} models, {failed} differ")
+        print(f"{len(families)} models, {len(prompts)} prompts, {failed} differ")
         sys.exit(failed > 0)
 
 
