@@ -25,7 +25,7 @@ step_vet() { go vet ./... && go vet -tags mlx ./...; }
 step_staticcheck() { .cache/bin/staticcheck ./... && .cache/bin/staticcheck -tags mlx ./...; }
 # The machine without MLX: a plain build and test, as a reader's first try is.
 # shellcheck disable=SC2086 # flags, or none
-step_plain() { CGO_ENABLED=0 go build ./... && go test -timeout 25m $artefacts ./...; }
+step_plain() { CGO_ENABLED=0 go build ./... && ZMLX_STEP=plain go test -timeout 25m $artefacts ./...; }
 # Every rule that ships, by the command as its users have it: what fails, and what could not
 # be checked here, fails the step.
 step_verify() {
@@ -50,14 +50,29 @@ step_race() {
 	[ -z "$dirs" ] || go test -race -short -timeout 25m -tags mlx $dirs
 }
 # The packages whose tests hold the engine, which is all that the tag switches in;
-# the others are what they were in the plain step.
-step_mlx() {
-	local packages
+# the others are what they were in the plain step. So are the command's tests that do not
+# depend on it, which are left out. The engine has one thread: the command's scripts, and
+# after them the other packages, run beside the command's tests.
+step_mlx() (
+	command=zmlx-rewrite/cmd/zmlx-rewrite
 	packages=$(go list -tags mlx -test -f '{{.ImportPath}} {{join .Deps ","}},' ./... |
-		sed -n 's|^\([^ ]*\)\.test .*[ ,]zmlx-rewrite/engine/mlx[ ,].*|\1|p')
+		sed -n 's|^\([^ ]*\)\.test .*[ ,]zmlx-rewrite/engine/mlx[ ,].*|\1|p' | grep -vxF $command)
+	[ -n "$packages" ] || return 1
+	export ZMLX_STEP=mlx
 	# shellcheck disable=SC2086 # lists of flags and packages
-	[ -n "$packages" ] && go test -timeout 25m -tags mlx $artefacts $packages
-}
+	beside() {
+		local verdict=0
+		go test -timeout 25m -tags mlx -run '^TestScripts$' $command || verdict=1
+		go test -timeout 25m -tags mlx -p 1 $artefacts $packages || verdict=1
+		return "$verdict"
+	}
+	verdict=0
+	beside &
+	# shellcheck disable=SC2086 # flags, or none
+	go test -timeout 25m -tags mlx -skip '^TestScripts$' $artefacts $command || verdict=1
+	wait $! || verdict=1
+	return "$verdict"
+)
 # Golden files are made again by the scripts that made them, and compared: by all
 # that say [--check]. Those of graph/mlxfn are compared by its Go tests, since the
 # bytes of .mlxfn files differ from run to run. The tiny models and SmolLM2's folder come

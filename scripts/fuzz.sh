@@ -1,21 +1,18 @@
 #!/usr/bin/env bash
-# Runs every native fuzz target of the module for a short time, one after the
-# other: scripts/fuzz.sh [TIME] [PACKAGE...]. New targets are found by name.
+# Runs every native fuzz target of the module for a short time: scripts/fuzz.sh [TIME]
+# [PACKAGE...]. New targets are found by name.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
 time=${1:-5s}
 [ $# -eq 0 ] || shift
 
-found=0
-failed=
-log=$CACHE/fuzz.log
-# The names come from the sources: `go test -list` would compile every package.
-while read -r target dir; do
-	found=$((found + 1))
-	printf 'fuzz %-60s ' "${dir#"$ROOT"/} $target"
+# one TARGET DIR fuzzes with one worker: as many targets at a time as there are cores, since
+# much of the time goes to building and to linking. Results go to $results.
+one() {
+	local target=$1 dir=$2 limit runs=0 log=$results/$1-${2//\//-}
 	for limit in "$time" 30s; do
-		if ! go test "$dir" -run '^$' -fuzz "^$target\$" -fuzzminimizetime 100x -fuzztime "$limit" >"$log" 2>&1 </dev/null; then
+		if ! go test "$dir" -run '^$' -fuzz "^$target\$" -parallel 1 -fuzzminimizetime 100x -fuzztime "$limit" >"$log" 2>&1 </dev/null; then
 			runs=FAILED
 			break
 		fi
@@ -26,17 +23,27 @@ while read -r target dir; do
 	done
 	case "${runs:-0}" in
 	FAILED | 0)
-		echo "${runs:-no runs in $limit}"
-		tail -n 40 "$log"
-		failed="$failed $target"
+		printf 'fuzz %-60s %s\n%s\n' "${dir#"$ROOT"/} $target" "${runs:-no runs in $limit}" "$(tail -n 40 "$log")"
+		return 1
 		;;
-	*) echo "$runs runs" ;;
+	*) printf 'fuzz %-60s %s runs\n' "${dir#"$ROOT"/} $target" "$runs" ;;
 	esac
-done < <(
+}
+results=$(mktemp -d)
+trap 'rm -rf "$results"' EXIT
+export -f one
+export time results ROOT
+
+# The names come from the sources: `go test -list` would compile every package.
+targets=$(
 	go list -f '{{$d := .Dir}}{{range .TestGoFiles}}{{$d}}/{{.}}{{"\n"}}{{end}}{{range .XTestGoFiles}}{{$d}}/{{.}}{{"\n"}}{{end}}' "${@:-./...}" |
 		while read -r file; do
 			[ -z "$file" ] || sed -n "s|^func \(Fuzz[A-Za-z0-9_]*\)(.*|\1 $(dirname "$file")|p" "$file"
 		done
 )
-echo "fuzz: $found targets, $time each${failed:+; FAILED:$failed}"
-[ -z "$failed" ]
+found=$(grep -c . <<<"$targets" || true)
+verdict=passed
+# shellcheck disable=SC2016 # the inner shell expands it
+xargs -r -n 2 -P "$(getconf _NPROCESSORS_ONLN)" bash -c 'one "$@"' one <<<"$targets" || verdict=FAILED
+echo "fuzz: $found targets, $time each, $verdict"
+[ "$verdict" = passed ]

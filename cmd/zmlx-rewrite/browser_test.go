@@ -122,6 +122,7 @@ func TestReportInBrowser(t *testing.T) {
 // TestVerifyInBrowser: the page of verify has a row and a part for each rule; a click in the
 // table opens the part, in which pattern and replacement are drawn.
 func TestVerifyInBrowser(t *testing.T) {
+	onceEnough(t)
 	page := filepath.Join(t.ArtifactDir(), "verify.html")
 	runs(t, "verify", "llama.swiglu", "llama.add_rms_norm", "-o", "html", "--out", page)
 	p := opens(t, page)

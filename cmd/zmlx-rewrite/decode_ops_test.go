@@ -25,6 +25,7 @@ const decodeOps = "testdata/decode_ops_cuda.txt"
 // starts besides our kernels: a step without such ops can be started as one CUDA graph,
 // without MLX. The list is a golden file; UPDATE_GOLDEN=1 writes it.
 func TestDecodeOps(t *testing.T) {
+	onceEnough(t)
 	if testing.Short() {
 		t.Skip("short: every reference model is rewritten")
 	}
@@ -88,6 +89,7 @@ func TestDecodeOps(t *testing.T) {
 // TestHeadRule: of what runs behind the model, the token is one kernel, and where nothing else
 // is asked for, it is all there is.
 func TestHeadRule(t *testing.T) {
+	onceEnough(t)
 	a := &app{stdout: io.Discard, progress: io.Discard, log: slog.New(slog.DiscardHandler)}
 	w, err := a.workspace(&options{})
 	if err != nil {

@@ -29,6 +29,7 @@ const foreignBound = 1e-3
 // a rule matches in a family that it was not written for, the model still computes the
 // same. Rules that lose to others get another turn without these.
 func TestForeignRules(t *testing.T) {
+	onceEnough(t)
 	if testing.Short() {
 		t.Skip("short: every rule on every tiny model takes a minute")
 	}

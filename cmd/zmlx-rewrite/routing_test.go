@@ -16,6 +16,7 @@ import (
 // ZMLX_SOAK=1), as built and as rewritten, every mixture is found with its weights, the same ones in all cases; in the
 // others there is none.
 func TestRoutingIsFound(t *testing.T) {
+	onceEnough(t)
 	a := &app{stdout: io.Discard, progress: io.Discard, log: slog.New(slog.DiscardHandler)}
 	mixtures, types := 0, map[string]bool{}
 	targets := []string{"cuda"} // on which more is fused

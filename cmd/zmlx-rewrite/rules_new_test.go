@@ -17,6 +17,7 @@ import (
 // it writes must be read, fit the place that it was made from, and its replacement have
 // the types of what it replaces.
 func TestRulesNewEverywhere(t *testing.T) {
+	onceEnough(t)
 	models, err := proof.Programs()
 	if err != nil {
 		t.Fatal(err)

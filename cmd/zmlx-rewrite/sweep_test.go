@@ -26,6 +26,7 @@ var fewRows = []rowKernel{
 // on both sides of the rules' guards: what the case that is taken launches must be meant
 // for so many rows, and a single token must be given what is made for it.
 func TestSweep(t *testing.T) {
+	onceEnough(t)
 	a := &app{stdout: io.Discard, progress: io.Discard, log: slog.New(slog.DiscardHandler)}
 	o := &options{preset: "inference", target: "cuda", profile: "all"}
 	w, err := a.workspace(o)

@@ -45,6 +45,7 @@ func TestShipped(t *testing.T) {
 			continue
 		}
 		t.Run(s.Name, func(t *testing.T) {
+			t.Parallel() // compilers and checked kernels have one thread each
 			// As many types in the short form, too: those programs are compiled already.
 			r, err := Run(t.Context(), s, Options{Cases: cases, Dir: programs(t), Types: 3})
 			if errors.Is(err, ErrNoCompiler) {

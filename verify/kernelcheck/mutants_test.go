@@ -48,7 +48,10 @@ func (m mutant) plant(t *testing.T) *kernels.Spec {
 // catchAll plants each bug and wants the check to find it.
 func catchAll(t *testing.T, mutants []mutant) {
 	for _, m := range mutants {
-		t.Run(m.kernel+"/"+strings.ReplaceAll(m.class, " ", "_"), func(t *testing.T) { wantCaught(t, m, m.plant(t)) })
+		t.Run(m.kernel+"/"+strings.ReplaceAll(m.class, " ", "_"), func(t *testing.T) {
+			t.Parallel()
+			wantCaught(t, m, m.plant(t))
+		})
 	}
 }
 

@@ -23,7 +23,7 @@ func TestShippedTogether(t *testing.T) {
 		t.Fatal(issues)
 	}
 	targets := Targets
-	if testing.Short() {
+	if sampled() {
 		list, targets = list[:1], targets[:1]
 	}
 	for _, p := range list {
