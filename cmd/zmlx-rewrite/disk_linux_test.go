@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -54,23 +55,90 @@ func ended(t *testing.T, out string) (finished bool, runs int) {
 	return false, done
 }
 
-// TestStressKilled kills the command itself, with a model: it goes on where it was, and comes
-// to its end with all runs. (Less often than what is killed without a model.)
+// TestStressKilled kills the command itself, with a model, at any time and as it writes: it goes on
+// where it was, and comes to its end with all runs, with the tokens of one that was left alone.
 func TestStressKilled(t *testing.T) {
-	out := filepath.Join(t.TempDir(), "s.json")
-	before := 0
-	killtest.Run(t, max(5, killtest.Times(t)/20), func() *exec.Cmd { return exec.Command("zmlx-rewrite", stressing(out)...) }, func(k int, _ bool) {
+	dir := t.TempDir()
+	out := filepath.Join(dir, "s.json")
+	before, first := 0, ""
+	look := func(k int, _ bool) {
 		finished, runs := ended(t, out)
 		if runs < before {
 			t.Fatalf("kill %d: %d runs are kept, %d were", k, runs, before)
 		}
 		before = runs
 		if finished {
+			got := tokensOf(t, out)
+			if first == "" {
+				first = got
+			}
+			if got != first {
+				t.Fatalf("kill %d: tokens %s, without a kill %s", k, got, first)
+			}
 			os.Remove(out)
 			os.Remove(out + ".state")
 			before = 0
 		}
-	})
+	}
+	command := func() *exec.Cmd { return exec.Command("zmlx-rewrite", stressing(out)...) }
+	killtest.Run(t, max(3, killtest.Times(t)/40), command, look)
+	before = 0
+	os.Remove(out + ".state")
+	killtest.RunAtWrites(t, max(5, killtest.Times(t)/10), dir, command, look)
+}
+
+// tokensOf says what a capsule's runs made.
+func tokensOf(t *testing.T, file string) string {
+	t.Helper()
+	c, err := capsule.Read(file)
+	if err != nil {
+		t.Fatalf("a torn capsule: %v", err)
+	}
+	var b strings.Builder
+	for _, cell := range c.Cells {
+		fmt.Fprintf(&b, "%s: %d runs, %s, %s\n", cell.Test, len(cell.Runs), cell.StreamA, cell.StreamB)
+	}
+	return b.String()
+}
+
+// TestCommandsKilled kills what writes one file, as it writes: what was there before is there, or
+// all of the new file.
+func TestCommandsKilled(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	for _, args := range writers(t, file) {
+		t.Run(args[0], func(t *testing.T) {
+			what := func() string {
+				data, err := os.ReadFile(file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if args[0] == "bench" && string(data) != "what was there" { // it has times
+					return tokensOf(t, file)
+				}
+				return string(data)
+			}
+			runs(t, args...)
+			whole := what()
+			old, fresh := 0, 0
+			killtest.RunAtWrites(t, max(3, killtest.Times(t)/10), dir, func() *exec.Cmd {
+				if err := os.WriteFile(file, []byte("what was there"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				return exec.Command("zmlx-rewrite", args...)
+			}, func(k int, finished bool) {
+				switch got := what(); {
+				case got == whole:
+					fresh++
+				case got == "what was there" && !finished:
+					old++
+				default:
+					t.Fatalf("kill %d: %d bytes that are neither those of before nor all of the new ones, %d", k, len(got), len(whole))
+				}
+			})
+			t.Logf("what was there is there %d times, the new file %d times", old, fresh)
+		})
+	}
 }
 
 // disk mounts a small file system.

@@ -30,7 +30,8 @@ func (a *app) testCmd() *cobra.Command {
 			"In a script, `exec zmlx-rewrite ...` runs this program and `exits N zmlx-rewrite ...` demands\n" +
 			"an exit code. Conditions say what the machine has: [mlx] the engine, [cpu] that it has no GPU, [kernels] the library of\n" +
 			"CPU kernels, [compiler] a C++ compiler, [smollm2], [mixture] and [trained] the models ($SMOLLM2,\n" +
-			"$MIXTURE, and small ones in $TRAINED), [oracle] a Python with MLX ($PYTHON).\n" +
+			"$MIXTURE, and small ones in $TRAINED), [oracle] a Python with MLX ($PYTHON), [soak] that ZMLX_SOAK\n" +
+			"is set: for what takes long.\n" +
 			"$SUITE is the folder that the script is in.",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error { return a.test(args, only) },
@@ -222,8 +223,10 @@ func scriptParams() testscript.Params {
 				return os.Geteuid() == 0, nil
 			case "full":
 				return isDevice("/dev/full"), nil
+			case "soak":
+				return os.Getenv("ZMLX_SOAK") != "", nil
 			}
-			return false, fmt.Errorf("unknown condition; there are mlx, cpu, smollm2, mixture, trained, kernels, compiler, oracle, root and full")
+			return false, fmt.Errorf("unknown condition; there are mlx, cpu, smollm2, mixture, trained, kernels, compiler, oracle, root, full and soak")
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "hex": writeHex, "fill": fill,

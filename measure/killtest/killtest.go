@@ -33,34 +33,66 @@ func Times(t testing.TB) int {
 // killed.
 func Run(t *testing.T, times int, command func() *exec.Cmd, after func(kill int, finished bool)) {
 	t.Helper()
-	r := rand.New(rand.NewPCG(1, 2))
+	run(t, times, command, &byTime{r: rand.New(rand.NewPCG(1, 2))}, after)
+}
+
+// moment says when to kill.
+type moment interface {
+	ready() error                     // a command is about to start
+	started(cmd *exec.Cmd, kill bool) // it has
+	ended(finished bool)              // by itself, or not
+}
+
+// byTime kills after a random part of the time of a whole run, which it learns.
+type byTime struct {
+	r     *rand.Rand
+	took  time.Duration
+	start time.Time
+	timer *time.Timer
+}
+
+func (m *byTime) ready() error { m.start = time.Now(); return nil }
+
+func (m *byTime) started(cmd *exec.Cmd, kill bool) {
+	if m.timer = nil; kill {
+		m.timer = time.AfterFunc(time.Duration(m.r.Int64N(int64(m.took))), func() { cmd.Process.Kill() })
+	}
+}
+
+func (m *byTime) ended(finished bool) {
+	if m.timer != nil {
+		m.timer.Stop()
+	}
+	if finished {
+		m.took = max(time.Since(m.start)*3/2, 10*time.Millisecond)
+	} else {
+		m.took += m.took / 8 // a machine that got busier: let some come to the end
+	}
+}
+
+func run(t *testing.T, times int, command func() *exec.Cmd, m moment, after func(kill int, finished bool)) {
+	t.Helper()
 	cut, ended := 0, 0
-	took := time.Duration(0) // of a whole run; learnt
 	for k := range times + 1 {
 		cmd := command()
 		var stderr bytes.Buffer
 		cmd.Stderr = &stderr
-		start := time.Now()
+		if err := m.ready(); err != nil {
+			t.Fatal(err)
+		}
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		var timer *time.Timer
-		if k > 0 {
-			timer = time.AfterFunc(time.Duration(r.Int64N(int64(took))), func() { cmd.Process.Kill() })
-		}
+		m.started(cmd, k > 0)
 		err := cmd.Wait()
-		if timer != nil {
-			timer.Stop()
-		}
+		m.ended(err == nil)
 		switch {
 		case err == nil:
 			ended++
-			took = max(time.Since(start)*3/2, 10*time.Millisecond)
 		case cmd.ProcessState.ExitCode() >= 0:
 			t.Fatalf("start %d ended by itself: %v: %s", k, err, stderr.String())
 		default:
 			cut++
-			took += took / 8 // a machine that got busier: let some come to the end
 		}
 		after(k, err == nil)
 		if t.Failed() {
