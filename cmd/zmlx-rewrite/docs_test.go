@@ -11,11 +11,18 @@ import (
 	"testing"
 )
 
-// TestDocs runs the transcripts of documents: what stands in a block that begins with "$ ", one
-// command after the other, in a folder of their own that has the models which the documents
-// name. Output must be what stands there, but for measured numbers, hashes and the width of
-// columns; … stands for the rest of a line, and for lines if it is alone on one. With
-// ZMLX_UPDATE_DOCS=1 output that differs is written into the document: read the difference.
+// transcripts are blocks that begin with "$ ". What stands before them may be a comment, which
+// readers do not see: that one is too slow for every day (soak), that it cannot be compared,
+// since it depends on what was measured (as measured), or what has to run first (first: ...).
+var transcripts = regexp.MustCompile(`(?ms)(?:^<!-- ([^\n]*) -->\n)?^` + "```\n" + `(\$ .*?)^` + "```$")
+
+// busy is a note on standard error that depends on the moment.
+var busy = regexp.MustCompile(`(?m)^note: the machine was .*\n`)
+
+// TestDocs runs the transcripts of documents, one command after the other. Output must be what
+// stands there, but for measured numbers, hashes and the width of columns; … stands for the rest
+// of a line, and for lines if it is alone on one. With ZMLX_UPDATE_DOCS=1 output that differs is
+// written into the document: read the difference.
 func TestDocs(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs real models; not with -short")
@@ -30,10 +37,18 @@ func TestDocs(t *testing.T) {
 		t.Fatal(err)
 	}
 	python := firstFile("ZMLX_PYTHON", ".cache/oracle/venv/bin/python")
-	for _, name := range []string{"QUICKSTART.md", "COOKBOOK.md"} {
+	_, noJQ := exec.LookPath("jq")
+	self, err := exec.LookPath("zmlx-rewrite")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"QUICKSTART.md", "COOKBOOK.md", "MEASURE.md", "TOUR.md"} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			for link, to := range map[string]string{"SmolLM2-135M-Instruct.Q4_1.gguf": model, "qwen3_moe": filepath.Join(root, "testdata/trained/qwen3_moe")} {
+			if err := os.Mkdir(filepath.Join(dir, "bin"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			for link, to := range map[string]string{"SmolLM2-135M-Instruct.Q4_1.gguf": model, "qwen3_moe": filepath.Join(root, "testdata/trained/qwen3_moe"), "bin/zmlx-rewrite": self} {
 				if err := os.Symlink(to, filepath.Join(dir, link)); err != nil {
 					t.Fatal(err)
 				}
@@ -43,45 +58,49 @@ func TestDocs(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var out strings.Builder
-			ran := 0
-			blocks := strings.Split(string(data), "```\n")
-			for i, block := range blocks {
-				if i > 0 {
-					out.WriteString("```\n")
+			run := func(command string) (string, error) {
+				cmd := exec.Command("sh", "-c", command)
+				cmd.Dir = dir
+				cmd.Env = append(os.Environ(), "ZMLX_KERNELS="+library, "ZMLX_PYTHON="+python, "MODEL=SmolLM2-135M-Instruct.Q4_1.gguf", "ROOT="+root, "NO_COLOR=1")
+				got, err := cmd.CombinedOutput()
+				return busy.ReplaceAllString(strings.ReplaceAll(string(got), dir+"/", ""), ""), err
+			}
+			text, ran, left := string(data), 0, 0
+			for _, at := range transcripts.FindAllStringSubmatchIndex(text, -1) {
+				comment := ""
+				if at[2] >= 0 {
+					comment = text[at[2]:at[3]]
 				}
-				if i%2 == 0 || !strings.HasPrefix(block, "$ ") {
-					out.WriteString(block)
+				if first, ok := strings.CutPrefix(comment, "first: "); ok {
+					if got, err := run(first); err != nil {
+						t.Fatalf("%s: %v\n%s", first, err, got)
+					}
+				} else if comment == "as measured" || comment == "soak" && os.Getenv("ZMLX_SOAK") == "" {
+					left++
 					continue
 				}
-				for _, one := range transcript(block) {
-					out.WriteString("$ " + one.command + "\n")
-					if python == "" && strings.Contains(one.command, "--oracle") {
-						t.Logf("not run, since there is no Python with mlx-lm: %s", one.command)
-						out.WriteString(one.output)
+				for _, one := range transcript(text[at[4]:at[5]]) {
+					if python == "" && strings.Contains(one.command, "--oracle") || noJQ != nil && strings.Contains(one.command, "| jq ") {
+						t.Logf("not run, since there is no jq, or no Python with mlx-lm: %s", one.command)
 						continue
 					}
-					cmd := exec.Command("sh", "-c", one.command)
-					cmd.Dir = dir
-					cmd.Env = append(os.Environ(), "ZMLX_KERNELS="+library, "ZMLX_PYTHON="+python, "MODEL=SmolLM2-135M-Instruct.Q4_1.gguf", "NO_COLOR=1")
-					got, _ := cmd.CombinedOutput() // exit codes are part of what is shown
+					got, _ := run(one.command) // exit codes are part of what is shown
 					ran++
-					text := strings.ReplaceAll(string(got), dir+"/", "")
-					if alike(one.output, text) {
-						out.WriteString(one.output)
+					if alike(one.output, got) {
 						continue
 					}
-					out.WriteString(text)
+					data = []byte(strings.Replace(string(data), "$ "+one.command+"\n"+one.output, "$ "+one.command+"\n"+got, 1))
 					if os.Getenv("ZMLX_UPDATE_DOCS") == "" {
-						t.Errorf("%s: %s\nprints\n%s\nthe document has\n%s", name, one.command, text, one.output)
+						t.Errorf("%s: %s\nprints\n%s\nthe document has\n%s", name, one.command, got, one.output)
 					}
 				}
 			}
+			t.Logf("%d commands; %d transcripts were left out", ran, left)
 			if ran < 5 {
 				t.Errorf("only %d commands", ran)
 			}
-			if os.Getenv("ZMLX_UPDATE_DOCS") != "" && out.String() != string(data) {
-				if err := os.WriteFile(file, []byte(out.String()), 0o644); err != nil {
+			if os.Getenv("ZMLX_UPDATE_DOCS") != "" && string(data) != text {
+				if err := os.WriteFile(file, data, 0o644); err != nil {
 					t.Fatal(err)
 				}
 			}
