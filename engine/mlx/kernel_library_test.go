@@ -61,6 +61,8 @@ func TestNativeKernels(t *testing.T) {
 		cases = 5000
 	case testing.Short(): // for the race detector, which sees how they are called: in each layout
 		cases, every = 4, 4
+	case os.Getenv("ZMLX_CPU") != "": // TestNativeKernelsOnOlderCPUs; a third each
+		cases = 20
 	}
 	for i, name := range natives(t, catalog) {
 		if i%every > 0 {
