@@ -74,6 +74,10 @@ func (a *app) readMatrix(dir string, m *matrixOptions, whole bool) ([]figures.Na
 	if err := oneOf("by", m.metric, figures.ByRatio, figures.BySpeed); err != nil {
 		return nil, err
 	}
+	if !(m.threshold > 0 && m.threshold <= 2) { // nothing is below 0, or below NaN
+		return nil, diag.Errorf("usage/matrix", diag.Pos{}, "--threshold %g is not above 0 and at most 2", m.threshold).
+			WithHint("it is newest / one before, below which a test has regressed: --threshold 0.97")
+	}
 	if !isDir(dir) {
 		return nil, diag.Errorf("usage/matrix", diag.Pos{File: dir}, "is not a folder").WithHint("name a folder of capsules; report prints single ones")
 	}
@@ -179,7 +183,7 @@ func (a *app) gate(dir string, m *matrixOptions) error {
 		return err
 	}
 	compared := 0
-	var slow, few, other, missing []string
+	var slow, unclear, few, other, missing []string
 	for _, j := range figures.Judge(all, m.metric, m.threshold) {
 		if m.format == "json" {
 			if err := a.json(gated{j.Model, j.Profile, j.Device, j.Test, j.Verdict, j.Why, j.Change, j.Few}); err != nil {
@@ -198,8 +202,10 @@ func (a *app) gate(dir string, m *matrixOptions) error {
 		case j.Few:
 			few = append(few, j.Test)
 			continue
-		case j.Verdict == figures.Regressed || j.Verdict == figures.Unclear && m.strict:
+		case j.Verdict == figures.Regressed:
 			slow = append(slow, j.Test)
+		case j.Verdict == figures.Unclear && m.strict:
+			unclear = append(unclear, j.Test)
 		}
 		compared++
 	}
@@ -209,6 +215,7 @@ func (a *app) gate(dir string, m *matrixOptions) error {
 		what  string
 	}{
 		{slow, fmt.Sprintf("%d of %d tests are below %g: ", len(slow), compared, m.threshold)},
+		{unclear, fmt.Sprintf("%d of %d tests may be below %g (hint: measure more rounds): ", len(unclear), compared, m.threshold)},
 		{other, "the rewritten program made other tokens: "},
 		{missing, "measured in the version before and not in the newest (hint: measure it again, or remove its old capsules): "},
 		{few, fmt.Sprintf("too few rounds to say anything of the newest version (hint: bench -r %d or more): ", bench.FewRounds+1)},

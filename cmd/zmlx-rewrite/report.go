@@ -21,12 +21,16 @@ func (a *app) reportCmd() *cobra.Command {
 		Long: "Report prints what capsules of bench and stress hold, and several side by side. As html it is one\n" +
 			"file with its drawings in it, which asks nothing of any network. With --verify it holds a capsule\n" +
 			"against this machine: its schema, its journal replayed with the rules of today, the kernels' hashes,\n" +
-			"the weights' hash, and the tokens, which are made again. Exit code 1: something differs.",
+			"the weights' hash, and the tokens, which are made again. Times are not made again: they are taken as\n" +
+			"they stand. Exit code 1: something differs.",
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, files []string) error {
 			if verify {
 				if err := oneOf("output", format, "md", "json"); err != nil {
 					return err
+				}
+				if out != "" {
+					return diag.Errorf("usage/report", diag.Pos{}, "--verify prints what it finds, one line after the other, and takes no --out").WithHint("leave it out, or send standard output to a file: > %s", out)
 				}
 				for _, f := range files {
 					v := &verification{app: a, json: format == "json", file: f}
@@ -41,7 +45,7 @@ func (a *app) reportCmd() *cobra.Command {
 	}
 	f := c.Flags()
 	f.StringVarP(&format, "output", "o", "md", "md, csv, json (one row a line) or html; with --verify md or json")
-	f.StringVar(&out, "out", "", "`file` to write to, in place of standard output")
+	f.StringVar(&out, "out", "", "`file` to write to, in place of standard output; not with --verify")
 	f.BoolVar(&verify, "verify", false, "say whether the capsule still reproduces")
 	f.BoolVar(&still, "no-run", false, "with --verify: do not make the tokens again")
 	f.StringVar(&o.model, "model", "", "with --verify: the `model`, if it is not where the capsule says")

@@ -100,6 +100,8 @@ func (a *app) routing(ctx context.Context, o *options, r *routingOptions) error 
 		return needsModel("routing")
 	case r.step < 1:
 		return diag.Errorf("usage/routing", diag.Pos{}, "--step %d is not at least 1", r.step).WithHint("it is how many tokens a call takes: --step 512, or --step 1 as in decoding")
+	case r.random > 0 && (len(r.prompts) > 0 || r.file != ""):
+		return diag.Errorf("usage/routing", diag.Pos{}, "--random takes no text").WithHint("leave out --prompt and --file, or --random")
 	case r.random < 0 || r.random > 1<<20:
 		return diag.Errorf("usage/routing", diag.Pos{}, "--random %d is not between 0 and %d", r.random, 1<<20).WithHint("it is how many tokens are drawn: --random 512")
 	}

@@ -153,6 +153,7 @@ func TestMistakes(t *testing.T) {
 	}
 	write("notes.txt", "notes")
 	write("empty.json", "")
+	write("empty.txt", "\n\n")
 	if err := os.Mkdir("folder", 0o777); err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +174,11 @@ func TestMistakes(t *testing.T) {
 		{"validate SmolLM2-135M-Instruct-Q4_1 --prompts no.txt", ""}, {"routing --model SmolLM2-135M-Instruct-Q4_1 --file no.txt", ""},
 		// Weights are needed, and a configuration has none.
 		{"generate --model SmolLM2-135M-Instruct-Q4_1 --prompt x", "folder"}, {"validate SmolLM2-135M-Instruct-Q4_1", "folder"}, {"bench --model SmolLM2-135M-Instruct-Q4_1", "folder"},
+		// What there is, is nothing.
+		{"validate SmolLM2-135M-Instruct-Q4_1 --prompts empty.txt", "one a line"},
 		// Flags that contradict each other, or themselves.
+		{"report --verify --out f empty.json", "> f"}, {"routing --model x --random 4 --prompt y", "leave out --prompt and --file, or --random"},
+		{"matrix folder --threshold -1", "--threshold 0.97"}, {"matrix gate folder --threshold NaN", "--threshold 0.97"},
 		{"kernels new mine --elementwise x --reduce y", "--elementwise and --reduce exclude each other"}, {"bench --model x --profile smollm2,qwen3 --capsule c.json", "--capsule"}, {"bench --model x -p 0 -n 0", "-n"}, {"stress --model x --lengths 1", "--lengths"},
 		{"stress --model x --prompts code,code", "once"}, {"stress --model x --kv-bits 8 --routing", ""}, {"verify --heavy-tailed --device --model SmolLM2-135M-Instruct-Q4_1", "--random-weights"},
 		{"verify --watch -o json", "-o"}, {"verify --replay x.json swiglu", ""}, {"smart --model x -r 2", "-r 3"}, {"smart --model x --preset all", "--preset"}, {"apply --profile smollm2 --out plan.txt", ".journal.json"},

@@ -139,6 +139,9 @@ func (a *app) validate(ctx context.Context, o *options, t *textOptions, vo *vali
 				t.prompts = append(t.prompts, line)
 			}
 		}
+		if len(t.prompts) == 0 {
+			return diag.Errorf("usage/validate", diag.Pos{File: vo.prompts}, "has no prompt").WithHint("write one a line; without --prompts two short ones are used")
+		}
 	}
 	d, err := a.duel(ctx, o, t, "validate")
 	if err != nil {

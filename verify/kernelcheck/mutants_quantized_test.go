@@ -17,19 +17,19 @@ var mutantsOfQuantized = []mutant{
 	{"qmv", "if (l.bits == 8) q.b = quant_words(w + i + 4);", "if (l.bits == 8) q.b = q.a;", "half of the codes twice"},
 	{"gather_qmm_combine_fp32", "sum += simd_shuffle_xor(sum, 16);", "sum += 0.0f;", "half of the lanes"},
 	{"qmv", "for (int at = 32 * first; at < l.k; at += 32 * step)", "for (int at = 32 * first; at < l.k - 32; at += 32 * step)", "last slice lost"},
-	{"gather_qmm_combine", "metal::min(first + i, n - 1) - first", "metal::min(i, 3)", "ragged edge"},
+	{"gather_qmm_combine", "metal::min(at, n - 1)", "metal::min(at, n - 2)", "ragged edge"},
 	{"qmv_add", "  threadgroup_barrier(mem_flags::mem_threadgroup);\n", "", "missing barrier"},
-	{"qmv", "quant_slow_four(x + m * l.k,", "quant_slow_four(x,", "infinities of another row"},
-	{"gather_qmm_swiglu", "if (metal::isnan(all + simd_shuffle_xor(all, 1)))", "if (false)", "infinities"},
+	{"qmv", "tile_slow(x + size_t(top + m) * uint(k),", "tile_slow(x + size_t(top) * uint(k),", "infinities of another row"},
+	{"gather_qmm_swiglu", "metal::isnan(sum) || metal::isinf(sum) ? 1.0f", "false ? 1.0f", "infinities"},
 
 	// What stands in the kernels.
 	{"gather_qmm_swiglu", "uint(idx[chosen]) * uint(n)", "uint(idx[chosen / topk]) * uint(n)", "expert of another place"},
 	{"gather_qmm_swiglu", "size_t(chosen / topk) * uint(k)", "size_t(chosen % topk) * uint(k)", "transposed index"},
 	{"gather_qmm_swiglu_oai", "metal::clamp(float(up), float(T(low)), float(T(limit)))", "metal::min(float(up), float(T(limit)))", "clamped on one side"},
-	{"gather_qmm_swiglu_oai", "const uint at = row + lane;", "const uint at = uint(first) + lane;", "bias of expert 0"},
-	{"gather_qmm_combine", "* float(factor)));\n  threadgroup_barrier(mem_flags::mem_threadgroup);\n", "* float(factor)));\n", "race"},
-	{"gather_qmm_combine", "i < topk; i++) sum", "i < topk - 1; i++) sum", "last expert lost"},
-	{"gather_qmm_combine", "if (t < 4 && first + t < n)", "if (t < 4)", "one past the edge"},
+	{"gather_qmm_swiglu_oai", "const uint at = expert + uint(first) + lane;", "const uint at = uint(first) + lane;", "bias of expert 0"},
+	{"gather_qmm_combine", "* float(factor)));\n  }\n  threadgroup_barrier(mem_flags::mem_threadgroup);\n", "* float(factor)));\n  }\n", "race"},
+	{"gather_qmm_combine", "j < topk; j++) sum", "j < topk - 1; j++) sum", "last expert lost"},
+	{"gather_qmm_combine", "if (t < 16 && first + t < n)", "if (t < 16)", "one past the edge"},
 	{"qmv_swiglu", "metal::min(rows - top, 4)", "4", "rows that are not there"},
 	{"moe_combine", "size_t(i / d) * uint(topk)", "size_t(i / d)", "wrong stride"},
 	{"moe_combine_exact", "sum = float(T(sum + float(T(ZMLX_ROUND(v * float(scores[row + uint(j)]))))));", "sum += ZMLX_ROUND(v * float(scores[row + uint(topk - 1 - j)]));", "scores in the wrong order"},
@@ -42,6 +42,17 @@ var mutantsOfMXFP4 = []mutant{
 	{"qmv", "quant_two_fp4(w >> 4, v[1], v[5])", "quant_two_fp4(w >> 4, v[1], v[4])", "wrong column"},
 }
 
+// mutantsOfTiles are looked for with bfloat16, which goes the way of tensor cores.
+var mutantsOfTiles = []mutant{
+	{"qmv", "const uint ra = r.row(j), rb = r.row(j + 8);\n  const auto", "const uint ra = r.row(j), rb = r.row(j);\n  const auto", "the same rows twice"},
+	{"qmv_add", "w >> (4 * i - 3)) & 0x00780078u", "w >> (4 * i - 2)) & 0x00780078u", "bits of the code beside"},
+	{"rms_norm_qmv", "  all += simd_shuffle_xor(all, 2);\n    const float offset", "  const float offset", "half of a column's sum"},
+	{"qmv", "sums[i] += simd_shuffle_xor(sums[i], 2);", "sums[i] += 0.0f;", "half of the lanes"},
+	{"qmv_swiglu", "c[h] = (2 * t + h % 2) / d.each == i ? sum[h] : c[h];", "c[h] = sum[h];", "columns of the last chunk for all"},
+	{"gather_qmm_swiglu", "if (whole) at = metal::min(at, l.k - d.step);", "", "columns that are not there"},
+	{"rms_norm_gather_qmm_swiglu", "  if (lane == 0) squares[simdgroup] = own;\n    threadgroup_barrier(mem_flags::mem_threadgroup);\n", "  if (lane == 0) squares[simdgroup] = own;\n", "missing barrier"},
+}
+
 // TestMutantsOfQuantized plants bugs in products with packed weights and in what is fused
 // with them.
 func TestMutantsOfQuantized(t *testing.T) {
@@ -49,13 +60,22 @@ func TestMutantsOfQuantized(t *testing.T) {
 		t.Skip("compiles each")
 	}
 	catchAll(t, mutantsOfQuantized)
-	for _, m := range mutantsOfMXFP4 {
+	catchNarrow(t, mutantsOfMXFP4, "  S: [float16, bfloat16, float32, uint8]", "  S: [uint8]")
+	catchNarrow(t, mutantsOfTiles, "  T: [float16, bfloat16, float32]\n  S: [float16, bfloat16, float32, uint8]", "  T: [bfloat16]\n  S: [bfloat16]")
+}
+
+// catchNarrow plants bugs in kernels whose element types are fewer.
+func catchNarrow(t *testing.T, mutants []mutant, types, fewer string) {
+	for _, m := range mutants {
 		t.Run(m.kernel+"/"+strings.ReplaceAll(m.class, " ", "_"), func(t *testing.T) {
 			text, err := os.ReadFile("../../kernels/" + m.kernel + ".yaml")
 			if err != nil {
 				t.Fatal(err)
 			}
-			narrow := strings.Replace(string(text), "  S: [float16, bfloat16, float32, uint8]", "  S: [uint8]", 1)
+			narrow := strings.Replace(string(text), types, fewer, 1)
+			if narrow == string(text) {
+				t.Fatalf("%s has other types than %q", m.kernel, types)
+			}
 			s, issues := kernels.Parse(m.kernel+".yaml", []byte(narrow))
 			if err := issues.Err(); err != nil {
 				t.Fatal(err)
