@@ -11,9 +11,12 @@ time=${1:-5s}
 # much of the time goes to building and to linking. Results go to $results.
 one() {
 	local target=$1 dir=$2 limit runs=0 log=$results/$1-${2//\//-}
-	for limit in "$time" 30s; do
+	for limit in "$time" 30s 31s; do
 		if ! go test "$dir" -run '^$' -fuzz "^$target\$" -parallel 1 -fuzzminimizetime 100x -fuzztime "$limit" >"$log" 2>&1 </dev/null; then
 			runs=FAILED
+			# Go's fuzzer at times takes the end of its time for a failure, of no input:
+			# golang/go#75804, mended in Go 1.27.
+			if grep -q '^ *context deadline exceeded$' "$log" && ! grep -q 'Failing input\|panic:' "$log"; then continue; fi
 			break
 		fi
 		# On a busy machine the time can be over before all seeds were tried. Then
