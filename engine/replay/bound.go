@@ -119,27 +119,30 @@ func (x movement) place() Move {
 	return m
 }
 
+// compile makes the functions of a script's kernels. The caller holds e.device.
+func (b *bound) compile(ctx context.Context, e *Engine) error {
+	var sources []*Source
+	for i := range b.steps {
+		if x := b.steps[i].source; x != nil && !slices.Contains(sources, x) {
+			sources = append(sources, x)
+		}
+	}
+	list, err := e.dev.Compile(ctx, sources)
+	if err != nil {
+		return err
+	}
+	b.functions = make(map[*Source]Function, len(list))
+	for i, f := range list {
+		b.functions[sources[i]] = f
+	}
+	return nil
+}
+
 // prepare makes the list of launches. The caller holds e.device.
-func (b *bound) prepare(ctx context.Context, e *Engine) error {
+func (b *bound) prepare(e *Engine) error {
 	if b.prepared != nil {
 		b.prepared.Release()
 		b.prepared = nil
-	}
-	if b.functions == nil { // they outlive the addresses
-		var sources []*Source
-		for i := range b.steps {
-			if x := b.steps[i].source; x != nil && !slices.Contains(sources, x) {
-				sources = append(sources, x)
-			}
-		}
-		list, err := e.dev.Compile(ctx, sources)
-		if err != nil {
-			return err
-		}
-		b.functions = make(map[*Source]Function, len(list))
-		for i, f := range list {
-			b.functions[sources[i]] = f
-		}
 	}
 	b.list = b.list[:0]
 	for i := range b.steps {

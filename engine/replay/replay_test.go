@@ -34,7 +34,8 @@ func (*grower) Release()                            {}
 type counter struct {
 	next                                       Address
 	compiled, prepared, started, reshaped, got int
-	busy                                       bool // something may be under way
+	busy                                       bool  // something may be under way
+	mute                                       error // what Compile says
 }
 
 func (d *counter) Alloc(bytes int64) (Address, error) {
@@ -43,6 +44,9 @@ func (d *counter) Alloc(bytes int64) (Address, error) {
 }
 func (d *counter) Free(Address, int64) {}
 func (d *counter) Compile(_ context.Context, list []*Source) ([]Function, error) {
+	if d.mute != nil {
+		return nil, d.mute
+	}
 	d.compiled += len(list)
 	return slices.Repeat([]Function{1}, len(list)), nil
 }
@@ -297,4 +301,23 @@ func TestCloseWaits(t *testing.T) {
 	if dev.busy {
 		t.Error("the session was closed with a step under way")
 	}
+}
+
+// Where kernels cannot be compiled, the engine underneath takes the step, and the reason is kept.
+func TestNoCompiler(t *testing.T) {
+	p, catalog := rewritten(t, "Qwen3-0.6B-4bit", "qwen3")
+	d := newDecoder(t, p, catalog, &counter{mute: errors.New("there is no NVRTC")})
+	token, err := d.e.NewTensor(graph.Int32, []int{1, 1}, binary.LittleEndian.AppendUint32(nil, 7))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.caches.Step(context.Background(), d.s, engine.Take(token), 1); !errors.Is(err, errUnder) {
+		t.Errorf("the step was not handed on: %v", err)
+	}
+	for _, why := range d.s.(*session).Refusals() {
+		if why.Error() == "there is no NVRTC" {
+			return
+		}
+	}
+	t.Errorf("reasons: %v", d.s.(*session).Refusals())
 }

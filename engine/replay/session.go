@@ -27,7 +27,7 @@ func (s *session) Step(ctx context.Context, in map[string]engine.Tensor, dims ma
 		engine.ReleaseTaken(in)
 		return nil, err
 	}
-	b, err := s.script(c, env)
+	b, err := s.script(ctx, c, env)
 	if err != nil {
 		engine.ReleaseTaken(in)
 		return nil, err
@@ -95,7 +95,7 @@ func (s *session) fall(in map[string]engine.Tensor, run func(map[string]engine.T
 }
 
 // script returns the script for a call, or nil if there can be none.
-func (s *session) script(c *graph.Case, env map[string]int64) (*bound, error) {
+func (s *session) script(ctx context.Context, c *graph.Case, env map[string]int64) (*bound, error) {
 	key := c.Name + " " + staticKey(env)
 	if b := s.scripts[key]; b != nil {
 		return b, nil
@@ -121,7 +121,15 @@ func (s *session) script(c *graph.Case, env map[string]int64) (*bound, error) {
 		}
 	}
 	b := &bound{script: script, bytes: make([]byte, script.block)}
-	if err := s.bind(b); err != nil { // too little memory, or a parameter that is laid out in another way
+	err = s.bind(b)
+	if err == nil {
+		err = b.compile(ctx, s.e)
+	}
+	if ctx.Err() != nil {
+		b.release(s.e)
+		return nil, ctx.Err()
+	}
+	if err != nil { // too little memory, a parameter that is laid out in another way, no compiler
 		s.e.tell(c.Name, err)
 		b.release(s.e)
 		s.refused[c.Name] = err
@@ -219,7 +227,7 @@ func (s *session) replay(ctx context.Context, b *bound, in map[string]engine.Ten
 		return fail(err)
 	}
 	if b.prepared == nil || moved {
-		if err := b.prepare(ctx, e); err != nil {
+		if err := b.prepare(e); err != nil {
 			return fail(err)
 		}
 	} else {
