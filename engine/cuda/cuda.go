@@ -187,6 +187,7 @@ func (d *device) Copy(to, from replay.Address, bytes int64) error {
 	return d.do("copy", func() C.int { return C.zc_copy(&d.c, C.uint64_t(to), C.uint64_t(from), C.size_t(bytes)) })
 }
 
+// Near implements replay.Nearer.
 func (d *device) Near(a replay.Address, bytes int64) error {
 	return d.do("memory", func() C.int { return C.zc_near(&d.c, C.uint64_t(a), C.size_t(bytes)) })
 }
@@ -393,16 +394,17 @@ const short = 8
 type prepared struct {
 	d           *device
 	exec, graph unsafe.Pointer
-	first       *C.zc_launch // C's copy of list
 	nodes       []unsafe.Pointer
 	list        []C.zc_launch
 	held        []unsafe.Pointer
 }
 
-func (p *prepared) hold(size int) unsafe.Pointer {
-	m := C.calloc(1, C.size_t(max(size, 8)))
+// held returns n zeroed elements of C's memory, which live as long as p.
+func held[T any](p *prepared, n int) []T {
+	var x T
+	m := C.calloc(C.size_t(max(n, 1)), C.size_t(unsafe.Sizeof(x)))
 	p.held = append(p.held, m)
-	return m
+	return unsafe.Slice((*T)(m), n)
 }
 
 // threads rounds up to whole groups, as MLX does: sources look at their position.
@@ -414,36 +416,31 @@ func threads(g kernels.Geometry, l *C.zc_launch) {
 }
 
 func (d *device) Prepare(list []replay.Launch) (replay.Prepared, error) {
-	p := &prepared{d: d, nodes: make([]unsafe.Pointer, len(list)), list: make([]C.zc_launch, len(list))}
+	p := &prepared{d: d}
+	p.list, p.nodes = held[C.zc_launch](p, len(list)), held[unsafe.Pointer](p, len(list))
 	for i := range list {
-		if err := p.launch(&p.list[i], &list[i]); err != nil {
+		c, l := &p.list[i], &list[i]
+		if err := p.launch(c, l); err != nil {
 			p.Release()
 			return nil, err
 		}
-		after := unsafe.Slice((*C.int)(p.hold(4*len(list[i].After))), len(list[i].After))
-		for k, x := range list[i].After {
+		after := held[C.int](p, len(l.After))
+		for k, x := range l.After {
 			after[k] = C.int(x)
 		}
-		p.list[i].after, p.list[i].waits = unsafe.SliceData(after), C.int(len(after))
+		c.after, c.waits = unsafe.SliceData(after), C.int(len(after))
 	}
-	if len(list) == 0 {
-		return p, nil
-	}
-	p.first = (*C.zc_launch)(p.hold(len(list) * int(unsafe.Sizeof(C.zc_launch{}))))
-	copy(unsafe.Slice(p.first, len(list)), p.list)
 	if len(list) <= short {
 		return p, nil
 	}
-	nodes := p.hold(len(list) * int(unsafe.Sizeof(unsafe.Pointer(nil))))
 	err := d.do("graph", func() C.int {
-		return C.zc_graph(&d.c, &p.exec, &p.graph, (*unsafe.Pointer)(nodes), p.first, C.size_t(len(list)))
+		return C.zc_graph(&d.c, &p.exec, &p.graph, unsafe.SliceData(p.nodes), unsafe.SliceData(p.list), C.size_t(len(list)))
 	})
 	if err != nil {
 		p.exec, p.graph = nil, nil
 		p.Release()
 		return nil, err
 	}
-	copy(p.nodes, unsafe.Slice((*unsafe.Pointer)(nodes), len(list)))
 	return p, nil
 }
 
@@ -453,24 +450,21 @@ func (p *prepared) launch(c *C.zc_launch, l *replay.Launch) error {
 	}
 	c.function = l.Function.(unsafe.Pointer)
 	threads(l.Geometry, c)
-	values := unsafe.Slice((*uint64)(p.hold(8*len(l.Operands))), len(l.Operands))
-	params := (*unsafe.Pointer)(p.hold(8 * len(l.Operands)))
+	values, params := held[uint64](p, len(l.Operands)), held[unsafe.Pointer](p, len(l.Operands))
 	for i, a := range l.Operands {
 		values[i] = uint64(a)
-		unsafe.Slice(params, len(l.Operands))[i] = unsafe.Pointer(&values[i])
+		params[i] = unsafe.Pointer(&values[i])
 	}
-	c.params = params
+	c.params = unsafe.SliceData(params)
 	return nil
 }
 
-// The parameter of zc_moves: room for so many moves, of so many bytes each.
-const (
-	room     = 8
-	moveSize = 8 * (4 + 2 + 3*4)
-)
+// moveSize is the size of a move in the parameter of zc_moves, which has room for
+// replay.MostMoves of them.
+const moveSize = 8 * (4 + 2 + 3*4)
 
 func (p *prepared) moves(c *C.zc_launch, list []replay.Move) error {
-	f, err := p.d.function("zc_moves", movesSource, 0)
+	f, err := p.d.function("zc_moves", fmt.Sprintf("#define MOST_MOVES %d\n", replay.MostMoves)+movesSource, 0)
 	if err != nil {
 		return err
 	}
@@ -494,11 +488,10 @@ func (p *prepared) moves(c *C.zc_launch, list []replay.Move) error {
 		}
 		most = max(most, units)
 	}
-	block := p.hold(room * moveSize)
-	copy(unsafe.Slice((*byte)(block), len(b)), b)
-	params := (*unsafe.Pointer)(p.hold(8))
-	*params = block
-	c.function, c.params = f, params
+	block, params := held[byte](p, replay.MostMoves*moveSize), held[unsafe.Pointer](p, 1)
+	copy(block, b)
+	params[0] = unsafe.Pointer(unsafe.SliceData(block))
+	c.function, c.params = f, unsafe.SliceData(params)
 	threads(kernels.Geometry{Grid: [3]int64{min(most, 1<<20), int64(len(list)), 1}, Group: [3]int64{min(most, 128), 1, 1}}, c)
 	return nil
 }
@@ -506,7 +499,7 @@ func (p *prepared) moves(c *C.zc_launch, list []replay.Move) error {
 func (p *prepared) Start() error {
 	return p.d.do("graph", func() C.int {
 		if p.exec == nil {
-			return C.zc_start(&p.d.c, p.first, C.size_t(len(p.list)))
+			return C.zc_start(&p.d.c, unsafe.SliceData(p.list), C.size_t(len(p.list)))
 		}
 		return C.zc_graph_start(&p.d.c, p.exec)
 	})
@@ -514,12 +507,10 @@ func (p *prepared) Start() error {
 
 func (p *prepared) Reshape(i int, g kernels.Geometry) error {
 	threads(g, &p.list[i])
-	l := &unsafe.Slice(p.first, len(p.list))[i]
-	*l = p.list[i]
 	if p.exec == nil {
 		return nil
 	}
-	return p.d.do("graph", func() C.int { return C.zc_graph_reshape(&p.d.c, p.exec, p.nodes[i], l) })
+	return p.d.do("graph", func() C.int { return C.zc_graph_reshape(&p.d.c, p.exec, p.nodes[i], &p.list[i]) })
 }
 
 // Release waits for the graph if it is under way.

@@ -9,7 +9,7 @@ struct Move {
 };
 
 struct Moves {
-  Move list[8];
+  Move list[MOST_MOVES]; // replay.MostMoves
 };
 
 template <typename T> __device__ void move(const Move &m) {

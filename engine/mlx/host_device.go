@@ -90,9 +90,6 @@ func (d *hostDevice) Copy(to, from replay.Address, bytes int64) error {
 	return d.failure()
 }
 
-// Near implements replay.Device: there is one memory.
-func (d *hostDevice) Near(replay.Address, int64) error { return nil }
-
 type fetched struct {
 	d    *hostDevice
 	data []byte

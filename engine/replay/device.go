@@ -24,15 +24,19 @@ type Device interface {
 	// Write copies data to the device. It may be changed after the call.
 	Write(to Address, data []byte) error
 	Copy(to, from Address, bytes int64) error
-	// Near says that memory of the engine underneath is read in every step: a device with memory of
-	// its own, which would fetch it page by page when it is first read, fetches it now if there is room.
-	Near(a Address, bytes int64) error
 	// Fetch starts to copy memory to the host, and returns what waits for it.
 	Fetch(from Address, bytes int64) (Pending, error)
 	// Wait waits for everything.
 	Wait() error
 	// Prepare makes a list of launches ready, each behind those that it names.
 	Prepare(list []Launch) (Prepared, error)
+}
+
+// Nearer is a Device that would fetch memory of the engine underneath page by page when it is first
+// read. Near fetches it at once, if there is room.
+type Nearer interface {
+	Device
+	Near(a Address, bytes int64) error
 }
 
 // Pending is memory on its way to the host.
@@ -69,8 +73,11 @@ type Launch struct {
 	Operands []Address
 	Source   *Source
 	After    []int  // earlier launches that it has to wait for; what they wait for is not named again
-	Moves    []Move // at most 8, at the same time: none reads or writes what another writes
+	Moves    []Move // at most MostMoves, at the same time: none reads or writes what another writes
 }
+
+// MostMoves is how many moves one launch makes at most.
+const MostMoves = 8
 
 // Move copies elements from one layout to another, or rows that indices choose.
 type Move struct {

@@ -105,15 +105,17 @@ func (e *Engine) Load(ctx context.Context, p *graph.Program, w *weights.Store) (
 	if err != nil {
 		return nil, err
 	}
-	if err := e.near(p, s); err != nil {
-		_ = s.Close()
-		return nil, err
+	if dev, ok := e.dev.(Nearer); ok {
+		if err := e.near(dev, p, s); err != nil {
+			_ = s.Close()
+			return nil, err
+		}
 	}
 	return &session{e: e, inner: s, program: p, scripts: map[string]*bound{}, refused: map[string]error{}}, nil
 }
 
-// near tells the device where a session's parameters lie.
-func (e *Engine) near(p *graph.Program, s engine.Session) error {
+// near has a session's parameters brought to the device.
+func (e *Engine) near(dev Nearer, p *graph.Program, s engine.Session) error {
 	told := map[string]bool{}
 	e.device.Lock()
 	defer e.device.Unlock()
@@ -134,12 +136,15 @@ func (e *Engine) near(p *graph.Program, s engine.Session) error {
 			if err != nil { // one that is not laid out row by row is read by no script
 				continue
 			}
-			if err := e.dev.Near(at, int64(n)); err != nil {
+			if err := dev.Near(at, int64(n)); err != nil {
 				return err
 			}
 		}
 	}
-	return e.dev.Wait()
+	if len(told) == 0 { // a cache that is made larger: nothing to wait for
+		return nil
+	}
+	return dev.Wait()
 }
 
 // NewTensor implements engine.Engine. Positions and tokens are known to the host, and reach

@@ -52,7 +52,6 @@ func (d *counter) Compile(_ context.Context, list []*Source) ([]Function, error)
 }
 func (d *counter) Write(Address, []byte) error      { return nil }
 func (d *counter) Copy(_, _ Address, _ int64) error { return nil }
-func (d *counter) Near(Address, int64) error        { return nil }
 func (d *counter) Wait() error                      { d.busy = false; return nil }
 func (d *counter) Fetch(Address, int64) (Pending, error) {
 	d.got++
@@ -320,4 +319,47 @@ func TestNoCompiler(t *testing.T) {
 		}
 	}
 	t.Errorf("reasons: %v", d.s.(*session).Refusals())
+}
+
+// near is a device that weights are brought to.
+type near struct {
+	counter
+	told  map[Address]int64
+	waits int
+}
+
+func (d *near) Near(a Address, bytes int64) error { d.told[a] += bytes; return nil }
+func (d *near) Wait() error                       { d.waits++; return d.counter.Wait() }
+
+// At load each parameter is brought to a device that has memory of its own, once and whole; a
+// program without parameters waits for nothing.
+func TestNear(t *testing.T) {
+	p, catalog := rewritten(t, "Qwen3-0.6B-4bit", "qwen3")
+	want := map[string]int64{}
+	for i := range p.Cases {
+		g := p.Cases[i].Graph
+		for name, id := range g.Params() {
+			typ := g.Type(id)
+			want[name] = int64(typ.Size().Int() * typ.DType.Size())
+		}
+	}
+	dev := &near{told: map[Address]int64{}}
+	d := newDecoder(t, p, catalog, dev)
+	total, all := int64(0), int64(0)
+	for _, n := range dev.told {
+		total += n
+	}
+	for _, n := range want {
+		all += n
+	}
+	if len(dev.told) != len(want) || total != all {
+		t.Errorf("%d bytes in %d pieces were brought near, of %d in %d", total, len(dev.told), all, len(want))
+	}
+	if dev.waits == 0 {
+		t.Error("nobody waited for them")
+	}
+	dev.waits = 0
+	if _, err := d.e.Load(context.Background(), &graph.Program{Cases: []graph.Case{{Graph: graph.New()}}}, nil); err != nil || dev.waits != 0 {
+		t.Errorf("a program without parameters waits %d times (%v)", dev.waits, err)
+	}
 }

@@ -2,9 +2,6 @@ package replay
 
 import "slices"
 
-// most is how many moves one launch makes at most.
-const most = 8
-
 // together joins moves that can be made at the same time, though launches may stand between them:
 // a launch costs some microseconds, a move hardly any.
 func (m *maker) together() {
@@ -27,7 +24,7 @@ next:
 	for _, s := range list {
 		if len(s.moves) > 0 {
 			for k := len(out) - 1; k >= 0 && !out[k].bound(&s); k-- {
-				if n := len(out[k].moves); n > 0 && n+len(s.moves) <= most {
+				if n := len(out[k].moves); n > 0 && n+len(s.moves) <= MostMoves {
 					out[k].moves, out[k].in, out[k].out = append(out[k].moves, s.moves...), append(out[k].in, s.in...), append(out[k].out, s.out...)
 					continue next
 				}

@@ -47,10 +47,10 @@ func TestTogether(t *testing.T) {
 		}
 	}
 	var many []step
-	for range most + 1 {
+	for range MostMoves + 1 {
 		many = append(many, move(&buffer{}, &buffer{}))
 	}
-	if got := gathered(many); len(got) != 2 || len(got[0].moves) != most {
-		t.Errorf("%d moves are %d launches", most+1, len(got))
+	if got := gathered(many); len(got) != 2 || len(got[0].moves) != MostMoves {
+		t.Errorf("%d moves are %d launches", MostMoves+1, len(got))
 	}
 }

@@ -84,13 +84,14 @@ func (c *Call) first(x *Case, t *Truth, results [][]byte) error {
 			continue
 		}
 		g, w, n := floats(r.DType, results[i]), floats(r.DType, c.Stock[i]), x.row(i)
+		choice := c.choice(x, i)
 		for k := range g {
 			if g[k] == w[k] && math.Signbit(g[k]) == math.Signbit(w[k]) || math.IsNaN(g[k]) && math.IsNaN(w[k]) {
 				continue
 			}
 			why := "it promises every bit"
 			if t != nil {
-				if t.Loose[0][c.choice(x, i, k)] {
+				if t.Loose[0][k/choice] {
 					continue
 				}
 				if !finite(g[k]) && !finite(w[k]) && finite(t.Exact[i][k]) {
@@ -109,15 +110,15 @@ func (c *Call) first(x *Case, t *Truth, results [][]byte) error {
 	return nil
 }
 
-// choice is the row of chosen elements that element k of result i belongs to: a result may have a
+// choice is how many elements of result i belong to one row of chosen ones: a result may have a
 // row for each element that was chosen.
-func (c *Call) choice(x *Case, i, k int) int {
+func (c *Call) choice(x *Case, i int) int {
 	for j, t := range c.Types {
 		if t.DType.IsInteger() && c.each(j, i) {
-			return k / (numel(c.Types[i]) / numel(t) * x.row(j))
+			return numel(c.Types[i]) / numel(t) * x.row(j)
 		}
 	}
-	return k / x.row(i)
+	return x.row(i)
 }
 
 func numel(t graph.Type) int { return int(t.Size().Int()) }
@@ -168,7 +169,7 @@ func (c *Call) truth(x *Case) (*Truth, error) {
 	}
 	x.bounds(t)
 	for i, r := range c.Types {
-		n := x.row(i)
+		n, choice := x.row(i), c.choice(x, i)
 		for at := 0; at < len(t.Exact[i]) && r.DType.IsFloat(); at += n {
 			top := 0.0
 			for _, v := range t.Exact[i][at : at+n] {
@@ -176,7 +177,7 @@ func (c *Call) truth(x *Case) (*Truth, error) {
 			}
 			for k := at; k < at+n; k++ {
 				t.Bound[i][k] += 2*c.Turn*top + least
-				if loose[c.choice(x, i, k)] { // other elements were chosen: no measure of rounding
+				if loose[k/choice] { // other elements were chosen: no measure of rounding
 					t.Exact[i][k] = math.NaN()
 				}
 			}
