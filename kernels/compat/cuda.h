@@ -150,7 +150,7 @@ ZMLX_FOR(uint)
 
 // Two elements in a word, the first in the low half, and products of matrices made of them:
 // c, 16 x 8, += a, 16 x 16, times b, 16 x 8, in float32. What a lane holds of them is as in
-// mma.m16n8k16 of PTX. Only kernels/compat/lib/quantized.h uses them, where ZMLX_MMA says that
+// mma.m16n8k16 of PTX. Only kernels/compat/lib/tile.h uses them, where ZMLX_MMA says that
 // they are there: on tensor cores, and on the host, so that what runs on those is checked.
 #if __CUDA_ARCH__ >= 800
 #define ZMLX_MMA 1

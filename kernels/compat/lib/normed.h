@@ -76,7 +76,7 @@ template <typename T, typename P> inline void tile_pairs(normed_row<T, P> r, int
   QUANT_UNROLL
   for (int i = 0; i < 16; i++) {
     if (i < n / 2) {
-      const uint low = as_type<ushort>(T(tile_low(u[i], T()) * r.norm)), high = as_type<ushort>(T(tile_high(u[i], T()) * r.norm));
+      const uint low = as_type<ushort>(T(quant_low(u[i], T()) * r.norm)), high = as_type<ushort>(T(quant_high(u[i], T()) * r.norm));
       u[i] = pair_mul(T(), low | high << 16, w[i]);
     }
   }

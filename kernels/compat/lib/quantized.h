@@ -82,6 +82,14 @@ inline quant_slice<S> quant_load(W w, P scales, Q biases, uint row, int more, in
   return q;
 }
 
+#if ZMLX_CUDA || ZMLX_MMA
+// The two elements of a word.
+inline float quant_low(uint u, bfloat16_t) { return as_type<float>(u << 16); }
+inline float quant_high(uint u, bfloat16_t) { return as_type<float>(u & 0xffff0000u); }
+inline float quant_low(uint u, half) { return float(as_type<half>(ushort(u & 0xffffu))); }
+inline float quant_high(uint u, half) { return float(as_type<half>(ushort(u >> 16))); }
+#endif
+
 // 32 columns of x as they are read.
 #if ZMLX_CUDA
 // NVCC reads one element at a time unless told otherwise. x may be a part of something
@@ -119,10 +127,6 @@ template <typename T> inline quant_columns<T> quant_read(const T *x) {
   }
   return c;
 }
-inline float quant_low(uint u, bfloat16_t) { return as_type<float>(u << 16); }
-inline float quant_high(uint u, bfloat16_t) { return as_type<float>(u & 0xffff0000u); }
-inline float quant_low(uint u, half) { return float(as_type<half>(ushort(u & 0xffffu))); }
-inline float quant_high(uint u, half) { return float(as_type<half>(ushort(u >> 16))); }
 template <typename T> inline void quant_eight(quant_columns<T> c, int j, thread float *v) {
   QUANT_UNROLL
   for (int i = 0; i < 4; i++) {

@@ -2,7 +2,7 @@
 // another, or sixteen of one. It needs quantized.h before it.
 //
 // On tensor cores (ZMLX_MMA) the group's simdgroups share out the columns, and one holds 16
-// rows: instructions for a weight are a fifth of what multiplying by itself needs. Elsewhere
+// rows: a weight takes half as many instructions as multiplied by itself, or fewer. Elsewhere
 // a simdgroup takes four of the rows. Both leave parts of the sums in threadgroup memory.
 //
 // Source of the fragments: mma.m16n8k16 in the PTX ISA. That columns of a product may stand
@@ -100,11 +100,6 @@ template <typename T> inline void tile_pairs(const T *x, int n, uint *u) {
 }
 inline void tile_pairs(const float *, int, uint *) {}
 
-inline float tile_low(uint u, bfloat16_t) { return as_type<float>(u << 16); }
-inline float tile_high(uint u, bfloat16_t) { return as_type<float>(u & 0xffff0000u); }
-inline float tile_low(uint u, half) { return float(as_type<half>(ushort(u & 0xffffu))); }
-inline float tile_high(uint u, half) { return float(as_type<half>(ushort(u >> 16))); }
-
 // Codes i and i + 4 of the eight in a word, as elements: 16 + code, which is the code in the upper
 // bits of a mantissa.
 inline uint tile_codes(uint w, int i, bfloat16_t) { return ((i == 0 ? w << 3 : w >> (4 * i - 3)) & 0x00780078u) | 0x41804180u; }
@@ -126,7 +121,7 @@ inline float tile_fp4_scale(bfloat16_t) { return 1.0f; }
 // What a lane reads of its two rows at a time: codes of columns from `at` on, and what their
 // scales and biases are.
 struct tile_part {
-  uint4 a[8], b[8];
+  uint4 a[4], b[4]; // of each chunk
   float scale[4], bias[4];
 };
 
@@ -154,7 +149,7 @@ template <typename R> inline tile_part tile_load(R r, int at, quant_layout l, ui
   const auto wa = r.wa + size_t(ra) * uint(l.kp), wb = r.wb + size_t(rb) * uint(l.kp);
   tile_part q;
   QUANT_UNROLL
-  for (int c = 0; c < 8; c++) {
+  for (int c = 0; c < 4; c++) {
     if (c < d.chunks) {
       const int from = at + (4 * c + t) * d.own;
       const uint word = uint(whole ? from : metal::min(from, l.k - d.own)) * uint(l.bits) / 32;
@@ -196,7 +191,7 @@ template <typename T, typename S, typename X> inline void tile_multiply(X x, int
   }
   float c[4] = {0.0f, 0.0f, 0.0f, 0.0f};
   QUANT_UNROLL
-  for (int i = 0; i < 8; i++) {
+  for (int i = 0; i < 4; i++) {
     if (i < d.chunks) {
       float sum[4] = {0.0f, 0.0f, 0.0f, 0.0f};
       QUANT_UNROLL
@@ -220,7 +215,7 @@ template <typename T, typename S, typename X> inline void tile_multiply(X x, int
     float all = 0.0f; // of x in this lane's column
     QUANT_UNROLL
     for (int i = 0; i < 16; i++)
-      if (i < d.own / 2) all += tile_low(u[i], T()) + tile_high(u[i], T());
+      if (i < d.own / 2) all += quant_low(u[i], T()) + quant_high(u[i], T());
     all += simd_shuffle_xor(all, 1);
     all += simd_shuffle_xor(all, 2);
     const float offset = tile_offset<T, S>(l.bits) ? 16.0f : 0.0f;
