@@ -39,6 +39,12 @@ func wordSet(text string) map[string]bool {
 	return set
 }
 
+// Reserved reports whether a name means something to a compiler of one of the targets, or is
+// kept for the text around a body.
+func Reserved(name string) bool {
+	return takenWords[name] || strings.HasPrefix(name, "zmlx") || strings.HasPrefix(name, "simd_") || strings.Contains(name, "__")
+}
+
 // names checks all names of a spec that is read but for its launch.
 func (p *specParser) names(root *diag.Node) {
 	s := p.spec
@@ -46,7 +52,7 @@ func (p *specParser) names(root *diag.Node) {
 	add := func(key, what, name string) {
 		n := root.Get(key)
 		switch {
-		case takenWords[name] || strings.HasPrefix(name, "zmlx") || strings.HasPrefix(name, "simd_") || strings.Contains(name, "__"):
+		case Reserved(name):
 			p.issues.Add(n.Errorf("kernel/name", "%s is called %s, which means something else to compilers", what, name))
 		case from[name] != "":
 			p.issues.Add(n.Errorf("kernel/name", "%s is called %s in the source, as is %s", what, name, from[name]))

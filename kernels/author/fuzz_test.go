@@ -53,6 +53,7 @@ func FuzzFormula(f *testing.F) {
 		"(x - mean(x)) * rsqrt(var(x) + eps) * w + w", "where(x > 0 && !(y < 1) || false, x ** 3, -y ** -2)", "where(x > 0, 1, where(y > 0, 2, eps)) * x",
 		"sum(w) * x ** eps", "1e-30 * x / 1e38 ** 2", "where(true, x, 1/0)", "a == b == c", "((((x))))", "x**-x**-x", "f(,)", ";;;", "x =\n=", "max(x) * min(x) + sum(w * x)",
 		"logical_not(x > y)", "neg(pow(x, 2))", "where(w > eps, w, x)", "x?", "\"x\"", "$x + ...", "sign(x) * floor(w)",
+		"a_ * 0", "a__b * 0", "pipe * 0", "zmlxa * 0",
 	} {
 		f.Add(seed, uint8(0))
 		f.Add(seed, uint8(2))
