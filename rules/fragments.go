@@ -115,15 +115,17 @@ func (l *linker) fragment(fr *Fragment) {
 		l.pattern(alt.Node, alt.Is, fr.File, fr)
 		for k := range alt.Set {
 			set := &alt.Set[k]
+			set.Value = set.written
 			prm := fr.param(set.Name, true)
 			if prm == nil {
 				continue // reported when the file was read
 			}
-			var err error
-			if set.Value, err = prm.convert(set.written); err != nil {
+			v, err := prm.convert(set.written)
+			if err != nil {
 				l.bad(set.node, 0, "rule/fragment", "%v", err)
-				set.Value = set.written
+				continue
 			}
+			set.Value = v
 		}
 		if alt.when != nil {
 			alt.When = l.guard(alt.when, "when", scope)

@@ -457,7 +457,7 @@ func (p *Parser) primary() (Expr, error) {
 	}
 	switch {
 	case p.Accept("$"):
-		if p.tok.kind != nameTok || strings.Contains(p.tok.text, ".") || p.tok.at != at+1 {
+		if p.tok.kind != nameTok || strings.Contains(p.tok.text, ".") || QuoteName(p.tok.text) != p.tok.text || p.tok.at != at+1 {
 			return nil, p.unexpected("a variable's name right after $")
 		}
 		name := p.tok.text
