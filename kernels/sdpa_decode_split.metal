@@ -1,5 +1,6 @@
-// Parts of an attention of one query row. One group for up to four heads of q that have one
-// head of k and v, and a part of the rows: each row is read once for the four.
+// Parts of an attention of one query row. One group for up to eight heads of q that have one
+// head of k and v, and a part of the rows: each row is read once for all of them, on tensor
+// cores, or for four at a time.
 #include "attention.h"
 
 template <bool wide, typename T, typename K, typename V>
@@ -42,44 +43,215 @@ inline void heads_rows(thread attn_seen<8> *a, const thread float *q, int heads,
   }
 }
 
+#if ZMLX_MMA
+// In how many numbers of type T a weight is multiplied.
+template <typename T> struct heads_mma {
+  static constexpr int terms = 0;
+};
+template <> struct heads_mma<half> {
+  static constexpr int terms = 2;
+};
+template <> struct heads_mma<bfloat16_t> {
+  static constexpr int terms = 3;
+};
+
+// Two elements as a word of a fragment, and words of what was read.
+template <typename T> inline uint heads_pair(float a, float b) { return uint(as_type<ushort>(T(a))) | uint(as_type<ushort>(T(b))) << 16; }
+template <typename T> inline float heads_low(uint u) { return float(as_type<T>(ushort(u & 0xffffu))); }
+template <typename T> inline float heads_high(uint u) { return float(as_type<T>(ushort(u >> 16))); }
+template <typename T> inline uint heads_word(attn_eight<T> c, int i) {
+#if ZMLX_CUDA
+  return c.u[i];
+#else
+  return uint(as_type<ushort>(c.v[2 * i])) | uint(as_type<ushort>(c.v[2 * i + 1])) << 16;
+#endif
+}
+
+// What a simdgroup has seen of the rows, for eight heads. Lane 4 * j + t has the largest score of
+// head j, a part of the sum, and of heads 2t and 2t + 1 the products with columns 8 * j + 2 * w
+// and the next, of each 64: of column and head in four floats from 16 * (column / 64) + 4 * w on.
+struct heads_seen {
+  float top, sum, acc[64];
+};
+
+// The exponentials are this many times as large, so that halves hold small ones.
+constexpr constant float heads_lift = 256.0f;
+
+// Sixteen rows at a time. Scores are products of q, whose rows are the heads, with k turned over:
+// lane 4 * j + t brings 16 bytes of row j of each, 8 * t elements behind every 32, and so gets
+// scores of head j for rows 2t and 2t + 1: the very fragment of weights that v turned over, whose
+// pairs are elements of two rows, is multiplied with. A weight is a sum of numbers of type T, so that
+// hardly more is lost than in float32.
+template <bool wide, typename T, typename Q, typename K, typename V>
+inline heads_seen heads_tiles(Q q, int heads, K k, V v, float scale, int d, int dv, int every, int first, int end, int step, uint lane) {
+  const int j = int(lane) / 4, t = int(lane) % 4;
+  heads_seen a;
+  a.top = -3.4028235e38f;
+  a.sum = 0.0f;
+  ATTN_UNROLL
+  for (int i = 0; i < 64; i++) a.acc[i] = 0.0f;
+  attn_eight<T> query[8];
+  ATTN_UNROLL
+  for (int c = 0; c < 8; c++)
+    if (32 * c < d) query[c] = attn_read<wide, T>(q + (j * d + 32 * c + 8 * t), j < heads && 32 * c + 8 * t < d);
+
+  for (int row = first; row < end; row += step) {
+    attn_eight<T> keys[16], values[16];
+    ATTN_UNROLL
+    for (int h = 0; h < 2; h++) {
+      const int r = row + 8 * h + j;
+      ATTN_UNROLL
+      for (int c = 0; c < 8; c++)
+        if (32 * c < d) keys[8 * h + c] = attn_read<wide, T>(k + (size_t(uint(r)) * uint(d * every) + uint(32 * c + 8 * t)), r < end && 32 * c + 8 * t < d);
+    }
+    ATTN_UNROLL
+    for (int h = 0; h < 4; h++) {
+      const int r = row + 2 * t + h / 2 * 8 + h % 2;
+      ATTN_UNROLL
+      for (int c = 0; c < 4; c++)
+        if (64 * c < dv) values[4 * h + c] = attn_read<wide, T>(v + (size_t(uint(r)) * uint(dv * every) + uint(64 * c + 8 * j)), r < end && 64 * c + 8 * j < dv);
+    }
+    float score[4];
+    ATTN_UNROLL
+    for (int h = 0; h < 2; h++) {
+      float sum[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+      ATTN_UNROLL
+      for (int i = 0; i < 16; i++) {
+        if (32 * (i / 2) < d) {
+          const int c = i / 2, w = i % 2 * 2;
+          simd_mma(T(), sum, heads_word(query[c], w), 0u, heads_word(query[c], w + 1), 0u, heads_word(keys[8 * h + c], w), heads_word(keys[8 * h + c], w + 1));
+        }
+      }
+      score[2 * h] = sum[0] * scale;
+      score[2 * h + 1] = sum[1] * scale;
+    }
+    float top = a.top;
+    ATTN_UNROLL
+    for (int i = 0; i < 4; i++) top = row + 2 * t + i / 2 * 8 + i % 2 < end ? metal::max(top, score[i]) : top;
+    top = metal::max(top, simd_shuffle_xor(top, 1));
+    top = metal::max(top, simd_shuffle_xor(top, 2));
+    const float less = metal::exp2(a.top - top);
+    a.top = top;
+    a.sum *= less;
+    ATTN_UNROLL
+    for (int i = 0; i < 4; i++) {
+      score[i] = row + 2 * t + i / 2 * 8 + i % 2 < end ? metal::exp2(score[i] - top) : 0.0f;
+      a.sum += score[i];
+    }
+    const float less0 = simd_shuffle(less, uint(8 * t)), less1 = simd_shuffle(less, uint(8 * t + 4));
+    ATTN_UNROLL
+    for (int i = 0; i < 64; i++)
+      if (64 * (i / 16) < dv) a.acc[i] *= i % 2 == 0 ? less0 : less1;
+    uint p[6];
+    ATTN_UNROLL
+    for (int h = 0; h < 2; h++) {
+      float x = score[2 * h] * heads_lift, y = score[2 * h + 1] * heads_lift;
+      ATTN_UNROLL
+      for (int i = h; i < 2 * heads_mma<T>::terms; i += 2) {
+        p[i] = heads_pair<T>(x, y);
+        x -= heads_low<T>(p[i]);
+        y -= heads_high<T>(p[i]);
+      }
+    }
+    ATTN_UNROLL
+    for (int i = 0; i < 16; i++) {
+      if (64 * (i / 4) < dv) {
+        const int c = i / 4, w = i % 4;
+        const uint v0 = heads_word(values[c], w), v1 = heads_word(values[4 + c], w), v2 = heads_word(values[8 + c], w), v3 = heads_word(values[12 + c], w);
+        const uint a0 = (v0 & 0xffffu) | v1 << 16, a1 = v0 >> 16 | (v1 & 0xffff0000u), a2 = (v2 & 0xffffu) | v3 << 16, a3 = v2 >> 16 | (v3 & 0xffff0000u);
+        ATTN_UNROLL
+        for (int h = 0; h < heads_mma<T>::terms; h++) simd_mma(T(), a.acc + 4 * i, a0, a1, a2, a3, p[2 * h], p[2 * h + 1]);
+      }
+    }
+  }
+  a.sum += simd_shuffle_xor(a.sum, 1);
+  a.sum += simd_shuffle_xor(a.sum, 2);
+  return a;
+}
+#endif
+
 kernel void sdpa_decode_split() {
-  threadgroup float share[2048];
-  threadgroup float tops[8];
-  threadgroup float sums[8];
+  threadgroup float share[2080];
+  threadgroup float tops[32];
+  threadgroup float sums[32];
   const int split = int(threadgroup_position_in_grid.x), kv = int(threadgroup_position_in_grid.z);
-  const int repeats = hq / hk;
-  const int head = kv * repeats + 4 * int(threadgroup_position_in_grid.y); // the first of the four
-  const int heads = repeats % 4 == 0 ? 4 : metal::min(4, repeats - 4 * int(threadgroup_position_in_grid.y));
+  const int repeats = hq / hk, before = 8 * int(threadgroup_position_in_grid.y);
+  const int head = kv * repeats + before; // the first of the eight
+  const int heads = metal::min(8, repeats - before);
   const size_t from = size_t(uint(kv)) * uint(cap) + uint(split);
   const int rows_here = (kv_len - split + splits - 1) / splits;
-  const uint lane = thread_index_in_simdgroup;
-  const int per = attn_lanes<8>(metal::max(d, dv));
-  const int at = 8 * (int(lane) % per);
-  float query[32];
-  attn_seen<8> a[4];
-  ATTN_UNROLL
-  for (int i = 0; i < 32; i++) query[i] = at < d && i / 8 < heads ? float(q[(head + i / 8) * d + at + i % 8]) * (scale * 1.44269504f) : 0.0f;
-  ATTN_UNROLL
-  for (int i = 0; i < 4; i++) a[i] = attn_nothing<8>();
-
-  const int first = 128 / per * int(simdgroup_index_in_threadgroup), step = 1024 / per;
-  if (attn_wide(k) && attn_wide(v)) {
-    heads_rows<true, T>(a, query, heads, k + from * uint(d), v + from * uint(dv), d, dv, splits, first, rows_here, step, lane);
-  } else {
-    heads_rows<false, T>(a, query, heads, k + from * uint(d), v + from * uint(dv), d, dv, splits, first, rows_here, step, lane);
-  }
-  ATTN_UNROLL
-  for (int i = 0; i < 4; i++) {
-    if (i < heads) {
-      attn_share(a[i], per, share, tops, sums, lane, simdgroup_index_in_threadgroup);
-      const int to = (head + i) * splits + split;
-      for (int place = int(thread_index_in_threadgroup); place < 8 * per; place += 256) {
-        const attn_result x = attn_gather<8>(share, tops, sums, place, per, 8);
-        const int c = attn_column<8>(place, per);
-        if (c < dv) part[size_t(uint(to)) * uint(dv) + uint(c)] = x.acc / x.sum;
-        if (place == 0) lse[to] = (x.top + metal::log2(x.sum)) * 0.693147181f;
+  const uint lane = thread_index_in_simdgroup, simdgroup = simdgroup_index_in_threadgroup;
+  const int thread_here = int(thread_index_in_threadgroup);
+  const bool wide = attn_wide(k) && attn_wide(v) && attn_wide(q);
+#if ZMLX_MMA
+  if constexpr (heads_mma<T>::terms > 0) {
+    heads_seen a;
+    if (wide) {
+      a = heads_tiles<true, T>(q + head * d, heads, k + from * uint(d), v + from * uint(dv), scale * 1.44269504f, d, dv, splits, 16 * int(simdgroup), rows_here, 64, lane);
+    } else {
+      a = heads_tiles<false, T>(q + head * d, heads, k + from * uint(d), v + from * uint(dv), scale * 1.44269504f, d, dv, splits, 16 * int(simdgroup), rows_here, 64, lane);
+    }
+    const int j = int(lane) / 4, t = int(lane) % 4;
+    if (t == 0) {
+      tops[8 * simdgroup + uint(j)] = a.top;
+      sums[8 * simdgroup + uint(j)] = a.sum;
+    }
+    ATTN_UNROLL
+    for (int c = 0; c < 4; c++) { // 64 columns at a time
+      if (64 * c < dv) {
+        ATTN_UNROLL
+        for (int i = 0; i < 16; i++) // heads are 65 apart, so that lanes meet in few banks
+          share[(8 * int(simdgroup) + 2 * t + i % 2) * 65 + 8 * j + i / 4 * 2 + i % 4 / 2] = a.acc[16 * c + i];
+        threadgroup_barrier(mem_flags::mem_threadgroup);
+        for (int place = thread_here; place < 64 * heads; place += 128) {
+          const int h = place / 64, column = place % 64;
+          float top = -3.4028235e38f, sum = 0.0f, acc = 0.0f;
+          for (int i = 0; i < 4; i++) top = metal::max(top, float(tops[8 * i + h]));
+          for (int i = 0; i < 4; i++) {
+            const float less = metal::exp2(float(tops[8 * i + h]) - top);
+            sum += float(sums[8 * i + h]) * less;
+            acc += float(share[(8 * i + h) * 65 + column]) * less;
+          }
+          const int to = (head + h) * splits + split;
+          if (64 * c + column < dv) part[size_t(uint(to)) * uint(dv) + uint(64 * c + column)] = acc / (sum * heads_lift);
+          if (c == 0 && column == 0) lse[to] = (top + metal::log2(sum)) * 0.693147181f;
+        }
+        threadgroup_barrier(mem_flags::mem_threadgroup);
       }
-      threadgroup_barrier(mem_flags::mem_threadgroup);
+    }
+  } else
+#endif
+  {
+    const int per = attn_lanes<8>(metal::max(d, dv));
+    const int at = 8 * (int(lane) % per);
+    const int first = 128 / per * int(simdgroup), step = 512 / per;
+    for (int four = 0; four < heads; four += 4) {
+      const int now = metal::min(4, heads - four);
+      float query[32];
+      attn_seen<8> a[4];
+      ATTN_UNROLL
+      for (int i = 0; i < 32; i++) query[i] = at < d && i / 8 < now ? float(q[(head + four + i / 8) * d + at + i % 8]) * (scale * 1.44269504f) : 0.0f;
+      ATTN_UNROLL
+      for (int i = 0; i < 4; i++) a[i] = attn_nothing<8>();
+      if (wide) {
+        heads_rows<true, T>(a, query, now, k + from * uint(d), v + from * uint(dv), d, dv, splits, first, rows_here, step, lane);
+      } else {
+        heads_rows<false, T>(a, query, now, k + from * uint(d), v + from * uint(dv), d, dv, splits, first, rows_here, step, lane);
+      }
+      ATTN_UNROLL
+      for (int i = 0; i < 4; i++) {
+        if (i < now) {
+          attn_share(a[i], per, share, tops, sums, lane, simdgroup);
+          const int to = (head + four + i) * splits + split;
+          for (int place = thread_here; place < 8 * per; place += 128) {
+            const attn_result x = attn_gather<8>(share, tops, sums, place, per, 4);
+            const int c = attn_column<8>(place, per);
+            if (c < dv) part[size_t(uint(to)) * uint(dv) + uint(c)] = x.acc / x.sum;
+            if (place == 0) lse[to] = (x.top + metal::log2(x.sum)) * 0.693147181f;
+          }
+          threadgroup_barrier(mem_flags::mem_threadgroup);
+        }
+      }
     }
   }
 }

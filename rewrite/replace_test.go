@@ -40,6 +40,22 @@ func TestWhole(t *testing.T) {
 		{"more, all of them kernels'", `
     match: {y: exp(x)}
     replace: {n: kernel.fast(x), y: kernel.fast(n)}`, "replace/cost: fewer than 1 launches; 2"},
+		{"more, and the rule says so", `
+    match: {y: exp(x)}
+    cost: {always: {when: 'dim(x, 0) >= 1', source: a test, launches: 1}}
+    replace: {n: kernel.fast(x), y: kernel.fast(n)}`, ""},
+		{"more than the rule says", `
+    match: {y: exp(x)}
+    cost: {always: {when: 'dim(x, 0) >= 1', source: a test, launches: 1}}
+    replace: {n: kernel.fast(x), m: kernel.fast(n), y: kernel.fast(m)}`, "replace/cost: fewer than 1 launches; 3"},
+		{"more of MLX's own, though the rule says so", `
+    match: {y: exp(x)}
+    cost: {always: {when: 'dim(x, 0) >= 1', source: a test, launches: 1}}
+    replace: {n: negative(x), y: exp(n)}`, "replace/cost: fewer than 1 launches; 2"},
+		{"as many of MLX's own, and a kernel, though the rule says so", `
+    match: {y: exp(x)}
+    cost: {always: {when: 'dim(x, 0) >= 1', source: a test, launches: 1}}
+    replace: {n: kernel.fast(x), y: exp(n)}`, "replace/cost: fewer than 1 launches; 2"},
 		{"a guard", `
     match: {m: exp(x), y: negative(m)}
     guards: {float: 'dtype(x) == "float32"', long: "dim(x, 0) > 4"}

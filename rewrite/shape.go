@@ -126,10 +126,13 @@ func (f *finder) build(s *shape, r *rules.Rule, cand *candidate) (*replacement, 
 		}
 		s.cond = graph.And(s.cond, cond)
 	}
-	// Fewer launches, or as many and fewer of MLX's own: a kernel in the place of one op. Both
-	// counts can only fall so often, which is why rewriting ends.
-	before := cand.match.Pattern.Launches()
-	if rep.saved = before - launches; rep.saved < 0 || rep.saved == 0 && stock >= cand.match.Pattern.StockLaunches() {
+	// Fewer of MLX's own launches, or as many and fewer in all, which can be so only so often:
+	// rewriting ends. More launches in all need a rule that says so.
+	before, own, more := cand.match.Pattern.Launches(), cand.match.Pattern.StockLaunches(), 0
+	for _, g := range r.Guards {
+		more += g.More
+	}
+	if rep.saved = before - launches; rep.saved < -more || stock > own || stock == own && rep.saved <= 0 {
 		return no(CodeCost, "", fmt.Sprintf("fewer than %d launches", before), fmt.Sprintf("%d", launches))
 	}
 	return rep, nil

@@ -88,6 +88,9 @@ type Guard struct {
 	// from where it would be wrong; Source is the public measurement.
 	Cost   bool
 	Source string
+	// More is how many launches more than before the replacement may start, because fewer were
+	// measured to be slower: of kernels only.
+	More int
 	*guard.Guard
 }
 

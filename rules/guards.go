@@ -9,6 +9,9 @@ import (
 	"zmlx-rewrite/graph/guard"
 )
 
+// maxMore is how many launches more a replacement may start than what it replaces.
+const maxMore = 4
+
 func (l *linker) guards() {
 	r := l.rule
 	scope := guard.Scope{Values: r.Values, Vars: r.Vars}
@@ -25,9 +28,20 @@ func (l *linker) guards() {
 			g := Guard{Name: k.Text, Cost: key == "cost"}
 			cond := n.Vals[i]
 			if g.Cost && cond.Kind == diag.Map {
-				l.issues.Add(cond.Known("rule/unknown-key", "when", "source")...)
+				l.issues.Add(cond.Known("rule/unknown-key", "when", "source", "launches")...)
 				if src := cond.Get("source"); src != nil {
 					g.Source = src.Text
+				}
+				if n := cond.Get("launches"); n != nil {
+					more, issue := n.Int()
+					switch {
+					case issue != nil:
+						l.issues.Add(issue)
+					case more < 1 || more > maxMore || g.Source == "":
+						l.issues.Add(n.Errorf("rule/launches", "launches is how many more may be started, 1 to %d, with the source of a measurement", maxMore))
+					default:
+						g.More = int(more)
+					}
 				}
 				if cond = cond.Get("when"); cond == nil {
 					l.issues.Add(k.Errorf("rule/missing-key", "key \"when\" is missing"))

@@ -86,7 +86,11 @@ func (a *app) showRule(r *rules.Rule) {
 		if g.Cost {
 			what = "cost"
 		}
-		fmt.Fprintf(a.stdout, "%s %s: %s\n", what, g.Name, g.Text)
+		fmt.Fprintf(a.stdout, "%s %s: %s", what, g.Name, g.Text)
+		if g.More > 0 {
+			fmt.Fprintf(a.stdout, " (at most %d launches more than before)", g.More)
+		}
+		fmt.Fprintln(a.stdout)
 	}
 	block("weights", r.Weights)
 	block("replace", r.Replace)

@@ -165,7 +165,7 @@ func (t *trials) stakes(res *rewrite.Result) (map[string]int64, error) {
 		elements := x.Elements()
 		for _, u := range x.Uses {
 			if u.Case == c.Name {
-				stake[x.Rule.Name] += elements + int64(u.Saved)*launch
+				stake[x.Rule.Name] += elements + max(0, int64(u.Saved))*launch
 			}
 		}
 	}

@@ -128,7 +128,11 @@ func describe(r *capsule.Replacement) string {
 	if r.Round > 1 {
 		round = fmt.Sprintf(" (round %d)", r.Round)
 	}
-	return fmt.Sprintf("%s: %s → %s, %s%s", short(r.Rule, 100), count(len(ops(&r.Before)), "op"), short(strings.Join(ops(&r.After), ", "), 100), count(r.Saved, "launch")+" fewer", round)
+	launches := count(r.Saved, "launch") + " fewer"
+	if r.Saved < 0 {
+		launches = count(-r.Saved, "launch") + " more"
+	}
+	return fmt.Sprintf("%s: %s → %s, %s%s", short(r.Rule, 100), count(len(ops(&r.Before)), "op"), short(strings.Join(ops(&r.After), ", "), 100), launches, round)
 }
 
 // count writes a number of things.

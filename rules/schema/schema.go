@@ -96,7 +96,8 @@ func Rule() *jsonschema.Schema {
 		"replace":  lines("what takes the place of the results"),
 		"numerics": numerics(),
 		"cost": mapping("conditions that keep the rule from where it is known to lose", either("", text("a condition"),
-			object("a condition with its source", []string{"when"}, map[string]*jsonschema.Schema{"when": text("a condition"), "source": text("the public measurement")}))),
+			object("a condition with its source", []string{"when"}, map[string]*jsonschema.Schema{"when": text("a condition"), "source": text("the public measurement"),
+				"launches": {Type: "integer", Minimum: jsonschema.Ptr(1.0), Description: "so many launches more than before, of kernels only, which were measured to be faster"}}))),
 	})
 	s := object("rewrite rules of one family of models", []string{"zmlx", "family"}, map[string]*jsonschema.Schema{
 		"zmlx": version(), "family": named("first part of the rules' full names"), "doc": text(""),
