@@ -346,7 +346,7 @@ func (g *Graph) typeArg(c *syntax.Call, b *Bindings) (Type, bool) {
 	return g.values[v].Type(), true
 }
 
-// ConstAttr reads an attribute that is written out: a number, a word, true or
+// ConstAttr reads an attribute that is written out: a number or -inf, a word, true or
 // false, an element type.
 func ConstAttr(kind AttrKind, e syntax.Expr) (Attr, error) {
 	switch x := e.(type) {
@@ -356,6 +356,10 @@ func ConstAttr(kind AttrKind, e syntax.Expr) (Attr, error) {
 			return Float(x.Float), nil
 		case x.IsInt && kind <= KindPosList:
 			return N(x.Int), nil
+		}
+	case *syntax.Unary: // -inf, which no name of a value can be
+		if v, ok := floatOf(x); ok && kind == KindFloat {
+			return Float(v), nil
 		}
 	case *syntax.Bool:
 		if kind == KindFlag {

@@ -1,123 +1,74 @@
-// The place of the largest log-probability, one threadgroup a row. The row is read twice: for
-// the logarithm of the sum of exponentials, and for the differences to it. These are
-// rounded, so that logits which differ may be equal here, and the first of them counts.
-// A thread has four times eight neighbours in flight. Differences are compared as keys,
-// unsigned numbers in the same order.
+// The place of the largest log-probability, one threadgroup a row. Differences to the
+// logarithm of the sum of exponentials are rounded, so that logits which differ may be equal
+// here, and the first of them counts. Rounding keeps the order: the first part whose largest
+// logit comes to the largest difference has the place, and only that part is read. A sum that is no
+// finite number makes all differences NaN, or all minus infinity but for NaN: then it is place 0.
+// Differences are compared as keys, unsigned numbers in the same order.
 #include "attention.h"
-#include "reduce.h"
+#include "logits.h"
 #include "topk.h"
 
-// The elements c + 8 * step * u + i of a row of n, for u < 4 and i < 8; minus infinity
-// behind the end.
-template <bool wide, typename T, typename P> inline void logits_read(P x, int c, int step, int n, thread float *v) {
-  attn_eight<T> q[4];
-  ATTN_UNROLL
-  for (int u = 0; u < 4; u++) {
-    const int at = c + 8 * step * u;
-    q[u] = attn_read<wide, T>(x + at, at + 8 <= n);
-  }
-  ATTN_UNROLL
-  for (int u = 0; u < 4; u++) {
-    const int at = c + 8 * step * u;
-    ATTN_UNROLL
-    for (int i = 0; i < 8; i++) {
-      v[8 * u + i] = attn_element(q[u], i);
-      if (at + 8 > n) v[8 * u + i] = at + i < n ? float(x[at + i]) : -INFINITY;
-    }
-  }
-}
-
-// What a thread has seen: the largest, the sum of exponentials relative to it, and
-// whether there was a NaN. The largest begins at the lowest finite number, so that rows of
-// minus infinity have the sum 0.
-struct logits_seen {
-  float top, sum, bad;
-};
-
-template <bool wide, typename T, typename P> inline logits_seen logits_sum(P x, int n, int first, int step) {
-  logits_seen a = {-3.4028235e38f, 0.0f, 0.0f};
-  for (int c = 8 * first; c < n; c += 32 * step) {
-    float v[32];
-    logits_read<wide, T>(x, c, step, n, v);
-    float top = a.top;
-    ATTN_UNROLL
-    for (int i = 0; i < 32; i++) {
-      top = metal::max(top, v[i]);
-      if (metal::isnan(v[i])) a.bad = 1.0f;
-    }
-    a.sum *= metal::precise::exp(a.top - top);
-    a.top = top;
-    ATTN_UNROLL
-    for (int i = 0; i < 32; i++) a.sum += metal::precise::exp(v[i] - top);
-  }
-  return a;
-}
-
-struct logits_best {
-  uint key, place;
-};
-
-template <bool wide, typename T, typename P> inline logits_best logits_largest(P x, int n, int first, int step, float less) {
-  logits_best a = {0u, 0xffffffffu};
-  for (int c = 8 * first; c < n; c += 32 * step) {
-    float v[32];
-    logits_read<wide, T>(x, c, step, n, v);
-    ATTN_UNROLL
-    for (int i = 0; i < 32; i++) {
-      const int at = c + 8 * step * (i / 8) + i % 8;
-      const float p = float(T(v[i] - less));
-      uint key = topk_key(p, false); // NaN below all
-      if (metal::isnan(p) && at == 0) key = 0xffffffffu; // but there, as MLX has it
-      if (at < n && key > a.key) {
-        a.key = key;
-        a.place = uint(at);
-      }
-    }
-  }
-  return a;
-}
-
 kernel void argmax_logprobs() {
-  threadgroup float part[16];
-  threadgroup uint keys[16];
-  threadgroup uint places[16];
+  threadgroup uint keys[4];
+  threadgroup uint places[4];
   const int row = int(threadgroup_position_in_grid.x);
-  const size_t from = size_t(uint(row)) * uint(n);
   const int t = int(thread_index_in_threadgroup);
-  const int step = metal::min(512, (n + 255) / 256 * 32); // as launched
   const uint lane = thread_index_in_simdgroup, simdgroup = simdgroup_index_in_threadgroup;
-  const bool wide = attn_wide(logits + from);
 
-  logits_seen seen;
-  if (wide) {
-    seen = logits_sum<true, T>(logits + from, n, t, step);
-  } else {
-    seen = logits_sum<false, T>(logits + from, n, t, step);
+  float top[2], sum[2];
+  for (int i = 0; i < 2; i++) {
+    top[i] = float(tops[row * 64 + int(lane) + 32 * i]);
+    sum[i] = sums[row * 64 + int(lane) + 32 * i];
   }
-  const float top = group_max(seen.top, part, lane, simdgroup, simdgroups_per_threadgroup);
-  const float sum = group_sum(seen.sum * metal::precise::exp(seen.top - top), part, lane, simdgroup, simdgroups_per_threadgroup);
-  const float bad = group_max(seen.bad, part, lane, simdgroup, simdgroups_per_threadgroup);
-  float all = metal::isinf(top) ? top : metal::precise::log(sum) + top;
-  if (bad > 0.0f) all = as_type<float>(0x7fc00000u);
-  const float less = float(T(all));
+  const float most = simd_max(metal::max(top[0], top[1]));
+  const float total = simd_sum(sum[0] * metal::precise::exp(top[0] - most) + sum[1] * metal::precise::exp(top[1] - most));
+  const float less = float(T(metal::precise::log(total) + most));
+  const uint key0 = topk_key(float(T(top[0] - less)), false), key1 = topk_key(float(T(top[1] - less)), false);
+  const uint high = simd_max(metal::max(key0, key1));
+  const int part = int(simd_min(key0 == high ? lane : key1 == high ? lane + 32 : 63u));
 
-  logits_best best;
-  if (wide) {
-    best = logits_largest<true, T>(logits + from, n, t, step, less);
+  const int first = LOGITS_PART * part;
+  const int here = metal::max(0, metal::min(LOGITS_PART, n - first));
+  const size_t from = size_t(uint(row)) * uint(n) + uint(metal::min(first, n));
+  float v[32];
+  if (attn_wide(logits + from)) {
+    logits_read<true, T>(logits + from, t, here, v);
   } else {
-    best = logits_largest<false, T>(logits + from, n, t, step, less);
+    logits_read<false, T>(logits + from, t, here, v);
   }
-  const uint high = simd_max(best.key);
-  const uint at = simd_min(best.key == high ? best.place : 0xffffffffu);
+  // Other parts are minus infinity, from their first place on.
+  uint best = 0u, place = 0xffffffffu;
+  if (t == 0 && (part > 0 || n > LOGITS_PART)) {
+    best = topk_key(-INFINITY, false);
+    place = part > 0 ? 0u : uint(LOGITS_PART);
+  }
+  ATTN_UNROLL
+  for (int i = 0; i < 32; i++) {
+    const int at = 8 * t + 1024 * (i / 8) + i % 8;
+    const float p = float(T(v[i] - less));
+    uint key = topk_key(p, false); // NaN below all
+    if (metal::isnan(p) && first + at == 0) key = 0xffffffffu; // but there, as MLX has it
+    if (at < here && (key > best || (key == best && uint(first + at) < place))) {
+      best = key;
+      place = uint(first + at);
+    }
+  }
+  const uint top_key = simd_max(best);
+  const uint top_place = simd_min(best == top_key ? place : 0xffffffffu);
   if (lane == 0) {
-    keys[simdgroup] = high;
-    places[simdgroup] = at;
+    keys[simdgroup] = top_key;
+    places[simdgroup] = top_place;
   }
   threadgroup_barrier(mem_flags::mem_threadgroup);
-  const bool there = lane < simdgroups_per_threadgroup;
-  const uint key = there ? uint(keys[lane]) : 0u;
-  const uint place = there ? uint(places[lane]) : 0xffffffffu;
-  const uint highest = simd_max(key);
-  const uint lowest = simd_min(key == highest ? place : 0xffffffffu);
-  if (t == 0) token[row] = int(lowest);
+  if (t == 0) {
+    for (int i = 1; i < 4; i++) {
+      const uint key = keys[i], at = places[i];
+      if (key > keys[0] || (key == keys[0] && at < places[0])) {
+        keys[0] = key;
+        places[0] = at;
+      }
+    }
+    const bool finite = metal::abs(less) < INFINITY;
+    token[row] = finite ? int(places[0]) : 0;
+  }
 }
