@@ -128,11 +128,8 @@ func (f *finder) build(s *shape, r *rules.Rule, cand *candidate) (*replacement, 
 	}
 	// Fewer of MLX's own launches, or as many and fewer in all, which can be so only so often:
 	// rewriting ends. More launches in all need a rule that says so.
-	before, own, more := cand.match.Pattern.Launches(), cand.match.Pattern.StockLaunches(), 0
-	for _, g := range r.Guards {
-		more += g.More
-	}
-	if rep.saved = before - launches; rep.saved < -more || stock > own || stock == own && rep.saved <= 0 {
+	before, own := cand.match.Pattern.Launches(), cand.match.Pattern.StockLaunches()
+	if rep.saved = before - launches; rep.saved < -r.More || stock > own || stock == own && rep.saved <= 0 {
 		return no(CodeCost, "", fmt.Sprintf("fewer than %d launches", before), fmt.Sprintf("%d", launches))
 	}
 	return rep, nil

@@ -88,17 +88,17 @@ type Guard struct {
 	// from where it would be wrong; Source is the public measurement.
 	Cost   bool
 	Source string
-	// More is how many launches more than before the replacement may start, because fewer were
-	// measured to be slower: of kernels only.
-	More int
 	*guard.Guard
 }
 
 // Rule is one rewrite rule.
 type Rule struct {
-	Name     string // "qwen3.moe_gate_up_swiglu"
-	Doc      string
-	Since    string
+	Name  string // "qwen3.moe_gate_up_swiglu"
+	Doc   string
+	Since string
+	// More is how many launches more than before the replacement may start, because fewer were
+	// measured to be slower.
+	More     int
 	Match    []Line
 	Results  []string // values that may be used outside the match: listed ones and roots
 	Guards   []Guard

@@ -40,7 +40,7 @@ func (l *linker) guards() {
 					case more < 1 || more > maxMore || g.Source == "":
 						l.issues.Add(n.Errorf("rule/launches", "launches is how many more may be started, 1 to %d, with the source of a measurement", maxMore))
 					default:
-						g.More = int(more)
+						r.More += int(more)
 					}
 				}
 				if cond = cond.Get("when"); cond == nil {

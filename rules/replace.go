@@ -226,9 +226,9 @@ func (l *linker) hash() {
 	parts = append(parts, r.Results...)
 	for _, g := range r.Guards {
 		parts = append(parts, "guard", g.Name, g.Text)
-		if g.More > 0 {
-			parts = append(parts, "launches", strconv.Itoa(g.More))
-		}
+	}
+	if r.More > 0 {
+		parts = append(parts, "launches", strconv.Itoa(r.More))
 	}
 	for _, k := range r.Kernels {
 		if s := l.set.Kernels.Spec(k); s != nil {

@@ -86,11 +86,10 @@ func (a *app) showRule(r *rules.Rule) {
 		if g.Cost {
 			what = "cost"
 		}
-		fmt.Fprintf(a.stdout, "%s %s: %s", what, g.Name, g.Text)
-		if g.More > 0 {
-			fmt.Fprintf(a.stdout, " (at most %d launches more than before)", g.More)
-		}
-		fmt.Fprintln(a.stdout)
+		fmt.Fprintf(a.stdout, "%s %s: %s\n", what, g.Name, g.Text)
+	}
+	if r.More > 0 {
+		fmt.Fprintf(a.stdout, "launches: up to %d more than before\n", r.More)
 	}
 	block("weights", r.Weights)
 	block("replace", r.Replace)

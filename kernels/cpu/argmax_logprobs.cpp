@@ -1,70 +1,63 @@
-// The place of the largest of each row's log-probabilities, as they are rounded. See
-// kernels/argmax_logprobs.yaml.
+// The place of the largest of each row's log-probabilities, as they are rounded, with what
+// logits_parts found. See kernels/argmax_logprobs.yaml and its Metal source.
 #include <algorithm>
 #include <cmath>
 
 #include "elements.h"
-#include "exp.h"
 #include "host/error.h"
-#include "room.h"
-#include "parallel.h"
 
 namespace zmlx {
 
-// Rounding keeps order, so the largest is what the largest logit becomes, and the place is
-// that of the first logit which becomes the same.
-static int64_t place(int32_t type, const float *v, int64_t n) {
-  float top = -INFINITY;
-  bool bad = false;
-  for (int64_t i = 0; i < n; i++) {
-    top = std::max(top, v[i]);
-    bad |= v[i] != v[i];
+constexpr int64_t part_length = 4096, parts = 64;
+
+static int64_t place(int32_t type, const void *row, int64_t n, const float *tops, const float *sums) {
+  float most = -INFINITY, total = 0;
+  for (int64_t i = 0; i < parts; i++) most = std::max(most, tops[i]);
+  for (int64_t i = 0; i < parts; i++) total += sums[i] * std::exp(tops[i] - most);
+  const float less = round(type, std::log(total) + most);
+  if (!std::isfinite(less)) return 0;
+  int64_t part = 0;
+  float best = round(type, tops[0] - less);
+  for (int64_t i = 1; i < parts; i++) {
+    const float p = round(type, tops[i] - less);
+    if (p > best) part = i, best = p;
   }
-  float sum = 0;
-  if (!bad && !std::isinf(top)) {
-    for (int64_t first = 0; first < n; first += 64) {
-      float e[64], part = 0;
-      const int64_t m = std::min<int64_t>(64, n - first);
-      for (int64_t i = 0; i < m; i++) e[i] = v[first + i] - top;
-      exp_all(e, m);
-      for (int64_t i = 0; i < m; i++) part += e[i];
-      sum += part;
+  // Other parts are minus infinity, from their first place on.
+  int64_t first = part * part_length, found = part > 0 ? 0 : part_length;
+  const int64_t here = std::clamp<int64_t>(n - first, 0, part_length);
+  float v[part_length];
+  if (here > 0) load(type, at(row, type, first), v, here);
+  best = -INFINITY;
+  bool any = part > 0 || n > part_length;
+  for (int64_t i = 0; i < here; i++) {
+    const float p = round(type, v[i] - less);
+    if (std::isnan(p)) {
+      if (first + i == 0) return 0; // NaN counts there only
+    } else if (!any || p > best || (p == best && first + i < found)) {
+      any = true;
+      found = first + i;
+      best = p;
     }
-    const float less = round(type, std::log(sum) + top), best = round(type, top - less);
-    for (int64_t i = 0; i < n; i++)
-      if (round(type, v[i] - less) == best) return i;
   }
-  // Nothing is left but NaN and minus infinity. NaN counts if it comes first, else not.
-  const float less = bad ? NAN : top;
-  int64_t at = 0;
-  float best = v[0] - less;
-  for (int64_t i = 1; i < n && best == best; i++) {
-    const float p = v[i] - less;
-    if (p > best) at = i, best = p;
-  }
-  return at;
+  return any ? found : 0;
 }
 
 } // namespace zmlx
 
 extern "C" int zmlx_native_argmax_logprobs(const zmlx_call *c) {
   using namespace zmlx;
-  enum { logits, token };
+  enum { logits, tops, sums, token };
   enum { rows, n };
   const int64_t *d = c->ints;
   const int32_t type = c->types[logits];
-  if (!is_float(type) || c->types[token] != zmlx_int32) return fail("argmax_logprobs: element types that the reference does not have");
-  parallel(workers_for(c->workers, d[rows], 1), d[rows], 1, [&](int64_t first, int64_t last) {
-    for (int64_t row = first; row < last; row++) {
-      const void *from = at(c->in[logits], type, row * d[n]);
-      const float *v = static_cast<const float *>(from);
-      if (type != zmlx_float32) {
-        float *copy = room<1>(d[n]);
-        load(type, from, copy, d[n]);
-        v = copy;
-      }
-      static_cast<int32_t *>(c->out[0])[row] = static_cast<int32_t>(place(type, v, d[n]));
-    }
-  });
+  if (!is_float(type) || c->types[tops] != type || c->types[sums] != zmlx_float32 || c->types[token] != zmlx_int32) {
+    return fail("argmax_logprobs: element types that the reference does not have");
+  }
+  for (int64_t row = 0; row < d[rows]; row++) {
+    float largest[parts];
+    load(type, at(c->in[tops], type, row * parts), largest, parts);
+    const float *sum = static_cast<const float *>(c->in[sums]) + row * parts;
+    static_cast<int32_t *>(c->out[0])[row] = static_cast<int32_t>(place(type, at(c->in[logits], type, row * d[n]), d[n], largest, sum));
+  }
   return 0;
 }

@@ -35,17 +35,32 @@ var mutantsOfAttention = []mutant{
 	{"mla_decode", "head / h))", "head % b))", "wrong batch"},
 
 	// In parts.
-	{"sdpa_decode_split", "      threadgroup_barrier(mem_flags::mem_threadgroup);\n    }\n  }\n", "    }\n  }\n", "memory reused without a barrier"},
+	{"sdpa_decode_split", "metal::min(8, repeats - before)", "metal::min(7, repeats - before)", "a head lost"},
+	{"sdpa_decode_split", "four < heads; four += 4", "four < heads; four += 8", "four heads lost where there are no tensor cores"},
 	{"sdpa_decode_split", "(kv_len - split + splits - 1) / splits", "(kv_len + splits - 1) / splits", "a row behind the end in some parts"},
-	{"sdpa_decode_split", "repeats % 4 == 0 ? 4 : metal::min(4,", "repeats % 4 == 0 ? 4 : metal::min(3,", "a head lost"},
 	{"mla_decode_split", "uint(p * every)", "uint(p)", "rows of another part"},
 	{"mla_decode_split", "* 0.693147181f", "", "logarithm in other units"},
 	{"sdpa_merge", "sum += e;", "sum += 1.0f;", "parts of equal weight"},
+	{"sdpa_merge_sinks", "i / d % h", "i / d % b", "the sink of another head"},
+	{"sdpa_merge_sinks", "float sum = metal::exp(sink - top)", "float sum = metal::exp(-top)", "a sink of 0"},
 
 	// Convolution.
 	{"short_conv", "next[from + (j - 1) * c] = v;", "next[from + j * c] = v;", "state not shifted"},
 	{"short_conv", "float(weight[channel * taps + j])", "float(weight[channel * taps + keep - j])", "taps in the wrong order"},
 	{"short_conv", "const T bx = T(float(bcx[row]) * float(bcx[row + 2 * c]));", "const T bx = T(float(bcx[row + c]) * float(bcx[row + 2 * c]));", "wrong third"},
+}
+
+// mutantsOfHeads are looked for with bfloat16, which goes the way of tensor cores.
+var mutantsOfHeads = []mutant{
+	{"sdpa_decode_split", "        }\n        threadgroup_barrier(mem_flags::mem_threadgroup);\n      }\n    }\n  } else", "        }\n      }\n    }\n  } else", "memory reused without a barrier"},
+	{"sdpa_decode_split", "32 * (i / 2) < d", "16 * i < d", "a part of the last 32 elements lost"},
+	{"sdpa_decode_split", "i % 2 == 0 ? less0 : less1", "less0", "two heads with one correction"},
+	{"sdpa_decode_split", "top = metal::max(top, simd_shuffle_xor(top, 2));", "", "rows with different largest scores"},
+	{"sdpa_decode_split", "terms = 3", "terms = 2", "weights of 16 bits"},
+	{"sdpa_decode_split", "j < heads && 32 * c", "32 * c", "heads that belong to other keys, and q read behind its end"},
+	{"sdpa_decode_split", "r < end && 64 * c", "64 * c", "rows of nobody"},
+	{"sdpa_decode_split", "8 * j + i / 4 * 2 + i % 4 / 2", "8 * j + i / 4 + i % 4 / 2 * 4", "columns in another order"},
+	{"sdpa_decode_split", "simd_shuffle(less, uint(8 * t + 4))", "simd_shuffle(less, uint(8 * t))", "the correction of another head"},
 }
 
 // TestMutantsOfAttention plants bugs in attention and the short convolution.
@@ -54,4 +69,5 @@ func TestMutantsOfAttention(t *testing.T) {
 		t.Skip("compiles each")
 	}
 	catchAll(t, mutantsOfAttention)
+	catchNarrow(t, mutantsOfHeads, "  T: [float16, bfloat16, float32]", "  T: [bfloat16]")
 }

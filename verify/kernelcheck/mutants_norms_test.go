@@ -42,6 +42,10 @@ var mutantsOfNorms = []mutant{
 	// argmax.
 	{"argmax", "if (i < n && key > best) {", "if (i < n && key >= best) {", "wrong tie"},
 	{"argmax", "  threadgroup_barrier(mem_flags::mem_threadgroup);\n", "", "missing barrier"},
+	{"logits_parts", "top == -INFINITY ? 0.0f : top", "top", "the sum of nothing is NaN"},
+	{"logits_parts", "n - first));\n  const size_t", "n - first - 1));\n  const size_t", "the last logit lost"},
+	{"argmax_logprobs", "(key == best && uint(first + at) < place)", "key == best", "the last of equals"},
+	{"argmax_logprobs", "key0 == high ? lane : key1 == high ? lane + 32", "key1 == high ? lane + 32 : key0 == high ? lane", "the last of equal parts"},
 }
 
 // TestMutantsOfNorms plants bugs in routers, norms, ropes and the like.

@@ -68,6 +68,7 @@ func TestMutantsOfQuantized(t *testing.T) {
 func catchNarrow(t *testing.T, mutants []mutant, types, fewer string) {
 	for _, m := range mutants {
 		t.Run(m.kernel+"/"+strings.ReplaceAll(m.class, " ", "_"), func(t *testing.T) {
+			t.Parallel()
 			text, err := os.ReadFile("../../kernels/" + m.kernel + ".yaml")
 			if err != nil {
 				t.Fatal(err)
