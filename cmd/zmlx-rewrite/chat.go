@@ -32,6 +32,7 @@ func (a *app) chatCmd() *cobra.Command {
 	t.lengthFlags(c, 256)
 	t.samplingFlags(c)
 	t.cacheFlag(c)
+	t.mlxLMFlags(c)
 	c.Flags().BoolVar(&plain, "no-rewrite", false, "run the unrewritten program")
 	c.Flags().StringVarP(&format, "output", "o", "text", "text, or json: an object for each answer, one a line")
 	return c

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -29,6 +30,10 @@ func (a *app) generateCmd() *cobra.Command {
 	t.flags(c, 100)
 	t.samplingFlags(c)
 	t.cacheFlag(c)
+	t.mlxLMFlags(c)
+	c.Flags().Bool("use-default-chat-template", false, "taken and without effect, as in mlx-lm 0.32")
+	said := c.Flags().VarPF(verbosity{a}, "verbose", "v", "False prints the text alone, as --quiet; True is as if left out; without a `value`, say what is read and how long steps take")
+	said.NoOptDefVal = bareVerbose
 	c.Flags().StringVar(&t.prefill, "prefill-response", "", "`text` with which the answer begins")
 	c.Flags().BoolVar(&plain, "no-rewrite", false, "run the unrewritten program")
 	c.Flags().StringVarP(&format, "output", "o", "text", "text or json")
@@ -55,6 +60,9 @@ type generated struct {
 func (a *app) generate(ctx context.Context, o *options, t *textOptions, format string, plain bool) error {
 	if err := oneOf("output", format, "text", "json"); err != nil {
 		return err
+	}
+	for i, text := range t.prompts { // mlx_lm.generate does this, its other commands do not
+		t.prompts[i] = strings.NewReplacer(`\n`, "\n", `\t`, "\t").Replace(text)
 	}
 	texts, err := a.texts(t.prompts)
 	if err != nil {

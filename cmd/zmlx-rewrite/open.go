@@ -115,6 +115,7 @@ func madeBy(f *cache.File, o *options) error {
 func (m *opened) options(t *textOptions, sampler decode.Sampler) decode.Options {
 	if s, ok := sampler.(*decode.Sampling); ok {
 		s.Type = m.gen.LogitsType()
+		s.XTCKeep = append(m.tok.Encode("\n", true), m.eos...) // as mlx_lm.generate has it
 	}
 	opts := decode.Options{MaxTokens: t.maxTokens, PrefillStep: t.prefillStep, EOS: m.eos, Sampler: sampler}
 	if t.ignoreEOS {
