@@ -28,6 +28,7 @@ func (a *app) chatCmd() *cobra.Command {
 	o.flags(c)
 	o.first = true
 	o.dtypeFlag(c)
+	o.adapterFlag(c)
 	o.kv.startFlag(c)
 	t.lengthFlags(c, 256)
 	t.samplingFlags(c)

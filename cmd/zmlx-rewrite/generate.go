@@ -26,6 +26,7 @@ func (a *app) generateCmd() *cobra.Command {
 	o.flags(c)
 	o.first = true
 	o.dtypeFlag(c)
+	o.adapterFlag(c)
 	o.kv.startFlag(c)
 	t.flags(c, 100)
 	t.samplingFlags(c)

@@ -26,10 +26,10 @@ func TestGenerateIsMLXLM(t *testing.T) {
 		Text   string
 	}
 	var cases []struct {
-		Name, Command, Model, Template string
-		Added                          []string `json:"added_tokens"`
-		Lines, Args                    []string
-		Answers                        []answer
+		Name, Command, Model, Template, DType string
+		Added                                 []string `json:"added_tokens"`
+		Lines, Args                           []string
+		Answers                               []answer
 	}
 	if err := json.Unmarshal(text, &cases); err != nil || len(cases) < 10 {
 		t.Fatalf("%d cases, %v", len(cases), err)
@@ -42,7 +42,11 @@ func TestGenerateIsMLXLM(t *testing.T) {
 				model = withTemplate(t, model, c.Template, c.Added)
 			}
 			args := append([]string{c.Command, "--model", model, "-o", "json"}, c.Args...)
-			for _, more := range [][]string{{"--no-rewrite"}, nil} {
+			ways := [][]string{{"--no-rewrite"}, nil}
+			if c.DType != "" { // rewritten, other tokens are no errors where two are as likely
+				args, ways = append(args, "--dtype", c.DType), ways[:1]
+			}
+			for _, more := range ways {
 				var out, errs bytes.Buffer
 				if code := run(append(args, more...), strings.NewReader(strings.Join(c.Lines, "\n")), &out, &errs); code != 0 {
 					t.Fatalf("exit code %d: %s", code, errs.String())

@@ -5,7 +5,8 @@
 
 The cases are in generate_cases.json: a command, its flags, which are ours as well, a model of
 testdata/trained, and for chat the lines. A model without a chat template may be given one, and tokens.
-Each result has the tokens and the texts of the answers. The models run in float32 on the CPU; random
+Each result has the tokens and the texts of the answers. The models run on the CPU, in float32 if no
+other type is named, to which they are cast; random
 numbers decide nothing: what is drawn has one candidate.
 """
 
@@ -23,6 +24,9 @@ import mlx.core as mx
 import mlx_lm.chat
 import mlx_lm.generate
 from mlx_lm import sample_utils
+
+sys.path.insert(0, str(golden.ROOT / "scripts/train"))
+from convert import cast  # noqa: E402
 
 mx.set_default_device(mx.cpu)
 HERE = pathlib.Path(__file__).parent
@@ -43,10 +47,13 @@ sample_utils.categorical_sampling = only
 def model(case, tmp):
     """The folder of a case's model."""
     source = golden.ROOT / "testdata/trained" / case["model"]
-    if "template" not in case and "added_tokens" not in case:
+    if not {"template", "added_tokens", "dtype"} & case.keys():
         return source
     folder = pathlib.Path(tmp) / "model"
-    shutil.copytree(source, folder)
+    if "dtype" in case:
+        cast(source, case["dtype"], folder)
+    else:
+        shutil.copytree(source, folder)
     if "template" in case:
         (folder / "chat_template.jinja").write_text(case["template"])
     tokenizer = json.loads((folder / "tokenizer.json").read_text())
