@@ -24,6 +24,7 @@ func TestGenerateIsMLXLM(t *testing.T) {
 		Prompt []int
 		Tokens []int
 		Text   string
+		Draft  int `json:"from_draft"`
 	}
 	var cases []struct {
 		Name, Command, Model, Template, DType string
@@ -59,6 +60,9 @@ func TestGenerateIsMLXLM(t *testing.T) {
 					}
 					if !slices.Equal(got.PromptTokens, want.Prompt) || !slices.Equal(got.Tokens, want.Tokens) || got.Text != want.Text && got.Text != " "+want.Text {
 						t.Errorf("%v, answer %d: %q, tokens %v of %v; mlx-lm has %q, %v of %v", more, i, got.Text, got.Tokens, got.PromptTokens, want.Text, want.Tokens, want.Prompt)
+					}
+					if got.FromDraft != want.Draft {
+						t.Errorf("%v: %d tokens from the draft, %d of mlx-lm's", more, got.FromDraft, want.Draft)
 					}
 					if plain := more != nil; got.Rewritten == plain || !plain && len(got.Kernels) == 0 {
 						t.Errorf("%v: rewritten %v, kernels %v", more, got.Rewritten, got.Kernels)

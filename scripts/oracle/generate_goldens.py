@@ -37,7 +37,7 @@ draw = sample_utils.categorical_sampling
 
 def only(logits, temp):
     """Draws, and holds the script to what it says of random numbers."""
-    assert (logits > -mx.inf).sum().item() == 1, "several tokens are left to draw from"
+    assert ((logits > -mx.inf).sum(-1) == 1).all().item(), "several tokens are left to draw from"
     return draw(logits, temp)
 
 
@@ -70,10 +70,11 @@ def run(case):
     answers = []
 
     def recorded(model, tokenizer, prompt, *args, **kwargs):
-        answers.append(dict(prompt=[int(t) for t in prompt], tokens=[], text=""))
+        answers.append(dict(prompt=[int(t) for t in prompt], tokens=[], text="", from_draft=0))
         for response in stream_generate(model, tokenizer, prompt, *args, **kwargs):
             answers[-1]["tokens"].append(response.token)
             answers[-1]["text"] += response.text
+            answers[-1]["from_draft"] += response.from_draft
             yield response
 
     class UI:
