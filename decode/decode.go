@@ -51,6 +51,7 @@ type Result struct {
 	Tokens     []int
 	Calls      []int  // how many tokens each call of the model took
 	Plain      int    // so many of these came before the caches were quantized
+	FromDraft  int    // so many tokens were those of a draft
 	Finish     string // "stop": an end token came; "length": MaxTokens were made
 	PromptTime time.Duration
 	Times      []time.Duration // when each token was known, counted from the first

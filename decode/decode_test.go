@@ -29,7 +29,9 @@ type model struct {
 	session engine.Session
 }
 
-func newModel(t *testing.T) *model {
+func newModel(t *testing.T) *model { return seededModel(t, 5) }
+
+func seededModel(t *testing.T, seed uint64) *model {
 	t.Helper()
 	cfg, err := models.ParseConfig("tiny", []byte(tiny))
 	if err != nil {
@@ -39,7 +41,7 @@ func newModel(t *testing.T) *model {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rng, w := rand.New(rand.NewPCG(5, 6)), weights.NewStore()
+	rng, w := rand.New(rand.NewPCG(seed, 6)), weights.NewStore()
 	for _, q := range p.Params {
 		var shape []int
 		n := 1

@@ -17,7 +17,7 @@ import (
 // may change.
 type Sampler interface{ Sample(logprobs []float32) int }
 
-// Sampling draws tokens at random, with the meaning of mlx-lm's flags: top_p, min_p and
+// Sampling draws tokens at random, with the meaning of mlx-lm's flags: top_p, min_p, xtc and
 // top_k cut the distribution in that order, temp flattens what is left. What is cut is
 // what mlx_lm/sample_utils.py cuts; the random numbers are our own.
 type Sampling struct {
@@ -27,8 +27,12 @@ type Sampling struct {
 	// MinKeep tokens, at least 1, stay whatever MinP says.
 	MinKeep int
 	TopK    int // 0: off
-	// Type is the element type of the log-probabilities, in which MLX computes the
-	// threshold of MinP. None is float32.
+	// XTCProbability of the draws, 0 for none, have only the least likely of the tokens above
+	// XTCThreshold, and those below it. XTCKeep are tokens that stay whatever that says.
+	XTCProbability, XTCThreshold float64
+	XTCKeep                      []int
+	// Type is the element type of the log-probabilities, in which MLX computes what MinP
+	// and XTCThreshold are compared with. None is float32.
 	Type graph.DType
 	rng  *rand.Rand
 }
@@ -47,6 +51,10 @@ func NewSampling(s Sampling, seed uint64) (*Sampling, error) {
 		return nil, fmt.Errorf("min_tokens_to_keep %d is below 1", s.MinKeep)
 	case s.TopK < 0:
 		return nil, fmt.Errorf("top_k %d is below 0", s.TopK)
+	case !(s.XTCProbability >= 0 && s.XTCProbability <= 1):
+		return nil, fmt.Errorf("xtc_probability %v is not between 0 and 1", s.XTCProbability)
+	case !(s.XTCThreshold >= 0 && s.XTCThreshold <= 0.5):
+		return nil, fmt.Errorf("xtc_threshold %v is not between 0 and 0.5", s.XTCThreshold)
 	}
 	s.rng = rand.New(rand.NewPCG(seed, seed))
 	return &s, nil
@@ -54,13 +62,17 @@ func NewSampling(s Sampling, seed uint64) (*Sampling, error) {
 
 var none = float32(math.Inf(-1))
 
-// Filter sets the log-probability of tokens that are cut to minus infinity.
+// Filter sets the log-probability of tokens that are cut to minus infinity. It draws a
+// random number if XTC may cut.
 func (s *Sampling) Filter(logprobs []float32) {
 	if s.TopP > 0 && s.TopP < 1 {
 		s.topP(logprobs)
 	}
 	if s.MinP > 0 {
 		s.minP(logprobs)
+	}
+	if s.XTCProbability > 0 && s.rng.Float64() <= s.XTCProbability {
+		s.xtc(logprobs)
 	}
 	if s.TopK > 0 && s.TopK < len(logprobs) {
 		for _, i := range largestFirst(logprobs)[s.TopK:] {
@@ -105,6 +117,37 @@ func (s *Sampling) minP(logprobs []float32) {
 			logprobs[i] = none
 		}
 	}
+}
+
+// xtc cuts the tokens that are likelier than the least likely one above the threshold.
+func (s *Sampling) xtc(logprobs []float32) {
+	probs := s.softmax(logprobs)
+	threshold, least := s.round(s.XTCThreshold), math.Inf(1)
+	for _, p := range probs {
+		if p > threshold {
+			least = min(least, p)
+		}
+	}
+	for i, p := range probs {
+		if p > least && !slices.Contains(s.XTCKeep, i) {
+			logprobs[i] = none
+		}
+	}
+}
+
+// softmax rounds as MLX's on a CPU, which adds up in the element type: what is equal there
+// decides what XTC cuts.
+func (s *Sampling) softmax(logprobs []float32) []float64 {
+	probs, most, sum := make([]float64, len(logprobs)), float64(slices.Max(logprobs)), 0.0
+	for i, x := range logprobs {
+		probs[i] = s.round(math.Exp(s.round(float64(x) - most)))
+		sum = s.round(sum + probs[i])
+	}
+	norm := s.round(1 / sum)
+	for i := range probs {
+		probs[i] = s.round(probs[i] * norm)
+	}
+	return probs
 }
 
 // round rounds to the element type of the log-probabilities.

@@ -26,12 +26,15 @@ func TestFiltersAreMLXLM(t *testing.T) {
 			MinP    float64 `json:"min_p"`
 			MinKeep int     `json:"min_tokens_to_keep"`
 			TopK    int     `json:"top_k"`
+			XTC     float64 `json:"xtc_probability"`
+			XTCFrom float64 `json:"xtc_threshold"`
+			XTCKeep []int   `json:"xtc_special_tokens"`
 		}
 		DType    string
 		Logprobs string
 		Kept     []int
 	}
-	if err := json.Unmarshal(text, &goldens); err != nil || len(goldens) < 60 {
+	if err := json.Unmarshal(text, &goldens); err != nil || len(goldens) < 120 {
 		t.Fatalf("%d cases, %v", len(goldens), err)
 	}
 	for i, c := range goldens {
@@ -49,7 +52,7 @@ func TestFiltersAreMLXLM(t *testing.T) {
 			if !ok {
 				t.Fatal(c.DType)
 			}
-			s, err := NewSampling(Sampling{Temp: 0.7, TopP: a.TopP, MinP: a.MinP, MinKeep: max(1, a.MinKeep), TopK: a.TopK, Type: dtype}, 3)
+			s, err := NewSampling(Sampling{Temp: 0.7, TopP: a.TopP, MinP: a.MinP, MinKeep: max(1, a.MinKeep), TopK: a.TopK, XTCProbability: a.XTC, XTCThreshold: a.XTCFrom, XTCKeep: a.XTCKeep, Type: dtype}, 3)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -73,5 +76,30 @@ func TestFiltersAreMLXLM(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestXTCProbability: so many draws are cut, and the others are not.
+func TestXTCProbability(t *testing.T) {
+	before := []float32{-0.5, -1.5, -2, -5} // probabilities 0.61, 0.22, 0.14, 0.01
+	for _, share := range []float64{0, 0.3, 0.8} {
+		s, err := NewSampling(Sampling{Temp: 1, MinKeep: 1, XTCProbability: share, XTCThreshold: 0.1}, 5)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cut := 0
+		for range 2000 {
+			after := slices.Clone(before)
+			s.Filter(after)
+			switch {
+			case slices.Equal(after, []float32{none, none, -2, -5}):
+				cut++
+			case !slices.Equal(after, before):
+				t.Fatalf("leaves %v", after)
+			}
+		}
+		if got := float64(cut) / 2000; math.Abs(got-share) > 0.05 {
+			t.Errorf("xtc_probability %v: cuts %v of the draws", share, got)
+		}
 	}
 }

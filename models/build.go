@@ -58,6 +58,7 @@ func Build(c *Config, src TypeSource) (*graph.Program, error) {
 		}
 		prog.Cases = append(prog.Cases, graph.Case{Name: s.name, When: s.when, Graph: b.g})
 	}
+	p.reportAdapter()
 	p.reportUnused(c.net.drops)
 	if err := p.issues.Err(); err != nil {
 		return nil, err
@@ -235,6 +236,7 @@ var (
 	opWhere, opMaximum           = mustOp("where"), mustOp("maximum")
 	opLayerNorm, opBitwiseAnd    = mustOp("layer_norm"), mustOp("bitwise_and")
 	opBroadcastTo                = mustOp("broadcast_to")
+	opSquare, opSqrt             = mustOp("square"), mustOp("sqrt")
 	opRMSNorm, opRope, opSDPA    = mustOp("rms_norm"), mustOp("rope"), mustOp("sdpa")
 	opConcatenate, opConv1D      = mustOp("concatenate"), mustOp("conv1d")
 	opKVAppend, opSliceUpdate    = mustOp("kv_append"), mustOp("slice_update")
@@ -290,19 +292,36 @@ func (m module) rmsNorm(name string, x value, eps float64) value {
 // linear is nn.Linear or nn.QuantizedLinear, the module of that name in m.
 func (m module) linear(name string, x value, outputs int, bias bool) value {
 	at := m.sub(name)
-	w := at.matrix(outputs, m.width(x))
+	inputs := m.width(x)
+	w := at.matrix(outputs, inputs)
 	if m.path == "" {
 		m = at // lm_head stands in no block that could be its scope
 	}
+	l := at.lora(kindLinear, func(rank int) (a, b []int) { return []int{inputs, rank}, []int{rank, outputs} })
+	b := graph.None
+	if bias {
+		b = at.param("bias", outputs)
+	}
+	switch {
+	case l == nil:
+		return m.affine(x, w, b)
+	case l.dora:
+		return l.doraLinear(m, x, w, b)
+	}
+	return l.linear(m, x, m.affine(x, w, b))
+}
+
+// affine is nn.Linear's or nn.QuantizedLinear's product with a bias, if that is not graph.None.
+func (m module) affine(x value, w matrix, bias value) value {
 	switch {
 	case w.quant != nil:
 		x = m.quantizedMatmul(x, w)
-		if bias {
-			x = m.plus(x, at.param("bias", outputs))
+		if bias != graph.None {
+			x = m.plus(x, bias)
 		}
 		return x
-	case bias:
-		return m.add(opAddmm, []value{at.param("bias", outputs), x, m.transpose(w.weight, 1, 0)})
+	case bias != graph.None:
+		return m.add(opAddmm, []value{bias, x, m.transpose(w.weight, 1, 0)})
 	}
 	return m.add(opMatmul, []value{x, m.transpose(w.weight, 1, 0)})
 }
@@ -316,24 +335,32 @@ func (m module) quantizedMatmul(x value, w matrix) value {
 func (m module) embedding(tokens value, vocab, width int) value {
 	w := m.matrix(vocab, width)
 	x := m.take(w.weight, tokens, 0)
-	if w.quant == nil {
-		return x
+	if w.quant != nil {
+		biases := graph.None
+		scales := m.take(w.scales, tokens, 0)
+		if w.biases != graph.None {
+			biases = m.take(w.biases, tokens, 0)
+		}
+		x = m.add(opDequantize, []value{x, scales, biases}, w.groupSize(), w.bits(), w.mode())
 	}
-	biases := graph.None
-	scales := m.take(w.scales, tokens, 0)
-	if w.biases != graph.None {
-		biases = m.take(w.biases, tokens, 0)
+	if l := m.loraEmbedding(vocab, width); l != nil {
+		return l.embedding(m, tokens, x)
 	}
-	return m.add(opDequantize, []value{x, scales, biases}, w.groupSize(), w.bits(), w.mode())
+	return x
+}
+
+func (m module) loraEmbedding(vocab, width int) *lora {
+	return m.lora(kindEmbedding, func(rank int) (a, b []int) { return []int{vocab, rank}, []int{rank, width} })
 }
 
 // asLinear is Embedding.as_linear, the head of a model with tied embeddings.
 func (m module) asLinear(x value, vocab int) value {
-	w := m.matrix(vocab, m.width(x))
-	if w.quant != nil {
-		return m.quantizedMatmul(x, w)
+	width := m.width(x)
+	y := m.affine(x, m.matrix(vocab, width), graph.None)
+	if l := m.loraEmbedding(vocab, width); l != nil {
+		return l.asLinear(m, x, y)
 	}
-	return m.add(opMatmul, []value{x, m.transpose(w.weight, 1, 0)})
+	return y
 }
 
 // cached appends new rows to a cache of layer number layer, "keys" or "values",

@@ -29,6 +29,8 @@ type Config struct {
 	MaxPositions int
 
 	net network
+	// adapter is there if the model was loaded with one, and not if that replaces weights.
+	adapter *adapter
 }
 
 // network is an architecture with its sizes: what its file makes of config.json.

@@ -32,6 +32,7 @@ type Model struct {
 
 	text textSource
 	as   []graph.DType // see LoadAs
+	with string        // see LoadWith
 }
 
 // textSource is where a model's tokenizer and chat template come from.
@@ -57,24 +58,28 @@ func Load(path string) (*Model, error) { return LoadAs(path) }
 // scales and biases of quantized matrices too: activations then have it as well. Of
 // several types, each comes after the other: bfloat16 and float32 are the numbers of a
 // model in bfloat16, computed with in float32.
-func LoadAs(path string, dtypes ...graph.DType) (*Model, error) {
+func LoadAs(path string, dtypes ...graph.DType) (*Model, error) { return LoadWith(path, "", dtypes...) }
+
+// LoadWith is LoadAs with the adapter of a folder, if that is not "": what mlx_lm.lora writes.
+// Its tensors keep their types.
+func LoadWith(path, adapter string, dtypes ...graph.DType) (*Model, error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if path, err = findInHub(path); err != nil {
 			return nil, err
 		}
-		return loadFolder(path, dtypes)
+		return loadFolder(path, adapter, dtypes)
 	}
 	if err != nil {
 		return nil, diag.Errorf("model/open", diag.Pos{File: path}, "%v", err)
 	}
 	switch ext := filepath.Ext(path); {
 	case info.IsDir():
-		return loadFolder(path, dtypes)
+		return loadFolder(path, adapter, dtypes)
 	case ext == ".gguf":
-		return loadGGUF(path, dtypes)
+		return loadGGUF(path, adapter, dtypes)
 	case ext == ".json":
-		return loadConfig(path, dtypes)
+		return loadConfig(path, adapter, dtypes)
 	}
 	return nil, diag.Errorf("model/open", diag.Pos{File: path}, "not a model").
 		WithHint("give a model's folder, a .gguf file, a config.json, or the id of a model in the local hub cache")
@@ -151,6 +156,11 @@ func (m *Model) finish(file string, config []byte) (*Model, error) {
 		}
 		if err := m.convert(); err != nil {
 			return err
+		}
+		if m.with != "" {
+			if err := m.adapt(m.with); err != nil {
+				return err
+			}
 		}
 		if m.Weights == nil {
 			m.Program, err = Build(m.Config, nil)
@@ -232,20 +242,20 @@ func converted(t *weights.Tensor, to graph.DType) (*weights.Tensor, error) {
 	})
 }
 
-func loadConfig(path string, as []graph.DType) (*Model, error) {
+func loadConfig(path, adapter string, as []graph.DType) (*Model, error) {
 	text, err := readFile(path, maxConfigBytes)
 	if err != nil {
 		return nil, err
 	}
-	return (&Model{Path: path, as: as}).finish(path, text)
+	return (&Model{Path: path, as: as, with: adapter}).finish(path, text)
 }
 
-func loadFolder(dir string, as []graph.DType) (*Model, error) {
+func loadFolder(dir, adapter string, as []graph.DType) (*Model, error) {
 	f, err := safetensors.OpenFolder(dir)
 	if err != nil {
 		return nil, err
 	}
-	m, err := (&Model{Path: dir, Weights: f.Weights, text: folderText{dir}, as: as}).finish(filepath.Join(dir, "config.json"), f.Config)
+	m, err := (&Model{Path: dir, Weights: f.Weights, text: folderText{dir}, as: as, with: adapter}).finish(filepath.Join(dir, "config.json"), f.Config)
 	if err != nil {
 		return nil, err
 	}
@@ -255,7 +265,7 @@ func loadFolder(dir string, as []graph.DType) (*Model, error) {
 	return m, nil
 }
 
-func loadGGUF(path string, as []graph.DType) (*Model, error) {
+func loadGGUF(path, adapter string, as []graph.DType) (*Model, error) {
 	f, err := gguf.Open(path)
 	if err != nil {
 		return nil, err
@@ -270,7 +280,7 @@ func loadGGUF(path string, as []graph.DType) (*Model, error) {
 		f.Close()
 		return nil, diag.Errorf("model/open", diag.Pos{File: path}, "%v", err)
 	}
-	m, err := (&Model{Path: path, Weights: hf.Weights, text: ggufText{f}, as: as}).finish(path, config)
+	m, err := (&Model{Path: path, Weights: hf.Weights, text: ggufText{f}, as: as, with: adapter}).finish(path, config)
 	if list := (diag.List)(nil); errors.As(err, &list) {
 		for _, i := range list {
 			i.Pos = diag.Pos{File: path} // lines are those of a text that nobody has

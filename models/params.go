@@ -251,7 +251,8 @@ func (p *params) reportUnused(drops func(string) bool) {
 	}
 	var names []string
 	for name := range p.src.Names() {
-		if p.table[name] == nil && !drops(name) {
+		ofAdapter := p.config.adapter != nil && p.config.adapter.tensors.Get(name) != nil // reportAdapter's
+		if p.table[name] == nil && !ofAdapter && !drops(name) {
 			names = append(names, name)
 		}
 	}

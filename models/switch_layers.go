@@ -53,12 +53,17 @@ func (g glu) call(m module, x, indices value) value {
 
 // linear is class SwitchLinear or QuantizedSwitchLinear, the module of that name in m.
 func (g glu) linear(m module, name string, x, indices value, outputs int) value {
-	x = m.switchLinear(name, x, indices, g.experts, outputs, g.expert)
+	inputs := m.width(x)
+	y := m.switchLinear(name, x, indices, g.experts, outputs, g.expert)
 	if g.bias {
 		bias := m.take(m.sub(name).param("bias", g.experts, outputs), indices, 0)
-		x = m.plus(x, m.expandDims(bias, -2))
+		y = m.plus(y, m.expandDims(bias, -2))
 	}
-	return x
+	l := m.sub(name).lora(kindSwitch, func(rank int) (a, b []int) { return []int{g.experts, rank, inputs}, []int{g.experts, outputs, rank} })
+	if l != nil {
+		return l.switchLinear(m, x, indices, y)
+	}
+	return y
 }
 
 // gatherSort is _gather_sort.

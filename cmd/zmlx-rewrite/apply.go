@@ -33,6 +33,7 @@ func (a *app) applyCmd() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error { return a.apply(&o, format, out) },
 	}
 	o.flags(c)
+	o.adapterFlag(c)
 	o.kv.kvFlags(c)
 	c.Flags().StringVar(&o.replay, "replay", "", "journal `file` of an earlier rewrite: apply the rules that it names, and fail at the first difference")
 	c.Flags().StringVarP(&format, "output", "o", "text", "text or json (one object per model and case, one a line)")

@@ -25,6 +25,7 @@ func (a *app) cachePromptCmd() *cobra.Command {
 	}
 	o.flags(c)
 	o.dtypeFlag(c)
+	o.adapterFlag(c)
 	o.kv.startFlag(c)
 	t.promptFlags(c)
 	c.Flags().StringArrayVarP(&t.prompts, "prompt", "p", nil, "`text` to process; - reads standard input")

@@ -28,10 +28,12 @@ func (a *app) chatCmd() *cobra.Command {
 	o.flags(c)
 	o.first = true
 	o.dtypeFlag(c)
+	o.adapterFlag(c)
 	o.kv.startFlag(c)
 	t.lengthFlags(c, 256)
 	t.samplingFlags(c)
 	t.cacheFlag(c)
+	t.mlxLMFlags(c)
 	c.Flags().BoolVar(&plain, "no-rewrite", false, "run the unrewritten program")
 	c.Flags().StringVarP(&format, "output", "o", "text", "text, or json: an object for each answer, one a line")
 	return c

@@ -24,6 +24,7 @@ func (a *app) explainCmd() *cobra.Command {
 		RunE:  func(c *cobra.Command, _ []string) error { return a.explain(&o, rule, site, format) },
 	}
 	o.flags(c)
+	o.adapterFlag(c)
 	o.kv.kvFlags(c)
 	c.Flags().StringVar(&rule, "rule", "", "`rule` to explain, with or without its family; all if left out")
 	c.Flags().StringVar(&site, "site", "", "`scope` to explain, such as model.layers.3; all if left out")

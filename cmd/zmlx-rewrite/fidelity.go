@@ -72,12 +72,12 @@ func (w way) rechunked(prompt []int) (way, bool) {
 
 // truth is the unrewritten model in float32, with the very numbers that s has. Call the
 // function when done.
-func (r *runner) truth(ctx context.Context, path, dtype string) (*decode.Generator, func(), error) {
+func (r *runner) truth(ctx context.Context, path, dtype, adapter string) (*decode.Generator, func(), error) {
 	as, err := dtypes(dtype)
 	if err != nil {
 		return nil, nil, err
 	}
-	m, err := models.LoadAs(path, append(as, graph.Float32)...)
+	m, err := models.LoadWith(path, adapter, append(as, graph.Float32)...)
 	if err != nil {
 		return nil, nil, err
 	}

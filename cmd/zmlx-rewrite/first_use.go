@@ -92,7 +92,7 @@ func (a *app) smartArgs(prof *profiles.Profile, o *options) []string {
 	for _, x := range []struct {
 		flag string
 		list []string
-	}{{"--rules", o.rules}, {"--kernels", o.kernels}, {"--home", []string{o.home}}, {"--dtype", []string{o.dtype}}} {
+	}{{"--rules", o.rules}, {"--kernels", o.kernels}, {"--home", []string{o.home}}, {"--dtype", []string{o.dtype}}, {"--adapter-path", []string{o.adapter}}} {
 		for _, value := range x.list {
 			if value != "" {
 				args = append(args, x.flag, value)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -14,21 +15,28 @@ import (
 func (a *app) generateCmd() *cobra.Command {
 	var o options
 	var t textOptions
+	var d draftOptions
 	var format string
 	var plain bool
 	c := &cobra.Command{
 		Use:   "generate",
 		Short: "Make text with a rewritten model",
 		Args:  cobra.NoArgs,
-		RunE:  func(c *cobra.Command, _ []string) error { return a.generate(c.Context(), &o, &t, format, plain) },
+		RunE:  func(c *cobra.Command, _ []string) error { return a.generate(c.Context(), &o, &t, &d, format, plain) },
 	}
 	o.flags(c)
 	o.first = true
 	o.dtypeFlag(c)
+	o.adapterFlag(c)
 	o.kv.startFlag(c)
 	t.flags(c, 100)
 	t.samplingFlags(c)
 	t.cacheFlag(c)
+	t.mlxLMFlags(c)
+	d.flags(c)
+	c.Flags().Bool("use-default-chat-template", false, "taken and without effect, as in mlx-lm 0.32")
+	said := c.Flags().VarPF(verbosity{a}, "verbose", "v", "False prints the text alone, as --quiet; True is as if left out; without a `value`, say what is read and how long steps take")
+	said.NoOptDefVal = bareVerbose
 	c.Flags().StringVar(&t.prefill, "prefill-response", "", "`text` with which the answer begins")
 	c.Flags().BoolVar(&plain, "no-rewrite", false, "run the unrewritten program")
 	c.Flags().StringVarP(&format, "output", "o", "text", "text or json")
@@ -50,11 +58,15 @@ type generated struct {
 	Profile       string         `json:"profile,omitempty" jsonschema:"of rules"`
 	KVBits        int            `json:"kv_bits,omitempty" jsonschema:"of a quantized cache of keys and values"`
 	CachedTokens  int            `json:"cached_tokens,omitempty" jsonschema:"that came from a prompt cache"`
+	FromDraft     int            `json:"from_draft,omitempty" jsonschema:"tokens that --draft-model had guessed"`
 }
 
-func (a *app) generate(ctx context.Context, o *options, t *textOptions, format string, plain bool) error {
+func (a *app) generate(ctx context.Context, o *options, t *textOptions, d *draftOptions, format string, plain bool) error {
 	if err := oneOf("output", format, "text", "json"); err != nil {
 		return err
+	}
+	for i, text := range t.prompts { // mlx_lm.generate does this, its other commands do not
+		t.prompts[i] = strings.NewReplacer(`\n`, "\n", `\t`, "\t").Replace(text)
 	}
 	texts, err := a.texts(t.prompts)
 	if err != nil {
@@ -73,11 +85,17 @@ func (a *app) generate(ctx context.Context, o *options, t *textOptions, format s
 	if err != nil {
 		return err
 	}
+	if err := d.check(o, t); err != nil {
+		return err
+	}
 	m, err := a.open(ctx, o, t, plain)
 	if err != nil {
 		return err
 	}
 	defer m.close()
+	if err := d.open(ctx, a, o, m); err != nil {
+		return err
+	}
 	turn := m.prompt
 	if m.file != nil {
 		turn = m.query
@@ -123,6 +141,9 @@ func (m *opened) account(out *generated, res *decode.Result, o *options) string 
 	}
 	if o.kv.Bits > 0 {
 		rewritten += fmt.Sprintf(" · KV cache: %s", &o.kv)
+	}
+	if m.draft != nil {
+		rewritten += fmt.Sprintf(" · %d of %d tokens from the draft", res.FromDraft, len(res.Tokens))
 	}
 	return fmt.Sprintf("prompt: %d tokens, %.1f tokens/s · generation: %d tokens, %.1f tokens/s · %s on %s %s · profile %s%s",
 		len(res.Prompt), res.PromptTPS(), len(res.Tokens), res.TPS(), m.engine.Name(), m.engine.Device(), m.engine.Version(), m.prof.Name, rewritten)

@@ -63,7 +63,7 @@ func TestTrainedIdentity(t *testing.T) {
 				p.run(t, &r, n, perStep)
 			}
 			half := newIdentity(t, dir, "inference", "bfloat16")
-			truth, done, err := half.r.truth(t.Context(), dir, "bfloat16")
+			truth, done, err := half.r.truth(t.Context(), dir, "bfloat16", "")
 			if err != nil {
 				t.Fatal(err)
 			}

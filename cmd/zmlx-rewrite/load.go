@@ -18,11 +18,11 @@ const maxText = 64 << 20
 
 // load reads a model by what its name says it is. Builders and the import of
 // .mlxfn files give programs in normal form, which is what rules are written against.
-func (a *app) load(path string, w *workspace) (*subject, error) { return a.loadAs(path, "", w) }
+func (a *app) load(path string, w *workspace) (*subject, error) { return a.loadAs(path, "", "", w) }
 
 // loadAs is load with a model's floating-point parameters converted to a type; "" for
-// their own.
-func (a *app) loadAs(path, dtype string, w *workspace) (*subject, error) {
+// their own; and with the adapter of a folder, if one is named.
+func (a *app) loadAs(path, dtype, adapter string, w *workspace) (*subject, error) {
 	as, err := dtypes(dtype)
 	if err != nil {
 		return nil, err
@@ -56,14 +56,19 @@ func (a *app) loadAs(path, dtype string, w *workspace) (*subject, error) {
 	default:
 		// The name of a reference configuration will do where no such file is.
 		if _, err := os.Stat(path); err != nil && models.ReferenceType(path) != "" {
-			s.program, err = reference(path)
-			return s, err
+			if s.program, err = reference(path); err != nil {
+				return nil, err
+			}
+			break
 		}
-		m, err := models.LoadAs(path, as...)
+		m, err := models.LoadWith(path, adapter, as...)
 		if err != nil {
 			return nil, err
 		}
 		s.model, s.program = m, m.Program
+	}
+	if adapter != "" && s.model == nil {
+		return nil, diag.Errorf("adapter/open", diag.Pos{File: path}, "has no weights, so an adapter has nothing to change").WithHint("give the folder of the model")
 	}
 	return s, nil
 }

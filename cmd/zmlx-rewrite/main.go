@@ -65,7 +65,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	out := &checked{w: stdout}
 	a := &app{args: args, stdin: stdin, stdout: out, stderr: stderr, progress: stderr, log: slog.New(slog.DiscardHandler)}
 	root := a.root()
-	root.SetArgs(args)
+	root.SetArgs(joinVerbose(args))
 	root.SetIn(stdin)
 	root.SetOut(out)
 	root.SetErr(stderr)

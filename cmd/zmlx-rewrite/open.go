@@ -17,8 +17,9 @@ type opened struct {
 	gen      *decode.Generator
 	programs *programs // that gen runs
 	prof     *profiles.Profile
-	plain    bool        // not rewritten
-	file     *cache.File // nil: no prompt cache
+	plain    bool          // not rewritten
+	file     *cache.File   // nil: no prompt cache
+	draft    *decode.Draft // nil: none
 	closers  []func()
 }
 
@@ -115,6 +116,7 @@ func madeBy(f *cache.File, o *options) error {
 func (m *opened) options(t *textOptions, sampler decode.Sampler) decode.Options {
 	if s, ok := sampler.(*decode.Sampling); ok {
 		s.Type = m.gen.LogitsType()
+		s.XTCKeep = append(m.tok.Encode("\n", true), m.eos...) // as mlx_lm.generate has it
 	}
 	opts := decode.Options{MaxTokens: t.maxTokens, PrefillStep: t.prefillStep, EOS: m.eos, Sampler: sampler}
 	if t.ignoreEOS {
@@ -139,7 +141,12 @@ func (m *opened) say(ctx context.Context, prompt []int, t *textOptions, opts dec
 		}
 		return nil
 	}
-	res, kernels, err := m.count(m.programs, func() (*decode.Result, error) { return m.gen.Generate(ctx, prompt, opts) })
+	res, kernels, err := m.count(m.programs, func() (*decode.Result, error) {
+		if m.draft != nil {
+			return m.gen.Speculate(ctx, *m.draft, prompt, opts)
+		}
+		return m.gen.Generate(ctx, prompt, opts)
+	})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -150,5 +157,5 @@ func (m *opened) say(ctx context.Context, prompt []int, t *textOptions, opts dec
 		times = append(times, t.Seconds())
 	}
 	return &generated{PromptTokens: res.Prompt, Tokens: res.Tokens, Text: text, FinishReason: res.Finish, PromptTPS: res.PromptTPS(), GenerationTPS: res.TPS(),
-		TokenTimes: times, Kernels: kernels, KernelRuns: m.kernels(), Rewritten: !m.plain, Profile: m.prof.Name}, res, nil
+		TokenTimes: times, Kernels: kernels, KernelRuns: m.kernels(), Rewritten: !m.plain, Profile: m.prof.Name, FromDraft: res.FromDraft}, res, nil
 }

@@ -36,6 +36,7 @@ func (a *app) perplexityCmd() *cobra.Command {
 	}
 	o.flags(c)
 	o.dtypeFlag(c)
+	o.adapterFlag(c)
 	c.Flags().IntVar(&t.length, "sequence-length", 512, "`tokens` of a sample")
 	c.Flags().IntVar(&t.samples, "num-samples", -1, "use the first `n` samples; -1 uses all")
 	c.Flags().IntVar(&t.batch, "batch-size", 8, "samples that are computed at once")

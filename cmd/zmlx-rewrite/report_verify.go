@@ -163,7 +163,7 @@ func (v *verification) rewrite(ctx context.Context, x *recordedSide) (ok bool, e
 	if err != nil {
 		return false, err
 	}
-	s, err := v.loadAs(x.o.model, x.o.dtype, w)
+	s, err := v.loadAs(x.o.model, x.o.dtype, x.o.adapter, w)
 	if err != nil {
 		return false, err
 	}

@@ -32,6 +32,7 @@ type textOptions struct {
 	sampling    decode.Sampling
 	seed        uint64
 	ignoreChat  bool
+	chatConfig  string // JSON: variables of the chat template
 	prefillStep int
 	ignoreEOS   bool
 	stop        []string
@@ -68,6 +69,7 @@ func (t *textOptions) promptFlags(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVar(&t.system, "system-prompt", "", "`text` of the system message")
 	f.BoolVar(&t.ignoreChat, "ignore-chat-template", false, "feed the prompt as it is")
+	f.StringVar(&t.chatConfig, "chat-template-config", "", "`variables` of the chat template, as a JSON object: '{\"enable_thinking\": false}'")
 	f.IntVar(&t.prefillStep, "prefill-step-size", decode.PrefillStep, "tokens of one chunk of the prompt")
 }
 
@@ -78,6 +80,8 @@ func (t *textOptions) samplingFlags(c *cobra.Command) {
 	f.Float64Var(&s.MinP, "min-p", 0, "keep tokens of at least this share of the most likely one's probability")
 	f.IntVar(&s.MinKeep, "min-tokens-to-keep", 1, "keep at least this many tokens, whatever --min-p says")
 	f.IntVar(&s.TopK, "top-k", 0, "keep this many tokens; 0 keeps all")
+	f.Float64Var(&s.XTCProbability, "xtc-probability", 0, "of so many draws, cut all tokens above --xtc-threshold but the least likely")
+	f.Float64Var(&s.XTCThreshold, "xtc-threshold", 0.1, "probability, up to 0.5, from which on tokens are cut by --xtc-probability; line breaks and end tokens are not")
 	f.Uint64Var(&t.seed, "seed", 0, "seed of the random numbers")
 	f.StringArrayVar(&t.stop, "stop", nil, "end before this `text`; may be repeated")
 	f.StringArrayVar(&t.extraEOS, "extra-eos-token", nil, "end at this `token`, too; may be repeated")
@@ -95,7 +99,7 @@ func (t *textOptions) sampler() (decode.Sampler, error) {
 	}
 	s, err := decode.NewSampling(t.sampling, t.seed)
 	if err != nil {
-		return nil, diag.Errorf("usage/sampling", diag.Pos{}, "%v", err).WithHint("leave --temp out, or give 0, for the most likely token; --top-p and --min-p are shares from 0 to 1, --top-k counts tokens")
+		return nil, diag.Errorf("usage/sampling", diag.Pos{}, "%v", err).WithHint("leave --temp out, or give 0, for the most likely token; --top-p, --min-p and --xtc-probability are shares from 0 to 1, --xtc-threshold is one up to 0.5, --top-k counts tokens")
 	}
 	return s, nil
 }
@@ -300,7 +304,11 @@ func (r *runner) render(text string, t *textOptions, open bool) (string, bool, e
 	default:
 		messages = append(messages, chattemplate.Message("user", text))
 	}
-	rendered, err := parsed.Render(messages, nil, !open, tmpl.Extra)
+	tools, err := t.variables(r.tok, tmpl.Extra)
+	if err != nil {
+		return "", false, err
+	}
+	rendered, err := parsed.Render(messages, tools, !open, tmpl.Extra)
 	if err != nil || !open {
 		return rendered, true, err
 	}

@@ -45,6 +45,7 @@ func (a *app) smartCmd() *cobra.Command {
 	}
 	o.flags(c)
 	o.dtypeFlag(c)
+	o.adapterFlag(c)
 	f := c.Flags()
 	f.IntVarP(&s.gen, "n-gen", "n", 16, "`tokens` to make in each run; fewer, but not under 4, where that takes long")
 	f.IntVarP(&s.depth, "n-depth", "d", 16, "`tokens` in the caches before the first run; they grow with each")

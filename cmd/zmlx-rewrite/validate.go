@@ -45,6 +45,7 @@ func (a *app) validateCmd() *cobra.Command {
 	o.flags(c)
 	o.first = true
 	o.dtypeFlag(c)
+	o.adapterFlag(c)
 	o.kv.startFlag(c)
 	t.flags(c, 48)
 	f := c.Flags()
@@ -368,7 +369,7 @@ type truth struct {
 func (d *duel) truth(ctx context.Context, o *options) *truth {
 	rest, done := func() {}, func() {}
 	load := sync.OnceValues(func() (*decode.Generator, error) {
-		g, close, err := d.r.truth(ctx, o.model, o.dtype)
+		g, close, err := d.r.truth(ctx, o.model, o.dtype, o.adapter)
 		if err == nil {
 			rest, done = g.Reset, close
 		}

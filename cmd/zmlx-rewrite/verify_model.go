@@ -206,7 +206,7 @@ func (m *measure) close() {
 // along returns the model's logits in float32 for a prompt and the tokens behind it.
 func (m *measure) along(ctx context.Context, prompt, tokens []int, o decode.Options) (list []decode.Step, err error) {
 	if m.g == nil {
-		if m.g, m.done, err = m.r.truth(ctx, m.path, m.dtype); err != nil {
+		if m.g, m.done, err = m.r.truth(ctx, m.path, m.dtype, ""); err != nil {
 			return nil, err
 		}
 	}

@@ -29,6 +29,7 @@ type options struct {
 	kernels                        []string
 	dims                           []string
 	dtype                          string    // of commands that run a model
+	adapter                        string    // a folder, of commands that make text or show a plan
 	kv                             kvOptions // of commands that look at the program with a quantized cache
 	unproven                       bool      // plan as the profile says, whatever was found on this device
 	unmeasured                     bool      // likewise, but for what failed
@@ -56,6 +57,11 @@ func (o *options) flags(c *cobra.Command) {
 // dtypeFlag is for commands that run a model.
 func (o *options) dtypeFlag(c *cobra.Command) {
 	c.Flags().StringVar(&o.dtype, "dtype", "", "convert all floating-point parameters to this `type`, so that activations have it: float32, float16 or bfloat16")
+}
+
+// adapterFlag is for commands that make text or show a plan.
+func (o *options) adapterFlag(c *cobra.Command) {
+	c.Flags().StringVar(&o.adapter, "adapter-path", "", "`folder` of an adapter that mlx_lm.lora wrote: LoRA, DoRA, or whole weights")
 }
 
 // workspace is the rules, kernels and profiles that a command works with.
@@ -215,7 +221,7 @@ func (a *app) subjects(w *workspace, o *options) (*profiles.Profile, []*subject,
 		}
 		return prof, list, nil
 	}
-	s, err := a.loadAs(o.model, o.dtype, w)
+	s, err := a.loadAs(o.model, o.dtype, o.adapter, w)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -52,6 +52,9 @@ func (d *Dict) Get(key string) (any, bool) {
 	return v, ok
 }
 
+// Keys returns the keys in order.
+func (d *Dict) Keys() []string { return slices.Clone(d.keys) }
+
 // Len returns the number of keys.
 func (d *Dict) Len() int { return len(d.keys) }
 

@@ -5,7 +5,8 @@
 
 Each case has log-probabilities (float32, little-endian, base64), their element type, the arguments of
 mlx_lm.sample_utils.make_sampler, and the tokens whose log-probability is not minus
-infinity when it draws, in order: all filters, as it chains them.
+infinity when it draws, in order: all filters, as it chains them. xtc_probability is 1, so that
+no random number decides.
 """
 
 import base64
@@ -49,6 +50,18 @@ def cases():
         for min_p in (0.3, 0.17, 0.011, 0.6):
             logits = mx.array((rng.standard_normal((1, 300)) * 0.8).astype(np.float32)).astype(dtype)
             yield case(logits - mx.logsumexp(logits, keepdims=True), min_p=min_p)
+    # XTC: before top_k, behind the others, and never a special token. Half types add up in themselves.
+    for dtype, vocab, scale in ((mx.float32, 150, 3.0), (mx.float32, 40, 0.5), (mx.bfloat16, 150, 3.0), (mx.bfloat16, 500, 1.5), (mx.float16, 200, 2.0)):
+        for args in (dict(xtc_threshold=0.1), dict(xtc_threshold=0.02), dict(xtc_threshold=0.5), dict(xtc_threshold=0.0), dict(xtc_threshold=0.004),
+                     dict(xtc_threshold=0.01, xtc_special_tokens=[3, 17, 9]), dict(xtc_threshold=0.05, top_p=0.8), dict(xtc_threshold=0.02, min_p=0.1),
+                     dict(xtc_threshold=0.01, top_p=0.95, min_p=0.01, xtc_special_tokens=[0, 1, 2, 5])):
+            logits = mx.array((rng.standard_normal((1, vocab)) * scale).astype(np.float32)).astype(dtype)
+            logprobs = logits - mx.logsumexp(logits, keepdims=True)
+            if "xtc_special_tokens" in args:  # the likeliest is special, too
+                args = dict(args, xtc_special_tokens=args["xtc_special_tokens"] + [mx.argmax(logprobs).item()])
+            yield case(logprobs, xtc_probability=1.0, **args)
+            if dtype == mx.float32:
+                yield case(logprobs, xtc_probability=1.0, top_k=4, **args)
     ties = mx.array([[-1.0, -2.0, -1.0, -2.0, -2.0, -9.0]])
     ties = ties - mx.logsumexp(ties, keepdims=True)
     for args in (dict(top_p=0.2), dict(top_p=0.6), dict(top_p=0.75), dict(min_p=0.36), dict(min_p=0.37), dict(top_k=2), dict(top_k=5)):
