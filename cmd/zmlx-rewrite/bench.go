@@ -149,7 +149,7 @@ func (a *app) bench(ctx context.Context, o *options, b *benchOptions) error {
 			fmt.Fprintln(a.progress, "note: "+n)
 		}
 	}
-	if err := a.rows(b.format, rows); err != nil {
+	if err := a.rows(b.format, rows, nil); err != nil {
 		return err
 	}
 	if len(differ) > 0 {
@@ -162,13 +162,16 @@ func (a *app) bench(ctx context.Context, o *options, b *benchOptions) error {
 	return nil
 }
 
-// rows prints rows in a format.
-func (a *app) rows(format string, rows []figures.Row) error {
+// rows prints rows in a format, and as JSON means behind them.
+func (a *app) rows(format string, rows []figures.Row, means []figures.MeanRow) error {
 	switch format {
 	case "csv":
 		return figures.CSV(a.stdout, rows)
 	case "json":
-		return figures.JSON(a.stdout, rows)
+		if err := figures.JSON(a.stdout, rows); err != nil {
+			return err
+		}
+		return figures.JSON(a.stdout, means)
 	}
 	figures.Markdown(a.stdout, rows)
 	return nil

@@ -78,6 +78,9 @@ func (v *verification) capsule(ctx context.Context, o *options, run bool) error 
 		fmt.Fprintf(v.stdout, "%s\n", file)
 	}
 	v.say(true, "schema", "version %d", c.Version)
+	if c.Means != nil {
+		v.say(c.Summed(), "means", "%d, and how combinations drifted, computed again from the raw times", len(c.Means))
+	}
 	one := *o
 	if one.model == "" {
 		one.model = c.Model.Name

@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -11,6 +14,7 @@ import (
 
 	"zmlx-rewrite/bench"
 	"zmlx-rewrite/diag"
+	"zmlx-rewrite/diag/lockfile"
 	"zmlx-rewrite/measure/capsule"
 	"zmlx-rewrite/measure/routing"
 	"zmlx-rewrite/measure/stress"
@@ -55,7 +59,7 @@ func (a *app) stressCmd() *cobra.Command {
 	f.StringVar(&s.out, "json-out", "stress.json", "`file` to write the capsule to")
 	f.StringVar(&s.state, "state", "", "`file` for what has been measured so far; that of --json-out with .state at its end if left out")
 	f.BoolVar(&s.routing, "routing", false, "say, too, which experts the tokens of each combination are sent to; that is not timed")
-	f.StringVarP(&s.format, "output", "o", "md", "md, csv or json (one row a line)")
+	f.StringVarP(&s.format, "output", "o", "md", "md, csv or json (one row a line, then one mean a line)")
 	return c
 }
 
@@ -84,6 +88,9 @@ func (s *stressOptions) check() error {
 	if s.state == "" {
 		s.state = s.out + ".state"
 	}
+	if filepath.Clean(s.state) == filepath.Clean(s.out) {
+		return diag.Errorf("usage/stress", diag.Pos{File: s.out}, "--state and --json-out are the same file").WithHint("leave --state out for %s.state", s.out)
+	}
 	return nil
 }
 
@@ -94,6 +101,11 @@ func (a *app) stress(ctx context.Context, o *options, s *stressOptions) error {
 	if o.model == "" {
 		return needsModel("stress")
 	}
+	unlock, err := a.lock(s.out, s.state)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	p, err := a.pair(ctx, o, nil)
 	if err != nil {
 		return err
@@ -137,6 +149,7 @@ func (a *app) stress(ctx context.Context, o *options, s *stressOptions) error {
 	}
 	c = state.Capsule
 	finishCapsule(c)
+	c.Sum()
 	if err := c.Write(s.out); err != nil {
 		return err
 	}
@@ -145,7 +158,7 @@ func (a *app) stress(ctx context.Context, o *options, s *stressOptions) error {
 	}
 	if s.format == "md" {
 		figures.Stress(a.stdout, c)
-	} else if err := a.rows(s.format, figures.Rows("", c)); err != nil {
+	} else if err := a.rows(s.format, figures.Rows("", c), figures.Means("", c)); err != nil {
 		return err
 	}
 	fmt.Fprintf(a.progress, "capsule: %s\n", s.out)
@@ -162,6 +175,30 @@ func (a *app) stress(ctx context.Context, o *options, s *stressOptions) error {
 		return isFalse("%d of %d choices of experts are others after the rewrite", other, tokens)
 	}
 	return nil
+}
+
+// lock keeps other runs from the files that this one writes.
+func (a *app) lock(files ...string) (release func(), err error) {
+	var locks []*lockfile.Lock
+	release = func() {
+		for _, l := range locks {
+			l.Release()
+		}
+	}
+	who := fmt.Sprintf("process %d, which began at %s: zmlx-rewrite %s", os.Getpid(), time.Now().Format("2006-01-02 15:04:05"), strings.Join(a.args, " "))
+	for _, file := range files {
+		l, err := lockfile.Take(file, who)
+		if err != nil {
+			release()
+			var held *lockfile.Held
+			if errors.As(err, &held) {
+				return nil, diag.Errorf("stress/busy", diag.Pos{File: file}, "%v", held).WithHint("wait for it to end, or name other files with --json-out and --state")
+			}
+			return nil, diag.Errorf("file/lock", diag.Pos{File: file}, "%v", err).WithHint("it is locked while it is measured for: name a file in a folder that can be written to")
+		}
+		locks = append(locks, l)
+	}
+	return release, nil
 }
 
 // routingStep is how many tokens a call takes whose routing is collected.
