@@ -102,6 +102,12 @@ func (a *app) kernelsBench(ctx context.Context, o *options, names []string, roun
 		}
 		for _, b := range s.Benches {
 			t, err := kernelcheck.Time(ctx, e, s, b, footprint, bench.Options{Rounds: rounds})
+			if err != nil && ctx.Err() != nil {
+				if err := tw.Flush(); err != nil {
+					return err
+				}
+				return &exitError{130, fmt.Sprintf("interrupted at %s, %s; the calls before it are printed", s.Name, b.Name)}
+			}
 			if refused := (*kernelcheck.StockRefused)(nil); errors.As(err, &refused) {
 				fmt.Fprintf(a.progress, "%s, %s: not timed, %v\n", s.Name, b.Name, refused)
 				continue

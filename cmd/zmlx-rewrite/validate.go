@@ -125,7 +125,7 @@ type rechunked struct {
 	RMS      float64 `json:"rms_error" jsonschema:"root mean square of all errors against float32"`
 }
 
-func (a *app) validate(ctx context.Context, o *options, t *textOptions, vo *validateOptions) error {
+func (a *app) validate(ctx context.Context, o *options, t *textOptions, vo *validateOptions) (err error) {
 	if err := vo.check(o); err != nil {
 		return err
 	}
@@ -178,7 +178,13 @@ func (a *app) validate(ctx context.Context, o *options, t *textOptions, vo *vali
 		d.after.Reset()
 		truth.rest()
 	})
-	differ, ties := 0, 0
+	differ, ties, compared := 0, 0, 0
+	defer func() {
+		if err != nil && ctx.Err() != nil && compared < len(d.texts) {
+			at.line.clear()
+			err = &exitError{130, fmt.Sprintf("interrupted; %d of %d prompts are compared and printed, %d with other tokens, %d at near ties; of the one under way nothing is kept: a verdict on a part of its tokens would mislead", compared, len(d.texts), differ, ties)}
+		}
+	}()
 	for i, text := range d.texts {
 		at.prompt, at.stage = i, 0
 		prompt, err := r.prompt(text, t)
@@ -259,6 +265,7 @@ func (a *app) validate(ctx context.Context, o *options, t *textOptions, vo *vali
 		case tied(v.Verdict) || v.Oracle.any(tied):
 			ties++
 		}
+		compared++
 		if math.IsInf(v.Margin, 0) {
 			v.Margin = 0
 		}

@@ -59,6 +59,7 @@ type Capsule struct {
 	WarmUp      int               `json:"warm_up" jsonschema:"rounds, or for stress runs of each side, that came first and do not count"`
 	Cells       []Cell            `json:"cells" jsonschema:"one for each combination that was measured"`
 	Means       []Mean            `json:"means,omitempty" jsonschema:"of stress: by length, by kind of prompt, and of all combinations; computed from the raw times"`
+	Interrupted bool              `json:"interrupted,omitempty" jsonschema:"ctrl-C ended it early: what is here was measured in whole rounds, and runs or whole tests are missing; a note says which"`
 	Notes       []string          `json:"notes" jsonschema:"what a reader should know, such as that the machine was busy"`
 }
 

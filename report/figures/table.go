@@ -39,6 +39,7 @@ type Row struct {
 	Launches  int         `json:"launches_per_step" jsonschema:"of the step that made the last token"`
 	Peak      int64       `json:"peak_memory,omitempty" jsonschema:"bytes of arrays that this program takes at most if it is loaded alone; absent if the engine does not tell"`
 	Routing   *Routed     `json:"routing,omitempty" jsonschema:"with stress --routing"`
+	Cut       bool        `json:"interrupted,omitempty" jsonschema:"ctrl-C ended the measurement early: rounds of this test, or other tests, are missing"`
 	Capsule   string      `json:"capsule,omitempty" jsonschema:"file that the row is from"`
 }
 
@@ -48,7 +49,7 @@ func Rows(file string, c *capsule.Capsule) []Row {
 	for i := range c.Cells {
 		cell := &c.Cells[i]
 		s := cell.Summary()
-		base := Row{Model: Describe(&c.Model), Size: c.Model.Bytes, Params: c.Model.Params, Backend: Backend(c), Test: cell.Test, Depth: cell.Depth, Profile: c.Rewrite.Profile, Routing: RoutingOf(cell), Capsule: file}
+		base := Row{Model: Describe(&c.Model), Size: c.Model.Bytes, Params: c.Model.Params, Backend: Backend(c), Test: cell.Test, Depth: cell.Depth, Profile: c.Rewrite.Profile, Routing: RoutingOf(cell), Cut: c.Interrupted, Capsule: file}
 		a, b := base, base
 		a.Samples, b.Samples = []float64{}, []float64{} // not null, if there are none
 		a.Program, b.Program = Unrewritten, Rewritten
@@ -212,7 +213,7 @@ func Table(w io.Writer, rows [][]string, numbers ...int) {
 func CSV(w io.Writer, rows []Row) error {
 	c := csv.NewWriter(w)
 	f := func(x float64) string { return strconv.FormatFloat(x, 'g', 6, 64) }
-	c.Write([]string{"capsule", "model", "model_size", "model_n_params", "backend", "program", "profile", "test", "n_depth", "avg_ts", "stddev_ts", "median_ts", "runs", "ratio", "ratio_low", "ratio_high", "tokens_identical", "routing_entropy", "routing_balance", "flags", "launches_per_step", "peak_memory", "drift"})
+	c.Write([]string{"capsule", "model", "model_size", "model_n_params", "backend", "program", "profile", "test", "n_depth", "avg_ts", "stddev_ts", "median_ts", "runs", "ratio", "ratio_low", "ratio_high", "tokens_identical", "routing_entropy", "routing_balance", "flags", "launches_per_step", "peak_memory", "drift", "interrupted"})
 	for _, r := range rows {
 		ratio, low, high, same, bits, balance, peak, drift := "", "", "", "", "", "", "", ""
 		if r.Drift > 0 {
@@ -233,7 +234,7 @@ func CSV(w io.Writer, rows []Row) error {
 		if r.Identical != nil {
 			same = strconv.FormatBool(*r.Identical)
 		}
-		c.Write([]string{r.Capsule, r.Model, strconv.FormatInt(r.Size, 10), strconv.FormatInt(r.Params, 10), r.Backend, r.Program, r.Profile, r.Test, strconv.Itoa(r.Depth), f(r.Mean), f(r.SD), f(r.Median), strconv.Itoa(len(r.Samples)), ratio, low, high, same, bits, balance, r.Flags, strconv.Itoa(r.Launches), peak, drift})
+		c.Write([]string{r.Capsule, r.Model, strconv.FormatInt(r.Size, 10), strconv.FormatInt(r.Params, 10), r.Backend, r.Program, r.Profile, r.Test, strconv.Itoa(r.Depth), f(r.Mean), f(r.SD), f(r.Median), strconv.Itoa(len(r.Samples)), ratio, low, high, same, bits, balance, r.Flags, strconv.Itoa(r.Launches), peak, drift, strconv.FormatBool(r.Cut)})
 	}
 	c.Flush()
 	return c.Error()
