@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -149,31 +148,18 @@ func (a *app) routing(ctx context.Context, o *options, r *routingOptions) error 
 		same = fmt.Sprintf("interrupted: of %d tokens %d were fed to the unrewritten program, %d to the rewritten one; %s", all, fed[0], fed[1], same)
 	}
 	title := fmt.Sprintf("%s · profile %s · %s on %s %s · %s", p.s.name, p.profile.Name, p.engine.Name(), p.engine.Device(), p.engine.Version(), same)
-	var b bytes.Buffer
-	switch r.format {
-	case "json":
-		enc := json.NewEncoder(&b)
-		for i := range stats {
-			if err := enc.Encode(&stats[i]); err != nil {
-				return err
-			}
-		}
-		if !cut {
-			fmt.Fprintln(a.progress, same)
-		}
-	case "html":
-		if err := figures.RoutingHTML(&b, title, stats); err != nil {
-			return err
-		}
-	default:
-		fmt.Fprintf(&b, "%s\n\n", title)
-		figures.Routing(&b, stats)
+	text, err := routingText(r.format, title, stats)
+	if err != nil {
+		return err
+	}
+	if r.format == "json" && !cut {
+		fmt.Fprintln(a.progress, same)
 	}
 	kept := ""
 	if r.out != "" {
-		kept, err = a.keep(r.out, cut, func() error { return writeFile(r.out, b.Bytes()) })
+		kept, err = a.keep(r.out, cut, func() error { return writeFile(r.out, text) })
 	} else {
-		err = a.put("", b.Bytes())
+		err = a.put("", text)
 	}
 	if err != nil {
 		return err
@@ -185,6 +171,22 @@ func (a *app) routing(ctx context.Context, o *options, r *routingOptions) error 
 		return isFalse("%s", same)
 	}
 	return nil
+}
+
+// routingText is a text's routing in a format.
+func routingText(format, title string, stats []routing.Stats) ([]byte, error) {
+	var b bytes.Buffer
+	switch format {
+	case "json":
+		err := figures.JSON(&b, stats)
+		return b.Bytes(), err
+	case "html":
+		err := figures.RoutingHTML(&b, title, stats)
+		return b.Bytes(), err
+	}
+	fmt.Fprintf(&b, "%s\n\n", title)
+	figures.Routing(&b, stats)
+	return b.Bytes(), nil
 }
 
 // routings feeds the texts to both programs. Beside an error it returns what was fed until then.
