@@ -55,7 +55,7 @@ func (a *app) stressCmd() *cobra.Command {
 	f.StringSliceVar(&s.prompts, "prompts", stress.Kinds, "`kinds` of prompts; a list with commas")
 	f.IntSliceVar(&s.lengths, "lengths", stress.Lengths, "`tokens` to make; a list with commas")
 	f.IntVar(&s.runs, "runs", stress.Runs, "`runs` of each program in each combination")
-	f.IntVar(&s.warmUp, "warm-up", 16, "`tokens` that each program makes first, after each start")
+	f.IntVar(&s.warmUp, "warm-up", 16, "`tokens` that each program makes first, after each start; 0 for none")
 	f.StringVar(&s.out, "json-out", "stress.json", "`file` to write the capsule to")
 	f.StringVar(&s.state, "state", "", "`file` for what has been measured so far; that of --json-out with .state at its end if left out")
 	f.BoolVar(&s.routing, "routing", false, "say, too, which experts the tokens of each combination are sent to; that is not timed")
@@ -82,8 +82,8 @@ func (s *stressOptions) check() error {
 			names = append(names, c.Test)
 		}
 	}
-	if len(names) == 0 || !unique(len(names)) || s.runs < 1 || s.warmUp < 1 {
-		return diag.Errorf("usage/stress", diag.Pos{}, "stress needs kinds of prompts and lengths, each once, and --runs and --warm-up of at least 1").WithHint("such as --prompts code,math --lengths 256,1024 --runs 5 --warm-up 16")
+	if len(names) == 0 || !unique(len(names)) || s.runs < 1 || s.warmUp < 0 {
+		return diag.Errorf("usage/stress", diag.Pos{}, "stress needs kinds of prompts and lengths, each once, --runs of at least 1, and --warm-up of at least 0").WithHint("such as --prompts code,math --lengths 256,1024 --runs 5 --warm-up 16")
 	}
 	if s.state == "" {
 		s.state = s.out + ".state"
@@ -131,7 +131,7 @@ func (a *app) stress(ctx context.Context, o *options, s *stressOptions) error {
 	if err := a.identify(ctx, p, c); err != nil {
 		return err
 	}
-	c.Cells, c.WarmUp = stress.Cells(s.prompts, s.lengths), 1
+	c.Cells, c.WarmUp = stress.Cells(s.prompts, s.lengths), min(s.warmUp, 1)
 	state, err := stress.Start(s.state, s.runs, s.routing, c)
 	if err != nil {
 		return err
@@ -256,7 +256,7 @@ func (a *app) stressRuns(ctx context.Context, p *pair, tr *tracer, state *stress
 		if err != nil {
 			return err
 		}
-		if warm { // once a start
+		if warm && s.warmUp > 0 { // once a start
 			for side := range sides {
 				if _, err := p.run(ctx, side, prompt, 0, s.warmUp); err != nil {
 					return err

@@ -193,6 +193,7 @@ func (a *app) validate(ctx context.Context, o *options, t *textOptions, vo *vali
 		}
 		opts := d.options(t)
 		opts.OnToken = func(decode.Token) error { at.token(); return nil }
+		opts.OnPrompt = at.reading
 		at.begin(sides[0])
 		v := validated{Prompt: text, PromptTokens: len(prompt), KernelRuns: r.kernels(), Runs: vo.runs}
 		var ra, rb *decode.Result
@@ -334,6 +335,18 @@ func (v *validating) token() {
 	v.show()
 }
 
+// reading is told of a long prompt that is read before the first token.
+func (v *validating) reading(read, all int) {
+	if all < longPrompt {
+		return
+	}
+	what := v.what
+	v.what += fmt.Sprintf(", %d of %d tokens of the prompt", read, all)
+	v.line.last = time.Time{}
+	v.show()
+	v.what = what
+}
+
 func (v *validating) show() {
 	done := (v.prompt*v.stages + v.stage) * v.tokens
 	if !v.beside {
@@ -344,7 +357,7 @@ func (v *validating) show() {
 
 // time makes the tokens several more times with each program, in turns, without their logits.
 func (v *validated) time(ctx context.Context, d *duel, prompt []int, opts decode.Options, begin func(what string)) error {
-	opts.Logits, opts.OnToken = false, nil
+	opts.Logits, opts.OnToken, opts.OnPrompt = false, nil, nil
 	var rates, prompts [2][]float64
 	for run := range v.Runs {
 		for i := range sides {
