@@ -31,6 +31,9 @@ type Options struct {
 	// OnToken is told of each token as soon as it is known; an error ends the
 	// generation, ErrStop as an end token does.
 	OnToken func(Token) error
+	// OnPrompt is told how many tokens of the prompt have been read of how many: before the first chunk
+	// and after each. The last token of a prompt is read with the first one that is made.
+	OnPrompt func(read, all int)
 	// Whole makes the caches hold the last token, too, as mlx-lm's do: for what goes on
 	// from them. It takes a step more.
 	Whole bool
@@ -254,9 +257,16 @@ func (g *Generator) tokens(ids []int) (engine.Tensor, error) {
 }
 
 // prefill feeds all of a prompt but its last token, in chunks.
-func (g *Generator) prefill(ctx context.Context, prompt []int, chunk int) error {
-	for len(prompt) > 1 {
-		n := min(chunk, len(prompt)-1)
+func (g *Generator) prefill(ctx context.Context, prompt []int, o *Options) error {
+	all := len(prompt)
+	for {
+		if o.OnPrompt != nil {
+			o.OnPrompt(all-len(prompt), all)
+		}
+		n := min(o.PrefillStep, len(prompt)-1)
+		if n == 0 {
+			return nil
+		}
 		t, err := g.tokens(prompt[:n])
 		if err != nil {
 			return err
@@ -271,7 +281,6 @@ func (g *Generator) prefill(ctx context.Context, prompt []int, chunk int) error 
 		}
 		prompt = prompt[n:]
 	}
-	return nil
 }
 
 // next feeds one token and returns what headProgram makes of the logits behind it, or only
@@ -320,7 +329,7 @@ func (g *Generator) Generate(ctx context.Context, prompt []int, o Options) (*Res
 	g.calls, g.plain = nil, 0
 	defer func() { r.Calls, r.Plain = g.calls, g.plain }()
 	start := time.Now()
-	if err := g.prefill(ctx, prompt, o.PrefillStep); err != nil {
+	if err := g.prefill(ctx, prompt, &o); err != nil {
 		return nil, err
 	}
 	if o.MaxTokens < 1 && !o.Whole {

@@ -115,9 +115,17 @@ func TestGenerate(t *testing.T) {
 	}
 	want := text[len(prompt):]
 	for _, chunk := range []int{0, 1, 2, 3, 100} {
-		r, err := m.generator(t).Generate(ctx, prompt, Options{MaxTokens: 8, PrefillStep: chunk})
+		var read []int
+		r, err := m.generator(t).Generate(ctx, prompt, Options{MaxTokens: 8, PrefillStep: chunk, OnPrompt: func(n, all int) {
+			if read = append(read, n); all != len(prompt) {
+				t.Errorf("%d tokens of a prompt of %d", all, len(prompt))
+			}
+		}})
 		if err != nil {
 			t.Fatal(err)
+		}
+		if told := map[int][]int{0: {0, 6}, 1: {0, 1, 2, 3, 4, 5, 6}, 2: {0, 2, 4, 6}, 3: {0, 3, 6}, 100: {0, 6}}[chunk]; !slices.Equal(read, told) {
+			t.Errorf("chunks of %d: told of %v tokens of the prompt, not of %v", chunk, read, told)
 		}
 		if !slices.Equal(r.Tokens, want) || r.Finish != "length" {
 			t.Errorf("chunks of %d: %v (%s), want %v", chunk, r.Tokens, r.Finish, want)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -127,15 +128,19 @@ func (a *app) bench(ctx context.Context, o *options, b *benchOptions) error {
 	}
 	var rows []figures.Row
 	var differ []string
+	cut, kept := false, ""
 	for _, name := range names {
 		one := *o
 		one.profile = name
 		c, err := a.benchOne(ctx, &one, b)
-		if err != nil {
+		if cut = ctx.Err() != nil && err != nil; cut && c == nil {
+			break
+		}
+		if err != nil && !cut {
 			return err
 		}
 		if b.capsule != "" {
-			if err := c.Write(b.capsule); err != nil {
+			if kept, err = a.keep(b.capsule, cut, func() error { return c.Write(b.capsule) }); err != nil {
 				return err
 			}
 		}
@@ -148,9 +153,18 @@ func (a *app) bench(ctx context.Context, o *options, b *benchOptions) error {
 		for _, n := range c.Notes {
 			fmt.Fprintln(a.progress, "note: "+n)
 		}
+		if cut {
+			break
+		}
 	}
-	if err := a.rows(b.format, rows); err != nil {
+	if cut && len(rows) == 0 {
+		return &exitError{130, "interrupted; no test has a whole round yet, so there is nothing to print or keep"}
+	}
+	if err := a.rows(b.format, rows, nil); err != nil {
 		return err
+	}
+	if cut {
+		return &exitError{130, "interrupted; " + kept + "what is printed has the whole rounds that were measured"}
 	}
 	if len(differ) > 0 {
 		what := "after the rewrite"
@@ -162,13 +176,16 @@ func (a *app) bench(ctx context.Context, o *options, b *benchOptions) error {
 	return nil
 }
 
-// rows prints rows in a format.
-func (a *app) rows(format string, rows []figures.Row) error {
+// rows prints rows in a format, and as JSON means behind them.
+func (a *app) rows(format string, rows []figures.Row, means []figures.MeanRow) error {
 	switch format {
 	case "csv":
 		return figures.CSV(a.stdout, rows)
 	case "json":
-		return figures.JSON(a.stdout, rows)
+		if err := figures.JSON(a.stdout, rows); err != nil {
+			return err
+		}
+		return figures.JSON(a.stdout, means)
 	}
 	figures.Markdown(a.stdout, rows)
 	return nil
@@ -186,7 +203,20 @@ func (a *app) benched(ctx context.Context, o *options, b *benchOptions, wrap fun
 	return a.pairAgainst(ctx, o, other, wrap)
 }
 
-// benchOne measures one profile.
+// keep writes what a measurement has to a file. One that was interrupted takes no other's place;
+// then it is said what became of it.
+func (a *app) keep(file string, cut bool, write func() error) (kept string, err error) {
+	if _, err := os.Stat(file); cut && err == nil {
+		return file + ", which was there before, is left as it is; ", nil
+	}
+	if err := write(); err != nil || !cut {
+		return "", err
+	}
+	return file + " has what was measured, and says so; ", nil
+}
+
+// benchOne measures one profile. If it is interrupted, what it returns beside the error has the
+// rounds that were whole; nil if there were none.
 func (a *app) benchOne(ctx context.Context, o *options, b *benchOptions) (*capsule.Capsule, error) {
 	p, err := a.benched(ctx, o, b, nil)
 	if err != nil {
@@ -213,7 +243,9 @@ func (a *app) benchOne(ctx context.Context, o *options, b *benchOptions) (*capsu
 		if err := p.measureCell(ctx, cell, bench.Options{Rounds: b.rounds, WarmUp: b.warmUp}, start, func() {
 			line.print("%s %s · %s · %d of %d tests, run %d of %d", bar(int64(i*runs+begun), int64(len(cells)*runs)), p.profile.Name, cell.Name(), i+1, len(cells), begun+1, runs)
 			begun++
-		}); err != nil {
+		}); err != nil && ctx.Err() != nil {
+			return cutShort(c, cells, b.rounds), err
+		} else if err != nil {
 			return nil, err
 		}
 	}
@@ -222,7 +254,28 @@ func (a *app) benchOne(ctx context.Context, o *options, b *benchOptions) (*capsu
 	return c, nil
 }
 
-// measureCell times one test.
+// cutShort makes a capsule of the whole rounds of an interrupted measurement; nil if there are
+// none.
+func cutShort(c *capsule.Capsule, cells []capsule.Cell, rounds int) *capsule.Capsule {
+	const perRound = 4 // A B B A
+	var said []string
+	for _, cell := range cells {
+		whole := len(cell.Runs) / perRound
+		said = append(said, fmt.Sprintf("%s %d of %d rounds", cell.Name(), whole, rounds))
+		if cell.Runs = cell.Runs[:whole*perRound]; whole > 0 {
+			c.Cells = append(c.Cells, cell)
+		}
+	}
+	if len(c.Cells) == 0 {
+		return nil
+	}
+	c.Interrupted = true
+	finishCapsule(c)
+	c.Notes = append(c.Notes, "interrupted: "+strings.Join(said, ", "))
+	return c
+}
+
+// measureCell times one test. An error leaves in it what was measured.
 func (p *pair) measureCell(ctx context.Context, cell *capsule.Cell, o bench.Options, start time.Time, tick func()) error {
 	tokens := randomTokens(cell.Seed, cell.Depth+cell.Fed+1, p.vocab)[:cell.Depth+cell.Fed]
 	var first, last [2]*timed
@@ -247,10 +300,10 @@ func (p *pair) measureCell(ctx context.Context, cell *capsule.Cell, o bench.Opti
 		cell.Runs = append(cell.Runs, capsule.Run{Run: bench.Run{Round: round, B: b, Seconds: seconds, At: time.Since(start).Seconds()}, Prompt: t.prompt, Tokens: capsule.Stream(t.tokens)[:16]})
 		return nil
 	})
-	if err != nil {
+	if err != nil && (first[0] == nil || first[1] == nil) {
 		return err
 	}
 	cell.StreamA, cell.StreamB = capsule.Stream(first[0].tokens), capsule.Stream(first[1].tokens)
 	cell.First = stress.FirstDifference(first[0].tokens, first[1].tokens)
-	return nil
+	return err
 }

@@ -63,12 +63,25 @@ func (a *app) trace(ctx context.Context, o *options, b *benchOptions, profiles [
 		one := *o
 		one.profile = name
 		list, err := a.traceOne(ctx, &one, b)
+		all = append(all, list...)
+		if err != nil && ctx.Err() != nil {
+			if len(all) == 0 {
+				return &exitError{130, "interrupted; no program was traced to the end, so there is nothing to print"}
+			}
+			if err := a.printTraces(b.format, all); err != nil {
+				return err
+			}
+			return &exitError{130, fmt.Sprintf("interrupted; %d of %d traces are printed, the others were not made", len(all), len(sides)*len(b.depths)*len(profiles))}
+		}
 		if err != nil {
 			return err
 		}
-		all = append(all, list...)
 	}
-	switch b.format {
+	return a.printTraces(b.format, all)
+}
+
+func (a *app) printTraces(format string, all []traced) error {
+	switch format {
 	case "json":
 		enc := json.NewEncoder(a.stdout)
 		enc.SetEscapeHTML(false)
@@ -97,6 +110,7 @@ func (a *app) trace(ctx context.Context, o *options, b *benchOptions, profiles [
 	return nil
 }
 
+// traceOne traces both sides at each depth. What it returns beside an error was traced to its end.
 func (a *app) traceOne(ctx context.Context, o *options, b *benchOptions) ([]traced, error) {
 	var watch [2]*watched
 	p, err := a.benched(ctx, o, b, func(side int, s engine.Session) engine.Session {
@@ -129,7 +143,7 @@ func (a *app) traceOne(ctx context.Context, o *options, b *benchOptions) ([]trac
 				t.Profile, t.Flags = p.other.profile.Name, p.other.o.flagsGiven
 			}
 			if err := p.traceSide(ctx, side, w, depth, b, &t); err != nil {
-				return nil, err
+				return out, err
 			}
 			out = append(out, t)
 		}

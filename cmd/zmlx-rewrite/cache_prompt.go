@@ -60,7 +60,10 @@ func (a *app) cachePrompt(ctx context.Context, o *options, t *textOptions, out s
 	if err != nil {
 		return err
 	}
-	res, err := m.gen.Generate(ctx, prompt, decode.Options{PrefillStep: t.prefillStep, Whole: true})
+	line, told := a.promptLine()
+	defer line.clear()
+	res, err := m.gen.Generate(ctx, prompt, decode.Options{PrefillStep: t.prefillStep, Whole: true, OnPrompt: told})
+	line.clear()
 	if err != nil {
 		return err
 	}

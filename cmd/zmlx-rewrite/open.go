@@ -14,6 +14,7 @@ import (
 // share. Close it.
 type opened struct {
 	*runner
+	app      *app
 	gen      *decode.Generator
 	programs *programs // that gen runs
 	prof     *profiles.Profile
@@ -31,7 +32,7 @@ func (m *opened) close() {
 
 // open loads the model of o, rewritten or plain, and the prompt cache of t, if it has one.
 func (a *app) open(ctx context.Context, o *options, t *textOptions, plain bool) (_ *opened, err error) {
-	m := &opened{plain: plain}
+	m := &opened{app: a, plain: plain}
 	defer func() {
 		if err != nil {
 			m.close()
@@ -134,7 +135,11 @@ func (m *opened) say(ctx context.Context, prompt []int, t *textOptions, opts dec
 			emit(piece)
 		}
 	}
+	line, told := m.app.promptLine()
+	defer line.clear()
+	opts.OnPrompt = told
 	opts.OnToken = func(tok decode.Token) error {
+		line.clear()
 		show(stop.next(stream.Next(tok.ID)))
 		if stop.done {
 			return decode.ErrStop

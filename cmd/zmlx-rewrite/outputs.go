@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/jsonschema-go/jsonschema"
 
+	"zmlx-rewrite/measure/capsule"
 	"zmlx-rewrite/measure/routing"
 	"zmlx-rewrite/measure/schema"
 	"zmlx-rewrite/report"
@@ -36,11 +37,11 @@ var outputs = []output{
 	{"matrix-gate", "matrix gate", line[gated](words{"verdict", []any{figures.Held, figures.Unclear, figures.Regressed, figures.Differs, figures.Missing}})},
 	{"models", "", line[report.Model]()},
 	{"perplexity", "", line[perplexities]()},
-	{"report", "", line[figures.Row](sideWords)},
+	{"report", "", either(line[figures.Row](sideWords), line[figures.MeanRow](meanWords))},
 	{"report-verify", "report --verify", line[statement](words{"verdict", []any{holds, differs, noted}})},
 	{"routing", "", line[routing.Stats]()},
 	{"smart", "", line[smartFound]()},
-	{"stress", "", line[figures.Row](sideWords)},
+	{"stress", "", either(line[figures.Row](sideWords), line[figures.MeanRow](meanWords))},
 	{"validate", "", line[validated](words{"verdict", verdicts}, words{"oracle.unrewritten.verdict", verdicts}, words{"oracle.rewritten.verdict", verdicts})},
 	{"verify-device", "verify --model --device", line[siteChecked](words{"verdict", []any{"passed", "failed", "skipped"}}, words{"numerics", numerics})},
 	{"verify-model", "verify --model", line[modelVerified](words{"verdict", []any{string(whole.BitExact), string(whole.Identical), string(whole.NearTie), string(whole.Differs)}})},
@@ -54,6 +55,7 @@ var (
 	verdicts    = []any{"bit-exact", "token-identical", "closer-to-fp32", "near-tie", "differs"}
 	planWords   = []words{{"numerics", numerics}, {"rules.numerics", numerics}}
 	sideWords   = words{"program", []any{figures.Unrewritten, figures.Rewritten, figures.Against}}
+	meanWords   = words{"mean_of", []any{capsule.ByLength, capsule.ByPrompt, capsule.OfAll}}
 	finishWords = words{"finish_reason", []any{"stop", "length"}}
 )
 
@@ -80,6 +82,20 @@ func line[T any](fields ...words) func(string) *jsonschema.Schema {
 			at.Enum = w.list
 		}
 		return s
+	}
+}
+
+// either is for commands that print objects of several kinds: each is of one schema.
+func either(kinds ...func(string) *jsonschema.Schema) func(string) *jsonschema.Schema {
+	return func(title string) *jsonschema.Schema {
+		s := kinds[0](title)
+		out := &jsonschema.Schema{Schema: s.Schema, Title: title}
+		for _, kind := range kinds {
+			s := kind("")
+			s.Schema = ""
+			out.OneOf = append(out.OneOf, s)
+		}
+		return out
 	}
 }
 

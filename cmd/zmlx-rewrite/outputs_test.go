@@ -140,6 +140,29 @@ func TestHold(t *testing.T) {
 	}
 }
 
+// TestHoldEither: an object is of one of the kinds that a command prints, and not of a mixture.
+func TestHoldEither(t *testing.T) {
+	o := outputNamed("stress")
+	row := `{"model":"m","model_size":1,"model_n_params":2,"backend":"b","test":"code/8","n_depth":0,"program":"rewritten","profile":"p","avg_ts":1,"stddev_ts":0,"median_ts":1,"samples_ts":[1],"drift":0.9,"launches_per_step":3}`
+	mean := `{"model":"m","backend":"b","profile":"p","mean_of":"length","which":"8","combinations":2,"unrewritten_ts":1,"rewritten_ts":2,"ratio":2,"interval":[1.9,2.1]}`
+	if err := o.hold([]byte(row + "\n" + mean + "\n")); err != nil {
+		t.Fatal(err)
+	}
+	for what, x := range map[string]string{
+		"a mean of what there is not": strings.Replace(mean, `"length"`, `"day"`, 1),
+		"a mean without a ratio":      strings.Replace(mean, `"ratio":2,`, ``, 1),
+		"a mean with a row's field":   strings.Replace(mean, `"ratio":2,`, `"ratio":2,"test":"code/8",`, 1),
+		"an interval that is null":    strings.Replace(mean, `[1.9,2.1]`, `null`, 1),
+	} {
+		if o.hold([]byte(x)) == nil {
+			t.Errorf("%s: the schema lets it pass", what)
+		}
+	}
+	if outputNamed("bench").hold([]byte(mean)) == nil {
+		t.Error("bench prints no means, and its schema lets one pass")
+	}
+}
+
 // TestOutputsAreComplete: every command with -o json has a schema, every schema is a command's,
 // all fields say what they are, and docs/output is what `rules schema` prints.
 // ZMLX_UPDATE_DOCS=1 writes it.
@@ -181,6 +204,9 @@ func TestOutputsAreComplete(t *testing.T) {
 			}
 			if s.Items != nil {
 				said(at, s.Items)
+			}
+			for _, kind := range s.OneOf {
+				said(at, kind)
 			}
 		}
 		said("", o.schema(""))

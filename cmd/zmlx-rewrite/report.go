@@ -44,7 +44,7 @@ func (a *app) reportCmd() *cobra.Command {
 		},
 	}
 	f := c.Flags()
-	f.StringVarP(&format, "output", "o", "md", "md, csv, json (one row a line) or html; with --verify md or json")
+	f.StringVarP(&format, "output", "o", "md", "md, csv, json (one row a line, and one mean of a stress run a line) or html; with --verify md or json")
 	f.StringVar(&out, "out", "", "`file` to write to, in place of standard output; not with --verify")
 	f.BoolVar(&verify, "verify", false, "say whether the capsule still reproduces")
 	f.BoolVar(&still, "no-run", false, "with --verify: do not make the tokens again")
@@ -84,13 +84,15 @@ func (a *app) report(files []string, format, out string) error {
 	var b bytes.Buffer
 	if format == "csv" || format == "json" {
 		var rows []figures.Row
+		var means []figures.MeanRow
 		for _, n := range all {
 			rows = append(rows, figures.Rows(n.File, n.Capsule)...)
+			means = append(means, figures.Means(n.File, n.Capsule)...)
 		}
 		if format == "csv" {
 			err = figures.CSV(&b, rows)
-		} else {
-			err = figures.JSON(&b, rows)
+		} else if err = figures.JSON(&b, rows); err == nil {
+			err = figures.JSON(&b, means)
 		}
 	} else if format == "html" {
 		err = figures.HTML(&b, all)

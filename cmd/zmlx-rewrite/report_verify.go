@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"zmlx-rewrite/diag"
 	"zmlx-rewrite/graph"
@@ -78,6 +79,9 @@ func (v *verification) capsule(ctx context.Context, o *options, run bool) error 
 		fmt.Fprintf(v.stdout, "%s\n", file)
 	}
 	v.say(true, "schema", "version %d", c.Version)
+	if c.Means != nil {
+		v.say(c.Summed(), "means", "%d, and how combinations drifted, computed again from the raw times", len(c.Means))
+	}
 	one := *o
 	if one.model == "" {
 		one.model = c.Model.Name
@@ -308,6 +312,8 @@ func (v *verification) tokens(ctx context.Context, sides []*recordedSide, c *cap
 	if here := libraryOf(p.engine); c.Device.Library != "" && here != c.Device.Library {
 		v.tell(noted, "library of CPU kernels", "sha256 %.12s here, %.12s in the capsule; tokens may differ", cmp.Or(here, "none"), c.Device.Library)
 	}
+	line, begun := v.statusLine(), time.Now()
+	defer line.clear()
 	for i := range c.Cells {
 		cell := &c.Cells[i]
 		var tokens []int
@@ -329,7 +335,10 @@ func (v *verification) tokens(ctx context.Context, sides []*recordedSide, c *cap
 			}
 		}
 		for side, want := range [2]string{cell.StreamA, cell.StreamB} {
+			line.last = time.Time{}
+			line.progress(begun, int64(len(p.gens)*i+side), int64(len(p.gens)*len(c.Cells)), "%s, %s: %d tokens again", cell.Name(), p.side(side), cell.Made)
 			t, err := p.run(ctx, side, tokens, cell.Depth, cell.Made)
+			line.clear() // what is found may go to the same terminal
 			if err != nil {
 				return err
 			}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -120,61 +119,98 @@ func (a *app) routing(ctx context.Context, o *options, r *routingOptions) error 
 	}
 	defer t.close()
 	layers := t.layers
-	var traces [2]routing.Trace
-	n := 0
-	line, begun, all := a.statusLine(), time.Now(), 0
-	defer line.clear()
+	traces, err := a.routings(ctx, t, texts, r.step)
+	cut := err != nil && ctx.Err() != nil
+	if err != nil && !cut {
+		return err
+	}
+	fed, all := [2]int{len(traces[0][0]), len(traces[1][0])}, 0 // there is a layer
 	for _, tokens := range texts {
-		all += len(sides) * len(tokens)
+		all += len(tokens)
 	}
-	for side := range sides {
-		traces[side] = make(routing.Trace, len(layers))
-		t.tick = func(fed int) {
-			n += fed
-			line.progress(begun, int64(n), int64(all), "%s, %d of %d tokens", sides[side], n, all)
-		}
-		for _, tokens := range texts {
-			if err := t.trace(ctx, side, tokens, r.step, traces[side]); err != nil {
-				return err
-			}
-		}
+	if fed[0] == 0 {
+		return &exitError{130, "interrupted before any token was fed; there is nothing to print"}
 	}
-	line.clear()
 	var stats []routing.Stats
 	for i, l := range layers {
 		stats = append(stats, routing.Sum(routing.Short(l.Scope), l.Experts, l.K, traces[0][i]))
+		stats[i].Cut = cut
 	}
-	d := routing.Compare(traces[0], traces[1])
-	same := fmt.Sprintf("%d tokens in %d layers: both programs choose the same experts; largest difference of a weight %.3g", n/2, len(layers), d.Weight)
+	d := routing.Compare(traces[0].First(fed[1]), traces[1])
+	same := fmt.Sprintf("%d tokens in %d layers: both programs choose the same experts; largest difference of a weight %.3g", fed[1], len(layers), d.Weight)
 	if d.Other > 0 {
 		same = fmt.Sprintf("%d of %d choices are others after the rewrite, the first of token %d in %s; largest difference of a weight elsewhere %.3g", d.Other, d.Tokens, d.First, routing.Short(layers[d.Layer].Scope), d.Weight)
 	}
-	title := fmt.Sprintf("%s · profile %s · %s on %s %s · %s", p.s.name, p.profile.Name, p.engine.Name(), p.engine.Device(), p.engine.Version(), same)
-	var b bytes.Buffer
-	switch r.format {
-	case "json":
-		enc := json.NewEncoder(&b)
-		for i := range stats {
-			if err := enc.Encode(&stats[i]); err != nil {
-				return err
-			}
+	if cut {
+		if fed[1] == 0 {
+			same = "nothing is compared with the rewritten program yet"
 		}
-		fmt.Fprintln(a.progress, same)
-	case "html":
-		if err := figures.RoutingHTML(&b, title, stats); err != nil {
-			return err
-		}
-	default:
-		fmt.Fprintf(&b, "%s\n\n", title)
-		figures.Routing(&b, stats)
+		same = fmt.Sprintf("interrupted: of %d tokens %d were fed to the unrewritten program, %d to the rewritten one; %s", all, fed[0], fed[1], same)
 	}
-	if err := a.put(r.out, b.Bytes()); err != nil {
+	title := fmt.Sprintf("%s · profile %s · %s on %s %s · %s", p.s.name, p.profile.Name, p.engine.Name(), p.engine.Device(), p.engine.Version(), same)
+	text, err := routingText(r.format, title, stats)
+	if err != nil {
 		return err
+	}
+	if r.format == "json" && !cut {
+		fmt.Fprintln(a.progress, same)
+	}
+	kept := ""
+	if r.out != "" {
+		kept, err = a.keep(r.out, cut, func() error { return writeFile(r.out, text) })
+	} else {
+		err = a.put("", text)
+	}
+	if err != nil {
+		return err
+	}
+	if cut {
+		return &exitError{130, kept + same}
 	}
 	if d.Other > 0 {
 		return isFalse("%s", same)
 	}
 	return nil
+}
+
+// routingText is a text's routing in a format.
+func routingText(format, title string, stats []routing.Stats) ([]byte, error) {
+	var b bytes.Buffer
+	switch format {
+	case "json":
+		err := figures.JSON(&b, stats)
+		return b.Bytes(), err
+	case "html":
+		err := figures.RoutingHTML(&b, title, stats)
+		return b.Bytes(), err
+	}
+	fmt.Fprintf(&b, "%s\n\n", title)
+	figures.Routing(&b, stats)
+	return b.Bytes(), nil
+}
+
+// routings feeds the texts to both programs. Beside an error it returns what was fed until then.
+func (a *app) routings(ctx context.Context, t *tracer, texts [][]int, step int) (traces [2]routing.Trace, err error) {
+	line, begun, n, all := a.statusLine(), time.Now(), 0, 0
+	defer line.clear()
+	for _, tokens := range texts {
+		all += len(sides) * len(tokens)
+	}
+	for side := range sides {
+		traces[side] = make(routing.Trace, len(t.layers))
+	}
+	for side := range sides {
+		t.tick = func(fed int) {
+			n += fed
+			line.progress(begun, int64(n), int64(all), "%s, %d of %d tokens", sides[side], n, all)
+		}
+		for _, tokens := range texts {
+			if err := t.trace(ctx, side, tokens, step, traces[side]); err != nil {
+				return traces, err
+			}
+		}
+	}
+	return traces, nil
 }
 
 // tracer is both programs of a pair, loaded once more with the experts of each token as further

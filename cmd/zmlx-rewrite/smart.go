@@ -70,9 +70,10 @@ type smartFound struct {
 	Rules      []smartRule   `json:"rules" jsonschema:"in order of preference"`
 	ToProfile  *choose.Gain  `json:"against_profile,omitempty" jsonschema:"the chosen plan against that of the profile; absent if it is that"`
 	ToOriginal *choose.Gain  `json:"against_unrewritten,omitempty" jsonschema:"the chosen plan against the unrewritten model; absent if nothing is rewritten"`
-	Same       bool          `json:"tokens_identical" jsonschema:"to those of the unrewritten model"`
+	Same       *bool         `json:"tokens_identical,omitempty" jsonschema:"to those of the unrewritten model; absent if the two were not run"`
 	Ledger     string        `json:"ledger" jsonschema:"file that it is kept in"`
 	FirstUse   bool          `json:"first_use,omitempty" jsonschema:"rules were looked at in short"`
+	Cut        bool          `json:"interrupted,omitempty" jsonschema:"ctrl-C ended it early: rules that were not reached say so, and the chosen plan was not timed as a whole"`
 }
 
 type smartRule struct {
@@ -117,26 +118,58 @@ func (a *app) smart(ctx context.Context, o *options, s *smartOptions) error {
 		}
 	}
 	place := t.place()
-	done := 0
+	done, reached := 0, map[string]bool{}
 	result, err := choose.Search(ctx, list, t, s.limit == 0, func(out *choose.Outcome) error {
 		done++
+		reached[out.Name] = true
 		t.line.print("%s · %d of %d rules · %s", t.title, min(done, len(list)), len(list), out.Name)
 		return ledger.Update(ledgerFile(), func(l ledger.Ledger) { a.enter(l, place, t, s, out) })
 	})
 	t.line.clear()
+	if err != nil && ctx.Err() != nil {
+		return a.smartCut(t, result, reached)
+	}
 	if err != nil {
 		return err
 	}
 	f := t.table(result)
 	t.smart.limit = 0 // what it comes to in all is said in any case
 	g, ok, err := t.Time(ctx, []string{}, result.On)
+	if err != nil && ctx.Err() != nil {
+		return a.smartCut(t, result, reached)
+	}
 	if err != nil {
 		return err
 	}
-	if f.Same = true; ok {
-		f.ToOriginal, f.Same = &g, t.same
+	same := true
+	if f.Same = &same; ok {
+		f.ToOriginal, same = &g, t.same
 	}
 	return a.smartPrint(f, s.format)
+}
+
+// smartCut says what an interrupted search has found. The ledger has it: each rule was entered
+// when its turn was over.
+func (a *app) smartCut(t *trials, result *choose.Result, reached map[string]bool) error {
+	timed := 0
+	for _, out := range result.Outcomes {
+		if out.Gain != nil {
+			timed++
+		}
+		if !reached[out.Name] && !out.Refused && t.refused[out.Name] == "" {
+			t.refused[out.Name] = "not reached"
+		}
+	}
+	f := t.table(result)
+	f.Cut = true
+	if err := a.smartPrint(f, t.smart.format); err != nil {
+		return err
+	}
+	text := fmt.Sprintf("interrupted; %d of %d rules had their turn", len(reached), len(result.Outcomes))
+	if timed > 0 {
+		text += fmt.Sprintf(", and what was measured of %d is kept in %s, which plans go by; the plan that they make was not timed as a whole", timed, f.Ledger)
+	}
+	return &exitError{130, text + ". The same command measures anew, and checks nothing twice"}
 }
 
 func (a *app) smartPrint(f *smartFound, format string) error {
@@ -206,15 +239,17 @@ func (a *app) smartText(f *smartFound) {
 	if f.ToProfile != nil {
 		fmt.Fprintf(a.stdout, "  %s times as fast as the profile's plan\n", f.ToProfile)
 	}
-	if f.FirstUse {
-	} else if f.ToOriginal == nil {
+	switch {
+	case f.FirstUse:
+	case f.Cut:
+		fmt.Fprintln(a.stdout, "  interrupted")
+		return // where it is kept, if anything is, is said with it
+	case f.ToOriginal == nil:
 		fmt.Fprintln(a.stdout, "  nothing is rewritten")
-	} else {
-		same := "the same tokens"
-		if !f.Same {
-			same = "other tokens"
-		}
-		fmt.Fprintf(a.stdout, "  %s times as fast as unrewritten, %s\n", f.ToOriginal, same)
+	case *f.Same:
+		fmt.Fprintf(a.stdout, "  %s times as fast as unrewritten, the same tokens\n", f.ToOriginal)
+	default:
+		fmt.Fprintf(a.stdout, "  %s times as fast as unrewritten, other tokens\n", f.ToOriginal)
 	}
 	fmt.Fprintf(a.stdout, "kept in %s\n", f.Ledger)
 }

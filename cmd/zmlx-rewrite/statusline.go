@@ -67,6 +67,24 @@ func (l *statusLine) progress(begun time.Time, done, all int64, format string, a
 	l.print("%s %s%s", bar(done, all), fmt.Sprintf(format, args...), left(seconds))
 }
 
+// longPrompt is how many tokens it takes for the reading of a prompt to show a line.
+const longPrompt = 128
+
+// promptLine is a line for the reading of a long prompt, and what is to be told of it
+// (decode.Options.OnPrompt). Whoever has it clears it.
+func (a *app) promptLine() (line *statusLine, told func(read, all int)) {
+	line = a.statusLine()
+	begun := time.Now()
+	return line, func(read, all int) {
+		if read == 0 {
+			begun = time.Now()
+		}
+		if all >= longPrompt {
+			line.progress(begun, int64(read), int64(all), "prompt, %d of %d tokens", read, all)
+		}
+	}
+}
+
 // barWidth is the number of characters between the brackets of a bar.
 const barWidth = 24
 

@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -11,6 +14,7 @@ import (
 
 	"zmlx-rewrite/bench"
 	"zmlx-rewrite/diag"
+	"zmlx-rewrite/diag/lockfile"
 	"zmlx-rewrite/measure/capsule"
 	"zmlx-rewrite/measure/routing"
 	"zmlx-rewrite/measure/stress"
@@ -51,11 +55,11 @@ func (a *app) stressCmd() *cobra.Command {
 	f.StringSliceVar(&s.prompts, "prompts", stress.Kinds, "`kinds` of prompts; a list with commas")
 	f.IntSliceVar(&s.lengths, "lengths", stress.Lengths, "`tokens` to make; a list with commas")
 	f.IntVar(&s.runs, "runs", stress.Runs, "`runs` of each program in each combination")
-	f.IntVar(&s.warmUp, "warm-up", 16, "`tokens` that each program makes first, after each start")
+	f.IntVar(&s.warmUp, "warm-up", 16, "`tokens` that each program makes first, after each start; 0 for none")
 	f.StringVar(&s.out, "json-out", "stress.json", "`file` to write the capsule to")
 	f.StringVar(&s.state, "state", "", "`file` for what has been measured so far; that of --json-out with .state at its end if left out")
 	f.BoolVar(&s.routing, "routing", false, "say, too, which experts the tokens of each combination are sent to; that is not timed")
-	f.StringVarP(&s.format, "output", "o", "md", "md, csv or json (one row a line)")
+	f.StringVarP(&s.format, "output", "o", "md", "md, csv or json (one row a line, then one mean a line)")
 	return c
 }
 
@@ -78,11 +82,14 @@ func (s *stressOptions) check() error {
 			names = append(names, c.Test)
 		}
 	}
-	if len(names) == 0 || !unique(len(names)) || s.runs < 1 || s.warmUp < 1 {
-		return diag.Errorf("usage/stress", diag.Pos{}, "stress needs kinds of prompts and lengths, each once, and --runs and --warm-up of at least 1").WithHint("such as --prompts code,math --lengths 256,1024 --runs 5 --warm-up 16")
+	if len(names) == 0 || !unique(len(names)) || s.runs < 1 || s.warmUp < 0 {
+		return diag.Errorf("usage/stress", diag.Pos{}, "stress needs kinds of prompts and lengths, each once, --runs of at least 1, and --warm-up of at least 0").WithHint("such as --prompts code,math --lengths 256,1024 --runs 5 --warm-up 16")
 	}
 	if s.state == "" {
 		s.state = s.out + ".state"
+	}
+	if filepath.Clean(s.state) == filepath.Clean(s.out) {
+		return diag.Errorf("usage/stress", diag.Pos{File: s.out}, "--state and --json-out are the same file").WithHint("leave --state out for %s.state", s.out)
 	}
 	return nil
 }
@@ -94,6 +101,11 @@ func (a *app) stress(ctx context.Context, o *options, s *stressOptions) error {
 	if o.model == "" {
 		return needsModel("stress")
 	}
+	unlock, err := a.lock(s.out, s.state)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	p, err := a.pair(ctx, o, nil)
 	if err != nil {
 		return err
@@ -119,7 +131,7 @@ func (a *app) stress(ctx context.Context, o *options, s *stressOptions) error {
 	if err := a.identify(ctx, p, c); err != nil {
 		return err
 	}
-	c.Cells, c.WarmUp = stress.Cells(s.prompts, s.lengths), 1
+	c.Cells, c.WarmUp = stress.Cells(s.prompts, s.lengths), min(s.warmUp, 1)
 	state, err := stress.Start(s.state, s.runs, s.routing, c)
 	if err != nil {
 		return err
@@ -137,6 +149,7 @@ func (a *app) stress(ctx context.Context, o *options, s *stressOptions) error {
 	}
 	c = state.Capsule
 	finishCapsule(c)
+	c.Sum()
 	if err := c.Write(s.out); err != nil {
 		return err
 	}
@@ -145,7 +158,7 @@ func (a *app) stress(ctx context.Context, o *options, s *stressOptions) error {
 	}
 	if s.format == "md" {
 		figures.Stress(a.stdout, c)
-	} else if err := a.rows(s.format, figures.Rows("", c)); err != nil {
+	} else if err := a.rows(s.format, figures.Rows("", c), figures.Means("", c)); err != nil {
 		return err
 	}
 	fmt.Fprintf(a.progress, "capsule: %s\n", s.out)
@@ -162,6 +175,30 @@ func (a *app) stress(ctx context.Context, o *options, s *stressOptions) error {
 		return isFalse("%d of %d choices of experts are others after the rewrite", other, tokens)
 	}
 	return nil
+}
+
+// lock keeps other runs from the files that this one writes.
+func (a *app) lock(files ...string) (release func(), err error) {
+	var locks []*lockfile.Lock
+	release = func() {
+		for _, l := range locks {
+			l.Release()
+		}
+	}
+	who := fmt.Sprintf("process %d, which began at %s: zmlx-rewrite %s", os.Getpid(), time.Now().Format("2006-01-02 15:04:05"), strings.Join(a.args, " "))
+	for _, file := range files {
+		l, err := lockfile.Take(file, who)
+		if err != nil {
+			release()
+			var held *lockfile.Held
+			if errors.As(err, &held) {
+				return nil, diag.Errorf("stress/busy", diag.Pos{File: file}, "%v", held).WithHint("wait for it to end, or name other files with --json-out and --state")
+			}
+			return nil, diag.Errorf("file/lock", diag.Pos{File: file}, "%v", err).WithHint("it is locked while it is measured for: name a file in a folder that can be written to")
+		}
+		locks = append(locks, l)
+	}
+	return release, nil
 }
 
 // routingStep is how many tokens a call takes whose routing is collected.
@@ -219,7 +256,7 @@ func (a *app) stressRuns(ctx context.Context, p *pair, tr *tracer, state *stress
 		if err != nil {
 			return err
 		}
-		if warm { // once a start
+		if warm && s.warmUp > 0 { // once a start
 			for side := range sides {
 				if _, err := p.run(ctx, side, prompt, 0, s.warmUp); err != nil {
 					return err

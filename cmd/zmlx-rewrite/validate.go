@@ -126,7 +126,7 @@ type rechunked struct {
 	RMS      float64 `json:"rms_error" jsonschema:"root mean square of all errors against float32"`
 }
 
-func (a *app) validate(ctx context.Context, o *options, t *textOptions, vo *validateOptions) error {
+func (a *app) validate(ctx context.Context, o *options, t *textOptions, vo *validateOptions) (err error) {
 	if err := vo.check(o); err != nil {
 		return err
 	}
@@ -179,7 +179,13 @@ func (a *app) validate(ctx context.Context, o *options, t *textOptions, vo *vali
 		d.after.Reset()
 		truth.rest()
 	})
-	differ, ties := 0, 0
+	differ, ties, compared := 0, 0, 0
+	defer func() {
+		if err != nil && ctx.Err() != nil && compared < len(d.texts) {
+			at.line.clear()
+			err = &exitError{130, fmt.Sprintf("interrupted; %d of %d prompts are compared and printed, %d with other tokens, %d at near ties; of the one under way nothing is kept: a verdict on a part of its tokens would mislead", compared, len(d.texts), differ, ties)}
+		}
+	}()
 	for i, text := range d.texts {
 		at.prompt, at.stage = i, 0
 		prompt, err := r.prompt(text, t)
@@ -188,6 +194,7 @@ func (a *app) validate(ctx context.Context, o *options, t *textOptions, vo *vali
 		}
 		opts := d.options(t)
 		opts.OnToken = func(decode.Token) error { at.token(); return nil }
+		opts.OnPrompt = at.reading
 		at.begin(sides[0])
 		v := validated{Prompt: text, PromptTokens: len(prompt), KernelRuns: r.kernels(), Runs: vo.runs}
 		var ra, rb *decode.Result
@@ -260,6 +267,7 @@ func (a *app) validate(ctx context.Context, o *options, t *textOptions, vo *vali
 		case tied(v.Verdict) || v.Oracle.any(tied):
 			ties++
 		}
+		compared++
 		if math.IsInf(v.Margin, 0) {
 			v.Margin = 0
 		}
@@ -328,6 +336,18 @@ func (v *validating) token() {
 	v.show()
 }
 
+// reading is told of a long prompt that is read before the first token.
+func (v *validating) reading(read, all int) {
+	if all < longPrompt {
+		return
+	}
+	what := v.what
+	v.what += fmt.Sprintf(", %d of %d tokens of the prompt", read, all)
+	v.line.last = time.Time{}
+	v.show()
+	v.what = what
+}
+
 func (v *validating) show() {
 	done := (v.prompt*v.stages + v.stage) * v.tokens
 	if !v.beside {
@@ -338,7 +358,7 @@ func (v *validating) show() {
 
 // time makes the tokens several more times with each program, in turns, without their logits.
 func (v *validated) time(ctx context.Context, d *duel, prompt []int, opts decode.Options, begin func(what string)) error {
-	opts.Logits, opts.OnToken = false, nil
+	opts.Logits, opts.OnToken, opts.OnPrompt = false, nil, nil
 	var rates, prompts [2][]float64
 	for run := range v.Runs {
 		for i := range sides {

@@ -3,8 +3,9 @@
 // enough to find out later whether it still holds. It is JSON with a schema
 // (docs/capsule.schema.json).
 //
-// It holds no name of a host or a user but what stands in the command line. It computes no
-// statistics: those are made of the raw times by whoever reads it (package bench).
+// It holds no name of a host or a user but what stands in the command line. Statistics are made
+// of the raw times by whoever reads it (package bench); only what stress sums up over many
+// combinations is kept as well, and can be held against the times.
 package capsule
 
 import (
@@ -57,6 +58,8 @@ type Capsule struct {
 	Against     *Against          `json:"against,omitempty" jsonschema:"what ran as A in place of the unrewritten program, if something did"`
 	WarmUp      int               `json:"warm_up" jsonschema:"rounds, or for stress runs of each side, that came first and do not count"`
 	Cells       []Cell            `json:"cells" jsonschema:"one for each combination that was measured"`
+	Means       []Mean            `json:"means,omitempty" jsonschema:"of stress: by length, by kind of prompt, and of all combinations; computed from the raw times"`
+	Interrupted bool              `json:"interrupted,omitempty" jsonschema:"ctrl-C ended it early: what is here was measured in whole rounds, and runs or whole tests are missing; a note says which"`
 	Notes       []string          `json:"notes" jsonschema:"what a reader should know, such as that the machine was busy"`
 }
 
@@ -189,6 +192,10 @@ type Cell struct {
 	// engine does not tell, and in capsules of versions that did not keep them.
 	PeakA int64 `json:"peak_memory_a,omitempty" jsonschema:"bytes of arrays that the unrewritten program, or what is in its place, takes at most if it is loaded alone"`
 	PeakB int64 `json:"peak_memory_b,omitempty"`
+	// Of stress; absent of generations that are too short, and in capsules of versions that did
+	// not keep them.
+	DriftA float64 `json:"drift_a,omitempty" jsonschema:"how fast the last quarter of the unrewritten program's tokens was, as a share of how fast the first was; the median over its runs"`
+	DriftB float64 `json:"drift_b,omitempty"`
 	// With stress --routing.
 	Routing []Routing `json:"routing,omitempty" jsonschema:"which experts the unrewritten program's tokens, with their prompt, were sent to, by layer"`
 }

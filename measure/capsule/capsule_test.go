@@ -200,6 +200,7 @@ func FuzzParse(f *testing.F) {
 			c.Cells[i].Identical()
 			c.Rewrite.LastStep(&c.Cells[i])
 		}
+		c.Summed()
 		c.Rewrite.Unpack()
 		c.Rewrite.Ran(c.Cells)
 		c.Choice()

@@ -30,6 +30,7 @@ type Stats struct {
 	Unused   int       `json:"unused" jsonschema:"experts that were never chosen"`
 	Mixing   float64   `json:"weight_entropy" jsonschema:"bits, of the weights of a token, mean"`
 	Together []Pair    `json:"together,omitempty" jsonschema:"experts most often chosen for the same token"`
+	Cut      bool      `json:"interrupted,omitempty" jsonschema:"ctrl-C ended it before all of the text was fed"`
 }
 
 // Pair is two experts and for how many tokens both were chosen; Lift says how many times more
@@ -132,6 +133,15 @@ type Difference struct {
 	First  int     // first position in the text with one; -1 if there is none
 	Layer  int     // of it
 	Weight float64 // the largest difference of weights where the experts are the same
+}
+
+// First are the first n tokens of a trace, or as many as it has.
+func (t Trace) First(n int) Trace {
+	out := make(Trace, len(t))
+	for i := range t {
+		out[i] = t[i][:min(n, len(t[i]))]
+	}
+	return out
 }
 
 // Compare compares which experts were chosen, in whatever order, and their weights.

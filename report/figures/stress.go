@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 
-	"zmlx-rewrite/bench"
 	"zmlx-rewrite/measure/capsule"
 )
 
@@ -41,23 +40,16 @@ func Stress(w io.Writer, c *capsule.Capsule) {
 	}
 	fmt.Fprintf(w, "%s · profile %s · %s · %d combinations, medians\n\n", Describe(&c.Model), c.Rewrite.Profile, Backend(c), len(c.Cells))
 	Table(w, rows, 2, 3, 4, 5, 6)
-	groups := func(title string, key func(*capsule.Cell) string) {
-		var keys []string
-		for i := range c.Cells {
-			if k := key(&c.Cells[i]); !slices.Contains(keys, k) {
-				keys = append(keys, k)
+	for _, t := range []struct{ of, title string }{{capsule.ByLength, "length"}, {capsule.ByPrompt, "prompt"}, {capsule.OfAll, "all"}} {
+		rows := [][]string{{t.title, "unrewritten t/s", "rewritten t/s", "speed-up [95 %]"}}
+		for _, m := range capsule.MeansOf(c) {
+			if m.Of == t.of {
+				rows = append(rows, meanRow(&m))
 			}
-		}
-		rows := [][]string{{title, "unrewritten t/s", "rewritten t/s", "speed-up [95 %]"}}
-		for _, k := range keys {
-			rows = append(rows, append([]string{k}, group(c, func(x *capsule.Cell) bool { return key(x) == k })...))
 		}
 		fmt.Fprintln(w)
 		Table(w, rows, 2, 3, 4)
 	}
-	groups("length", func(x *capsule.Cell) string { return strconv.Itoa(x.Made) })
-	groups("prompt", func(x *capsule.Cell) string { return x.Prompt })
-	groups("all", func(*capsule.Cell) string { return "mean of medians" })
 	Routings(w, c)
 	if differ > 0 {
 		fmt.Fprintf(w, "\n%d of %d combinations made other tokens\n", differ, len(c.Cells))
@@ -67,27 +59,39 @@ func Stress(w io.Writer, c *capsule.Capsule) {
 	}
 }
 
-// group is the mean of the medians of some cells, and the geometric mean of their ratios.
-func group(c *capsule.Capsule, in func(*capsule.Cell) bool) []string {
-	a, b, n, few := 0.0, 0.0, 0, false
-	var runs [][]bench.Run
-	for i := range c.Cells {
-		if cell := &c.Cells[i]; in(cell) {
-			s := cell.Summary()
-			a, b, n = a+s.A.Median, b+s.B.Median, n+1
-			few = few || s.Rounds <= bench.FewRounds
-			runs = append(runs, cell.Bench())
-		}
+// meanRow is a line of the tables of means.
+func meanRow(m *capsule.Mean) []string {
+	name := m.Which
+	if m.Of == capsule.OfAll {
+		name = "mean of medians"
 	}
-	ratio, low, high, ok := bench.Group(runs)
-	if !ok {
-		return []string{"", "", ""}
+	text := fmt.Sprintf("%.3f (too few rounds)", m.Ratio)
+	if m.Interval != nil {
+		text = fmt.Sprintf("%.3f [%.3f, %.3f]", m.Ratio, m.Interval[0], m.Interval[1])
 	}
-	text := fmt.Sprintf("%.3f [%.3f, %.3f]", ratio, low, high)
-	if few {
-		text = fmt.Sprintf("%.3f (too few rounds)", ratio)
+	return []string{name, fmt.Sprintf("%.2f", m.A), fmt.Sprintf("%.2f", m.B), text}
+}
+
+// MeanRow is a mean of a stress run as a line of JSON, behind its combinations. Fields may be
+// added, these stay.
+type MeanRow struct {
+	Model   string `json:"model" jsonschema:"type and precision, as llama-bench names it"`
+	Backend string `json:"backend" jsonschema:"engine, its version and its device"`
+	Profile string `json:"profile" jsonschema:"of rules"`
+	capsule.Mean
+	Capsule string `json:"capsule,omitempty" jsonschema:"file that it is from"`
+}
+
+// Means are those of a stress run's capsule, computed from its raw times; none of others.
+func Means(file string, c *capsule.Capsule) []MeanRow {
+	if c.Kind != capsule.Stress {
+		return nil
 	}
-	return []string{fmt.Sprintf("%.2f", a/float64(n)), fmt.Sprintf("%.2f", b/float64(n)), text}
+	var out []MeanRow
+	for _, m := range capsule.MeansOf(c) {
+		out = append(out, MeanRow{Describe(&c.Model), Backend(c), c.Rewrite.Profile, m, file})
+	}
+	return out
 }
 
 // Load prints load averages.

@@ -35,9 +35,11 @@ type Row struct {
 	Interval  *[2]float64 `json:"interval,omitempty" jsonschema:"of the ratio, 95 %; absent of fewer than three rounds"`
 	Identical *bool       `json:"tokens_identical,omitempty" jsonschema:"whether both sides made the same tokens in every run"`
 	First     *int        `json:"first_difference,omitempty" jsonschema:"first token that differs between the sides; -1 if none does"`
+	Drift     float64     `json:"drift,omitempty" jsonschema:"of stress: how fast the last quarter of the tokens was, as a share of how fast the first was, median over the runs; absent of generations that are too short"`
 	Launches  int         `json:"launches_per_step" jsonschema:"of the step that made the last token"`
 	Peak      int64       `json:"peak_memory,omitempty" jsonschema:"bytes of arrays that this program takes at most if it is loaded alone; absent if the engine does not tell"`
 	Routing   *Routed     `json:"routing,omitempty" jsonschema:"with stress --routing"`
+	Cut       bool        `json:"interrupted,omitempty" jsonschema:"ctrl-C ended the measurement early: rounds of this test, or other tests, are missing"`
 	Capsule   string      `json:"capsule,omitempty" jsonschema:"file that the row is from"`
 }
 
@@ -47,7 +49,7 @@ func Rows(file string, c *capsule.Capsule) []Row {
 	for i := range c.Cells {
 		cell := &c.Cells[i]
 		s := cell.Summary()
-		base := Row{Model: Describe(&c.Model), Size: c.Model.Bytes, Params: c.Model.Params, Backend: Backend(c), Test: cell.Test, Depth: cell.Depth, Profile: c.Rewrite.Profile, Routing: RoutingOf(cell), Capsule: file}
+		base := Row{Model: Describe(&c.Model), Size: c.Model.Bytes, Params: c.Model.Params, Backend: Backend(c), Test: cell.Test, Depth: cell.Depth, Profile: c.Rewrite.Profile, Routing: RoutingOf(cell), Cut: c.Interrupted, Capsule: file}
 		a, b := base, base
 		a.Samples, b.Samples = []float64{}, []float64{} // not null, if there are none
 		a.Program, b.Program = Unrewritten, Rewritten
@@ -57,6 +59,7 @@ func Rows(file string, c *capsule.Capsule) []Row {
 			_, a.Launches = x.Rewrite.LastStep(cell).Sum()
 		}
 		a.Peak, b.Peak = cell.PeakA, cell.PeakB
+		a.Drift, b.Drift = cell.Drift(false), cell.Drift(true)
 		for _, r := range cell.Runs {
 			if r.B {
 				b.Samples = append(b.Samples, cell.Rate(r.Seconds))
@@ -210,9 +213,12 @@ func Table(w io.Writer, rows [][]string, numbers ...int) {
 func CSV(w io.Writer, rows []Row) error {
 	c := csv.NewWriter(w)
 	f := func(x float64) string { return strconv.FormatFloat(x, 'g', 6, 64) }
-	c.Write([]string{"capsule", "model", "model_size", "model_n_params", "backend", "program", "profile", "test", "n_depth", "avg_ts", "stddev_ts", "median_ts", "runs", "ratio", "ratio_low", "ratio_high", "tokens_identical", "routing_entropy", "routing_balance", "flags", "launches_per_step", "peak_memory"})
+	c.Write([]string{"capsule", "model", "model_size", "model_n_params", "backend", "program", "profile", "test", "n_depth", "avg_ts", "stddev_ts", "median_ts", "runs", "ratio", "ratio_low", "ratio_high", "tokens_identical", "routing_entropy", "routing_balance", "flags", "launches_per_step", "peak_memory", "drift", "interrupted"})
 	for _, r := range rows {
-		ratio, low, high, same, bits, balance, peak := "", "", "", "", "", "", ""
+		ratio, low, high, same, bits, balance, peak, drift := "", "", "", "", "", "", "", ""
+		if r.Drift > 0 {
+			drift = f(r.Drift)
+		}
 		if r.Peak > 0 {
 			peak = strconv.FormatInt(r.Peak, 10)
 		}
@@ -228,14 +234,14 @@ func CSV(w io.Writer, rows []Row) error {
 		if r.Identical != nil {
 			same = strconv.FormatBool(*r.Identical)
 		}
-		c.Write([]string{r.Capsule, r.Model, strconv.FormatInt(r.Size, 10), strconv.FormatInt(r.Params, 10), r.Backend, r.Program, r.Profile, r.Test, strconv.Itoa(r.Depth), f(r.Mean), f(r.SD), f(r.Median), strconv.Itoa(len(r.Samples)), ratio, low, high, same, bits, balance, r.Flags, strconv.Itoa(r.Launches), peak})
+		c.Write([]string{r.Capsule, r.Model, strconv.FormatInt(r.Size, 10), strconv.FormatInt(r.Params, 10), r.Backend, r.Program, r.Profile, r.Test, strconv.Itoa(r.Depth), f(r.Mean), f(r.SD), f(r.Median), strconv.Itoa(len(r.Samples)), ratio, low, high, same, bits, balance, r.Flags, strconv.Itoa(r.Launches), peak, drift, strconv.FormatBool(r.Cut)})
 	}
 	c.Flush()
 	return c.Error()
 }
 
-// JSON writes the rows, one a line.
-func JSON(w io.Writer, rows []Row) error {
+// JSON writes rows, one a line.
+func JSON[T any](w io.Writer, rows []T) error {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
 	for i := range rows {

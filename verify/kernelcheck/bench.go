@@ -11,12 +11,13 @@ import (
 	"zmlx-rewrite/kernels"
 )
 
-// Timing is a kernel against its reference graph on one device.
+// Timing is a kernel against its reference graph, or against another kernel, on one device.
 type Timing struct {
 	Kernel, Bench string
+	Against       string  // the other kernel; empty for the reference graph
 	Calls         int     // in one run, on so many sets of operands that none stays in a cache
 	Bytes         float64 // that one call has to read and write
-	*bench.Result         // of whole runs; A is the reference, B the kernel
+	*bench.Result         // of whole runs; A is the reference, or what else it is against, B the kernel
 }
 
 // StockRefused says that MLX's own ops cannot compute what a kernel computes: there is
@@ -36,6 +37,26 @@ func (t *Timing) Seconds() (reference, kernel float64) {
 // footprint is how many bytes of operands are cycled through. The error is a
 // *StockRefused where those ops do not run on this device.
 func Time(ctx context.Context, e engine.Engine, s *kernels.Spec, b kernels.Bench, footprint float64, o bench.Options) (*Timing, error) {
+	return TimeAgainst(ctx, e, s, nil, b, footprint, o)
+}
+
+// Rivals reports why two kernels cannot be timed in the same calls; nil if they can. Both take the
+// same operands and make as many results; what types and sizes of these they take is seen in a call.
+func Rivals(s, other *kernels.Spec) error {
+	if len(s.Inputs) != len(other.Inputs) {
+		return fmt.Errorf("%s takes %d operands, %s %d", s.Name, len(s.Inputs), other.Name, len(other.Inputs))
+	}
+	for i := range s.Inputs {
+		if s.Inputs[i].Name != other.Inputs[i].Name {
+			return fmt.Errorf("operand %d of %s is %s, that of %s is %s", i+1, s.Name, s.Inputs[i].Name, other.Name, other.Inputs[i].Name)
+		}
+	}
+	return nil
+}
+
+// TimeAgainst is Time with another kernel in place of the reference graph, if one is given: on
+// the same operands, with those attributes of the call that it has.
+func TimeAgainst(ctx context.Context, e engine.Engine, s, other *kernels.Spec, b kernels.Bench, footprint float64, o bench.Options) (*Timing, error) {
 	t, err := s.Trial(b.Choice)
 	if err != nil {
 		return nil, fmt.Errorf("bench %q of kernel %s: %w", b.Name, s.Name, err)
@@ -81,6 +102,10 @@ func Time(ctx context.Context, e engine.Engine, s *kernels.Spec, b kernels.Bench
 			}
 		}
 	}
+	if other != nil {
+		out.Against = other.Name
+	}
+	var made [2][]graph.Type // by one call of each
 	run := func(expand bool) (func() error, func(), error) {
 		g := graph.New()
 		ids := map[string]graph.ValueID{}
@@ -96,13 +121,24 @@ func Time(ctx context.Context, e engine.Engine, s *kernels.Spec, b kernels.Bench
 			}
 			var results []graph.ValueID
 			var err error
-			if expand {
+			switch {
+			case expand && other != nil:
+				results, err = g.Add(other.Op(), "", args, attrsOf(s, other, t.Attrs)...)
+			case expand:
 				results, err = s.Expand(g, "", args, t.Attrs)
-			} else {
+			default:
 				results, err = g.Add(s.Op(), "", args, t.Attrs...)
 			}
 			if err != nil {
 				return nil, nil, err
+			}
+			if side := 1; call == 0 {
+				if expand {
+					side = 0
+				}
+				for _, v := range results {
+					made[side] = append(made[side], g.Type(v))
+				}
 			}
 			for i, v := range results {
 				g.Output(fmt.Sprintf("r%d.%d", call, i), v)
@@ -139,11 +175,27 @@ func Time(ctx context.Context, e engine.Engine, s *kernels.Spec, b kernels.Bench
 		return nil, err
 	}
 	defer closeB()
-	if err := a(); err != nil {
+	if x, y := fmt.Sprint(made[0]), fmt.Sprint(made[1]); other != nil && x != y {
+		return nil, fmt.Errorf("%s makes %s of the operands of bench %q, %s makes %s", other.Name, x, b.Name, s.Name, y)
+	}
+	if err := a(); err != nil && other != nil {
+		return nil, fmt.Errorf("%s, on the operands of bench %q: %w", other.Name, b.Name, err)
+	} else if err != nil {
 		return nil, &StockRefused{err}
 	}
 	out.Result, err = bench.Compare(ctx, o, a, kernel)
 	return out, err
+}
+
+// attrsOf are those of a call of one kernel that another one has, by name.
+func attrsOf(s, other *kernels.Spec, attrs []graph.Attr) []graph.Attr {
+	out := make([]graph.Attr, len(other.Op().Attrs))
+	for i, x := range other.Op().Attrs {
+		if at := s.Op().AttrIndex(x.Name); at >= 0 && at < len(attrs) {
+			out[i] = attrs[at]
+		}
+	}
+	return out
 }
 
 // fillFast is fill for operands of hundreds of megabytes.
