@@ -50,10 +50,13 @@ func (g *Generator) Speculate(ctx context.Context, d Draft, prompt []int, o Opti
 	g.calls, g.plain = nil, 0
 	defer func() { r.Calls, r.Plain = g.calls, g.plain }()
 	s.r, s.start = r, time.Now()
-	for _, x := range []*Generator{d.Generator, g} {
-		if err := x.prefill(ctx, prompt, o.PrefillStep); err != nil {
-			return nil, err
-		}
+	quiet := o // progress is that of the model, which takes longer
+	quiet.OnPrompt = nil
+	if err := d.Generator.prefill(ctx, prompt, &quiet); err != nil {
+		return nil, err
+	}
+	if err := g.prefill(ctx, prompt, &o); err != nil {
+		return nil, err
 	}
 	return r, s.run(ctx, prompt[len(prompt)-1], d.Tokens)
 }

@@ -8,17 +8,17 @@
 
 namespace zmlx {
 
-constexpr int64_t part_length = 4096, parts = 64;
+constexpr int64_t part_length = 4096, part_count = 64;
 
 static int64_t place(int32_t type, const void *row, int64_t n, const float *tops, const float *sums) {
   float most = -INFINITY, total = 0;
-  for (int64_t i = 0; i < parts; i++) most = std::max(most, tops[i]);
-  for (int64_t i = 0; i < parts; i++) total += sums[i] * std::exp(tops[i] - most);
+  for (int64_t i = 0; i < part_count; i++) most = std::max(most, tops[i]);
+  for (int64_t i = 0; i < part_count; i++) total += sums[i] * std::exp(tops[i] - most);
   const float less = round(type, std::log(total) + most);
   if (!std::isfinite(less)) return 0;
   int64_t part = 0;
   float best = round(type, tops[0] - less);
-  for (int64_t i = 1; i < parts; i++) {
+  for (int64_t i = 1; i < part_count; i++) {
     const float p = round(type, tops[i] - less);
     if (p > best) part = i, best = p;
   }
@@ -47,16 +47,16 @@ static int64_t place(int32_t type, const void *row, int64_t n, const float *tops
 extern "C" int zmlx_native_argmax_logprobs(const zmlx_call *c) {
   using namespace zmlx;
   enum { logits, tops, sums, token };
-  enum { rows, n };
+  enum { rows, n, parts };
   const int64_t *d = c->ints;
   const int32_t type = c->types[logits];
   if (!is_float(type) || c->types[tops] != type || c->types[sums] != zmlx_float32 || c->types[token] != zmlx_int32) {
     return fail("argmax_logprobs: element types that the reference does not have");
   }
   for (int64_t row = 0; row < d[rows]; row++) {
-    float largest[parts];
-    load(type, at(c->in[tops], type, row * parts), largest, parts);
-    const float *sum = static_cast<const float *>(c->in[sums]) + row * parts;
+    float largest[part_count];
+    load(type, at(c->in[tops], type, row * part_count), largest, part_count);
+    const float *sum = static_cast<const float *>(c->in[sums]) + row * part_count;
     static_cast<int32_t *>(c->out[0])[row] = static_cast<int32_t>(place(type, at(c->in[logits], type, row * d[n]), d[n], largest, sum));
   }
   return 0;
