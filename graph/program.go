@@ -110,6 +110,7 @@ func (p *Program) Select(env map[string]int64) (*Case, error) {
 			return nil, fmt.Errorf("%s is %d; it must be at least 1", name, env[name])
 		}
 	}
+	env = p.WithWindow(env)
 	for i := range p.Cases {
 		ok, err := p.Cases[i].When.Eval(env)
 		if err != nil {
@@ -120,6 +121,19 @@ func (p *Program) Select(env map[string]int64) (*Case, error) {
 		}
 	}
 	return nil, fmt.Errorf("no case of program %s applies for %v", p.Name, env)
+}
+
+// WithWindow adds how many rows layers with a window see, which follows from kv_len where a
+// caller that has no cache does not say it: those of the window for the first of the tokens, and
+// the other tokens' own.
+func (p *Program) WithWindow(env map[string]int64) map[string]int64 {
+	rows, known := env[SymKVLen]
+	if _, given := env[SymWindowLen]; given || !known || p.Window == 0 {
+		return env
+	}
+	env = maps.Clone(env)
+	env[SymWindowLen] = min(rows, int64(p.Window)-1+max(1, env[SymSeqLen]))
+	return env
 }
 
 // NumNodes returns the number of nodes of all cases.

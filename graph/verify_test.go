@@ -171,6 +171,23 @@ func TestVerifySymbols(t *testing.T) {
 	}
 }
 
+// What a window sees follows from kv_len: the window, and what else the call's own tokens see.
+func TestWithWindow(t *testing.T) {
+	p := &Program{Window: 128}
+	for _, c := range []struct{ seq, rows, want int64 }{{1, 8, 8}, {1, 128, 128}, {1, 129, 128}, {0, 129, 128}, {8, 129, 129}, {8, 200, 135}} {
+		env := map[string]int64{SymKVLen: c.rows, SymSeqLen: c.seq}
+		if got := p.WithWindow(env)[SymWindowLen]; got != c.want {
+			t.Errorf("%v: a window of 128 sees %d rows, want %d", env, got, c.want)
+		}
+		if env[SymWindowLen] != 0 {
+			t.Error("the caller's symbols were changed")
+		}
+	}
+	if got := p.WithWindow(map[string]int64{SymKVLen: 200, SymWindowLen: 7}); got[SymWindowLen] != 7 {
+		t.Errorf("a window of 7 rows was made %d", got[SymWindowLen])
+	}
+}
+
 // Symbols are lengths of at least 1: conditions and shapes are compared by that.
 func TestSymbolsAreLengths(t *testing.T) {
 	p := mustParse(t, "zmlx 1\nprogram p\ncase a when n >= 1\n  input x : float32[2, n]\n  output y = x\n")
