@@ -43,8 +43,8 @@ type Together struct {
 //   - A rule is shadowed if at each of its instances another rule of the same size comes
 //     first, and a duplicate if both make the same there and at the other's instances.
 //   - No rule makes of the replacement of another what that one began with; each rewrite
-//     starts fewer launches than before, or as many and fewer of MLX's own, and each
-//     rewriting ends because nothing matches any more.
+//     starts fewer of MLX's own launches than before, or as many and fewer in all, and not
+//     more than its rule says; and each rewriting ends because nothing matches any more.
 //   - Where rules compete for nodes, the larger match wins; among matches of one size, the
 //     rule that comes first. Only such pairs may change a plan by their order, and they are
 //     listed. Any other order of the rules, and any order of the nodes, gives the same plan.
@@ -224,7 +224,7 @@ func unpaid(res *rewrite.Result, r *rules.Rule) string {
 	return ""
 }
 
-// measure is what falls with each rewrite: launches, then those of MLX's own ops.
+// measure is what falls with each rewrite: launches of MLX's own ops, then all.
 type measure struct{ launches, stock int }
 
 func measureOf(g *graph.Graph) measure {
@@ -245,7 +245,11 @@ func (b *between) falls(res *rewrite.Result, fail func(code, format string, args
 			continue
 		}
 		was, now := measureOf(c.Before), measureOf(c.After)
-		if now.launches > was.launches || now.launches == was.launches && now.stock >= was.stock {
+		more := 0
+		for _, s := range c.Sites {
+			more += s.Rule.More
+		}
+		if now.stock > was.stock || now.stock == was.stock && now.launches >= was.launches || now.launches > was.launches+more {
 			fail(CodeTermination, "%s, %s: %d launches, %d of MLX's own, and %d and %d before: %s at %s saves nothing",
 				res.Before.Name, c.Name, now.launches, now.stock, was.launches, was.stock, c.Sites[0].Rule.Name, c.Sites[0].Scope)
 		}
