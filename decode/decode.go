@@ -141,10 +141,13 @@ func New(ctx context.Context, e engine.Engine, s engine.Session, p *graph.Progra
 // position, their log-probabilities, and the most likely token as the next step's input. mlx-lm takes the
 // largest of the log-probabilities, not of the logits; they may tie where logits do not.
 func headProgram(t graph.DType, vocab graph.Dim, want ...string) (*graph.Program, error) {
-	g := graph.New()
-	n := graph.Sym(graph.SymSeqLen)
-	b := &graph.Bindings{Values: map[string]graph.ValueID{"logits": g.Input("logits", graph.T(t, graph.N(1), n, vocab))}, Vars: map[string]graph.Attr{}}
-	lines, err := defines(
+	var outputs []output
+	for _, o := range []output{{"next", "next"}, {"row", "wide"}, {"logprobs", "sampled"}} {
+		if slices.Contains(want, o.name) {
+			outputs = append(outputs, o)
+		}
+	}
+	return programOf([]input{logitsInput(t, vocab)}, outputs,
 		"last", "slice(logits, axis=-2, start=seq_len-1)",
 		"row", "squeeze(last, axis=-2)",
 		"logprobs", "subtract(row, logsumexp(row, axis=-1, keepdims=true))",
@@ -153,21 +156,6 @@ func headProgram(t graph.DType, vocab graph.Dim, want ...string) (*graph.Program
 		"wide", "astype(row, float32)",
 		"sampled", "astype(logprobs, float32)",
 	)
-	if err != nil {
-		return nil, err
-	}
-	if err := g.BuildAll(lines, b); err != nil {
-		return nil, err
-	}
-	for _, o := range []struct{ name, value string }{{"next", "next"}, {"row", "wide"}, {"logprobs", "sampled"}} {
-		if slices.Contains(want, o.name) {
-			g.Output(o.name, b.Values[o.value])
-		}
-	}
-	if err := g.Compact(); err != nil {
-		return nil, err
-	}
-	return engine.Program(g)
 }
 
 // Reset forgets what was generated, so that the next prompt starts anew.
@@ -358,31 +346,36 @@ func (g *Generator) Generate(ctx context.Context, prompt []int, o Options) (*Res
 		if err != nil {
 			return r, err
 		}
-		if len(r.Tokens) == 0 {
-			r.PromptTime = time.Since(start)
-			start = start.Add(r.PromptTime)
-		}
-		r.Tokens = append(r.Tokens, tok.ID)
-		r.Times = append(r.Times, time.Since(start))
-		if o.OnToken != nil {
-			if err := o.OnToken(tok); err != nil {
-				if errors.Is(err, ErrStop) {
-					r.Finish = "stop"
-					return r, p.finish(ctx)
-				}
-				return r, err
-			}
-		}
-		for _, id := range o.EOS {
-			if id == tok.ID {
-				r.Finish = "stop"
-				return r, p.finish(ctx)
-			}
-		}
-		if len(r.Tokens) >= o.MaxTokens {
+		if done, err := r.take(tok, &o, &start); err != nil {
+			return r, err
+		} else if done {
 			return r, p.finish(ctx)
 		}
 	}
+}
+
+// take adds a token, and reports whether it is the last. start is the time when the prompt was given, and
+// that of the first token from then on.
+func (r *Result) take(tok Token, o *Options, start *time.Time) (done bool, err error) {
+	if len(r.Tokens) == 0 {
+		r.PromptTime = time.Since(*start)
+		*start = start.Add(r.PromptTime)
+	}
+	r.Tokens = append(r.Tokens, tok.ID)
+	r.Times = append(r.Times, time.Since(*start))
+	if o.OnToken != nil {
+		if err := o.OnToken(tok); errors.Is(err, ErrStop) {
+			r.Finish = "stop"
+			return true, nil
+		} else if err != nil {
+			return false, err
+		}
+	}
+	if slices.Contains(o.EOS, tok.ID) {
+		r.Finish = "stop"
+		return true, nil
+	}
+	return len(r.Tokens) >= o.MaxTokens, nil
 }
 
 // pipeline keeps one step under way.

@@ -74,23 +74,12 @@ func Measure(ctx context.Context, e engine.Engine, s engine.Session, p *graph.Pr
 
 // lossProgram is nn.losses.cross_entropy of logits in float32.
 func lossProgram(t graph.DType, vocab graph.Dim) (*graph.Program, error) {
-	g := graph.New()
 	b, l := graph.Sym(graph.SymBatch), graph.Sym(graph.SymSeqLen)
-	v := &graph.Bindings{Vars: map[string]graph.Attr{}, Values: map[string]graph.ValueID{
-		"logits": g.Input("logits", graph.T(t, b, l, vocab)), "targets": g.Input("targets", graph.T(graph.Int32, b, l))}}
-	lines, err := defines(
+	return programOf([]input{{"logits", graph.T(t, b, l, vocab)}, {"targets", graph.T(graph.Int32, b, l)}}, []output{{"loss", "loss"}},
 		"wide", "astype(logits, float32)",
 		"score", "squeeze(take_along_axis(wide, expand_dims(targets, axis=-1), axis=-1), axis=-1)",
 		"loss", "subtract(logsumexp(wide, axis=-1), score)",
 	)
-	if err == nil {
-		err = g.BuildAll(lines, v)
-	}
-	if err != nil {
-		return nil, err
-	}
-	g.Output("loss", v.Values["loss"])
-	return engine.Program(g)
 }
 
 func lossesOf(ctx context.Context, e engine.Engine, s, head engine.Session, p *graph.Program, vocab graph.Dim, rows [][]int) ([]float32, error) {

@@ -10,7 +10,6 @@ import (
 
 	"zmlx-rewrite/engine"
 	"zmlx-rewrite/graph"
-	"zmlx-rewrite/graph/syntax"
 )
 
 // Sampler chooses a token from the log-probabilities of the whole vocabulary, which it
@@ -201,17 +200,4 @@ func floats(t engine.Tensor) ([]float32, error) {
 		out[i] = math.Float32frombits(binary.LittleEndian.Uint32(data[4*i:]))
 	}
 	return out, nil
-}
-
-// defines parses name and expression pairs.
-func defines(pairs ...string) ([]graph.Define, error) {
-	var lines []graph.Define
-	for i := 0; i < len(pairs); i += 2 {
-		e, err := syntax.Parse(pairs[i+1])
-		if err != nil {
-			return nil, err
-		}
-		lines = append(lines, graph.Define{Names: []string{pairs[i]}, Expr: e})
-	}
-	return lines, nil
 }

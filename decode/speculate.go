@@ -3,7 +3,6 @@ package decode
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"time"
 
@@ -108,14 +107,14 @@ func (s *speculation) run(ctx context.Context, last, n int) error {
 		same := 0
 		for ; same < count && tokens[same] == guesses[same] && !s.done; same++ {
 			s.r.FromDraft++
-			if err := s.take(tokens[same]); err != nil {
+			if s.done, err = s.r.take(Token{ID: tokens[same]}, s.o, &s.start); err != nil {
 				return err
 			}
 		}
 		if s.done {
 			return nil
 		}
-		if err := s.take(tokens[same]); err != nil {
+		if s.done, err = s.r.take(Token{ID: tokens[same]}, s.o, &s.start); err != nil {
 			return err
 		}
 		last = tokens[same]
@@ -125,32 +124,6 @@ func (s *speculation) run(ctx context.Context, last, n int) error {
 		}
 		s.g.caches.Trim(count - same)
 		s.draft.caches.Trim(max(count-same-1, 0))
-	}
-	return nil
-}
-
-// take adds a token to the result. The generation is done if it ends the text.
-func (s *speculation) take(id int) error {
-	r := s.r
-	if len(r.Tokens) == 0 {
-		r.PromptTime = time.Since(s.start)
-		s.start = s.start.Add(r.PromptTime)
-	}
-	r.Tokens = append(r.Tokens, id)
-	r.Times = append(r.Times, time.Since(s.start))
-	s.done = len(r.Tokens) >= s.o.MaxTokens
-	if s.o.OnToken != nil {
-		if err := s.o.OnToken(Token{ID: id}); errors.Is(err, ErrStop) {
-			r.Finish, s.done = "stop", true
-			return nil
-		} else if err != nil {
-			return err
-		}
-	}
-	for _, end := range s.o.EOS {
-		if id == end {
-			r.Finish, s.done = "stop", true
-		}
 	}
 	return nil
 }
@@ -197,27 +170,12 @@ func (g *Generator) at(ctx context.Context, rows engine.Session, ids []int, samp
 
 // newRows loads what makes tokens of logits [1, seq_len, vocab], at every place.
 func newRows(ctx context.Context, g *Generator) (engine.Session, error) {
-	gr := graph.New()
-	in := gr.Input("logits", graph.T(g.logits, graph.N(1), graph.Sym(graph.SymSeqLen), graph.N(int64(g.vocab))))
-	b := &graph.Bindings{Values: map[string]graph.ValueID{"logits": in}, Vars: map[string]graph.Attr{}}
-	lines, err := defines(
+	p, err := programOf([]input{logitsInput(g.logits, graph.N(int64(g.vocab)))}, []output{{"next", "next"}, {"logprobs", "sampled"}},
 		"logprobs", "subtract(logits, logsumexp(logits, axis=-1, keepdims=true))",
 		"best", "argmax(logprobs, axis=-1)",
 		"next", "astype(best, int32)",
 		"sampled", "astype(logprobs, float32)",
 	)
-	if err != nil {
-		return nil, err
-	}
-	if err := gr.BuildAll(lines, b); err != nil {
-		return nil, err
-	}
-	gr.Output("next", b.Values["next"])
-	gr.Output("logprobs", b.Values["sampled"])
-	if err := gr.Compact(); err != nil {
-		return nil, err
-	}
-	p, err := engine.Program(gr)
 	if err != nil {
 		return nil, err
 	}

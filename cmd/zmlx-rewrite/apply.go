@@ -121,14 +121,14 @@ func rewriteOne(w *workspace, prof *profiles.Profile, o *options, s *subject, en
 		return nil, fmt.Errorf("%s: the rewritten program is broken, a bug in this program: %w", s.name, err)
 	}
 	r := &rewritten{s, cfg, res, nil}
-	chosen, err := selected(res.Program, res.Cases, env)
+	chosen, err := selected(res, env)
 	if err != nil {
 		return nil, err
 	}
 	// Expectations hold for the case that their own dimensions select, and with all rules.
 	contract := -1
 	if s.expect != nil && maps.Equal(cfg.Off, off) && o.kv.Bits == 0 && o.preset == "inference" && len(o.only)+len(o.exclude)+len(o.force) == 0 {
-		if one, err := selected(res.Program, res.Cases, s.expect.Dims); err == nil {
+		if one, err := selected(res, s.expect.Dims); err == nil {
 			contract = one[0]
 		}
 	}

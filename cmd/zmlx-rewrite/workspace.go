@@ -296,14 +296,14 @@ func (o *options) symbols() (map[string]int64, error) {
 
 // selected reports whether --dims selects a case: the first whose condition holds. A
 // call of which no kv_len is said is the first one: it sees its own tokens.
-func selected(p *graph.Program, cases []rewrite.CaseResult, env map[string]int64) ([]int, error) {
+func selected(res *rewrite.Result, env map[string]int64) ([]int, error) {
 	var all []int
 	if n, ok := env[graph.SymSeqLen]; ok && env[graph.SymKVLen] == 0 {
 		env = maps.Clone(env)
 		env[graph.SymKVLen] = n
 	}
-	env = p.WithWindow(env)
-	for i, c := range cases {
+	env = res.Program.WithWindow(env)
+	for i, c := range res.Cases {
 		if len(env) == 0 {
 			all = append(all, i)
 			continue

@@ -6,11 +6,10 @@
 #include "elements.h"
 #include "exp.h"
 #include "host/error.h"
+#include "logits.h"
 #include "parallel.h"
 
 namespace zmlx {
-
-constexpr int64_t part_length = 4096, parts = 64;
 
 // of_part returns the largest of n logits, NaN if there is one, and the sum.
 static float of_part(const float *v, int64_t n, float *sum) {
@@ -46,12 +45,12 @@ extern "C" int zmlx_native_logits_parts(const zmlx_call *c) {
   const int64_t *d = c->ints;
   const int32_t type = c->types[logits];
   if (!is_float(type) || c->types[tops] != type || c->types[sums] != zmlx_float32) return fail("logits_parts: element types that the reference does not have");
-  const int64_t all = d[rows] * parts;
-  parallel(workers_for(c->workers, d[rows] * d[n], part_length), all, 1, [&](int64_t first, int64_t last) {
+  const int64_t all = d[rows] * logits_parts;
+  parallel(workers_for(c->workers, d[rows] * d[n], logits_part), all, 1, [&](int64_t first, int64_t last) {
     for (int64_t i = first; i < last; i++) {
-      const int64_t from = i % parts * part_length, here = std::clamp<int64_t>(d[n] - from, 0, part_length);
-      float v[part_length], sum;
-      if (here > 0) load(type, at(c->in[logits], type, i / parts * d[n] + from), v, here);
+      const int64_t from = i % logits_parts * logits_part, here = std::clamp<int64_t>(d[n] - from, 0, logits_part);
+      float v[logits_part], sum;
+      if (here > 0) load(type, at(c->in[logits], type, i / logits_parts * d[n] + from), v, here);
       const float top = of_part(v, here, &sum);
       store(type, &top, at(c->out[0], type, i), 1);
       static_cast<float *>(c->out[1])[i] = sum;
