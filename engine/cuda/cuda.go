@@ -12,7 +12,6 @@ import "C"
 import (
 	"context"
 	"crypto/sha256"
-	_ "embed"
 	"encoding/binary"
 	"fmt"
 	"os"
@@ -29,9 +28,6 @@ import (
 	"zmlx-rewrite/engine/replay"
 	"zmlx-rewrite/kernels"
 )
-
-//go:embed moves.cu
-var movesSource string
 
 type device struct {
 	c       C.zc_device
@@ -253,9 +249,9 @@ func (d *device) Compile(ctx context.Context, list []*replay.Source) ([]replay.F
 	for range min(runtime.GOMAXPROCS(0), len(list)) {
 		wg.Go(func() {
 			for i := range work {
-				g, text, err := list[i].Spec.Standalone(list[i].Values, list[i].Results)
+				name, suffix, text, err := unit(list[i])
 				if err == nil {
-					out[i], err = d.function(g.Name, text, d.registers(list[i]))
+					out[i], err = d.function(name, suffix, text, d.registers(list[i]))
 				}
 				errs[i] = err
 			}
@@ -305,9 +301,10 @@ func (d *device) registers(s *replay.Source) int {
 	return int(n)
 }
 
-func (d *device) function(name, text string, registers int) (unsafe.Pointer, error) {
+// function compiles a text with a function of a name. A suffix tells texts with one name apart.
+func (d *device) function(name, suffix, text string, registers int) (unsafe.Pointer, error) {
 	d.mu.Lock()
-	f := d.made[name]
+	f := d.made[name+suffix]
 	d.mu.Unlock()
 	if f != nil {
 		return f, nil
@@ -321,7 +318,7 @@ func (d *device) function(name, text string, registers int) (unsafe.Pointer, err
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.made[name] = f
+	d.made[name+suffix] = f
 	return f, nil
 }
 
@@ -445,52 +442,59 @@ func (d *device) Prepare(list []replay.Launch) (replay.Prepared, error) {
 }
 
 func (p *prepared) launch(c *C.zc_launch, l *replay.Launch) error {
-	if len(l.Moves) > 0 {
+	if l.Function == nil {
 		return p.moves(c, l.Moves)
 	}
 	c.function = l.Function.(unsafe.Pointer)
 	threads(l.Geometry, c)
-	values, params := held[uint64](p, len(l.Operands)), held[unsafe.Pointer](p, len(l.Operands))
+	values, params := held[uint64](p, len(l.Operands)), held[unsafe.Pointer](p, len(l.Operands)+1)
 	for i, a := range l.Operands {
 		values[i] = uint64(a)
 		params[i] = unsafe.Pointer(&values[i])
+	}
+	if len(l.Moves) > 0 {
+		params[len(l.Operands)] = p.movesBlock(l.Moves)
 	}
 	c.params = unsafe.SliceData(params)
 	return nil
 }
 
-// moveSize is the size of a move in the parameter of zc_moves, which has room for
-// replay.MostMoves of them.
+// moveSize is the size of a move in a zc_moves_list, which has room for replay.MostMoves of them.
 const moveSize = 8 * (4 + 2 + 3*4)
 
-func (p *prepared) moves(c *C.zc_launch, list []replay.Move) error {
-	f, err := p.d.function("zc_moves", fmt.Sprintf("#define MOST_MOVES %d\n", replay.MostMoves)+movesSource, 0)
-	if err != nil {
-		return err
-	}
+// movesBlock lays moves out as a zc_moves_list.
+func (p *prepared) movesBlock(list []replay.Move) unsafe.Pointer {
 	var b []byte
 	word := func(v int64) { b = binary.NativeEndian.AppendUint64(b, uint64(v)) }
-	most := int64(1)
 	for _, m := range list {
 		for _, a := range []replay.Address{m.To, m.From, m.At, m.Rows} {
 			word(int64(a))
 		}
 		word(m.AtStep)
 		word(m.Unit)
-		units := int64(1)
 		for _, steps := range [][4]int64{m.Shape, m.ToStep, m.FromStep} {
 			for _, v := range steps {
 				word(v)
 			}
 		}
-		for _, v := range m.Shape {
-			units *= v
-		}
-		most = max(most, units)
 	}
-	block, params := held[byte](p, replay.MostMoves*moveSize), held[unsafe.Pointer](p, 1)
+	block := held[byte](p, replay.MostMoves*moveSize)
 	copy(block, b)
-	params[0] = unsafe.Pointer(unsafe.SliceData(block))
+	return unsafe.Pointer(unsafe.SliceData(block))
+}
+
+// moves makes a launch of moves alone.
+func (p *prepared) moves(c *C.zc_launch, list []replay.Move) error {
+	f, err := p.d.function("zc_moves", "", movesText(), 0)
+	if err != nil {
+		return err
+	}
+	most := int64(1)
+	for _, m := range list {
+		most = max(most, m.Shape[0]*m.Shape[1]*m.Shape[2]*m.Shape[3])
+	}
+	params := held[unsafe.Pointer](p, 1)
+	params[0] = p.movesBlock(list)
 	c.function, c.params = f, unsafe.SliceData(params)
 	threads(kernels.Geometry{Grid: [3]int64{min(most, 1<<20), int64(len(list)), 1}, Group: [3]int64{min(most, 128), 1, 1}}, c)
 	return nil

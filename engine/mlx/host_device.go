@@ -153,6 +153,8 @@ func (d *hostDevice) Prepare(list []replay.Launch) (replay.Prepared, error) {
 	for i := range list {
 		if moves := list[i].Moves; len(moves) > 0 {
 			p.list[i].moves, p.list[i].count = p.moves(moves), C.int(len(moves))
+		}
+		if list[i].Function == nil {
 			continue
 		}
 		p.kernels[i] = list[i].Function.(hostKernel)

@@ -25,10 +25,8 @@ static void move(const zr_move *m) {
 int zr_host_step(const zr_host_launch *list, int n) {
   for (int i = 0; i < n; i++) {
     const zr_host_launch *l = &list[i];
-    if (l->count) {
-      for (int k = 0; k < l->count; k++) move(&l->moves[k]);
-      continue;
-    }
+    for (int k = 0; k < l->count; k++) move(&l->moves[k]);
+    if (!l->run) continue;
     for (int k = 0; k < l->dynamic; k++) l->ints[l->place[k]] = l->now[k];
     if (l->run(l->call)) return i;
   }

@@ -18,7 +18,7 @@ typedef struct {
   const int32_t *rows;
 } zr_move;
 
-/* zr_host_launch is one launch: a kernel, or count moves if there are any. Of the call's ints,
+/* zr_host_launch is one launch: count moves if there are any, then a kernel if there is one. Of the call's ints,
  * dynamic many come with each step: number i lies in now[i] and goes to place[i]. */
 typedef struct {
   int (*run)(const zmlx_call *);

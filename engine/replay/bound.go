@@ -147,23 +147,21 @@ func (b *bound) prepare(e *Engine) error {
 	b.list = b.list[:0]
 	for i := range b.steps {
 		x := &b.steps[i]
-		if len(x.moves) > 0 {
-			l := Launch{Moves: make([]Move, len(x.moves)), After: x.after}
-			for k, y := range x.moves {
-				l.Moves[k] = y.place()
+		l := Launch{After: x.after}
+		for _, y := range x.moves {
+			l.Moves = append(l.Moves, y.place())
+		}
+		if x.source != nil {
+			l.Function, l.Source, l.Geometry = b.functions[x.source], x.source, x.numbers.geometry
+			for _, r := range x.operands {
+				l.Operands = append(l.Operands, r.address())
 			}
-			b.list = append(b.list, l)
-			continue
-		}
-		l := Launch{Function: b.functions[x.source], Source: x.source, Geometry: x.numbers.geometry, After: x.after}
-		for _, r := range x.in {
-			l.Operands = append(l.Operands, r.address())
-		}
-		if x.numbers.at >= 0 {
-			l.Operands = append(l.Operands, b.block.addr+Address(x.numbers.at))
-		}
-		for _, r := range x.out {
-			l.Operands = append(l.Operands, r.address())
+			if x.numbers.at >= 0 {
+				l.Operands = append(l.Operands, b.block.addr+Address(x.numbers.at))
+			}
+			for _, r := range x.made {
+				l.Operands = append(l.Operands, r.address())
+			}
 		}
 		b.list = append(b.list, l)
 	}

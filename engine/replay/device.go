@@ -62,18 +62,21 @@ type Source struct {
 	Spec    *kernels.Spec
 	Values  *kernels.Values // symbols stand for numbers that come with each step
 	Results []graph.DType
+	Ahead   bool // launches have Moves, too
 }
 
 // Launch is one start of a function.
 type Launch struct {
-	Function Function // nil if there are Moves
+	Function Function // nil if there are Moves alone
 	Geometry kernels.Geometry
 	// Operands are those that are there; the numbers that come with each step, int32, if
 	// there are any; and the results.
 	Operands []Address
 	Source   *Source
-	After    []int  // earlier launches that it has to wait for; what they wait for is not named again
-	Moves    []Move // at most MostMoves, at the same time: none reads or writes what another writes
+	After    []int // earlier launches that it has to wait for; what they wait for is not named again
+	// Moves are at most MostMoves, made at the same time: none reads or writes what another
+	// writes. If there is a Function, too, they are made before it: it reads what they write.
+	Moves []Move
 }
 
 // MostMoves is how many moves one launch makes at most.

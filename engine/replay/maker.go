@@ -40,6 +40,7 @@ func newScript(c *graph.Case, env map[string]int64, catalog *kernels.Catalog) (*
 	if err := m.outputs(); err != nil {
 		return nil, err
 	}
+	m.ahead()
 	m.together()
 	m.layOut()
 	return m.script, nil
@@ -224,7 +225,11 @@ func (m *maker) move(n *graph.Node, to, from place, at *buffer, atStep int64) er
 	if !ok {
 		return refusal(n, "%s of strides %v is not laid out row by row, and has too many dimensions to be copied", n.Op.Name, from.strides)
 	}
-	m.add(movement{Move: x, from: from.ref(), to: to.ref(), at: at})
+	part := n
+	if n.Op.Name != "concatenate" {
+		part = nil
+	}
+	m.add(movement{Move: x, node: part, from: from.ref(), to: to.ref(), at: at})
 	return nil
 }
 
@@ -257,7 +262,7 @@ func (m *maker) kernel(n *graph.Node) error {
 		if err != nil {
 			return err
 		}
-		s.in = append(s.in, p.ref())
+		s.operands = append(s.operands, p.ref())
 	}
 	v, err := spec.Values(types, n.Attrs)
 	if err != nil {
@@ -284,8 +289,9 @@ func (m *maker) kernel(n *graph.Node) error {
 		b := m.buffer(&buffer{kind: temporary})
 		m.define(id, b, shape)
 		source.Results = append(source.Results, t.DType)
-		s.out = append(s.out, ref{buffer: b})
+		s.made = append(s.made, ref{buffer: b})
 	}
+	s.in, s.out = s.operands, s.made
 	same := fmt.Sprint(spec.Name, text, source.Results)
 	if m.sources[same] == nil {
 		m.sources[same] = source

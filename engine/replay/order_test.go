@@ -15,7 +15,7 @@ func TestOrder(t *testing.T) {
 		name, profile string
 		deep          int // launches that one after the other wait, at most
 	}{
-		{"Qwen3-30B-A3B-4bit", "qwen3", 435}, {"GLM-4.7-Flash-4bit", "glm47", 700}, {"gpt-oss-20b-MXFP4-Q4", "gpt_oss", 320},
+		{"Qwen3-30B-A3B-4bit", "qwen3", 387}, {"GLM-4.7-Flash-4bit", "glm47", 565}, {"gpt-oss-20b-MXFP4-Q4", "gpt_oss", 292},
 	} {
 		p, catalog := rewritten(t, m.name, m.profile)
 		scripts := 0

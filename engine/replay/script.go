@@ -68,18 +68,20 @@ type numbers struct {
 }
 
 // step is a launch while addresses are not known: a kernel, or moves that do not depend on
-// each other.
+// each other, or both.
 type step struct {
-	source  *Source
-	numbers *numbers
-	in, out []ref
-	moves   []movement
-	after   []int // launches that it has to wait for, but for those that they wait for
+	source         *Source
+	numbers        *numbers
+	operands, made []ref // of the kernel
+	in, out        []ref // of the kernel and the moves
+	moves          []movement
+	after          []int // launches that it has to wait for, but for those that they wait for
 }
 
 // movement is a move while addresses are not known.
 type movement struct {
 	*Move
+	node     *graph.Node // the concatenation that it is a part of, or nil
 	from, to ref
 	at       *buffer // of Move.At
 	rows     *ref    // of Move.Rows

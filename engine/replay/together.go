@@ -22,9 +22,9 @@ func gathered(list []step) []step {
 	var out []step
 next:
 	for _, s := range list {
-		if len(s.moves) > 0 {
+		if len(s.moves) > 0 && s.source == nil {
 			for k := len(out) - 1; k >= 0 && !out[k].bound(&s); k-- {
-				if n := len(out[k].moves); n > 0 && n+len(s.moves) <= MostMoves {
+				if n := len(out[k].moves); n > 0 && out[k].source == nil && n+len(s.moves) <= MostMoves {
 					out[k].moves, out[k].in, out[k].out = append(out[k].moves, s.moves...), append(out[k].in, s.in...), append(out[k].out, s.out...)
 					continue next
 				}

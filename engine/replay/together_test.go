@@ -13,10 +13,11 @@ func TestTogether(t *testing.T) {
 		return step{moves: []movement{{Move: &Move{}, from: ref{buffer: from}, to: ref{buffer: to}}}, in: []ref{{buffer: from}}, out: []ref{{buffer: to}}}
 	}
 	kernel := func(out *buffer, in ...*buffer) step {
-		s := step{numbers: &numbers{}, out: []ref{{buffer: out}}}
+		s := step{source: &Source{}, numbers: &numbers{}, made: []ref{{buffer: out}}}
 		for _, x := range in {
-			s.in = append(s.in, ref{buffer: x})
+			s.operands = append(s.operands, ref{buffer: x})
 		}
+		s.in, s.out = s.operands, s.made
 		return s
 	}
 	for _, x := range []struct {

@@ -297,10 +297,20 @@ func (c *Call) equals(x *Case, t *Truth, results [][]byte) {
 				if same {
 					t.Loose[0][at/n] = true
 					*c.Tied++
-					for k := at; k < at+n; k++ {
-						t.Exact[j][k] = math.NaN()
-					}
+					c.unmeasured(x, t, at/n)
 				}
+			}
+		}
+	}
+}
+
+// unmeasured takes what belongs to a row of chosen ones out of the errors: other elements were
+// chosen, in which there is no measure of rounding.
+func (c *Call) unmeasured(x *Case, t *Truth, row int) {
+	for i, r := range c.Types {
+		if n := c.choice(x, i); r.DType.IsFloat() {
+			for k := row * n; k < min((row+1)*n, len(t.Exact[i])); k++ {
+				t.Exact[i][k] = math.NaN()
 			}
 		}
 	}

@@ -76,6 +76,7 @@ func TestJudge(t *testing.T) {
 		{"chosen: another order, but not of the rows", rows([]float64{3, 5}), made(5, 3, 0.25, 0.5, 1, 2, 3, 40, 50, 60), "h, row 0", 0},
 		{"chosen: a row is wrong", rows([]float64{3, 5}), made(3, 5, 0.5, 0.25, 1, 2, 3, 40, 50, 70), "h, row 1, element 2", 0},
 		{"chosen: another one at a near tie, with its row", rows([]float64{3, 6}), made(3, 6, 0.5, 0.25, 1, 2, 3, -7, -8, -9), "", 0},
+		{"chosen: another one that is worth the same, with its row", rows([]float64{3, 5}), made(3, 6, 0.5, 0.25, 1, 2, 3, -7, -8, -9), "", 1},
 		{"chosen: what is not there", top([]float64{3, 5}, []float64{3, 6}, true), choice(3, 9, 0.5, 0.5), "is no choice", 0},
 	} {
 		var got, stock Error
@@ -88,6 +89,9 @@ func TestJudge(t *testing.T) {
 		}
 		if *c.call.Tied != c.tied {
 			t.Errorf("%s: %d ties", c.name, *c.call.Tied)
+		}
+		if c.tied > 0 && got.RMS() > 0 { // another element's numbers say nothing of rounding
+			t.Errorf("%s: an error of %v was measured", c.name, got.RMS())
 		}
 	}
 }

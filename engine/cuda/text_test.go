@@ -1,0 +1,64 @@
+package cuda
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"zmlx-rewrite/engine/replay"
+	"zmlx-rewrite/kernels"
+	"zmlx-rewrite/verify/kernelcheck"
+)
+
+// NVRTC takes what replays launch: moves alone, and each kernel that reads a cache with moves in
+// front, which come before all that it reads. Nothing is read by way of the cache for constants,
+// in which what the moves wrote might be missing.
+func TestTexts(t *testing.T) {
+	compile := func(name, text string) string {
+		ptx, err := kernelcheck.NVRTC(text, "sm_90a")
+		if errors.Is(err, kernelcheck.ErrNoNVRTC) || errors.Is(err, kernelcheck.ErrNoCompiler) {
+			t.Skip(err)
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		return string(ptx)
+	}
+	compile("moves", movesText())
+	catalog, issues := kernels.Load()
+	if issues.HasErrors() {
+		t.Fatal(issues)
+	}
+	for _, name := range []string{"sdpa_decode", "sdpa_decode_split", "sdpa_decode_window", "sdpa_decode_quantized", "mla_decode", "mla_decode_split"} {
+		spec := catalog.Spec(name)
+		var trial *kernels.Trial
+		for c := range spec.Choices() {
+			if x, err := spec.Trial(c); err == nil {
+				trial = x
+				break
+			}
+		}
+		v, err := trial.Values()
+		if err != nil {
+			t.Fatal(err)
+		}
+		source := replay.Source{Spec: spec, Values: v, Results: trial.ResultTypes()}
+		var barriers [2]int
+		var body string
+		for i := range barriers {
+			source.Ahead = i > 0
+			function, suffix, text, err := unit(&source)
+			if err != nil || (suffix == "") == source.Ahead {
+				t.Fatalf("%s: %q, %q, %v", name, function, suffix, err)
+			}
+			_, body, _ = strings.Cut(compile(name, text), ".entry")
+			barriers[i] = strings.Count(body, "bar.sync")
+		}
+		if barriers[1] != barriers[0]+1 {
+			t.Errorf("%s: %d barriers without moves in front, %d with them", name, barriers[0], barriers[1])
+		}
+		if strings.Contains(body, "ld.global.nc") {
+			t.Errorf("%s: reads by way of the cache for constants", name)
+		}
+	}
+}
