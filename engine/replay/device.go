@@ -39,6 +39,12 @@ type Nearer interface {
 	Near(a Address, bytes int64) error
 }
 
+// Fuser is a Device whose kernels take small kernels in front of them. The others take moves alone.
+type Fuser interface {
+	Device
+	Fuses() bool
+}
+
 // Pending is memory on its way to the host.
 type Pending interface {
 	// Read waits, and returns the bytes. It may be called again.
@@ -62,21 +68,34 @@ type Source struct {
 	Spec    *kernels.Spec
 	Values  *kernels.Values // symbols stand for numbers that come with each step
 	Results []graph.DType
-	Ahead   bool // launches have Moves, too
+	Fronts  []FrontSource // in their order
+}
+
+// FrontSource is what each group of a kernel does before the kernel's own text, though it does it
+// for all of them: moves, if there is no Source, or a small kernel in groups of 32 threads that
+// wait for nobody, one a simdgroup. All groups write the same, and each reads what it wrote itself.
+type FrontSource struct {
+	*Source
+	Groups [3]int64
+}
+
+// Front are the operands of a FrontSource: in the order of Launch.Operands, or moves.
+type Front struct {
+	Operands []Address
+	Moves    []Move
 }
 
 // Launch is one start of a function.
 type Launch struct {
-	Function Function // nil if there are Moves alone
+	Function Function // nil if there are Moves
 	Geometry kernels.Geometry
 	// Operands are those that are there; the numbers that come with each step, int32, if
 	// there are any; and the results.
 	Operands []Address
 	Source   *Source
-	After    []int // earlier launches that it has to wait for; what they wait for is not named again
-	// Moves are at most MostMoves, made at the same time: none reads or writes what another
-	// writes. If there is a Function, too, they are made before it: it reads what they write.
-	Moves []Move
+	After    []int   // earlier launches that it has to wait for; what they wait for is not named again
+	Fronts   []Front // of the Source's
+	Moves    []Move  // at most MostMoves, at the same time: none reads or writes what another writes
 }
 
 // MostMoves is how many moves one launch makes at most.

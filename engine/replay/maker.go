@@ -22,8 +22,8 @@ type maker struct {
 }
 
 // newScript makes the script of a case. env has all symbols; what those of perStep are
-// does not matter.
-func newScript(c *graph.Case, env map[string]int64, catalog *kernels.Catalog) (*script, error) {
+// does not matter. fuse says that kernels take small kernels in front of them.
+func newScript(c *graph.Case, env map[string]int64, catalog *kernels.Catalog, fuse bool) (*script, error) {
 	g := c.Graph
 	m := &maker{script: &script{c: c, inputs: map[string]*buffer{}, counts: map[string]int{}}, g: g, uses: g.Uses(), env: env, catalog: catalog,
 		places: make([]place, g.NumValues()), alike: map[string]*numbers{}, sources: map[string]*Source{}}
@@ -40,7 +40,7 @@ func newScript(c *graph.Case, env map[string]int64, catalog *kernels.Catalog) (*
 	if err := m.outputs(); err != nil {
 		return nil, err
 	}
-	m.ahead()
+	m.ahead(fuse)
 	m.together()
 	m.layOut()
 	return m.script, nil

@@ -21,7 +21,7 @@ func TestOrder(t *testing.T) {
 		scripts := 0
 		for i := range p.Cases {
 			env := map[string]int64{graph.SymBatch: 1, graph.SymSeqLen: 1, graph.SymKVLen: 9, graph.SymKVCap: 256, graph.SymWindowLen: 9, graph.SymWindowCap: 128}
-			s, err := newScript(&p.Cases[i], env, catalog)
+			s, err := newScript(&p.Cases[i], env, catalog, true)
 			if err != nil {
 				continue
 			}
