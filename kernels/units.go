@@ -56,24 +56,30 @@ func (s *Spec) CUDAUnit(v *Values, results []graph.DType) (unit, function string
 	return text + ") {\n" + g.Body + "}\n\n}\n", "mlx::core::cu::custom_kernel_" + g.Name, nil
 }
 
+// Prologue is what a launch without MLX does before the kernel's own text.
+type Prologue struct {
+	Declarations string // in front of the function
+	Parameter    string // its last
+	Statement    string // its first
+}
+
 // Standalone is the translation unit for NVRTC of a launch without MLX: the same text
 // behind CUDA's own headers of halves alone, which compile ten times faster than what
-// MLX puts in front. The function has C linkage; the parameters of fronts come first.
-func (s *Spec) Standalone(v *Values, results []graph.DType, fronts ...*Front) (*GPU, string, error) {
+// MLX puts in front. The function has C linkage. p may be nil.
+func (s *Spec) Standalone(v *Values, results []graph.DType, p *Prologue) (*GPU, string, error) {
 	g, err := s.Assemble(CUDA, v, results)
 	if err != nil {
 		return nil, "", err
 	}
 	g.Minify(CUDA)
-	var declarations, parameters, statements strings.Builder
-	for _, f := range fronts {
-		declarations.WriteString(f.Declarations)
-		parameters.WriteString(f.Parameters)
-		statements.WriteString(f.Statement)
+	var b strings.Builder
+	if p == nil {
+		p = &Prologue{}
 	}
-	s.parameters(&parameters, g, v, results, "const %s *%s", "%s *%s")
-	return g, fmt.Sprintf("%s%s%s\nextern \"C\" __global__ void %s(\n%s) {\n%s%s}\n", standaloneHead, declarations.String(), g.Header, g.Name,
-		strings.TrimSuffix(parameters.String(), ",\n"), statements.String(), g.Body), nil
+	fmt.Fprintf(&b, "%s%s%s\nextern \"C\" __global__ void %s(\n", standaloneHead, p.Declarations, g.Header, g.Name)
+	s.parameters(&b, g, v, results, "const %s *%s", "%s *%s")
+	b.WriteString(p.Parameter)
+	return g, strings.TrimSuffix(b.String(), ",\n") + ") {\n" + p.Statement + g.Body + "}\n", nil
 }
 
 // NVRTC has no <stdint.h> of its own.

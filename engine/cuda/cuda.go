@@ -188,9 +188,6 @@ func (d *device) Near(a replay.Address, bytes int64) error {
 	return d.do("memory", func() C.int { return C.zc_near(&d.c, C.uint64_t(a), C.size_t(bytes)) })
 }
 
-// Fuses implements replay.Fuser.
-func (d *device) Fuses() bool { return true }
-
 func (d *device) Wait() error { return d.do("wait", func() C.int { return C.zc_wait(&d.c) }) }
 
 // pinned is page-locked memory on its way from the device.
@@ -450,28 +447,14 @@ func (p *prepared) launch(c *C.zc_launch, l *replay.Launch) error {
 	}
 	c.function = l.Function.(unsafe.Pointer)
 	threads(l.Geometry, c)
-	operands := 0 // and lists of moves
-	for _, f := range l.Fronts {
-		operands += len(f.Operands) + 1
+	values, params := held[uint64](p, len(l.Operands)), held[unsafe.Pointer](p, len(l.Operands)+1)
+	for i, a := range l.Operands {
+		values[i] = uint64(a)
+		params[i] = unsafe.Pointer(&values[i])
 	}
-	operands += len(l.Operands)
-	values, params := held[uint64](p, operands), held[unsafe.Pointer](p, operands)
-	n := 0
-	give := func(list []replay.Address) {
-		for _, a := range list {
-			values[n] = uint64(a)
-			params[n] = unsafe.Pointer(&values[n])
-			n++
-		}
+	if len(l.Moves) > 0 {
+		params[len(l.Operands)] = p.movesBlock(l.Moves)
 	}
-	for _, f := range l.Fronts { // in the order of the text's parameters
-		give(f.Operands)
-		if len(f.Moves) > 0 {
-			params[n] = p.movesBlock(f.Moves)
-			n++
-		}
-	}
-	give(l.Operands)
 	c.params = unsafe.SliceData(params)
 	return nil
 }

@@ -19,30 +19,34 @@ func movesText() string {
 // unit is the text of a kernel for NVRTC, with the name of its function and what tells it from
 // another text with a function of that name.
 func unit(s *replay.Source) (name, suffix, text string, err error) {
-	var fronts []*kernels.Front
-	for i, x := range s.Fronts {
-		f := movesFront(i)
-		suffix += "_moves"
-		if x.Source != nil {
-			if f, err = x.Spec.Front(i, x.Values, x.Results, x.Groups); err != nil {
-				return "", "", "", err
-			}
-			suffix = fmt.Sprintf("%s_%s%v", strings.TrimSuffix(suffix, "_moves"), x.Spec.Name, x.Groups)
+	var first *kernels.Prologue
+	if len(s.Ahead) > 0 {
+		suffix = fmt.Sprint(s.Ahead)
+		first = &kernels.Prologue{
+			Declarations: "#define ZMLX_AHEAD 1\n" + movesText(),
+			Parameter:    "    const __grid_constant__ zc_moves_list zmlx_moves,\n",
+			Statement:    aheadText(s.Ahead),
 		}
-		fronts = append(fronts, f)
 	}
-	g, text, err := s.Spec.Standalone(s.Values, s.Results, fronts...)
+	g, text, err := s.Spec.Standalone(s.Values, s.Results, first)
 	if err != nil {
 		return "", "", "", err
 	}
 	return g.Name, suffix, text, nil
 }
 
-// movesFront are moves in front of a kernel.
-func movesFront(i int) *kernels.Front {
-	return &kernels.Front{
-		Declarations: "#ifndef ZMLX_AHEAD\n#define ZMLX_AHEAD 1\n" + movesText() + "#endif\n",
-		Parameters:   fmt.Sprintf("    const __grid_constant__ zc_moves_list zmlx_moves_%d,\n", i),
-		Statement:    fmt.Sprintf("zc_ahead(zmlx_moves_%d);\n", i),
+var unitTypes = map[int64]string{1: "unsigned char", 2: "unsigned short", 4: "unsigned int", 8: "uint2", 16: "uint4"}
+
+// aheadText makes the moves of a group, shared out among its threads, which then wait for each
+// other.
+func aheadText(list []replay.MoveShape) string {
+	var b strings.Builder
+	total := int64(0)
+	for i, m := range list {
+		fmt.Fprintf(&b, "%sif (zmlx_i < %du) zc_ahead<%s, %d, %d, %d>(zmlx_moves.list[%d], zmlx_i - %du);\n",
+			map[bool]string{true: "else "}[i > 0], total+m.Units(), unitTypes[m.Unit], m.Shape[1], m.Shape[2], m.Shape[3], i, total)
+		total += m.Units()
 	}
+	return fmt.Sprintf("for (unsigned zmlx_i = threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z); zmlx_i < %du; zmlx_i += blockDim.x * blockDim.y * blockDim.z) {\n%s}\n__syncthreads();\n",
+		total, b.String())
 }

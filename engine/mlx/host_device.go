@@ -151,11 +151,7 @@ func (d *hostDevice) Prepare(list []replay.Launch) (replay.Prepared, error) {
 	p := &hostScript{d: d, kernels: make([]hostKernel, len(list))}
 	p.list = held[C.zr_host_launch](p, len(list))
 	for i := range list {
-		moves := list[i].Moves
-		for _, f := range list[i].Fronts { // moves alone, in their order
-			moves = append(moves, f.Moves...)
-		}
-		if len(moves) > 0 {
+		if moves := list[i].Moves; len(moves) > 0 {
 			p.list[i].moves, p.list[i].count = p.moves(moves), C.int(len(moves))
 		}
 		if list[i].Function == nil {

@@ -138,29 +138,6 @@ func (b *bound) compile(ctx context.Context, e *Engine) error {
 	return nil
 }
 
-func placed(list []movement) []Move {
-	var out []Move
-	for _, x := range list {
-		out = append(out, x.place())
-	}
-	return out
-}
-
-// addresses are a call's operands as Launch has them.
-func (b *bound) addresses(c *call) []Address {
-	var list []Address
-	for _, r := range c.operands {
-		list = append(list, r.address())
-	}
-	if c.numbers.at >= 0 {
-		list = append(list, b.block.addr+Address(c.numbers.at))
-	}
-	for _, r := range c.made {
-		list = append(list, r.address())
-	}
-	return list
-}
-
 // prepare makes the list of launches. The caller holds e.device.
 func (b *bound) prepare(e *Engine) error {
 	if b.prepared != nil {
@@ -170,16 +147,20 @@ func (b *bound) prepare(e *Engine) error {
 	b.list = b.list[:0]
 	for i := range b.steps {
 		x := &b.steps[i]
-		l := Launch{After: x.after, Moves: placed(x.moves)}
+		l := Launch{After: x.after}
+		for _, y := range x.moves {
+			l.Moves = append(l.Moves, y.place())
+		}
 		if x.source != nil {
 			l.Function, l.Source, l.Geometry = b.functions[x.source], x.source, x.numbers.geometry
-			l.Operands = b.addresses(&x.call)
-			for k := range x.fronts {
-				f := Front{Moves: placed(x.fronts[k].moves)}
-				if x.fronts[k].source != nil {
-					f.Operands = b.addresses(&x.fronts[k].call)
-				}
-				l.Fronts = append(l.Fronts, f)
+			for _, r := range x.operands {
+				l.Operands = append(l.Operands, r.address())
+			}
+			if x.numbers.at >= 0 {
+				l.Operands = append(l.Operands, b.block.addr+Address(x.numbers.at))
+			}
+			for _, r := range x.made {
+				l.Operands = append(l.Operands, r.address())
 			}
 		}
 		b.list = append(b.list, l)

@@ -39,12 +39,6 @@ type Nearer interface {
 	Near(a Address, bytes int64) error
 }
 
-// Fuser is a Device whose kernels take small kernels in front of them. The others take moves alone.
-type Fuser interface {
-	Device
-	Fuses() bool
-}
-
 // Pending is memory on its way to the host.
 type Pending interface {
 	// Read waits, and returns the bytes. It may be called again.
@@ -68,34 +62,30 @@ type Source struct {
 	Spec    *kernels.Spec
 	Values  *kernels.Values // symbols stand for numbers that come with each step
 	Results []graph.DType
-	Fronts  []FrontSource // in their order
+	Ahead   []MoveShape // of the Moves that launches have, too
 }
 
-// FrontSource is what each group of a kernel does before the kernel's own text, though it does it
-// for all of them: moves, if there is no Source, or a small kernel in groups of 32 threads that
-// wait for nobody, one a simdgroup. All groups write the same, and each reads what it wrote itself.
-type FrontSource struct {
-	*Source
-	Groups [3]int64
+// MoveShape is what of a move is the same in all layers.
+type MoveShape struct {
+	Unit  int64
+	Shape [4]int64
 }
 
-// Front are the operands of a FrontSource: in the order of Launch.Operands, or moves.
-type Front struct {
-	Operands []Address
-	Moves    []Move
-}
+// Units is how many of them there are.
+func (m MoveShape) Units() int64 { return m.Shape[0] * m.Shape[1] * m.Shape[2] * m.Shape[3] }
 
 // Launch is one start of a function.
 type Launch struct {
-	Function Function // nil if there are Moves
+	Function Function // nil if there are Moves alone
 	Geometry kernels.Geometry
 	// Operands are those that are there; the numbers that come with each step, int32, if
 	// there are any; and the results.
 	Operands []Address
 	Source   *Source
-	After    []int   // earlier launches that it has to wait for; what they wait for is not named again
-	Fronts   []Front // of the Source's
-	Moves    []Move  // at most MostMoves, at the same time: none reads or writes what another writes
+	After    []int // earlier launches that it has to wait for; what they wait for is not named again
+	// Moves are at most MostMoves, made at the same time: none reads or writes what another
+	// writes. If there is a Function, too, they are made before it: it reads what they write.
+	Moves []Move
 }
 
 // MostMoves is how many moves one launch makes at most.
@@ -103,11 +93,10 @@ const MostMoves = 8
 
 // Move copies elements from one layout to another, or rows that indices choose.
 type Move struct {
-	To, From Address
-	Unit     int64    // bytes that are moved at once: 1, 2, 4, 8 or 16
-	Shape    [4]int64 // of units
-	ToStep   [4]int64 // bytes
-	FromStep [4]int64
+	MoveShape // Unit: bytes that are moved at once: 1, 2, 4, 8 or 16; Shape: of units
+	To, From  Address
+	ToStep    [4]int64 // bytes
+	FromStep  [4]int64
 	// At holds an int32 by which To is moved on, in steps of AtStep bytes; 0 for none.
 	At     Address
 	AtStep int64

@@ -114,12 +114,6 @@ func (e *Engine) Load(ctx context.Context, p *graph.Program, w *weights.Store) (
 	return &session{e: e, inner: s, program: p, scripts: map[string]*bound{}, refused: map[string]error{}}, nil
 }
 
-// fuses reports whether the device's kernels take small kernels in front of them.
-func (e *Engine) fuses() bool {
-	f, ok := e.dev.(Fuser)
-	return ok && f.Fuses()
-}
-
 // near has a session's parameters brought to the device.
 func (e *Engine) near(dev Nearer, p *graph.Program, s engine.Session) error {
 	told := map[string]bool{}

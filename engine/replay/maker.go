@@ -22,8 +22,8 @@ type maker struct {
 }
 
 // newScript makes the script of a case. env has all symbols; what those of perStep are
-// does not matter. fuse says that kernels take small kernels in front of them.
-func newScript(c *graph.Case, env map[string]int64, catalog *kernels.Catalog, fuse bool) (*script, error) {
+// does not matter.
+func newScript(c *graph.Case, env map[string]int64, catalog *kernels.Catalog) (*script, error) {
 	g := c.Graph
 	m := &maker{script: &script{c: c, inputs: map[string]*buffer{}, counts: map[string]int{}}, g: g, uses: g.Uses(), env: env, catalog: catalog,
 		places: make([]place, g.NumValues()), alike: map[string]*numbers{}, sources: map[string]*Source{}}
@@ -40,7 +40,7 @@ func newScript(c *graph.Case, env map[string]int64, catalog *kernels.Catalog, fu
 	if err := m.outputs(); err != nil {
 		return nil, err
 	}
-	m.ahead(fuse)
+	m.ahead()
 	m.together()
 	m.layOut()
 	return m.script, nil
@@ -359,7 +359,7 @@ func (m *maker) take(n *graph.Node, shape []int64) error {
 	row := product(table.shape[1:])
 	count := product(ids.shape)
 	size := int64(table.dtype.Size())
-	x := &Move{Unit: size, Shape: [4]int64{count, 1, 1, row}, ToStep: [4]int64{row * size, 0, 0, size}, FromStep: [4]int64{row * size, 0, 0, size}}
+	x := &Move{MoveShape: MoveShape{size, [4]int64{count, 1, 1, row}}, ToStep: [4]int64{row * size, 0, 0, size}, FromStep: [4]int64{row * size, 0, 0, size}}
 	from, chosen := table.ref(), ids.ref()
 	x.widen(0, from.offset)
 	m.add(movement{Move: x, from: from, to: ref{buffer: b}, rows: &chosen})

@@ -116,7 +116,7 @@ func move(to, from place, atStep int64) (*Move, bool) {
 	if len(shape) > 4 {
 		return nil, false
 	}
-	m := &Move{Unit: size, Shape: [4]int64{1, 1, 1, 1}, AtStep: atStep}
+	m := &Move{MoveShape: MoveShape{size, [4]int64{1, 1, 1, 1}}, AtStep: atStep}
 	for i := range shape {
 		m.Shape[3-i], m.ToStep[3-i], m.FromStep[3-i] = shape[i], d[i]*size, s[i]*size
 	}

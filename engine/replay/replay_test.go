@@ -236,7 +236,7 @@ func TestPack(t *testing.T) {
 	p, catalog := rewritten(t, "Qwen3-30B-A3B-4bit", "qwen3")
 	for i := range p.Cases {
 		env := map[string]int64{graph.SymBatch: 1, graph.SymSeqLen: 1, graph.SymKVLen: 9, graph.SymKVCap: 256}
-		s, err := newScript(&p.Cases[i], env, catalog, true)
+		s, err := newScript(&p.Cases[i], env, catalog)
 		if err != nil {
 			continue
 		}

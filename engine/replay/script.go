@@ -68,27 +68,14 @@ type numbers struct {
 }
 
 // step is a launch while addresses are not known: a kernel, or moves that do not depend on
-// each other.
+// each other, or both.
 type step struct {
-	call
-	fronts  []front    // of a kernel
-	moves   []movement // if there is no kernel
-	in, out []ref      // of all that it does
-	after   []int      // launches that it has to wait for, but for those that they wait for
-}
-
-// call is a kernel with its operands and its results.
-type call struct {
-	source         *Source // nil for moves
+	source         *Source
 	numbers        *numbers
-	operands, made []ref
-}
-
-// front is what a kernel does before its own text: another kernel, or moves.
-type front struct {
-	call
-	groups [3]int64
-	moves  []movement
+	operands, made []ref // of the kernel
+	in, out        []ref // of the kernel and the moves
+	moves          []movement
+	after          []int // launches that it has to wait for, but for those that they wait for
 }
 
 // movement is a move while addresses are not known.

@@ -103,7 +103,7 @@ func (s *session) script(ctx context.Context, c *graph.Case, env map[string]int6
 	if s.refused[key] != nil || s.refused[c.Name] != nil {
 		return nil, nil
 	}
-	script, err := newScript(c, env, s.e.catalog, s.e.fuses())
+	script, err := newScript(c, env, s.e.catalog)
 	if err != nil {
 		s.e.tell(c.Name, err)
 		s.refused[key] = err

@@ -22,9 +22,9 @@ func gathered(list []step) []step {
 	var out []step
 next:
 	for _, s := range list {
-		if len(s.moves) > 0 {
+		if len(s.moves) > 0 && s.source == nil {
 			for k := len(out) - 1; k >= 0 && !out[k].bound(&s); k-- {
-				if n := len(out[k].moves); n > 0 && n+len(s.moves) <= MostMoves {
+				if n := len(out[k].moves); n > 0 && out[k].source == nil && n+len(s.moves) <= MostMoves {
 					out[k].moves, out[k].in, out[k].out = append(out[k].moves, s.moves...), append(out[k].in, s.in...), append(out[k].out, s.out...)
 					continue next
 				}
@@ -38,12 +38,10 @@ next:
 // bound reports whether two steps must be made in their order, whichever it is: one writes
 // what the other reads or writes.
 func (s *step) bound(t *step) bool {
-	return shared(s.out, t.in) || shared(s.out, t.out) || shared(s.in, t.out)
-}
-
-// shared reports whether two lists have a buffer in common.
-func shared(a, b []ref) bool {
-	return slices.ContainsFunc(a, func(r ref) bool {
-		return slices.ContainsFunc(b, func(q ref) bool { return r.buffer == q.buffer })
-	})
+	meet := func(a, b []ref) bool {
+		return slices.ContainsFunc(a, func(r ref) bool {
+			return slices.ContainsFunc(b, func(q ref) bool { return r.buffer == q.buffer })
+		})
+	}
+	return meet(s.out, t.in) || meet(s.out, t.out) || meet(s.in, t.out)
 }

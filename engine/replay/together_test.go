@@ -13,7 +13,7 @@ func TestTogether(t *testing.T) {
 		return step{moves: []movement{{Move: &Move{}, from: ref{buffer: from}, to: ref{buffer: to}}}, in: []ref{{buffer: from}}, out: []ref{{buffer: to}}}
 	}
 	kernel := func(out *buffer, in ...*buffer) step {
-		s := step{call: call{source: &Source{}, numbers: &numbers{}, made: []ref{{buffer: out}}}}
+		s := step{source: &Source{}, numbers: &numbers{}, made: []ref{{buffer: out}}}
 		for _, x := range in {
 			s.operands = append(s.operands, ref{buffer: x})
 		}

@@ -125,7 +125,7 @@ inline void simdgroup_barrier(mem_flags) { __syncwarp(); }
 
 // Reductions go the way of host.h: on each round, lane i takes the value of lane
 // i ^ distance as well, so all lanes end with the same bits.
-#define ZMLX_FOR(T)                                                                                     \
+#define ZMLX_REDUCTIONS(T)                                                                              \
   inline T simd_sum(T v) {                                                                              \
     for (int d = 16; d > 0; d /= 2) v += __shfl_xor_sync(0xffffffffu, v, d);                            \
     return v;                                                                                           \
@@ -137,7 +137,23 @@ inline void simdgroup_barrier(mem_flags) { __syncwarp(); }
   inline T simd_max(T v) {                                                                              \
     for (int d = 16; d > 0; d /= 2) v = metal::max(v, __shfl_xor_sync(0xffffffffu, v, d));              \
     return v;                                                                                           \
-  }                                                                                                     \
+  }
+ZMLX_REDUCTIONS(float)
+#if __CUDA_ARCH__ >= 800 // one instruction; the order does not matter to integers
+#define ZMLX_INTEGERS(T)                                                           \
+  inline T simd_sum(T v) { return T(__reduce_add_sync(0xffffffffu, v)); }          \
+  inline T simd_min(T v) { return T(__reduce_min_sync(0xffffffffu, v)); }          \
+  inline T simd_max(T v) { return T(__reduce_max_sync(0xffffffffu, v)); }
+ZMLX_INTEGERS(int)
+ZMLX_INTEGERS(uint)
+#undef ZMLX_INTEGERS
+#else
+ZMLX_REDUCTIONS(int)
+ZMLX_REDUCTIONS(uint)
+#endif
+#undef ZMLX_REDUCTIONS
+
+#define ZMLX_FOR(T)                                                                                     \
   inline T simd_shuffle(T v, uint lane) { return __shfl_sync(0xffffffffu, v, int(lane)); }              \
   inline T simd_broadcast(T v, uint lane) { return __shfl_sync(0xffffffffu, v, int(lane)); }            \
   inline T simd_shuffle_xor(T v, uint mask) { return __shfl_xor_sync(0xffffffffu, v, int(mask)); }      \
