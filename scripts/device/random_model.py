@@ -3,6 +3,8 @@
 
     python3 scripts/device/random_model.py Qwen3-30B-A3B-4bit /tmp/models/qwen3
 
+NAME-8bit is NAME-4bit with 8 bits, where the reference configurations have no such model.
+
 Weights have the standard deviation of a usual initialization, so that activations keep
 their size; the text means nothing. The tokenizer has a word of its own for each token.
 Needs PyTorch with a GPU, and zmlx-rewrite on the PATH, which says what parameters there are.
@@ -11,7 +13,6 @@ Needs PyTorch with a GPU, and zmlx-rewrite on the PATH, which says what paramete
 import json
 import pathlib
 import re
-import shutil
 import struct
 import subprocess
 import sys
@@ -57,7 +58,13 @@ def values(dtype, shape, part, mode, bits, columns):
 def main(name, out):
     out = pathlib.Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    shutil.copy(ROOT / f"models/reference/{name}.json", out / "config.json")
+    reference = ROOT / f"models/reference/{name}.json"
+    if not reference.exists():  # in 8 bits, where it is kept in 4
+        reference = ROOT / f"models/reference/{name.removesuffix('-8bit')}-4bit.json"
+    text = reference.read_text()
+    if name.endswith("-8bit"):
+        text = text.replace('"bits": 4', '"bits": 8')
+    (out / "config.json").write_text(text)
     config = json.loads((out / "config.json").read_text())
     config = config.get("text_config", config)
     vocab = {f"<{i}>": i for i in range(config["vocab_size"])}
@@ -68,7 +75,7 @@ def main(name, out):
         "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
         "model": {"type": "BPE", "vocab": vocab, "merges": []},
     }))
-    table = list(params(name))
+    table = list(params(out / "config.json"))
     columns = {n.removesuffix(".weight"): s[-1] * 32 // b for n, _, s, part, _, b in table if part == "weight"}
     header, at = {}, 0
     for n, dtype, shape, *_ in table:
