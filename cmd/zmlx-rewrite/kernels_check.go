@@ -113,9 +113,17 @@ func (a *app) kernelsCheck(ctx context.Context, o *options, k *kernelCheckOption
 		}
 	}
 	failed, partly, missing := 0, 0, map[string]bool{}
-	for _, s := range list {
-		if k.certify != "" && (s.Code == nil || certificates.Current(s, checker)) {
-			continue
+	todo := slices.DeleteFunc(slices.Clone(list), func(s *kernels.Spec) bool {
+		return k.certify != "" && (s.Code == nil || certificates.Current(s, checker))
+	})
+	line, begun := a.statusLine(), time.Now()
+	defer line.clear()
+	for i, s := range todo {
+		const kernel = 1000 // is so much of the bar
+		line.last = time.Time{}
+		line.progress(begun, int64(i)*kernel, int64(len(todo))*kernel, "%s, %d of %d kernels", s.Name, i+1, len(todo))
+		check.OnCase = func(done, all int) {
+			line.progress(begun, int64(i)*kernel+int64(done)*kernel/int64(all), int64(len(todo))*kernel, "%s, %d of %d kernels, call %d of %d", s.Name, i+1, len(todo), done+1, all)
 		}
 		out := kernelChecked{Kernel: s.Name, Hash: s.ContentHash, On: on, Verdict: "passed", Generated: s.Generated, Untried: s.Untried()}
 		start := time.Now()
@@ -134,6 +142,7 @@ func (a *app) kernelsCheck(ctx context.Context, o *options, k *kernelCheckOption
 			}
 		}
 		out.Seconds = time.Since(start).Seconds()
+		line.clear()
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()

@@ -112,6 +112,11 @@ func (a *app) verifyDevice(ctx context.Context, v *verifyOptions) error {
 	c := &sites.Checker{Engine: e, Catalog: w.set.Kernels, Keeps: r.launches, Program: s.res.Program, Weights: store, Places: v.layers, Activations: v.layers > 1}
 	var printing error
 	last := time.Now()
+	line, begun := a.statusLine(), last
+	defer line.clear()
+	c.OnCall = func(p sites.Progress) {
+		line.progress(begun, int64(1000*p.Done), 1000, "%s, %d of %d replacements, call %d", p.Rule.Name, p.Index+1, p.Of, p.Call+1)
+	}
 	_, err = c.Check(ctx, todo, v.budget, func(rep *sites.Report) {
 		rec := sites.NewRecord(on, rep, w.set.Kernels)
 		out := v.record(s.name, rep.Replacement, rec)
@@ -121,6 +126,7 @@ func (a *app) verifyDevice(ctx context.Context, v *verifyOptions) error {
 			out.Places = append(out.Places, placeAt{p.Scope, p.Error.RMS(), p.Stock.RMS()})
 		}
 		out.Seconds, last = time.Since(last).Seconds(), time.Now()
+		line.clear()
 		if rep.Verdict != sites.Skipped {
 			known.Put(rec)
 		}
