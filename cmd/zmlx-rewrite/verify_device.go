@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -111,6 +112,7 @@ func (a *app) verifyDevice(ctx context.Context, v *verifyOptions) error {
 	}
 	c := &sites.Checker{Engine: e, Catalog: w.set.Kernels, Keeps: r.launches, Program: s.res.Program, Weights: store, Places: v.layers, Activations: v.layers > 1}
 	var printing error
+	var found []*sites.Record
 	last := time.Now()
 	line, begun := a.statusLine(), last
 	defer line.clear()
@@ -128,7 +130,7 @@ func (a *app) verifyDevice(ctx context.Context, v *verifyOptions) error {
 		out.Seconds, last = time.Since(last).Seconds(), time.Now()
 		line.clear()
 		if rep.Verdict != sites.Skipped {
-			known.Put(rec)
+			found = append(found, rec)
 		}
 		if err := report(out); err != nil && printing == nil {
 			printing = err
@@ -138,9 +140,7 @@ func (a *app) verifyDevice(ctx context.Context, v *verifyOptions) error {
 		err = printing
 	}
 	if len(todo) > 0 {
-		if wrote := known.Write(recordsFile()); wrote != nil && err == nil {
-			err = diag.Errorf("file/write", diag.Pos{File: recordsFile()}, "%v", wrote)
-		}
+		err = cmp.Or(err, sites.Keep(recordsFile(), found))
 	}
 	if err != nil {
 		return err
