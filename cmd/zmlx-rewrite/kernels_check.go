@@ -116,6 +116,7 @@ func (a *app) kernelsCheck(ctx context.Context, o *options, k *kernelCheckOption
 	todo := slices.DeleteFunc(slices.Clone(list), func(s *kernels.Spec) bool {
 		return k.certify != "" && (s.Code == nil || certificates.Current(s, checker))
 	})
+	var cut *exitError
 	line, begun := a.statusLine(), time.Now()
 	defer line.clear()
 	for i, s := range todo {
@@ -143,9 +144,14 @@ func (a *app) kernelsCheck(ctx context.Context, o *options, k *kernelCheckOption
 		}
 		out.Seconds = time.Since(start).Seconds()
 		line.clear()
+		if ctx.Err() != nil {
+			cut = &exitError{130, fmt.Sprintf("interrupted at %s; the kernels before it are printed", s.Name)}
+			if k.certify != "" {
+				cut.msg += ", and the certificates of those that passed are in " + k.certify + ": the same command goes on from there"
+			}
+			break
+		}
 		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
 		case err != nil:
 			out.Verdict, out.Reason = "skipped", err.Error()
 			if len(names) > 0 {
@@ -190,6 +196,9 @@ func (a *app) kernelsCheck(ctx context.Context, o *options, k *kernelCheckOption
 		if err := certificates.Write(k.certify); err != nil {
 			return diag.Errorf("file/write", diag.Pos{File: k.certify}, "%v", err)
 		}
+	}
+	if cut != nil {
+		return cut
 	}
 	if failed > 0 {
 		return isFalse("%d of %d kernels failed", failed, len(list))

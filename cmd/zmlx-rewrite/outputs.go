@@ -56,7 +56,7 @@ var (
 	planWords   = []words{{"numerics", numerics}, {"rules.numerics", numerics}}
 	sideWords   = words{"program", []any{figures.Unrewritten, figures.Rewritten, figures.Against}}
 	meanWords   = words{"mean_of", []any{capsule.ByLength, capsule.ByPrompt, capsule.OfAll}}
-	finishWords = words{"finish_reason", []any{"stop", "length"}}
+	finishWords = words{"finish_reason", []any{"stop", "length", interrupted}}
 )
 
 // words are all that a field may say; at is its path.

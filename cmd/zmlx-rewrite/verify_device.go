@@ -113,6 +113,7 @@ func (a *app) verifyDevice(ctx context.Context, v *verifyOptions) error {
 	c := &sites.Checker{Engine: e, Catalog: w.set.Kernels, Keeps: r.launches, Program: s.res.Program, Weights: store, Places: v.layers, Activations: v.layers > 1}
 	var printing error
 	var found []*sites.Record
+	done := 0
 	last := time.Now()
 	line, begun := a.statusLine(), last
 	defer line.clear()
@@ -120,6 +121,7 @@ func (a *app) verifyDevice(ctx context.Context, v *verifyOptions) error {
 		line.progress(begun, int64(1000*p.Done), 1000, "%s, %d of %d replacements, call %d", p.Rule.Name, p.Index+1, p.Of, p.Call+1)
 	}
 	_, err = c.Check(ctx, todo, v.budget, func(rep *sites.Report) {
+		done++
 		rec := sites.NewRecord(on, rep, w.set.Kernels)
 		out := v.record(s.name, rep.Replacement, rec)
 		out.Cached = false
@@ -141,6 +143,9 @@ func (a *app) verifyDevice(ctx context.Context, v *verifyOptions) error {
 	}
 	if len(todo) > 0 {
 		err = cmp.Or(err, sites.Keep(recordsFile(), found))
+	}
+	if err != nil && ctx.Err() != nil {
+		return &exitError{130, fmt.Sprintf("interrupted; %d of %d replacements that were to be checked are, and what was found is kept: the same command without --fresh goes on from there", done, len(todo))}
 	}
 	if err != nil {
 		return err
