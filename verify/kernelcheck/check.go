@@ -19,14 +19,6 @@ type Options struct {
 	Dir   string // where compiled programs are kept
 	// Types limits the sets of element types, so that less has to be compiled; 0 is all.
 	Types int
-	// OnCase is told how many cases are done, of how many, before each; nil for nobody.
-	OnCase func(done, all int)
-}
-
-func (o *Options) tell(done, all int) {
-	if o.OnCase != nil {
-		o.OnCase(done, all)
-	}
 }
 
 // Report is what a check found.
@@ -137,11 +129,10 @@ func Run(ctx context.Context, s *kernels.Spec, o Options) (*Report, error) {
 	}
 	p := &process{ctx: ctx, path: program}
 	defer p.stop()
-	for i, c := range cases {
+	for _, c := range cases {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		o.tell(i, len(cases))
 		r.Cases++
 		covered[c.choice] = true
 		r.Covered = len(covered)

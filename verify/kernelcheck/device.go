@@ -48,7 +48,6 @@ func RunOn(ctx context.Context, e engine.Engine, s *kernels.Spec, o Options) (*R
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		o.tell(i, len(cases))
 		layout := Layout(i % int(numLayouts))
 		if layout == Broadcast {
 			c.repeatRows()
