@@ -12,6 +12,8 @@ import (
 type Options struct {
 	Rounds int // that count; 10
 	WarmUp int // rounds thrown away; 2
+	// OnRound is told how many rounds are over, of how many, before each; nil for nobody. It is not timed.
+	OnRound func(done, all int)
 }
 
 // Result is a comparison of A and B.
@@ -33,6 +35,9 @@ func Compare(ctx context.Context, o Options, a, b func() error) (*Result, error)
 	r := &Result{}
 	var ratios []float64
 	for round := range o.WarmUp + o.Rounds {
+		if o.OnRound != nil {
+			o.OnRound(round, o.WarmUp+o.Rounds)
+		}
 		var times [4]time.Duration
 		for i, f := range []func() error{a, b, b, a} {
 			if err := ctx.Err(); err != nil {

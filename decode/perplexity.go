@@ -20,9 +20,9 @@ type Perplexity struct {
 }
 
 // Measure computes the perplexity of rows of tokens, all of one length of at least 2, so
-// many at once. The session has loaded p. progress is told how many rows are done; it may
-// be nil.
-func Measure(ctx context.Context, e engine.Engine, s engine.Session, p *graph.Program, rows [][]int, batch int, progress func(done int)) (*Perplexity, error) {
+// many at once. The session has loaded p. progress is told how many rows are done, and what the
+// perplexity of these is; it may be nil.
+func Measure(ctx context.Context, e engine.Engine, s engine.Session, p *graph.Program, rows [][]int, batch int, progress func(done int, of *Perplexity)) (*Perplexity, error) {
 	if len(rows) == 0 || len(rows[0]) < 2 || batch < 1 {
 		return nil, fmt.Errorf("%d rows of tokens, %d at once: there is nothing to predict", len(rows), batch)
 	}
@@ -44,6 +44,7 @@ func Measure(ctx context.Context, e engine.Engine, s engine.Session, p *graph.Pr
 	}
 	defer head.Close()
 	var sum, squares float64
+	var r *Perplexity
 	n := 0
 	for at := 0; at < len(rows); at += batch {
 		if err := ctx.Err(); err != nil {
@@ -59,17 +60,23 @@ func Measure(ctx context.Context, e engine.Engine, s engine.Session, p *graph.Pr
 			squares += float64(x) * float64(x)
 		}
 		n += len(losses)
+		r = perplexityOf(sum, squares, n)
 		if progress != nil {
-			progress(at + len(some))
+			progress(at+len(some), r)
 		}
 	}
+	return r, nil
+}
+
+// perplexityOf computes it from the sums of n losses and of their squares.
+func perplexityOf(sum, squares float64, n int) *Perplexity {
 	mean := sum / float64(n)
 	r := &Perplexity{Value: math.Exp(mean), Tokens: n}
 	if n > 1 {
 		variance := (squares - float64(n)*mean*mean) / float64(n-1)
 		r.Error = r.Value * math.Sqrt(max(0, variance)/float64(n))
 	}
-	return r, nil
+	return r
 }
 
 // lossProgram is nn.losses.cross_entropy of logits in float32.

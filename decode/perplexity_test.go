@@ -53,12 +53,21 @@ func testPerplexity(t *testing.T, e engine.Engine, wanted func(model string) boo
 			}
 			defer s.Close()
 			var done []int
-			got, err := decode.Measure(context.Background(), e, s, m.Program, c.Rows, c.Batch, func(n int) { done = append(done, n) })
+			var last *decode.Perplexity
+			got, err := decode.Measure(context.Background(), e, s, m.Program, c.Rows, c.Batch, func(n int, of *decode.Perplexity) {
+				done, last = append(done, n), of
+				if of.Tokens != n*(len(c.Rows[0])-1) {
+					t.Errorf("%d tokens of %d rows", of.Tokens, n)
+				}
+			})
 			if err != nil {
 				t.Fatal(err)
 			}
 			if math.Abs(got.Value/c.Perplexity-1) > 1e-5 || math.Abs(got.Error/c.Error-1) > 1e-4 {
 				t.Errorf("%v ± %v, mlx-lm's is %v ± %v", got.Value, got.Error, c.Perplexity, c.Error)
+			}
+			if *last != *got {
+				t.Errorf("the last that progress is told is %v, not %v", last, got)
 			}
 			if want := len(c.Rows) * (len(c.Rows[0]) - 1); got.Tokens != want || slices.Max(done) != len(c.Rows) || len(done) != (len(c.Rows)+c.Batch-1)/c.Batch {
 				t.Errorf("%d tokens, %d are predicted; progress %v", got.Tokens, want, done)

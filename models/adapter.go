@@ -42,12 +42,23 @@ func openAdapter(dir string) (*adapter, error) {
 	if err != nil {
 		return nil, err
 	}
+	a, err := parseAdapter(path, text)
+	if err != nil {
+		return nil, err
+	}
+	a.file = filepath.Join(dir, "adapters.safetensors")
+	a.tensors, _, err = safetensors.Open(a.file)
+	return a, err
+}
+
+// parseAdapter reads an adapter_config.json.
+func parseAdapter(path string, text []byte) (*adapter, error) {
 	var issues diag.List
 	f := readJSON(path, text, &issues)
 	if err := issues.Err(); err != nil {
 		return nil, err
 	}
-	a := &adapter{asked: map[string]bool{}, file: filepath.Join(dir, "adapters.safetensors")}
+	a := &adapter{asked: map[string]bool{}}
 	switch kind := f.textOr("fine_tune_type", "lora"); kind {
 	case "lora":
 	case "dora":
@@ -60,11 +71,7 @@ func openAdapter(dir string) (*adapter, error) {
 	if !a.full {
 		a.parameters(f)
 	}
-	if err := issues.Err(); err != nil {
-		return nil, err
-	}
-	a.tensors, _, err = safetensors.Open(a.file)
-	return a, err
+	return a, issues.Err()
 }
 
 // parameters reads what linear_to_lora_layers is given.
@@ -120,8 +127,7 @@ func (a *adapter) has(path string) bool {
 // leaves are the names of an adapter's parameters.
 var leaves = []string{"lora_a", "lora_b", "m"}
 
-// adapt adds the tensors of an adapter to the weights, or puts them in the place of those of
-// their names. The weights are closed with the new ones.
+// adapt makes the model one with the adapter of a folder.
 func (m *Model) adapt(dir string) error {
 	if m.Weights == nil {
 		return diag.Errorf("adapter/open", diag.Pos{File: m.Path}, "has no weights, so an adapter has nothing to change").WithHint("give the folder of the model")
@@ -130,6 +136,12 @@ func (m *Model) adapt(dir string) error {
 	if err != nil {
 		return err
 	}
+	return m.take(a)
+}
+
+// take adds the tensors of an adapter to the weights, or puts them in the place of those of
+// their names. The weights are closed with the new ones.
+func (m *Model) take(a *adapter) error {
 	for t := range m.Weights.All() {
 		if layer, _, ok := layerOf(t.Name); ok && !m.Config.net.drops(t.Name) {
 			a.layers = max(a.layers, layer+1)

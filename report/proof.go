@@ -22,6 +22,7 @@ type Proofs struct {
 	Rules    []ProvedRule    `json:"rules" jsonschema:"one by one"`
 	Together []ProvedProfile `json:"together" jsonschema:"rules as profiles use them"`
 	Summary  ProofsSummary   `json:"summary" jsonschema:"rules by status"`
+	Cut      bool            `json:"interrupted,omitempty" jsonschema:"ctrl-C came before all rules were looked at; these are some"`
 
 	Took    time.Duration `json:"-"`
 	checks  []string      // in their order
@@ -255,7 +256,11 @@ func (p *Proofs) Text(w io.Writer) {
 		}
 	}
 	s := p.Summary
-	fmt.Fprintf(w, "\n%s: %d proven, %d tested, %d assumed, %d unchecked, %d failed · %s\n", counted(s.Rules, "rule"), s.Proven, s.Tested, s.Assumed, s.Unchecked, s.Failed, seconds(p.Took))
+	cut := ""
+	if p.Cut {
+		cut = "interrupted: "
+	}
+	fmt.Fprintf(w, "\n%s%s: %d proven, %d tested, %d assumed, %d unchecked, %d failed · %s\n", cut, counted(s.Rules, "rule"), s.Proven, s.Tested, s.Assumed, s.Unchecked, s.Failed, seconds(p.Took))
 }
 
 // cause is a mistake, as one check says it, and the other checks that found it.

@@ -66,7 +66,7 @@ func TestReportInBrowser(t *testing.T) {
 	if layers < 4 || len(c.Rewrite.Replacements) < 5 {
 		t.Fatalf("%d layers, %d kinds of replacements", layers, len(c.Rewrite.Replacements))
 	}
-	for selector, n := range map[string]int{"rect.bar": 4, "circle.run": 24, "path.interval": 4, "circle.routed": 4, "rect.launches": 2 * len(c.Rewrite.Launches), "details.layer": layers, "details.change": len(c.Rewrite.Replacements)} {
+	for selector, n := range map[string]int{"rect.bar": 4, "circle.run": 24, "rect.mean": 6, "path.interval": 4 + 6, "circle.drift": 0, "circle.routed": 4, "rect.launches": 2 * len(c.Rewrite.Launches), "details.layer": layers, "details.change": len(c.Rewrite.Replacements)} {
 		if got := p.Count(selector); got != n {
 			t.Errorf("%d of %s are drawn, want %d", got, selector, n)
 		}

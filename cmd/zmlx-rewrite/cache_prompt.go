@@ -14,14 +14,16 @@ func (a *app) cachePromptCmd() *cobra.Command {
 	var o options
 	var t textOptions
 	var plain bool
-	var out string
+	var out, format string
 	c := &cobra.Command{
 		Use:   "cache-prompt",
 		Short: "Process a prompt once, and keep the caches in a file to go on from",
 		Long: "Cache-prompt writes what a model keeps of a prompt to a file, in the layout of mlx_lm.cache_prompt:\n" +
 			"generate and chat of either go on from it with --prompt-cache-file.",
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return a.cachePrompt(c.Context(), &o, &t, out, plain) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			return a.cachePrompt(c.Context(), &o, &t, out, format, plain)
+		},
 	}
 	o.flags(c)
 	o.dtypeFlag(c)
@@ -30,11 +32,24 @@ func (a *app) cachePromptCmd() *cobra.Command {
 	t.promptFlags(c)
 	c.Flags().StringArrayVarP(&t.prompts, "prompt", "p", nil, "`text` to process; - reads standard input")
 	c.Flags().StringVar(&out, "prompt-cache-file", "", "`file` to write, as safetensors")
+	c.Flags().StringVarP(&format, "output", "o", "text", "text or json")
 	c.Flags().BoolVar(&plain, "no-rewrite", false, "run the unrewritten program")
 	return c
 }
 
-func (a *app) cachePrompt(ctx context.Context, o *options, t *textOptions, out string, plain bool) error {
+// cachedPrompt is what was kept of a prompt, as JSON.
+type cachedPrompt struct {
+	File      string  `json:"file" jsonschema:"that was written"`
+	Tokens    int     `json:"tokens" jsonschema:"of the prompt"`
+	TPS       float64 `json:"prompt_tps" jsonschema:"tokens a second"`
+	Rewritten bool    `json:"rewritten" jsonschema:"whether the rewritten program read it"`
+	Profile   string  `json:"profile" jsonschema:"of rules"`
+}
+
+func (a *app) cachePrompt(ctx context.Context, o *options, t *textOptions, out, format string, plain bool) error {
+	if err := oneOf("output", format, "text", "json"); err != nil {
+		return err
+	}
 	texts, err := a.texts(t.prompts)
 	if err != nil {
 		return err
@@ -69,6 +84,9 @@ func (a *app) cachePrompt(ctx context.Context, o *options, t *textOptions, out s
 	}
 	if err := m.gen.Save(out, map[string]string{"model": o.model, "tokenizer_config": "{}"}); err != nil {
 		return err
+	}
+	if format == "json" {
+		return a.json(cachedPrompt{out, len(prompt), res.PromptTPS(), !m.plain, m.prof.Name})
 	}
 	fmt.Fprintf(a.progress, "%s: %d tokens, %.1f tokens/s\n", out, len(prompt), res.PromptTPS())
 	return nil

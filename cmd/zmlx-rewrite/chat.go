@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -93,19 +94,22 @@ func (a *app) chat(ctx context.Context, o *options, t *textOptions, format strin
 			if err != nil {
 				return err
 			}
-			out, res, err := m.say(ctx, prompt, t, opts, emit)
-			if err != nil {
-				return err
+			out, res, cut := m.say(ctx, prompt, t, opts, emit)
+			if out == nil {
+				return cut
 			}
 			out.KVBits = o.kv.Bits
 			if format == "json" {
-				if err := a.json(out); err != nil {
+				if err := cmp.Or(a.json(out), cut); err != nil {
 					return err
 				}
 				continue
 			}
 			fmt.Fprintln(a.stdout)
 			fmt.Fprintln(a.progress, m.account(out, res, o))
+			if cut != nil {
+				return cut
+			}
 		}
 	}
 	if errors.Is(lines.Err(), bufio.ErrTooLong) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -48,7 +49,7 @@ type generated struct {
 	PromptTokens  []int          `json:"prompt_tokens" jsonschema:"ids"`
 	Tokens        []int          `json:"tokens" jsonschema:"ids of what was made"`
 	Text          string         `json:"text" jsonschema:"of the tokens"`
-	FinishReason  string         `json:"finish_reason" jsonschema:"stop: an end token or a text of --stop came; length: --max-tokens were made"`
+	FinishReason  string         `json:"finish_reason" jsonschema:"stop: an end token or a text of --stop came; length: --max-tokens were made; interrupted: ctrl-C came"`
 	PromptTPS     float64        `json:"prompt_tps" jsonschema:"tokens of the prompt a second"`
 	GenerationTPS float64        `json:"generation_tps" jsonschema:"tokens a second behind the first"`
 	TokenTimes    []float64      `json:"token_times" jsonschema:"seconds from the first token to each"`
@@ -108,20 +109,20 @@ func (a *app) generate(ctx context.Context, o *options, t *textOptions, d *draft
 	if format == "text" {
 		emit = func(piece string) { fmt.Fprint(a.stdout, piece) }
 	}
-	out, res, err := m.say(ctx, prompt, t, m.options(t, sampler), emit)
-	if err != nil {
-		return err
+	out, res, cut := m.say(ctx, prompt, t, m.options(t, sampler), emit)
+	if out == nil {
+		return cut
 	}
 	out.KVBits = o.kv.Bits
 	if m.file != nil {
 		out.CachedTokens = m.file.Offset()
 	}
 	if format == "json" {
-		return a.json(out)
+		return cmp.Or(a.json(out), cut)
 	}
 	fmt.Fprintln(a.stdout)
 	fmt.Fprintln(a.progress, m.account(out, res, o))
-	return nil
+	return cut
 }
 
 func (a *app) json(x any) error {

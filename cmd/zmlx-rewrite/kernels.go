@@ -11,14 +11,31 @@ import (
 	"zmlx-rewrite/kernels"
 )
 
-// runsOn says where a kernel has a source.
-func runsOn(s *kernels.Spec) string {
-	var list []string
+// sources are the targets for which a kernel has a source.
+func sources(s *kernels.Spec) []string {
+	list := []string{}
 	for _, t := range []string{"metal", "cuda", "cpu"} {
 		if s.RunsOn(t) {
 			list = append(list, t)
 		}
 	}
+	return list
+}
+
+// listedKernel is a kernel as JSON.
+type listedKernel struct {
+	Kernel    string   `json:"kernel" jsonschema:"name"`
+	Numerics  string   `json:"numerics" jsonschema:"how results may differ from those of its reference graph"`
+	Runs      []string `json:"runs_on" jsonschema:"targets that it has a source for; elsewhere its reference graph runs"`
+	Generated bool     `json:"generated,omitempty" jsonschema:"the source is made of the reference"`
+	File      string   `json:"file" jsonschema:"that its spec is in"`
+	Hash      string   `json:"hash" jsonschema:"of all that a compiled kernel depends on"`
+	Doc       string   `json:"doc" jsonschema:"what it computes"`
+}
+
+// runsOn says where a kernel has a source.
+func runsOn(s *kernels.Spec) string {
+	list := sources(s)
 	switch {
 	case len(list) == 0:
 		return asReference
@@ -74,12 +91,24 @@ func (a *app) showSource(s *kernels.Spec, target string) error {
 func (a *app) kernelsCmd() *cobra.Command {
 	var o options
 	c := group("kernels", "List, show, check and try kernels")
+	var format string
 	list := &cobra.Command{
 		Use: "list", Short: "List all kernels", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
+			if err := oneOf("output", format, "text", "json"); err != nil {
+				return err
+			}
 			w, err := a.workspace(&o)
 			if err != nil {
 				return err
+			}
+			if format == "json" {
+				for _, s := range w.set.Kernels.All() {
+					if err := a.json(listedKernel{s.Name, string(s.Numerics), sources(s), s.Generated, s.Source, s.ContentHash, s.Doc}); err != nil {
+						return err
+					}
+				}
+				return nil
 			}
 			tw := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 			fmt.Fprintln(tw, "KERNEL\tNUMERICS\tRUNS\tDOC")
@@ -89,6 +118,7 @@ func (a *app) kernelsCmd() *cobra.Command {
 			return tw.Flush()
 		},
 	}
+	list.Flags().StringVarP(&format, "output", "o", "text", "text or json (one kernel a line)")
 	var source string
 	show := &cobra.Command{
 		Use: "show KERNEL", Short: "Show a kernel's signature, domain, reference graph and source", Args: cobra.ExactArgs(1),

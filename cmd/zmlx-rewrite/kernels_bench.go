@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -146,7 +147,25 @@ func (a *app) kernelsBench(ctx context.Context, o *options, names []string, k *k
 		}
 		fmt.Fprintln(tw, "kernel\tcall\t"+head+" µs\tkernel µs\tspeed-up\t95 %\tGB/s\tof bandwidth\t")
 	}
+	line, begun, calls, at := a.statusLine(), time.Now(), 0, 0
+	defer line.clear()
+	for _, s := range list {
+		calls += len(s.Benches)
+	}
+	if k.experts {
+		calls++
+	}
+	// timing are the options for the call that is next.
+	timing := func(kernel, call string) bench.Options {
+		at++
+		of := at
+		line.last = time.Time{}
+		return bench.Options{Rounds: rounds, OnRound: func(done, all int) {
+			line.progress(begun, int64((of-1)*all+done), int64(calls*all), "%s, %s, %d of %d calls, round %d of %d", kernel, call, of, calls, done+1, all)
+		}}
+	}
 	print := func(t *kernelcheck.Timing) error {
+		line.clear()
 		reference, kernel := t.Seconds()
 		out := kernelTimed{t.Kernel, t.Bench, t.Against, e.Device(), reference * 1e6, kernel * 1e6, t.Ratio, []float64{t.Low, t.High}, t.Bytes / kernel / 1e9, t.Bytes / kernel / width, width / 1e9}
 		if format == "json" {
@@ -157,6 +176,8 @@ func (a *app) kernelsBench(ctx context.Context, o *options, names []string, k *k
 	}
 	for _, s := range list {
 		if why := runner.RunsKernel(s); why != nil {
+			line.clear()
+			at += len(s.Benches)
 			fmt.Fprintf(a.progress, "%s: %v\n", s.Name, why)
 			continue
 		}
@@ -166,7 +187,8 @@ func (a *app) kernelsBench(ctx context.Context, o *options, names []string, k *k
 			}
 		}
 		for _, b := range s.Benches {
-			t, err := kernelcheck.TimeAgainst(ctx, e, s, rivals[s], b, footprint, bench.Options{Rounds: rounds})
+			t, err := kernelcheck.TimeAgainst(ctx, e, s, rivals[s], b, footprint, timing(s.Name, b.Name))
+			line.clear()
 			if err != nil && ctx.Err() != nil {
 				if err := tw.Flush(); err != nil {
 					return err
@@ -186,7 +208,7 @@ func (a *app) kernelsBench(ctx context.Context, o *options, names []string, k *k
 		}
 	}
 	if k.experts {
-		t, err := kernelcheck.TimeExperts(ctx, e, w.set.Kernels, kernelcheck.Qwen3Experts, bench.Options{Rounds: rounds})
+		t, err := kernelcheck.TimeExperts(ctx, e, w.set.Kernels, kernelcheck.Qwen3Experts, timing("experts", "of Qwen3-30B-A3B"))
 		if err != nil {
 			return err
 		}

@@ -113,10 +113,15 @@ func (a *app) kernelsCheck(ctx context.Context, o *options, k *kernelCheckOption
 		}
 	}
 	failed, partly, missing := 0, 0, map[string]bool{}
-	for _, s := range list {
-		if k.certify != "" && (s.Code == nil || certificates.Current(s, checker)) {
-			continue
-		}
+	todo := slices.DeleteFunc(slices.Clone(list), func(s *kernels.Spec) bool {
+		return k.certify != "" && (s.Code == nil || certificates.Current(s, checker))
+	})
+	var cut *exitError
+	line, begun := a.statusLine(), time.Now()
+	defer line.clear()
+	for i, s := range todo {
+		line.last = time.Time{} // each is shown, whenever the one before began
+		line.progress(begun, int64(i), int64(len(todo)), "%s, %d of %d kernels", s.Name, i+1, len(todo))
 		out := kernelChecked{Kernel: s.Name, Hash: s.ContentHash, On: on, Verdict: "passed", Generated: s.Generated, Untried: s.Untried()}
 		start := time.Now()
 		var r *kernelcheck.Report
@@ -134,9 +139,15 @@ func (a *app) kernelsCheck(ctx context.Context, o *options, k *kernelCheckOption
 			}
 		}
 		out.Seconds = time.Since(start).Seconds()
+		line.clear()
+		if ctx.Err() != nil {
+			cut = &exitError{130, fmt.Sprintf("interrupted at %s; the kernels before it are printed", s.Name)}
+			if k.certify != "" {
+				cut.msg += ", and the certificates of those that passed are in " + k.certify + ": the same command goes on from there"
+			}
+			break
+		}
 		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
 		case err != nil:
 			out.Verdict, out.Reason = "skipped", err.Error()
 			if len(names) > 0 {
@@ -181,6 +192,9 @@ func (a *app) kernelsCheck(ctx context.Context, o *options, k *kernelCheckOption
 		if err := certificates.Write(k.certify); err != nil {
 			return diag.Errorf("file/write", diag.Pos{File: k.certify}, "%v", err)
 		}
+	}
+	if cut != nil {
+		return cut
 	}
 	if failed > 0 {
 		return isFalse("%d of %d kernels failed", failed, len(list))

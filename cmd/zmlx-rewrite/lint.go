@@ -17,18 +17,42 @@ import (
 
 func (a *app) lintCmd() *cobra.Command {
 	var kernelDirs []string
+	var format string
 	c := &cobra.Command{
 		Use:   "lint [FILE|DIR...]",
 		Short: "Check rule, profile and kernel files; report all errors of all files in one run",
 		Long: "Lint checks the files named, or without names those of rules/ and profiles/ of the working\nfolder together with the built-in ones. " +
 			"Of a folder it checks the files in it, and in\nits rules/, kernels/ and profiles/, as `rules new` lays them out.",
-		RunE: func(c *cobra.Command, args []string) error { return a.lint(args, kernelDirs) },
+		RunE: func(c *cobra.Command, args []string) error { return a.lint(args, kernelDirs, format) },
 	}
+	c.Flags().StringVarP(&format, "output", "o", "text", "text or json: one object, with what is wrong in it as well")
 	c.Flags().StringArrayVar(&kernelDirs, "kernels", nil, "`folder` of kernels that the rules may use besides the built-in ones; may be repeated")
 	return c
 }
 
-func (a *app) lint(args, kernelDirs []string) error {
+// linted is what lint found, as JSON.
+type linted struct {
+	Rules    int           `json:"rule_files" jsonschema:"files of rules that were named; 0 if none was, then those of the working folder are checked"`
+	Profiles int           `json:"profiles" jsonschema:"that were checked"`
+	Kernels  int           `json:"kernels" jsonschema:"that were checked by themselves"`
+	Errors   int           `json:"errors" jsonschema:"of the issues; above 0 the exit code is 2"`
+	Issues   []lintedIssue `json:"issues" jsonschema:"by file and place; standard error has them as text"`
+}
+
+type lintedIssue struct {
+	Code     string `json:"code" jsonschema:"area and what; it never changes its meaning"`
+	Severity string `json:"severity" jsonschema:"only errors make it fail"`
+	File     string `json:"file,omitempty" jsonschema:"that it is in"`
+	Line     int    `json:"line,omitempty" jsonschema:"counted from 1"`
+	Column   int    `json:"column,omitempty" jsonschema:"counted from 1, in bytes"`
+	Message  string `json:"message" jsonschema:"what is wrong"`
+	Hint     string `json:"hint,omitempty" jsonschema:"what to do next"`
+}
+
+func (a *app) lint(args, kernelDirs []string, format string) error {
+	if err := oneOf("output", format, "text", "json"); err != nil {
+		return err
+	}
 	var ruleFiles, profileFiles []string
 	kernelFiles := map[string]bool{}
 	var issues diag.List
@@ -111,10 +135,25 @@ func (a *app) lint(args, kernelDirs []string) error {
 		}
 	}
 	issues.Sort()
+	if format == "json" {
+		out := linted{Rules: len(ruleFiles), Profiles: len(all), Kernels: len(kernelFiles), Issues: []lintedIssue{}}
+		for _, i := range issues {
+			if i.Severity == diag.Error {
+				out.Errors++
+			}
+			out.Issues = append(out.Issues, lintedIssue{i.Code, i.Severity.String(), i.Pos.File, i.Pos.Line, i.Pos.Col, i.Message, i.Hint})
+		}
+		if err := a.json(out); err != nil {
+			return err
+		}
+	}
 	if issues.HasErrors() {
 		return issues
 	}
 	a.issues(issues)
+	if format == "json" {
+		return nil
+	}
 	if len(args) > 0 {
 		fmt.Fprintf(a.stdout, "%d rule files, %d profiles, %d kernels checked: no errors\n", len(ruleFiles), len(profileFiles), len(kernelFiles))
 		return nil

@@ -144,6 +144,11 @@ func (a *app) matrix(dir string, m *matrixOptions) error {
 	if err != nil {
 		return err
 	}
+	for i := range all {
+		if tests := figures.TooFew(all[i].Capsule); len(tests) > 0 {
+			fmt.Fprintf(a.progress, "%s: left out, with too few rounds for an interval (bench -r 3 or more, stress --runs 3 or more): %s\n", all[i].File, strings.Join(tests, ", "))
+		}
+	}
 	series := figures.Matrix(all, m.metric)
 	var b bytes.Buffer
 	switch m.format {

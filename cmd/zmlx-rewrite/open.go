@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 
 	"zmlx-rewrite/decode"
@@ -126,7 +127,11 @@ func (m *opened) options(t *textOptions, sampler decode.Sampler) decode.Options 
 	return opts
 }
 
-// say makes text and gives its pieces to emit, as they come.
+// interrupted is why a text ends that ctrl-C has cut short.
+const interrupted = "interrupted"
+
+// say makes text and gives its pieces to emit, as they come. Beside the error of an interrupt there
+// is what was made until then, if that is anything.
 func (m *opened) say(ctx context.Context, prompt []int, t *textOptions, opts decode.Options, emit func(string)) (*generated, *decode.Result, error) {
 	stream, stop, text := m.tok.Stream(true), &stopper{words: t.stop}, ""
 	show := func(piece string) {
@@ -152,8 +157,13 @@ func (m *opened) say(ctx context.Context, prompt []int, t *textOptions, opts dec
 		}
 		return m.gen.Generate(ctx, prompt, opts)
 	})
-	if err != nil {
+	cut := err != nil && ctx.Err() != nil && res != nil && len(res.Tokens) > 0
+	if err != nil && !cut {
 		return nil, nil, err
+	}
+	if cut {
+		res.Finish = interrupted
+		err = &exitError{130, fmt.Sprintf("interrupted; the text has %d of at most %d tokens", len(res.Tokens), opts.MaxTokens)}
 	}
 	show(stop.next(stream.Flush()))
 	show(stop.flush())
@@ -162,5 +172,5 @@ func (m *opened) say(ctx context.Context, prompt []int, t *textOptions, opts dec
 		times = append(times, t.Seconds())
 	}
 	return &generated{PromptTokens: res.Prompt, Tokens: res.Tokens, Text: text, FinishReason: res.Finish, PromptTPS: res.PromptTPS(), GenerationTPS: res.TPS(),
-		TokenTimes: times, Kernels: kernels, KernelRuns: m.kernels(), Rewritten: !m.plain, Profile: m.prof.Name, FromDraft: res.FromDraft}, res, nil
+		TokenTimes: times, Kernels: kernels, KernelRuns: m.kernels(), Rewritten: !m.plain, Profile: m.prof.Name, FromDraft: res.FromDraft}, res, err
 }

@@ -27,19 +27,24 @@ var outputs = []output{
 	{"apply", "", line[report.Plan](planWords...)},
 	{"bench", "", line[figures.Row](sideWords)},
 	{"bench-trace", "bench --trace", line[traced](sideWords)},
+	{"cache-prompt", "", line[cachedPrompt]()},
 	{"chat", "", line[generated](finishWords)},
 	{"doctor", "", line[health](words{"engine", []any{"mlx", "ref"}})},
 	{"explain", "", line[report.Plan](planWords...)},
 	{"generate", "", line[generated](finishWords)},
 	{"kernels-bench", "kernels bench", line[kernelTimed]()},
 	{"kernels-check", "kernels check", line[kernelChecked]()},
+	{"kernels-list", "kernels list", line[listedKernel](words{"numerics", numerics})},
+	{"lint", "", line[linted](words{"issues.severity", []any{"error", "warning", "note"}})},
 	{"matrix", "", line[figures.Series]()},
 	{"matrix-gate", "matrix gate", line[gated](words{"verdict", []any{figures.Held, figures.Unclear, figures.Regressed, figures.Differs, figures.Missing}})},
 	{"models", "", line[report.Model]()},
 	{"perplexity", "", line[perplexities]()},
+	{"profiles", "", line[listedProfile]()},
 	{"report", "", either(line[figures.Row](sideWords), line[figures.MeanRow](meanWords))},
 	{"report-verify", "report --verify", line[statement](words{"verdict", []any{holds, differs, noted}})},
 	{"routing", "", line[routing.Stats]()},
+	{"rules-list", "rules list", line[listedRule](words{"numerics", numerics})},
 	{"smart", "", line[smartFound]()},
 	{"stress", "", either(line[figures.Row](sideWords), line[figures.MeanRow](meanWords))},
 	{"validate", "", line[validated](words{"verdict", verdicts}, words{"oracle.unrewritten.verdict", verdicts}, words{"oracle.rewritten.verdict", verdicts})},
@@ -56,7 +61,7 @@ var (
 	planWords   = []words{{"numerics", numerics}, {"rules.numerics", numerics}}
 	sideWords   = words{"program", []any{figures.Unrewritten, figures.Rewritten, figures.Against}}
 	meanWords   = words{"mean_of", []any{capsule.ByLength, capsule.ByPrompt, capsule.OfAll}}
-	finishWords = words{"finish_reason", []any{"stop", "length"}}
+	finishWords = words{"finish_reason", []any{"stop", "length", interrupted}}
 )
 
 // words are all that a field may say; at is its path.

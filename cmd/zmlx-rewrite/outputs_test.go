@@ -92,7 +92,7 @@ func checkedMain() {
 	}
 	var printed bytes.Buffer
 	code := run(os.Args[1:], os.Stdin, io.MultiWriter(os.Stdout, &printed), os.Stderr)
-	if code != 2 && code != 130 { // these may end in the middle
+	if code != 2 { // that may end in the middle; after ctrl-C what is printed is whole
 		if err := o.hold(printed.Bytes()); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			code = notOfSchema

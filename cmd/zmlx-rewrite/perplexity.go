@@ -4,7 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"math"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -46,15 +49,20 @@ func (a *app) perplexityCmd() *cobra.Command {
 
 // perplexities is the JSON form; fields may be added, these stay.
 type perplexities struct {
-	Samples       int     `json:"samples" jsonschema:"of the text"`
-	Tokens        int     `json:"tokens" jsonschema:"that were predicted"`
-	Perplexity    float64 `json:"perplexity" jsonschema:"of the unrewritten program"`
-	Error         float64 `json:"standard_error" jsonschema:"of the perplexity, as mlx-lm estimates it"`
-	Rewritten     float64 `json:"rewritten_perplexity" jsonschema:"of the rewritten program"`
-	RewrittenErr  float64 `json:"rewritten_standard_error" jsonschema:"of that"`
-	RelativeDelta float64 `json:"relative_difference" jsonschema:"of the rewritten perplexity to the other: 0 if they are equal"`
-	Profile       string  `json:"profile" jsonschema:"of rules"`
-	KernelRuns    string  `json:"kernel_runs" jsonschema:"where kernels run: the device, reference, or both"`
+	Samples       int      `json:"samples" jsonschema:"of the text, that the figures are of"`
+	Tokens        int      `json:"tokens" jsonschema:"of these, that were predicted"`
+	Perplexity    float64  `json:"perplexity" jsonschema:"of the unrewritten program"`
+	Error         float64  `json:"standard_error" jsonschema:"of the perplexity, as mlx-lm estimates it"`
+	Rewritten     *float64 `json:"rewritten_perplexity,omitempty" jsonschema:"of the rewritten program; absent if ctrl-C came before it had read a sample"`
+	RewrittenErr  *float64 `json:"rewritten_standard_error,omitempty" jsonschema:"of that"`
+	RelativeDelta *float64 `json:"relative_difference,omitempty" jsonschema:"of the rewritten perplexity to the other: 0 if they are equal"`
+	Profile       string   `json:"profile" jsonschema:"of rules"`
+	KernelRuns    string   `json:"kernel_runs" jsonschema:"where kernels run: the device, reference, or both"`
+	Cut           bool     `json:"interrupted,omitempty" jsonschema:"ctrl-C came before both programs had read all: the figures are of the first samples"`
+	Of            int      `json:"of_samples,omitempty" jsonschema:"if interrupted: samples that were to be read"`
+	Share         float64  `json:"share_of_text,omitempty" jsonschema:"if interrupted: of the tokens of the whole text that the figures are of"`
+	All           float64  `json:"perplexity_of_all,omitempty" jsonschema:"if interrupted: of the unrewritten program over all samples, where it had read them"`
+	AllErr        float64  `json:"standard_error_of_all,omitempty" jsonschema:"of that"`
 }
 
 func (a *app) perplexity(ctx context.Context, o *options, t *perplexityOptions, file string) error {
@@ -92,38 +100,98 @@ func (a *app) perplexity(ctx context.Context, o *options, t *perplexityOptions, 
 	if err := r.derive(after, before); err != nil {
 		return err
 	}
-	measure := func(what string, p *programs) (*decode.Perplexity, error) {
+	// measure returns the perplexities of the first n samples, for those n that a batch ends with.
+	measure := func(what string, p *programs) (map[int]*decode.Perplexity, error) {
+		upTo := map[int]*decode.Perplexity{}
 		program, session, err := r.load(ctx, p.plain)
 		if err != nil {
-			return nil, err
+			return upTo, err
 		}
 		defer session.Close()
 		line, begun := a.statusLine(), time.Now()
 		defer line.clear()
-		return decode.Measure(ctx, r.engine, session, program, rows, t.batch, func(done int) {
+		_, err = decode.Measure(ctx, r.engine, session, program, rows, t.batch, func(done int, of *decode.Perplexity) {
+			upTo[done] = of
 			line.progress(begun, int64(done), int64(len(rows)), "%s, %d of %d samples", what, done, len(rows))
 		})
+		return upTo, err
 	}
 	x, err := measure("unrewritten", before)
-	if err != nil {
+	var y map[int]*decode.Perplexity
+	if err == nil {
+		y, err = measure("rewritten", after)
+	}
+	cut := err != nil && ctx.Err() != nil
+	if err != nil && !cut {
 		return err
 	}
-	y, err := measure("rewritten", after)
-	if err != nil {
-		return err
+	out := compared(x, y, len(rows))
+	if out == nil {
+		return &exitError{130, "interrupted before any sample was read; there is nothing to print"}
 	}
-	out := perplexities{len(rows), x.Tokens, x.Value, x.Error, y.Value, y.Error, y.Value/x.Value - 1, prof.Name, r.kernels()}
-	for _, v := range []*float64{&out.Perplexity, &out.Error, &out.Rewritten, &out.RewrittenErr, &out.RelativeDelta} {
-		if math.IsNaN(*v) || math.IsInf(*v, 0) {
-			return isFalse("the perplexity is %v before and %v after the rewrite", x.Value, y.Value)
+	out.Profile, out.KernelRuns = prof.Name, r.kernels()
+	if out.Cut = cut; cut {
+		out.Of, out.Share = len(rows), float64(out.Samples*t.length)/float64(len(ids))
+	}
+	for _, v := range []*float64{&out.Perplexity, &out.Error, out.Rewritten, out.RewrittenErr, out.RelativeDelta} {
+		if v != nil && (math.IsNaN(*v) || math.IsInf(*v, 0)) {
+			text := fmt.Sprintf("the perplexity is %v before", out.Perplexity)
+			if out.Rewritten != nil {
+				text += fmt.Sprintf(" and %v after", *out.Rewritten)
+			}
+			return isFalse("%s the rewrite", text)
 		}
 	}
+	if err := a.printPerplexities(out, t, s.name); err != nil || !cut {
+		return err
+	}
+	by := "by both programs"
+	if out.Rewritten == nil {
+		by = "by the unrewritten program alone"
+	}
+	return &exitError{130, fmt.Sprintf("interrupted; the figures are of the first %d of %d samples, %.3g %% of the text, read %s", out.Samples, out.Of, 100*out.Share, by)}
+}
+
+// compared makes figures of the perplexities of the first samples, by their number, before and
+// after the rewrite. Both are of the same samples, so what the rewritten program has not read is left
+// out, unless it has read none; nil if nobody has read any.
+func compared(before, after map[int]*decode.Perplexity, all int) *perplexities {
+	read := before
+	if len(after) > 0 {
+		read = after
+	}
+	if len(read) == 0 {
+		return nil
+	}
+	n := slices.Max(slices.Collect(maps.Keys(read)))
+	x, y := before[n], after[n]
+	out := &perplexities{Samples: n, Tokens: x.Tokens, Perplexity: x.Value, Error: x.Error}
+	if y != nil {
+		delta := y.Value/x.Value - 1
+		out.Rewritten, out.RewrittenErr, out.RelativeDelta = &y.Value, &y.Error, &delta
+	}
+	if z := before[all]; z != nil && n < all {
+		out.All, out.AllErr = z.Value, z.Error
+	}
+	return out
+}
+
+func (a *app) printPerplexities(out *perplexities, t *perplexityOptions, model string) error {
 	if t.format == "json" {
 		return a.json(out)
 	}
-	fmt.Fprintf(a.stdout, "%s · %d samples of %d tokens · profile %s · kernels: %s\n", s.name, len(rows), t.length, prof.Name, r.kernels())
-	fmt.Fprintf(a.stdout, "unrewritten  %.3f ± %.3f\n", x.Value, x.Error)
-	fmt.Fprintf(a.stdout, "rewritten    %.3f ± %.3f (%+.4f %%)\n", y.Value, y.Error, 100*out.RelativeDelta)
+	samples := strconv.Itoa(out.Samples)
+	if out.Cut {
+		samples = fmt.Sprintf("interrupted: %d of %d", out.Samples, out.Of)
+	}
+	fmt.Fprintf(a.stdout, "%s · %s samples of %d tokens · profile %s · kernels: %s\n", model, samples, t.length, out.Profile, out.KernelRuns)
+	fmt.Fprintf(a.stdout, "unrewritten  %.3f ± %.3f\n", out.Perplexity, out.Error)
+	if out.Rewritten != nil {
+		fmt.Fprintf(a.stdout, "rewritten    %.3f ± %.3f (%+.4f %%)\n", *out.Rewritten, *out.RewrittenErr, 100**out.RelativeDelta)
+	}
+	if out.All > 0 {
+		fmt.Fprintf(a.stdout, "unrewritten  %.3f ± %.3f over all %d samples\n", out.All, out.AllErr, out.Of)
+	}
 	return nil
 }
 

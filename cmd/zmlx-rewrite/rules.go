@@ -16,11 +16,13 @@ import (
 
 func (a *app) rulesCmd() *cobra.Command {
 	var o options
+	var format string
 	c := group("rules", "List rules, show one, begin one, or print the JSON Schema of rule files")
 	list := &cobra.Command{
 		Use: "list", Short: "List all rules", Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return a.rulesList(&o) },
+		RunE: func(*cobra.Command, []string) error { return a.rulesList(&o, format) },
 	}
+	list.Flags().StringVarP(&format, "output", "o", "text", "text or json (one rule a line)")
 	show := &cobra.Command{
 		Use: "show RULE", Short: "Show a rule: what it matches, when, and what it puts in place", Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error { return a.rulesShow(&o, args[0]) },
@@ -42,10 +44,32 @@ func (a *app) rulesCmd() *cobra.Command {
 	return c
 }
 
-func (a *app) rulesList(o *options) error {
+// listedRule is a rule as JSON.
+type listedRule struct {
+	Rule     string   `json:"rule" jsonschema:"full name"`
+	Numerics string   `json:"numerics" jsonschema:"how results may differ"`
+	Kernels  []string `json:"kernels" jsonschema:"that it puts in place"`
+	File     string   `json:"file" jsonschema:"that it is in"`
+	Line     int      `json:"line" jsonschema:"of the file"`
+	Hash     string   `json:"hash" jsonschema:"of all that the rule says"`
+	Doc      string   `json:"doc" jsonschema:"what it is for"`
+}
+
+func (a *app) rulesList(o *options, format string) error {
+	if err := oneOf("output", format, "text", "json"); err != nil {
+		return err
+	}
 	w, err := a.workspace(o)
 	if err != nil {
 		return err
+	}
+	if format == "json" {
+		for _, r := range w.set.Rules() {
+			if err := a.json(listedRule{r.Name, string(r.Numerics), append([]string{}, r.Kernels...), r.File.Path, r.Pos.Line, r.Hash, r.Doc}); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 	tw := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "RULE\tNUMERICS\tKERNEL\tFILE\tDOC")

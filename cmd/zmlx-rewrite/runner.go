@@ -355,7 +355,7 @@ func (r *runner) count(p *programs, f func() (*decode.Result, error)) (*decode.R
 		before = e.Launches()
 	}
 	res, err := f()
-	if err != nil {
+	if res == nil {
 		return nil, nil, err
 	}
 	counts := kernelCalls(p, res.Calls, res.Plain)
@@ -367,7 +367,7 @@ func (r *runner) count(p *programs, f func() (*decode.Result, error)) (*decode.R
 			}
 		}
 	}
-	return res, counts, nil
+	return res, counts, err
 }
 
 // printCounts lists kernels with how often they ran, the most frequent first.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,7 +13,6 @@ import (
 
 	"zmlx-rewrite/bench"
 	"zmlx-rewrite/decode"
-	"zmlx-rewrite/diag"
 	"zmlx-rewrite/graph"
 	"zmlx-rewrite/measure/ledger"
 	"zmlx-rewrite/measure/ledger/choose"
@@ -193,7 +193,7 @@ func (t *trials) check(ctx context.Context, res *rewrite.Result, todo []*sites.R
 	if t.smart.firstUse {
 		check = inOrder(c)
 	}
-	put := 0
+	var found []*sites.Record
 	_, err := check(ctx, todo, budget, func(rep *sites.Report) {
 		t.fresh[rep.Key] = true
 		t.line.print("%s · checked: %s", t.title, rep.Rule.Short())
@@ -201,15 +201,14 @@ func (t *trials) check(ctx context.Context, res *rewrite.Result, todo []*sites.R
 			t.refused[rep.Rule.Name] = "was not checked: " + rep.Reason
 			return
 		}
-		t.checks.Put(sites.NewRecord(t.device, rep, t.w.set.Kernels))
-		put++
+		rec := sites.NewRecord(t.device, rep, t.w.set.Kernels)
+		t.checks.Put(rec)
+		found = append(found, rec)
 	})
 	t.spent += time.Since(start)
 	t.a.log.Debug("checked", "replacements", len(todo), "took", time.Since(start))
-	if put > 0 {
-		if wrote := t.checks.Write(recordsFile()); wrote != nil && err == nil {
-			err = diag.Errorf("file/write", diag.Pos{File: recordsFile()}, "%v", wrote)
-		}
+	if len(found) > 0 {
+		err = cmp.Or(err, sites.Keep(recordsFile(), found))
 	}
 	return err
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -111,8 +112,16 @@ func (a *app) verifyDevice(ctx context.Context, v *verifyOptions) error {
 	}
 	c := &sites.Checker{Engine: e, Catalog: w.set.Kernels, Keeps: r.launches, Program: s.res.Program, Weights: store, Places: v.layers, Activations: v.layers > 1}
 	var printing error
+	var found []*sites.Record
+	done := 0
 	last := time.Now()
+	line, begun := a.statusLine(), last
+	defer line.clear()
+	c.OnCall = func(p sites.Progress) {
+		line.progress(begun, int64(1000*p.Done), 1000, "%s, %d of %d replacements, call %d", p.Rule.Name, p.Index+1, p.Of, p.Call+1)
+	}
 	_, err = c.Check(ctx, todo, v.budget, func(rep *sites.Report) {
+		done++
 		rec := sites.NewRecord(on, rep, w.set.Kernels)
 		out := v.record(s.name, rep.Replacement, rec)
 		out.Cached = false
@@ -121,8 +130,9 @@ func (a *app) verifyDevice(ctx context.Context, v *verifyOptions) error {
 			out.Places = append(out.Places, placeAt{p.Scope, p.Error.RMS(), p.Stock.RMS()})
 		}
 		out.Seconds, last = time.Since(last).Seconds(), time.Now()
+		line.clear()
 		if rep.Verdict != sites.Skipped {
-			known.Put(rec)
+			found = append(found, rec)
 		}
 		if err := report(out); err != nil && printing == nil {
 			printing = err
@@ -132,9 +142,10 @@ func (a *app) verifyDevice(ctx context.Context, v *verifyOptions) error {
 		err = printing
 	}
 	if len(todo) > 0 {
-		if wrote := known.Write(recordsFile()); wrote != nil && err == nil {
-			err = diag.Errorf("file/write", diag.Pos{File: recordsFile()}, "%v", wrote)
-		}
+		err = cmp.Or(err, sites.Keep(recordsFile(), found))
+	}
+	if err != nil && ctx.Err() != nil {
+		return &exitError{130, fmt.Sprintf("interrupted; %d of %d replacements that were to be checked are, and what was found is kept: the same command without --fresh goes on from there", done, len(todo))}
 	}
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"slices"
+	"time"
 
 	"zmlx-rewrite/decode"
 	"zmlx-rewrite/graph"
@@ -72,8 +73,11 @@ func (a *app) verifyModel(ctx context.Context, v *verifyOptions) error {
 	m := &measure{path: v.model, dtype: v.dtype, r: d.r}
 	defer m.close()
 	differ := 0
-	for _, text := range d.texts {
-		out, err := a.verifyPrompt(ctx, d, m, text, &v.text)
+	at := &validating{line: a.statusLine(), begun: time.Now(), prompts: len(d.texts), tokens: v.text.maxTokens, stages: len(sides)}
+	defer at.line.clear()
+	for i, text := range d.texts {
+		at.prompt, at.stage = i, 0
+		out, err := a.verifyPrompt(ctx, d, m, text, &v.text, at)
 		if err != nil {
 			return err
 		}
@@ -81,6 +85,7 @@ func (a *app) verifyModel(ctx context.Context, v *verifyOptions) error {
 		if out.Verdict == string(whole.Differs) {
 			differ++
 		}
+		at.line.clear()
 		if err := a.printModelVerified(out, v.format); err != nil {
 			return err
 		}
@@ -91,12 +96,15 @@ func (a *app) verifyModel(ctx context.Context, v *verifyOptions) error {
 	return nil
 }
 
-func (a *app) verifyPrompt(ctx context.Context, d *duel, m *measure, text string, t *textOptions) (*modelVerified, error) {
+func (a *app) verifyPrompt(ctx context.Context, d *duel, m *measure, text string, t *textOptions, at *validating) (*modelVerified, error) {
 	prompt, err := d.r.prompt(text, t)
 	if err != nil {
 		return nil, err
 	}
 	opts := d.options(t)
+	opts.OnToken = func(decode.Token) error { at.token(); return nil }
+	opts.OnPrompt = at.reading
+	at.begin(sides[0])
 	stock, sa, err := whole.Steps(ctx, d.before, prompt, opts)
 	if err != nil {
 		return nil, err
@@ -111,6 +119,7 @@ func (a *app) verifyPrompt(ctx context.Context, d *duel, m *measure, text string
 		}
 		c := whole.Compare(sa[:min(n, len(sa))], sb, truth)
 		if c.Verdict != whole.BitExact && truth == nil && !inFloat32(d.s.program) {
+			at.aside("in float32")
 			if truth, err = m.along(ctx, prompt, stock.Tokens, opts); err != nil {
 				return nil, err
 			}
@@ -118,6 +127,7 @@ func (a *app) verifyPrompt(ctx context.Context, d *duel, m *measure, text string
 		}
 		return c, nil
 	}
+	at.begin(sides[1])
 	c, err := judge(d.after, opts.MaxTokens)
 	if err != nil {
 		return nil, err
@@ -130,6 +140,7 @@ func (a *app) verifyPrompt(ctx context.Context, d *duel, m *measure, text string
 	if c.First >= 0 {
 		o := opts
 		o.PrefillStep = max(1, (len(prompt)-1)/2)
+		at.aside("unrewritten, the prompt in other chunks")
 		_, sc, err := whole.Steps(ctx, d.before, prompt, o)
 		if err != nil {
 			return nil, err
@@ -140,12 +151,16 @@ func (a *app) verifyPrompt(ctx context.Context, d *duel, m *measure, text string
 	if c.Verdict != whole.Differs {
 		return out, nil
 	}
+	at.line.clear()
 	fmt.Fprintf(a.progress, "%q differs: looking for the application that does it\n", text)
 	host, n := d.r.host(), c.Steps
 	if c.First >= 0 {
 		n = c.First + 1
 	}
+	tried := 0
 	culprit, err := host.Bisect(ctx, d.s.program, d.s.cfg, d.s.res, func(p *graph.Program) (bool, error) {
+		tried++
+		at.aside(fmt.Sprintf("program %d with a part of the rewrite", tried))
 		g, done, err := d.r.generator(ctx, &programs{plain: p})
 		if err != nil {
 			return false, err
@@ -160,6 +175,7 @@ func (a *app) verifyPrompt(ctx context.Context, d *duel, m *measure, text string
 	if err != nil {
 		return nil, err
 	}
+	at.aside("unrewritten, with both graphs of what differs")
 	if err := host.Look(ctx, d.s.program, d.s.res, culprit, prompt, stock.Tokens[:n-1], opts); err != nil {
 		return nil, err
 	}

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -67,11 +66,17 @@ func (a *app) verifyRules(ctx context.Context, args []string, v *verifyOptions) 
 		return p.watch(ctx)
 	}
 	all, err := p.round(ctx)
-	if err != nil {
+	cut := err != nil && all != nil && len(all.Rules) > 0
+	if err != nil && !cut {
 		return err
 	}
-	if err := a.writeProofs(all, v); err != nil {
+	if cut && v.proofs.out != "" { // a part takes no file's place
+		all.Text(a.stdout)
+	} else if err := a.writeProofs(all, v); err != nil {
 		return err
+	}
+	if cut {
+		return &exitError{130, fmt.Sprintf("interrupted; %d of %d rules were looked at, and are printed", len(all.Rules), p.chosen)}
 	}
 	if n := all.Failed(); n > 0 {
 		return isFalse("%d of %d rules failed", n, len(all.Rules))
@@ -122,9 +127,11 @@ type prover struct {
 	corpus *proof.Corpus
 	known  map[string]*proof.Report // by the rule's content and that of its kernels
 	saved  map[*proof.Counterexample]string
+	chosen int // rules of the last round
 }
 
-// round reads all files and proves the rules that it has not proved yet.
+// round reads all files and proves the rules that it has not proved yet. Beside the error of an
+// interrupt it returns the rules that were proved until then.
 func (p *prover) round(ctx context.Context) (*report.Proofs, error) {
 	start := time.Now()
 	w, err := p.a.workspace(&p.v.options)
@@ -140,6 +147,7 @@ func (p *prover) round(ctx context.Context) (*report.Proofs, error) {
 			return nil, err
 		}
 	}
+	p.chosen = len(chosen)
 	reports := make([]*proof.Report, len(chosen))
 	var todo []int
 	for i, r := range chosen {
@@ -151,19 +159,28 @@ func (p *prover) round(ctx context.Context) (*report.Proofs, error) {
 	if err != nil {
 		return nil, err
 	}
-	var done atomic.Int32
+	var told sync.Mutex
+	line, begun, done := p.a.statusLine(), time.Now(), 0
+	tell := func(name string) {
+		told.Lock()
+		defer told.Unlock()
+		line.progress(begun, int64(done), int64(len(todo)), "%d of %d rules, %s", done, len(todo), name)
+		done++
+	}
 	inParallel(ctx, len(todo), func(k int) {
 		i := todo[k]
+		tell(chosen[i].Name)
 		r, err := proof.Examine(ctx, &proof.Subject{Set: w.set, Rule: chosen[i], Corpus: p.corpus, Kernels: certified})
 		if err == nil {
 			reports[i] = r
-		}
-		if n := done.Add(1); len(todo) > fewRules && err == nil {
-			fmt.Fprintf(p.a.progress, "%d of %d: %s %s\n", n, len(todo), chosen[i].Name, r.Status())
+			p.a.log.Debug("looked at", "rule", chosen[i].Name, "took", r.Took)
 		}
 	})
+	line.clear()
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		out := report.NewProofs(slices.DeleteFunc(reports, func(r *proof.Report) bool { return r == nil }), nil)
+		out.Cut, out.Took = true, time.Since(start)
+		return out, err
 	}
 	instances := map[string]*proof.Instances{}
 	for i, r := range chosen {
@@ -184,12 +201,9 @@ func (p *prover) round(ctx context.Context) (*report.Proofs, error) {
 			out.AddTogether(f, verdicts[i])
 		}
 	}
-	out.Took = time.Since(start)
+	out.Took, out.Cut = time.Since(start), ctx.Err() != nil
 	return out, ctx.Err()
 }
-
-// fewRules are proved without saying how far it is.
-const fewRules = 5
 
 // inParallel calls f for the numbers below n, on all cores, until the context ends.
 func inParallel(ctx context.Context, n int, f func(i int)) {

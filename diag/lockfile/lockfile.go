@@ -9,8 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -74,8 +76,23 @@ func Take(file, who string) (*Lock, error) {
 		}
 		f.Close()
 	}
-	return nil, fmt.Errorf("%s comes and goes", path)
+	return nil, fmt.Errorf("%s %w", path, errFleeting)
 }
+
+// Wait is Take for files that nobody has for long: it asks again until the lock is free, at most
+// for that time. The error is *Held if it was not.
+func Wait(file, who string, atMost time.Duration) (*Lock, error) {
+	for end := time.Now().Add(atMost); ; time.Sleep(time.Millisecond + rand.N(4*time.Millisecond)) {
+		l, err := Take(file, who)
+		held := (*Held)(nil)
+		if !errors.As(err, &held) && !errors.Is(err, errFleeting) || time.Now().After(end) {
+			return l, err
+		}
+	}
+}
+
+// errFleeting is that of a lock that many others take and release.
+var errFleeting = errors.New("comes and goes")
 
 func flock(f *os.File) error {
 	for {

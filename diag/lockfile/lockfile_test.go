@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // holds is the environment variable with the file that this binary locks and keeps, as another
@@ -106,6 +107,28 @@ func TestOneAtATime(t *testing.T) {
 	group.Wait()
 	if taken < 8 {
 		t.Errorf("taken %d times", taken)
+	}
+}
+
+// TestWait: who waits gets the lock when it is let go of, and gives up in the end.
+func TestWait(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "x.json")
+	first, err := Take(file, "first")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var held *Held
+	if _, err := Wait(file, "second", 20*time.Millisecond); !errors.As(err, &held) || held.By != "first" {
+		t.Errorf("%v", err)
+	}
+	time.AfterFunc(20*time.Millisecond, first.Release)
+	second, err := Wait(file, "second", time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second.Release()
+	if _, err := Wait(filepath.Join(file, "none", "x"), "second", time.Minute); err == nil || errors.As(err, &held) {
+		t.Errorf("what cannot be locked is waited for: %v", err)
 	}
 }
 

@@ -10,6 +10,7 @@ package ledger
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -23,6 +24,7 @@ import (
 	"github.com/google/renameio/v2"
 
 	"zmlx-rewrite/diag"
+	"zmlx-rewrite/diag/lockfile"
 	"zmlx-rewrite/kernels"
 	"zmlx-rewrite/measure/ledger/choose"
 	"zmlx-rewrite/measure/schema"
@@ -190,25 +192,45 @@ func (l Ledger) Bytes() ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// Update reads a file, changes what it holds, and writes it, whole or not at all. What is
-// not changed stays as others may have written it meanwhile.
+// Update reads a file, changes what it holds, and writes it, whole or not at all. Nobody else
+// updates it meanwhile: what others have written stays.
 func Update(path string, change func(Ledger)) error {
-	l, err := Read(path)
+	return Locked(path, func() error {
+		l, err := Read(path)
+		if err != nil {
+			return err
+		}
+		change(l)
+		data, err := l.Bytes()
+		if err != nil {
+			return err
+		}
+		if err := renameio.WriteFile(path, data, 0o666); err != nil {
+			return diag.Errorf("file/write", diag.Pos{File: path}, "%v", err)
+		}
+		return nil
+	})
+}
+
+// patience is how long an update waits for others, which take some milliseconds each.
+var patience = 30 * time.Second // tests have less
+
+// Locked makes the folder of a file that is kept for the user, and does something with the file
+// while no other process does. It is for reading, changing and writing it.
+func Locked(path string, do func() error) error {
+	err := os.MkdirAll(filepath.Dir(path), 0o777)
 	if err != nil {
-		return err
+		return diag.Errorf("file/write", diag.Pos{File: path}, "%v", err)
 	}
-	change(l)
-	data, err := l.Bytes()
-	if err != nil {
-		return err
-	}
-	if err = os.MkdirAll(filepath.Dir(path), 0o777); err == nil {
-		err = renameio.WriteFile(path, data, 0o666)
+	lock, err := lockfile.Wait(path, fmt.Sprintf("zmlx-rewrite, process %d", os.Getpid()), patience)
+	if held := (*lockfile.Held)(nil); errors.As(err, &held) {
+		return diag.Errorf("ledger/busy", diag.Pos{File: path}, "%v", held).WithHint("wait for it to end, or end it if it hangs")
 	}
 	if err != nil {
 		return diag.Errorf("file/write", diag.Pos{File: path}, "%v", err)
 	}
-	return nil
+	defer lock.Release()
+	return do()
 }
 
 // Put adds an entry in the place of an older one.

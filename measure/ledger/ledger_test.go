@@ -1,9 +1,13 @@
 package ledger
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -11,6 +15,7 @@ import (
 	"time"
 
 	"zmlx-rewrite/diag"
+	"zmlx-rewrite/diag/lockfile"
 	"zmlx-rewrite/kernels"
 	"zmlx-rewrite/measure/ledger/choose"
 	"zmlx-rewrite/rules"
@@ -136,6 +141,85 @@ func TestFile(t *testing.T) {
 		if err := Update(path, func(l Ledger) { l.Put(e) }); err == nil {
 			t.Errorf("%q was written over", bad)
 		}
+	}
+}
+
+// writes is the environment variable with the file to which this binary adds entries, as another
+// process.
+const writes = "LEDGER_TEST_WRITES"
+
+// manyEntries is how many entries each of two writers adds.
+const manyEntries = 60
+
+func TestMain(m *testing.M) {
+	path, name, ok := strings.Cut(os.Getenv(writes), "\n")
+	if !ok {
+		os.Exit(m.Run())
+	}
+	fmt.Println("ready")
+	bufio.NewReader(os.Stdin).ReadString('\n') // until both are
+	for i := range manyEntries {
+		if err := Update(path, func(l Ledger) {
+			l.Put(&Entry{Place: here, Rule: fmt.Sprintf("%s.%d", name, i), RuleHash: "0", Verdict: choose.Even, With: []string{}, Command: []string{}})
+		}); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+}
+
+// TestTwoWriters: two processes that add entries to one file at the same time lose none.
+func TestTwoWriters(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ledger.json")
+	var list []*exec.Cmd
+	var gates []io.WriteCloser
+	for _, name := range []string{"one", "two"} {
+		c := exec.Command(os.Args[0])
+		c.Env, c.Stderr = append(os.Environ(), writes+"="+path+"\n"+name), os.Stderr
+		gate, err := c.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := c.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer c.Process.Kill()
+		if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
+			t.Fatalf("%q, %v", line, err)
+		}
+		list, gates = append(list, c), append(gates, gate)
+	}
+	for _, g := range gates {
+		io.WriteString(g, "go\n")
+	}
+	for _, c := range list {
+		if err := c.Wait(); err != nil {
+			t.Error(err)
+		}
+	}
+	l, err := Read(path)
+	if err != nil || len(l.gains) != len(list)*manyEntries {
+		t.Errorf("%d entries of %d are there, %v", len(l.gains), len(list)*manyEntries, err)
+	}
+}
+
+// TestBusy: an update does not wait for ever, and says who is in its way.
+func TestBusy(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ledger.json")
+	lock, err := lockfile.Take(path, "somebody")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Release()
+	defer func(was time.Duration) { patience = was }(patience)
+	patience = time.Millisecond
+	var issue *diag.Issue
+	if err := Update(path, func(Ledger) {}); !errors.As(err, &issue) || issue.Code != "ledger/busy" || !strings.Contains(issue.Error(), "somebody") {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -88,6 +88,36 @@ func TestInBrowser(t *testing.T) {
 	}
 }
 
+// TestStressInBrowser: the bar of a mean ends where its axis says, and the dots of drift stand
+// where theirs does: the rewritten program's at 0.8, left of the unrewritten one's at 1.
+func TestStressInBrowser(t *testing.T) {
+	var b bytes.Buffer
+	if err := HTML(&b, []Named{stressed()}); err != nil {
+		t.Fatal(err)
+	}
+	p := open(t, "stress", b.Bytes())
+	for selector, n := range map[string]int{"rect.mean": 4, "circle.drift": 2, "svg.drifts": 1} {
+		if got := p.Count(selector); got != n {
+			t.Errorf("%d of %s are drawn, want %d", got, selector, n)
+		}
+	}
+	const middle = `const middle = e => { const r = e.getBoundingClientRect(); return r.x + r.width / 2 };`
+	var ratio, share float64
+	p.Eval(`(() => { `+middle+` const bar = document.querySelector("rect.mean"), [zero, one] = [...bar.closest("svg").querySelectorAll(".axis")].map(middle);
+		return bar.getBoundingClientRect().width / (one - zero) })()`, &ratio)
+	if ratio < 1.98 || ratio > 2.02 {
+		t.Errorf("the bar of the mean 2 is %v times as long as the unit of its axis", ratio)
+	}
+	if got := p.Texts(".drifts .axis"); !slices.Equal(got, []string{"0.80", "1.00"}) {
+		t.Errorf("axis of drift: %q", got)
+	}
+	p.Eval(`(() => { `+middle+` const [low, one] = [...document.querySelectorAll(".drifts .axis")].map(middle), [a, b] = [...document.querySelectorAll("circle.drift")].map(middle);
+		return (a - b) / (one - low) })()`, &share)
+	if share < 0.98 || share > 1.02 {
+		t.Errorf("the dots are %v of the axis from 0.8 to 1 apart", share)
+	}
+}
+
 // TestMatrixInBrowser: a dot a capsule, and the days on the axis.
 func TestMatrixInBrowser(t *testing.T) {
 	all := []Named{sample("one", 20), sample("two", 21), sample("three", 10)}

@@ -115,8 +115,9 @@ func TestHTML(t *testing.T) {
 	}
 }
 
-// TestStress: means of medians, by length and by kind.
-func TestStress(t *testing.T) {
+// stressed is a stress run of two combinations of 256 tokens, both twice as fast rewritten. The
+// first gets slower with its length, from the second nothing is known of that.
+func stressed() Named {
 	n := sample("s", 20)
 	base := n.Cells[0]
 	n.Kind, n.Cells = capsule.Stress, nil
@@ -141,6 +142,12 @@ func TestStress(t *testing.T) {
 			r.Late = 1.25
 		}
 	}
+	return n
+}
+
+// TestStress: means of medians, by length and by kind.
+func TestStress(t *testing.T) {
+	n := stressed()
 	var b bytes.Buffer
 	Stress(&b, n.Capsule)
 	for _, want := range []string{
@@ -150,6 +157,45 @@ func TestStress(t *testing.T) {
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in\n%s", want, b.String())
+		}
+	}
+}
+
+// TestStressHTML: the page of a stress run draws the means and the drift, beside its tables; one
+// whose generations are too short has no drift, and one of bench has neither.
+func TestStressHTML(t *testing.T) {
+	n := stressed()
+	short := stressed()
+	for i := range short.Cells[0].Runs {
+		short.Cells[0].Runs[i].Early, short.Cells[0].Runs[i].Late = 0, 0
+	}
+	for name, x := range map[string]struct {
+		n            Named
+		means, dots  int
+		heads, lines []string
+	}{
+		"stress":         {n, 4, 2, []string{"Means of the medians", "Drift over long generations"}, []string{"<tr><td>code</td><td class=n>10.00</td><td class=n>20.00</td><td class=n>2.000 [2.000, 2.000]</td></tr>", "<tr><td>code</td><td class=n>1.000</td><td class=n>0.800</td></tr>"}},
+		"too short":      {short, 4, 0, []string{"Means of the medians"}, nil},
+		"bench":          {sample("one", 20), 0, 0, nil, nil},
+		"before a round": {Named{"s.json", &capsule.Capsule{Kind: capsule.Stress}}, 0, 0, nil, nil},
+	} {
+		var b bytes.Buffer
+		if err := HTML(&b, []Named{x.n}); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range append(x.heads, x.lines...) {
+			if !strings.Contains(b.String(), want) {
+				t.Errorf("%s: no %q", name, want)
+			}
+		}
+		if got := strings.Count(b.String(), `<rect class="mean"`); got != x.means {
+			t.Errorf("%s: %d bars of means, want %d", name, got, x.means)
+		}
+		if got := strings.Count(b.String(), `<circle class="drift"`); got != x.dots {
+			t.Errorf("%s: %d dots of drift, want %d", name, got, x.dots)
+		}
+		if len(x.heads) < 2 && strings.Contains(b.String(), "Drift over") {
+			t.Errorf("%s: there is a drift", name)
 		}
 	}
 }

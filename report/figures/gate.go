@@ -91,7 +91,7 @@ func judge(n *Named, cell *capsule.Cell, series map[string]*Series, metric strin
 	case !cell.Identical():
 		j.Verdict, j.Why = Differs, fmt.Sprintf("the rewritten program made other tokens (%s)", n.File)
 	case rounds <= bench.FewRounds:
-		j.Verdict, j.Few, j.Why = Unclear, true, fmt.Sprintf("%d rounds are too few for an interval (%s)", rounds, n.File)
+		j.Verdict, j.Few, j.Why = Unclear, true, fmt.Sprintf("too few rounds for an interval: %d (%s)", rounds, n.File)
 	default: // what has enough rounds is in the matrix
 		j.Verdict = s.Verdict(threshold)
 		if last := len(s.Points) - 1; j.Verdict != Alone {

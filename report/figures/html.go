@@ -44,6 +44,9 @@ func HTML(w io.Writer, all []Named) error {
 		for k := range n.Cells {
 			timeline(&b, &n.Cells[k], first(n.Capsule))
 		}
+		if n.Kind == capsule.Stress {
+			stressHTML(&b, n.Capsule)
+		}
 		if routed := join(n.Capsule); len(routed) > 0 {
 			b.WriteString("<h3>Routing and speed-up</h3>\n<p>One dot is one combination: across, how evenly its tokens were spread over the experts; up, its speed-up with its 95 % interval.</p>\n")
 			scatter(&b, routed)
@@ -111,15 +114,17 @@ func htmlTable(b *strings.Builder, rows [][]string, left int) {
 	b.WriteString("</table>\n")
 }
 
-// ratios draws a bar for each test of each capsule, with its interval, on a scale from 0.
+// bar is a ratio with its interval, to be drawn. Too few rounds have no interval: low and high
+// are the ratio.
+type bar struct {
+	name             string
+	ratio, low, high float64
+	text             string
+}
+
+// ratios draws a bar for each test of each capsule, with its interval.
 func ratios(b *strings.Builder, all []Named) {
-	type bar struct {
-		name             string
-		ratio, low, high float64
-		text             string
-	}
-	var bars []bar
-	top := 1.25
+	var list []bar
 	for _, test := range Tests(all) {
 		for i := range all {
 			cell := Find(all[i].Capsule, test)
@@ -134,19 +139,27 @@ func ratios(b *strings.Builder, all []Named) {
 			if len(all) > 1 {
 				name += " · " + all[i].Label()
 			}
-			bars = append(bars, bar{name, s.Ratio, s.Low, s.High, ratioOf(&s, 2)})
-			top = max(top, s.High*1.05)
+			list = append(list, bar{name, s.Ratio, s.Low, s.High, ratioOf(&s, 2)})
 		}
+	}
+	bars(b, "bar", "ratios with 95 % intervals", list)
+}
+
+// bars draws ratios one below the other, on a scale from 0. class is that of their rectangles.
+func bars(b *strings.Builder, class, label string, list []bar) {
+	top := 1.25
+	for _, r := range list {
+		top = max(top, r.high*1.05)
 	}
 	const left, width, step = 240, 560, 24
 	x := func(v float64) float64 { return left + v/top*width }
-	height := len(bars)*step + 30
-	fmt.Fprintf(b, `<svg viewBox="0 0 %d %d" width="%d" role="img" aria-label="ratios with 95 %% intervals">`+"\n", left+width+130, height, left+width+130)
-	for i, r := range bars {
+	height := len(list)*step + 30
+	fmt.Fprintf(b, `<svg viewBox="0 0 %d %d" width="%d" role="img" aria-label="%s">`+"\n", left+width+130, height, left+width+130, label)
+	for i, r := range list {
 		y := float64(i*step) + 4
 		fmt.Fprintf(b, `<text x="%d" y="%.1f" text-anchor="end">%s</text>`, left-8, y+12, esc(short(r.name, 38)))
-		fmt.Fprintf(b, `<rect class="bar" x="%d" y="%.1f" width="%.1f" height="16" fill="var(--b)" opacity=".75"><title>%s: %s</title></rect>`, left, y, x(r.ratio)-left, esc(r.name), r.text)
-		if r.high > r.low { // too few rounds have none
+		fmt.Fprintf(b, `<rect class="%s" x="%d" y="%.1f" width="%.1f" height="16" fill="var(--b)" opacity=".75"><title>%s: %s</title></rect>`, class, left, y, x(r.ratio)-left, esc(r.name), r.text)
+		if r.high > r.low {
 			fmt.Fprintf(b, `<path class="interval" d="M%.1f %.1fV%.1fM%.1f %.1fH%.1fM%.1f %.1fV%.1f" stroke="var(--ink)" stroke-width="1.5" fill="none"/>`, x(r.low), y+3, y+13, x(r.low), y+8, x(r.high), x(r.high), y+3, y+13)
 		}
 		fmt.Fprintf(b, `<text x="%.1f" y="%.1f">%s</text>`+"\n", x(max(r.high, r.ratio))+8, y+12, r.text)

@@ -92,6 +92,16 @@ func Matrix(all []Named, metric string) []Series {
 	return out
 }
 
+// TooFew are the tests of a capsule that Matrix leaves out.
+func TooFew(c *capsule.Capsule) (tests []string) {
+	for i := range c.Cells {
+		if cell := &c.Cells[i]; cell.Summary().Rounds <= bench.FewRounds {
+			tests = append(tests, cell.Name())
+		}
+	}
+	return tests
+}
+
 // byAge sorts capsules, the oldest first.
 func byAge(all []Named) []Named {
 	sorted := slices.Clone(all)

@@ -28,7 +28,7 @@ func Stress(w io.Writer, c *capsule.Capsule) {
 		}
 		rows = append(rows, []string{cell.Prompt, strconv.Itoa(cell.Made), fmt.Sprintf("%d + %d", s.A.N, s.B.N), fmt.Sprintf("%.2f", s.A.Median), fmt.Sprintf("%.2f", s.B.Median), ratioOf(&s, 3), tokens})
 	}
-	if slices.ContainsFunc(c.Cells, func(x capsule.Cell) bool { return x.Drift(false) > 0 }) {
+	if drifted(c) {
 		rows[0] = append(rows[0], "last / first quarter")
 		for i := range c.Cells {
 			text := "" // of generations that are too short
@@ -40,13 +40,7 @@ func Stress(w io.Writer, c *capsule.Capsule) {
 	}
 	fmt.Fprintf(w, "%s · profile %s · %s · %d combinations, medians\n\n", Describe(&c.Model), c.Rewrite.Profile, Backend(c), len(c.Cells))
 	Table(w, rows, 2, 3, 4, 5, 6)
-	for _, t := range []struct{ of, title string }{{capsule.ByLength, "length"}, {capsule.ByPrompt, "prompt"}, {capsule.OfAll, "all"}} {
-		rows := [][]string{{t.title, "unrewritten t/s", "rewritten t/s", "speed-up [95 %]"}}
-		for _, m := range capsule.MeansOf(c) {
-			if m.Of == t.of {
-				rows = append(rows, meanRow(&m))
-			}
-		}
+	for _, rows := range meanTables(c) {
 		fmt.Fprintln(w)
 		Table(w, rows, 2, 3, 4)
 	}
@@ -59,17 +53,39 @@ func Stress(w io.Writer, c *capsule.Capsule) {
 	}
 }
 
+// drifted reports whether a combination is long enough for its drift to be measured.
+func drifted(c *capsule.Capsule) bool {
+	return slices.ContainsFunc(c.Cells, func(x capsule.Cell) bool { return x.Drift(false) > 0 })
+}
+
+// meanTables are the tables of means: by length, by kind of prompt, and of all.
+func meanTables(c *capsule.Capsule) (out [][][]string) {
+	for _, t := range []struct{ of, title string }{{capsule.ByLength, "length"}, {capsule.ByPrompt, "prompt"}, {capsule.OfAll, "all"}} {
+		rows := [][]string{{t.title, "unrewritten t/s", "rewritten t/s", "speed-up [95 %]"}}
+		for _, m := range capsule.MeansOf(c) {
+			if m.Of == t.of {
+				rows = append(rows, meanRow(&m))
+			}
+		}
+		out = append(out, rows)
+	}
+	return out
+}
+
 // meanRow is a line of the tables of means.
 func meanRow(m *capsule.Mean) []string {
 	name := m.Which
 	if m.Of == capsule.OfAll {
 		name = "mean of medians"
 	}
-	text := fmt.Sprintf("%.3f (too few rounds)", m.Ratio)
-	if m.Interval != nil {
-		text = fmt.Sprintf("%.3f [%.3f, %.3f]", m.Ratio, m.Interval[0], m.Interval[1])
+	return []string{name, fmt.Sprintf("%.2f", m.A), fmt.Sprintf("%.2f", m.B), meanRatio(m)}
+}
+
+func meanRatio(m *capsule.Mean) string {
+	if m.Interval == nil {
+		return fmt.Sprintf("%.3f (too few rounds)", m.Ratio)
 	}
-	return []string{name, fmt.Sprintf("%.2f", m.A), fmt.Sprintf("%.2f", m.B), text}
+	return fmt.Sprintf("%.3f [%.3f, %.3f]", m.Ratio, m.Interval[0], m.Interval[1])
 }
 
 // MeanRow is a mean of a stress run as a line of JSON, behind its combinations. Fields may be

@@ -45,6 +45,16 @@ type Checker struct {
 	// Activations makes one more call a place, on what a slice of the model up to it makes
 	// of random tokens.
 	Activations bool
+	// OnCall is told of each call before it is made; nil for nobody.
+	OnCall func(Progress)
+}
+
+// Progress is how far a check is. Shares are of a whole of 1, by what is to be computed.
+type Progress struct {
+	*Replacement
+	Index, Of int // of the replacement, among those that are checked, counted from 0
+	Call      int // of the replacement, counted from 0
+	Done      float64
 }
 
 // Verdict is the outcome for one replacement.
@@ -102,7 +112,17 @@ func (c *Checker) Check(ctx context.Context, list []*Replacement, budget time.Du
 		}
 	}
 	slices.SortStableFunc(list, func(a, b *Replacement) int { return cmp.Compare(cost[a], cost[b]) })
+	var whole, before float64
+	for _, r := range list {
+		whole += float64(max(1, cost[r]))
+	}
 	for i, r := range list {
+		mine := float64(max(1, cost[r]))
+		tell := func(call, calls int) {
+			if c.OnCall != nil {
+				c.OnCall(Progress{r, i, len(list), call, (before + mine*float64(call)/float64(max(calls, 1))) / whole})
+			}
+		}
 		share := time.Duration(0)
 		if budget > 0 {
 			share = max(0, budget-time.Since(start)) / time.Duration(len(list)-i)
@@ -110,9 +130,10 @@ func (c *Checker) Check(ctx context.Context, list []*Replacement, budget time.Du
 		rep := &Report{Replacement: r, Verdict: Passed}
 		if budget > 0 && share == 0 {
 			rep.Verdict, rep.Reason = Skipped, "the time was used up"
-		} else if err := c.check(ctx, rep, share); err != nil {
+		} else if err := c.check(ctx, rep, share, tell); err != nil {
 			return all, err
 		}
+		before += mine
 		all = append(all, rep)
 		if done != nil {
 			done(rep)
@@ -151,12 +172,17 @@ func (c *Checker) trials(r *Replacement, place int) []trial {
 	return out
 }
 
-func (c *Checker) check(ctx context.Context, rep *Report, share time.Duration) error {
+func (c *Checker) check(ctx context.Context, rep *Report, share time.Duration, tell func(call, calls int)) error {
 	start := time.Now()
 	over := func() bool { return share > 0 && time.Since(start) > share }
 	places := rep.Replacement.Places()
 	places = places[:min(len(places), max(1, c.Places))]
 	left := map[string]bool{}
+	made, all := 0, 0
+	for i := range places {
+		all += len(c.trials(rep.Replacement, i))
+	}
+	next := func() { tell(made, all); made++ }
 	for i := range places {
 		if i > 0 && over() {
 			left[fmt.Sprintf("%d of %d layers", len(places)-i, len(places))] = true
@@ -173,7 +199,7 @@ func (c *Checker) check(ctx context.Context, rep *Report, share time.Duration) e
 			}
 			return nil
 		}
-		err = c.at(ctx, rep, p, i, over, left)
+		err = c.at(ctx, rep, p, i, over, left, next)
 		p.close()
 		if err != nil || rep.Verdict != Passed {
 			return err
@@ -186,8 +212,8 @@ func (c *Checker) check(ctx context.Context, rep *Report, share time.Duration) e
 	return nil
 }
 
-// at makes the calls at one place.
-func (c *Checker) at(ctx context.Context, rep *Report, p *place, index int, over func() bool, left map[string]bool) error {
+// at makes the calls at one place. next is told of each before.
+func (c *Checker) at(ctx context.Context, rep *Report, p *place, index int, over func() bool, left map[string]bool, next func()) error {
 	rep.Places = append(rep.Places, Place{Scope: p.use.Scope})
 	at := &rep.Places[len(rep.Places)-1]
 	list := c.trials(rep.Replacement, index)
@@ -202,6 +228,7 @@ func (c *Checker) at(ctx context.Context, rep *Report, p *place, index int, over
 		return c.rerun(ctx, rep, p, list[0], over, left)
 	}
 	for i, t := range list {
+		next()
 		if i == essential {
 			if err := again(); err != nil || rep.Verdict != Passed {
 				return err

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -86,17 +85,31 @@ func ReadRecords(path string) (Records, error) {
 	return list, nil
 }
 
-// Write writes the file, whole or not at all.
-func (l Records) Write(path string) error {
+// Keep adds records to a file, in the place of older ones, and writes it, whole or not at all.
+// What others have written there meanwhile stays.
+func Keep(path string, list []*Record) error {
+	return ledger.Locked(path, func() error {
+		all, err := ReadRecords(path)
+		if err != nil {
+			return err
+		}
+		for _, r := range list {
+			all.Put(r)
+		}
+		if err := all.write(path); err != nil {
+			return diag.Errorf("file/write", diag.Pos{File: path}, "%v", err)
+		}
+		return nil
+	})
+}
+
+func (l Records) write(path string) error {
 	f := recordsFile{Version: diag.FormatVersion, Checks: []*Record{}}
 	for _, k := range slices.Sorted(maps.Keys(l)) {
 		f.Checks = append(f.Checks, l[k])
 	}
 	data, err := json.MarshalIndent(f, "", "\t")
 	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 		return err
 	}
 	return renameio.WriteFile(path, append(data, '\n'), 0o666)

@@ -274,12 +274,21 @@ func TestRecords(t *testing.T) {
 	if err != nil || len(known) != 0 {
 		t.Fatalf("no file: %v, %v", known, err)
 	}
-	known.Put(NewRecord(here, &Report{Replacement: x, Verdict: Failed, Reason: "it was wrong", Reruns: 3, LeftOut: []string{"197 of 200 reruns"}}, f.catalog))
-	if err := known.Write(path); err != nil {
+	first := NewRecord(here, &Report{Replacement: x, Verdict: Failed, Reason: "it was wrong", Reruns: 3, LeftOut: []string{"197 of 200 reruns"}}, f.catalog)
+	if err := Keep(path, []*Record{first}); err != nil {
 		t.Fatal(err)
 	}
 	if known, err = ReadRecords(path); err != nil {
 		t.Fatal(err)
+	}
+	// Another process, which read no file, adds what it found.
+	there := *first
+	there.Device.Name = "Apple M9"
+	if err := Keep(path, []*Record{&there}); err != nil {
+		t.Fatal(err)
+	}
+	if both, err := ReadRecords(path); err != nil || len(both) != 2 {
+		t.Errorf("%d records after two processes kept one each, %v", len(both), err)
 	}
 	if r := known.Get(here, x, f.catalog); r == nil || r.Verdict != Failed || r.Reason != "it was wrong" || r.Reruns != 3 || len(r.LeftOut) != 1 {
 		t.Errorf("what was written comes back as %+v", r)
