@@ -361,6 +361,28 @@ class Recording(unittest.TestCase):
         patched()
         self.assertEqual(held, (mx.fast.scaled_dot_product_attention, base.scaled_dot_product_attention, qwen3.scaled_dot_product_attention, nn.Linear.__call__, mx.contiguous))
 
+    def test_caches_of_several(self):
+        # Those of one sequence each, put together, are what the model makes of all at once.
+        for name in ("qwen3", "gemma3_text", "lfm2_moe", "mamba", "deepseek_v3"):
+            model = architectures.build(name)
+            tokens = mx.concatenate([mx.random.randint(0, capture.vocabulary(model), (1, capture.PROMPT), key=mx.random.key(i)) for i in range(3)])
+            want = make_prompt_cache(model)
+            for i in range(capture.PROMPT):
+                mx.eval(model(tokens[:, i : i + 1], cache=want))
+            got = capture.caches_of(model, "alone", 3, [])
+            self.assertEqual([type(c) for c in got], [type(c) for c in want], name)
+            pairs = list(zip(check.arrays(got), check.arrays(want), strict=True))
+            self.assertTrue(pairs, name)
+            for a, b in pairs:
+                self.assertEqual((a.shape, a.dtype), (b.shape, b.dtype), name)
+                self.assertTrue(mx.allclose(a, b, atol=1e-5), name)
+
+    def test_caches_that_do_not_go_together(self):
+        longer, other = capture.caches_of(architectures.build("qwen3"), "alone", 1), capture.caches_of(architectures.build("qwen3"), "alone", 1)
+        longer[0].offset += 1
+        with self.assertRaises(capture.Apart):
+            capture.joined([longer[0], other[0]])
+
     def test_caches_are_left_alone(self):
         model = architectures.build("qwen3")
         caches = capture.caches_of(model, "alone", 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from typing import Any
 
 import mlx.core as mx
@@ -10,6 +12,7 @@ import mlx.nn as nn
 from .record import KeepWhole, Recording, Refused, export, names_of, record
 
 PROMPT = 4  # tokens in the caches when a step is recorded
+DISTINCT = 4  # sequences that are made for them; further ones are the same again
 
 
 def original(model: nn.Module) -> Any:
@@ -41,24 +44,65 @@ def caches_of(model: nn.Module, kind: str, batch: int, pool: list[Any] | None = 
     except ImportError as e:
         raise Refused("mlx-lm is not installed") from e
 
-    def filled(batch: int, length: int) -> list[Any]:
+    def filled(batch: int, length: int, seed: int) -> list[Any]:
         caches = make_prompt_cache(model)
-        tokens = mx.random.randint(0, vocabulary(model), (batch, length), key=mx.random.key(0))
+        tokens = mx.random.randint(0, vocabulary(model), (batch, length), key=mx.random.key(seed))
         for i in range(length):  # one by one: what that needs compiled is needed anyway
             mx.eval(original(model)(model, tokens[:, i : i + 1], cache=caches))
         return caches
 
     if kind == "alone":
-        return filled(batch, PROMPT)
+        if batch == 1:
+            return filled(1, PROMPT, 0)
+        # A step of several sequences has MLX compile other kernels, which takes seconds for each
+        # number of them, and most are never asked for again.
+        ones = pool if pool is not None else []
+        while len(ones) < min(batch, DISTINCT):
+            ones.append(filled(1, PROMPT, len(ones)))
+        try:
+            return [joined(layer) for layer in zip(*(ones[i % DISTINCT] for i in range(batch)))]
+        except Apart:
+            return filled(batch, PROMPT, 0)
     rows = pool if pool is not None else []
     while len(rows) < batch:
-        rows.append(filled(1, PROMPT - len(rows) % 3))  # so that there is something to pad
+        rows.append(filled(1, PROMPT - len(rows) % 3, 0))  # so that there is something to pad
     merged = []
     for layer in zip(*rows[:batch]):
         if not hasattr(layer[0], "merge"):
             raise Refused(f"a {type(layer[0]).__name__} has no batches")
         merged.append(layer[0].merge(list(layer)))
     return merged
+
+
+class Apart(Exception):
+    """Caches that are not those of one sequence each, but for their arrays."""
+
+
+def joined(caches: Sequence[Any]) -> Any:
+    """Caches of one sequence each as the cache of all of them."""
+    first = caches[0]
+    if isinstance(first, mx.array):
+        if any(c.shape != first.shape or c.dtype != first.dtype for c in caches):
+            raise Apart
+        if first.ndim > 1 and first.shape[0] == 1:
+            return mx.concatenate(list(caches), axis=0)
+        if not all(bool(mx.array_equal(c, first)) for c in caches):
+            raise Apart
+        return first
+    if isinstance(first, (list, tuple)):
+        if any(len(c) != len(first) for c in caches):
+            raise Apart
+        return type(first)(joined(x) for x in zip(*caches))
+    if first is None or isinstance(first, (bool, int, float, str)):
+        if any(c != first for c in caches):
+            raise Apart
+        return first
+    if not hasattr(first, "__dict__") or any(type(c) is not type(first) or vars(c).keys() != vars(first).keys() for c in caches):
+        raise Apart
+    made = copy.copy(first)
+    for name in vars(first):
+        setattr(made, name, joined([getattr(c, name) for c in caches]))
+    return made
 
 
 def capture(model: nn.Module, path: str, rows: int, kind: str = "alone") -> tuple[dict[int, Recording], dict[int, str]]:

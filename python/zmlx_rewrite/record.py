@@ -96,7 +96,6 @@ class Recording:
     inputs: list[tuple[str, tuple[int, ...], mx.Dtype]]
     constants: dict[tuple[tuple[int, ...], str], Any]  # attributes of caches that the model looked at
     whole: dict[str, str]  # modules that stay Python, and why
-    logits: mx.array
 
 
 def _leaves(tree: Any) -> Iterator[Any]:
@@ -433,7 +432,6 @@ def record(model: nn.Module, tokens: mx.array, caches: list[Any], whole: dict[in
                 raise Refused(_reason(e)) from e
     if not isinstance(logits, mx.array):
         raise Refused(f"the model gives a {type(logits).__name__}, not logits")
-    mx.eval(logits)
     for e in step.events:
         if e.kind == "module":
             e.where = names.get(id(e.module), "?")
@@ -441,7 +439,7 @@ def record(model: nn.Module, tokens: mx.array, caches: list[Any], whole: dict[in
         raise Refused("the model asks nothing of its caches")
     _check_order(step.events)
     return Recording(tokens.shape[0], tokens.shape[1], tuple(type(c) for c in caches), caches, tokens, step.events, step.inputs, step.constants,
-                     {names.get(k, "?"): why for k, why in whole.items()}, logits)
+                     {names.get(k, "?"): why for k, why in whole.items()})
 
 
 def _check_order(events: list[Event]) -> None:
