@@ -55,6 +55,7 @@ var outputs = []output{
 	{"validate", "", line[validated](words{"verdict", verdicts}, words{"oracle.unrewritten.verdict", verdicts}, words{"oracle.rewritten.verdict", verdicts})},
 	{"verify-device", "verify --model --device", line[siteChecked](words{"verdict", []any{"passed", "failed", "skipped"}}, words{"numerics", numerics})},
 	{"verify-model", "verify --model", line[modelVerified](words{"verdict", []any{string(whole.BitExact), string(whole.Identical), string(whole.NearTie), string(whole.Differs)}})},
+	{"verify-replay", "verify --replay", line[replayed](words{"verdict", []any{replayEqual, replayDiffers, notApplied}})},
 	{"verify-rules", "verify", line[report.Proofs](words{"rules.status", statuses}, words{"rules.checks.status", statuses}, words{"rules.numerics", numerics}, words{"together.status", statuses}, words{"together.checks.status", statuses})},
 	{"version", "", line[built](words{"engine", []any{"mlx", "ref"}})},
 }
