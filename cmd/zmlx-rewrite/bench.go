@@ -180,7 +180,7 @@ func (a *app) bench(ctx context.Context, o *options, b *benchOptions) error {
 func (a *app) rows(format string, rows []figures.Row, means []figures.MeanRow) error {
 	switch format {
 	case "csv":
-		return figures.CSV(a.stdout, rows)
+		return figures.CSV(a.stdout, rows, means)
 	case "json":
 		if err := figures.JSON(a.stdout, rows); err != nil {
 			return err

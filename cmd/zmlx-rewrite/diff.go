@@ -12,17 +12,22 @@ import (
 
 func (a *app) diffCmd() *cobra.Command {
 	var o options
+	var format string
 	c := &cobra.Command{
 		Use:   "diff [A B]",
 		Short: "Show what changes: between two programs, or between a program and its rewrite",
 		Args:  cobra.MaximumNArgs(2),
-		RunE:  func(c *cobra.Command, args []string) error { return a.diff(&o, args) },
+		RunE:  func(c *cobra.Command, args []string) error { return a.diff(&o, args, format) },
 	}
 	o.flags(c)
+	c.Flags().StringVarP(&format, "output", "o", "text", "text or json (two programs a line)")
 	return c
 }
 
-func (a *app) diff(o *options, args []string) error {
+func (a *app) diff(o *options, args []string, format string) error {
+	if err := oneOf("output", format, "text", "json"); err != nil {
+		return err
+	}
 	if len(args) == 1 {
 		return diag.Errorf("usage/diff", diag.Pos{}, "diff takes two programs, or flags as apply does").WithHint("diff BEFORE.zg AFTER.zg, or diff --model MODEL")
 	}
@@ -40,7 +45,11 @@ func (a *app) diff(o *options, args []string) error {
 			texts[i] = string(s.program.Text())
 			s.close()
 		}
-		if a.printDiff(args[0], args[1], texts[0], texts[1]) {
+		c := changes(args[0], args[1], texts[0], texts[1])
+		if err := a.printDiff(c, format); err != nil {
+			return err
+		}
+		if c.any() {
 			return isFalse("")
 		}
 		return nil
@@ -51,46 +60,60 @@ func (a *app) diff(o *options, args []string) error {
 	}
 	for _, r := range all {
 		defer r.close()
-		a.printDiff(r.name, r.name+" rewritten", string(r.program.Text()), string(r.res.Program.Text()))
+		if err := a.printDiff(changes(r.name, r.name+" rewritten", string(r.program.Text()), string(r.res.Program.Text())), format); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// printDiff prints lines that were removed or added, without the numbers of
-// values, which change with every node. It reports whether there are any.
-func (a *app) printDiff(nameA, nameB, textA, textB string) bool {
+// changed is what two programs differ in, as JSON.
+type changed struct {
+	Before  string   `json:"before" jsonschema:"file or model"`
+	After   string   `json:"after" jsonschema:"file, or the model rewritten"`
+	Removed []string `json:"removed" jsonschema:"lines of before that after has not, without the numbers of values; none in either list: the programs are the same"`
+	Added   []string `json:"added" jsonschema:"lines of after that before has not"`
+}
+
+func (c *changed) any() bool { return len(c.Removed)+len(c.Added) > 0 }
+
+// changes are lines that were removed or added, without the numbers of values, which change
+// with every node.
+func changes(nameA, nameB, textA, textB string) *changed {
 	la, lb := significant(textA), significant(textB)
+	return &changed{nameA, nameB, less(la, lb), less(lb, la)}
+}
+
+// less are the lines of one list that another has not as many of.
+func less(list, other []string) []string {
 	count := map[string]int{}
-	for _, l := range la {
+	for _, l := range other {
 		count[l]++
 	}
-	var added []string
-	for _, l := range lb {
+	out := []string{}
+	for _, l := range list {
 		if count[l]--; count[l] < 0 {
-			added = append(added, l)
+			out = append(out, l)
 		}
 	}
-	rest := map[string]int{}
-	for _, l := range lb {
-		rest[l]++
+	return out
+}
+
+func (a *app) printDiff(c *changed, format string) error {
+	if format == "json" {
+		return a.json(c)
 	}
-	var removed []string
-	for _, l := range la {
-		if rest[l]--; rest[l] < 0 {
-			removed = append(removed, l)
-		}
+	if !c.any() {
+		return nil
 	}
-	if len(added)+len(removed) == 0 {
-		return false
-	}
-	fmt.Fprintf(a.stdout, "--- %s\n+++ %s\n", nameA, nameB)
-	for _, l := range removed {
+	fmt.Fprintf(a.stdout, "--- %s\n+++ %s\n", c.Before, c.After)
+	for _, l := range c.Removed {
 		fmt.Fprintln(a.stdout, "-", l)
 	}
-	for _, l := range added {
+	for _, l := range c.Added {
 		fmt.Fprintln(a.stdout, "+", l)
 	}
-	return true
+	return nil
 }
 
 var valueNames = regexp.MustCompile(`\bv[0-9]+\b`)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"zmlx-rewrite/measure/capsule"
 	"zmlx-rewrite/measure/routing"
 )
 
@@ -51,6 +52,10 @@ func TestFormats(t *testing.T) {
 	for _, f := range []string{"md", "csv", "json", "html"} {
 		keep("report."+f, runs(t, "report", "one.json", "two.json", "stress.json", "against.json", "-o", f))
 	}
+	slow := slowed(t, "stress.json")
+	for _, f := range []string{"md", "csv", "json"} {
+		keep("report-stress."+f, strings.ReplaceAll(runs(t, "report", "stress.json", slow, "-o", f), slow, "slow.json"))
+	}
 	for _, f := range []string{"md", "csv", "json"} {
 		keep("matrix."+f, runs(t, "matrix", ".", "-o", f))
 	}
@@ -72,6 +77,29 @@ func TestFormats(t *testing.T) {
 			t.Errorf("%s is nobody's", f.Name())
 		}
 	}
+}
+
+// slowed writes a capsule whose rewritten program takes a quarter longer, and the last quarter of
+// its tokens twice as long as the first.
+func slowed(t *testing.T, file string) string {
+	c, err := capsule.Read(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range c.Cells {
+		for k := range c.Cells[i].Runs {
+			if r := &c.Cells[i].Runs[k]; r.B {
+				r.Seconds *= 1.25
+				r.Late = 2 * r.Early
+			}
+		}
+	}
+	c.Sum()
+	out := filepath.Join(t.TempDir(), "slow.json")
+	if err := c.Write(out); err != nil {
+		t.Fatal(err)
+	}
+	return out
 }
 
 // someRouting is that of 24 tokens in two layers: an even one, and one with experts that are

@@ -33,6 +33,10 @@ type listedKernel struct {
 	Doc       string   `json:"doc" jsonschema:"what it computes"`
 }
 
+func listedKernelOf(s *kernels.Spec) listedKernel {
+	return listedKernel{s.Name, string(s.Numerics), sources(s), s.Generated, s.Source, s.ContentHash, s.Doc}
+}
+
 // runsOn says where a kernel has a source.
 func runsOn(s *kernels.Spec) string {
 	list := sources(s)
@@ -51,43 +55,6 @@ func noSource(s *kernels.Spec) error {
 		WithHint("write %s.metal beside it; until then its reference graph runs", s.Name)
 }
 
-// showSource prints what a target compiles.
-func (a *app) showSource(s *kernels.Spec, target string) error {
-	if s.Code == nil {
-		return noSource(s)
-	}
-	if s.Trials == nil {
-		return diag.Errorf("usage/kernel", diag.Pos{File: s.Source}, "kernel %s has no check to take a call from", s.Name).WithHint("give its spec a `check:` (docs/KERNELS.md)")
-	}
-	if target == "cpu" {
-		text, err := s.HostUnit(s.Instances(), false)
-		if err == nil {
-			fmt.Fprint(a.stdout, text)
-		}
-		return err
-	}
-	if target != string(kernels.Metal) && target != string(kernels.CUDA) {
-		return oneOf("source", target, "metal", "cuda", "cpu")
-	}
-	for c := range s.Choices() {
-		t, err := s.Trial(c)
-		if err != nil {
-			continue
-		}
-		v, err := t.Values()
-		if err != nil {
-			return err
-		}
-		g, err := s.Assemble(kernels.Target(target), v, t.ResultTypes())
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(a.stdout, "// %s: operands %s\n%s\n// the body\n%s", g.Name, strings.Join(g.Inputs, ", "), g.Header, g.Body)
-		return nil
-	}
-	return diag.Errorf("usage/kernel", diag.Pos{File: s.Source}, "no call of kernel %s's check is in its domain", s.Name).WithHint("widen its `check:`, or its `domain:` (docs/KERNELS.md)")
-}
-
 func (a *app) kernelsCmd() *cobra.Command {
 	var o options
 	c := group("kernels", "List, show, check and try kernels")
@@ -104,7 +71,7 @@ func (a *app) kernelsCmd() *cobra.Command {
 			}
 			if format == "json" {
 				for _, s := range w.set.Kernels.All() {
-					if err := a.json(listedKernel{s.Name, string(s.Numerics), sources(s), s.Generated, s.Source, s.ContentHash, s.Doc}); err != nil {
+					if err := a.json(listedKernelOf(s)); err != nil {
 						return err
 					}
 				}
@@ -119,39 +86,12 @@ func (a *app) kernelsCmd() *cobra.Command {
 		},
 	}
 	list.Flags().StringVarP(&format, "output", "o", "text", "text or json (one kernel a line)")
-	var source string
+	var source, shownAs string
 	show := &cobra.Command{
 		Use: "show KERNEL", Short: "Show a kernel's signature, domain, reference graph and source", Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			w, err := a.workspace(&o)
-			if err != nil {
-				return err
-			}
-			s := w.set.Kernels.Spec(args[0])
-			if s == nil {
-				return noKernel(w.set.Kernels, args[0])
-			}
-			if source != "" {
-				return a.showSource(s, source)
-			}
-			fmt.Fprintf(a.stdout, "%s  (%s)\n%s\nruns on %s\nnumerics %s · hash %s\n", s.Op().Signature(), s.Source, s.Doc, runsOn(s), s.Numerics, s.ContentHash[:16])
-			for _, d := range s.Domain {
-				fmt.Fprintf(a.stdout, "domain %s: %s\n", d.Name, d.Guard.Text)
-			}
-			for _, d := range s.Reference() {
-				fmt.Fprintf(a.stdout, "  %s = %s\n", strings.Join(d.Names, ", "), d.Expr)
-			}
-			switch {
-			case s.Generated:
-				fmt.Fprintf(a.stdout, "\nsource, generated:\n%s", s.Code.Text)
-			case s.Code != nil:
-				fmt.Fprintf(a.stdout, "\n%s", s.Code.Text)
-			default:
-				fmt.Fprintf(a.stdout, "no source, and none can be generated: %s\n", s.NoSource)
-			}
-			return nil
-		},
+		RunE: func(_ *cobra.Command, args []string) error { return a.kernelsShow(&o, args[0], source, shownAs) },
 	}
+	show.Flags().StringVarP(&shownAs, "output", "o", "text", "text or json")
 	show.Flags().StringVar(&source, "source", "", "print the source as this `target` gets it: metal, cuda or cpu, for the first call of the spec's check")
 	c.PersistentFlags().StringArrayVar(&o.kernels, "kernels", nil, "`folder` of kernels to use over the built-in ones; may be repeated")
 	c.AddCommand(list, show, a.kernelsCheckCmd(&o), a.kernelsBenchCmd(&o), a.kernelsTryCmd(&o), a.kernelsNewCmd(), a.kernelsHostCmd(&o))

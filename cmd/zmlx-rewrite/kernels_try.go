@@ -17,11 +17,13 @@ import (
 	"zmlx-rewrite/graph/guard"
 	"zmlx-rewrite/graph/syntax"
 	"zmlx-rewrite/kernels"
+	"zmlx-rewrite/report"
 	"zmlx-rewrite/verify/kernelcheck"
 )
 
 func (a *app) kernelsTryCmd(o *options) *cobra.Command {
 	var types []string
+	var format string
 	c := &cobra.Command{
 		Use:   "try KERNEL INPUT=NUMBERS... [ATTRIBUTE=VALUE...]",
 		Short: "Run a kernel on given numbers, on every target that is here",
@@ -31,14 +33,75 @@ func (a *app) kernelsTryCmd(o *options) *cobra.Command {
 		Example: "  zmlx-rewrite kernels try swiglu gate=[[1,2,3]] up=[[1,1,-1]] --types T=float16",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.kernelsTry(c.Context(), o, args[0], args[1:], types)
+			return a.kernelsTry(c.Context(), o, args[0], args[1:], types, format)
 		},
 	}
+	c.Flags().StringVarP(&format, "output", "o", "text", "text or json: one object, with all numbers")
 	c.Flags().StringSliceVar(&types, "types", nil, "element `types` by the names that the spec has for them, such as T=float16; float32 if left out")
 	return c
 }
 
-func (a *app) kernelsTry(ctx context.Context, o *options, name string, args, types []string) error {
+// triedKernel is what a kernel made of given numbers, as JSON.
+type triedKernel struct {
+	Kernel  string        `json:"kernel" jsonschema:"name"`
+	Results []triedResult `json:"results" jsonschema:"of the kernel, in order"`
+	Failed  []triedFailed `json:"failed" jsonschema:"where it did not run"`
+}
+
+type triedResult struct {
+	Result string     `json:"result" jsonschema:"name"`
+	Type   string     `json:"type" jsonschema:"element type and shape"`
+	Ran    []triedRun `json:"ran" jsonschema:"its reference graph, its source with emulated threads, the engine's device"`
+}
+
+type triedRun struct {
+	Where  string          `json:"where" jsonschema:"reference, source, source (generated), or the device"`
+	Values []report.Number `json:"values" jsonschema:"elements, one row after the other"`
+	Off    report.Number   `json:"off_by" jsonschema:"the most that an element is from that of the reference"`
+}
+
+type triedFailed struct {
+	Where string `json:"where" jsonschema:"as in ran"`
+	Error string `json:"error" jsonschema:"why"`
+}
+
+// triedKernelOf takes what was tried, the reference first.
+func triedKernelOf(c *kernelcheck.Case, tried []kernelcheck.Tried) *triedKernel {
+	out := &triedKernel{Kernel: c.Spec.Name, Results: []triedResult{}, Failed: []triedFailed{}}
+	for _, t := range tried {
+		if t.Err != nil {
+			out.Failed = append(out.Failed, triedFailed{t.Where, t.Err.Error()})
+		}
+	}
+	if tried[0].Err != nil { // there is nothing to compare with
+		return out
+	}
+	for i, name := range c.Spec.Results {
+		r := triedResult{Result: name, Type: fmt.Sprint(c.Results[i])}
+		for _, t := range tried {
+			if t.Err != nil {
+				continue
+			}
+			run := triedRun{Where: t.Where, Values: []report.Number{}}
+			off := 0.0
+			for k, v := range t.Results[i] {
+				run.Values = append(run.Values, report.Number(v))
+				if want := tried[0].Results[i][k]; v != want && !(math.IsNaN(v) && math.IsNaN(want)) { // infinities of one sign are equal, and their difference is no number
+					off = max(off, math.Abs(v-want))
+				}
+			}
+			run.Off = report.Number(off)
+			r.Ran = append(r.Ran, run)
+		}
+		out.Results = append(out.Results, r)
+	}
+	return out
+}
+
+func (a *app) kernelsTry(ctx context.Context, o *options, name string, args, types []string, format string) error {
+	if err := oneOf("output", format, "text", "json"); err != nil {
+		return err
+	}
 	w, err := a.workspace(o)
 	if err != nil {
 		return err
@@ -59,41 +122,43 @@ func (a *app) kernelsTry(ctx context.Context, o *options, name string, args, typ
 	if err := os.MkdirAll(programFolder(), 0o777); err != nil {
 		return err
 	}
-	tried := c.Try(ctx, programFolder(), e)
-	tw := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	for i, r := range c.Spec.Results {
-		fmt.Fprintf(tw, "%s\t%s\t\n", r, c.Results[i])
-		for _, t := range tried {
-			if t.Err != nil {
-				continue
-			}
-			off := 0.0
-			for k, v := range t.Results[i] {
-				off = max(off, math.Abs(v-tried[0].Results[i][k]))
-			}
-			fmt.Fprintf(tw, "  %s\t%s\toff by %.3g\n", t.Where, numbers(t.Results[i]), off)
+	tried := triedKernelOf(c, c.Try(ctx, programFolder(), e))
+	if format == "json" {
+		if err := a.json(tried); err != nil {
+			return err
 		}
-	}
-	if err := tw.Flush(); err != nil {
+	} else if err := a.printTried(tried); err != nil {
 		return err
 	}
-	for _, t := range tried {
-		if t.Err != nil {
-			fmt.Fprintf(a.progress, "%s: %v\n", t.Where, t.Err)
-		}
-	}
-	if tried[0].Err != nil {
+	if len(tried.Results) == 0 {
 		return isFalse("the reference graph does not run")
 	}
 	return nil
 }
 
+func (a *app) printTried(tried *triedKernel) error {
+	tw := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	for _, r := range tried.Results {
+		fmt.Fprintf(tw, "%s\t%s\t\n", r.Result, r.Type)
+		for _, t := range r.Ran {
+			fmt.Fprintf(tw, "  %s\t%s\toff by %.3g\n", t.Where, numbers(t.Values), float64(t.Off))
+		}
+	}
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	for _, t := range tried.Failed {
+		fmt.Fprintf(a.progress, "%s: %s\n", t.Where, t.Error)
+	}
+	return nil
+}
+
 // numbers prints the first few of a list.
-func numbers(list []float64) string {
+func numbers(list []report.Number) string {
 	const most = 12
 	var parts []string
 	for _, v := range list[:min(len(list), most)] {
-		parts = append(parts, strconv.FormatFloat(v, 'g', 7, 64))
+		parts = append(parts, strconv.FormatFloat(float64(v), 'g', 7, 64))
 	}
 	if len(list) > most {
 		parts = append(parts, fmt.Sprintf("… (%d in all)", len(list)))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"time"
 
 	"zmlx-rewrite/decode"
 	"zmlx-rewrite/diag"
@@ -143,8 +144,13 @@ func (m *opened) say(ctx context.Context, prompt []int, t *textOptions, opts dec
 	line, told := m.app.promptLine()
 	defer line.clear()
 	opts.OnPrompt = told
+	begun, first := time.Now(), true
 	opts.OnToken = func(tok decode.Token) error {
 		line.clear()
+		if first {
+			m.app.log.Debug("first token", "took", time.Since(begun))
+			first = false
+		}
 		show(stop.next(stream.Next(tok.ID)))
 		if stop.done {
 			return decode.ErrStop

@@ -40,6 +40,8 @@ func outputFor(args []string) *output {
 		name = "bench-trace"
 	case name == "report" && flag("verify") == "true":
 		name = "report-verify"
+	case name == "verify" && flag("replay") != "":
+		name = "verify-replay"
 	case name == "verify" && flag("device") == "true":
 		name = "verify-device"
 	case name == "verify" && flag("model") != "" && c.Flags().NArg() == 0:

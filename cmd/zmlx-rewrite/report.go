@@ -90,7 +90,7 @@ func (a *app) report(files []string, format, out string) error {
 			means = append(means, figures.Means(n.File, n.Capsule)...)
 		}
 		if format == "csv" {
-			err = figures.CSV(&b, rows)
+			err = figures.CSV(&b, rows, means)
 		} else if err = figures.JSON(&b, rows); err == nil {
 			err = figures.JSON(&b, means)
 		}

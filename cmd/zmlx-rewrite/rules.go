@@ -23,10 +23,12 @@ func (a *app) rulesCmd() *cobra.Command {
 		RunE: func(*cobra.Command, []string) error { return a.rulesList(&o, format) },
 	}
 	list.Flags().StringVarP(&format, "output", "o", "text", "text or json (one rule a line)")
+	var shownAs string
 	show := &cobra.Command{
 		Use: "show RULE", Short: "Show a rule: what it matches, when, and what it puts in place", Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error { return a.rulesShow(&o, args[0]) },
+		RunE: func(_ *cobra.Command, args []string) error { return a.rulesShow(&o, args[0], shownAs) },
 	}
+	show.Flags().StringVarP(&shownAs, "output", "o", "text", "text or json")
 	schema := &cobra.Command{
 		Use: "schema [NAME]", Short: "Print the JSON Schema that editors use, or that of what this program writes", Args: cobra.MaximumNArgs(1),
 		Long: "Schema prints the JSON Schema of a file that people write (rule, profile, kernel), of one that this\n" +
@@ -55,6 +57,10 @@ type listedRule struct {
 	Doc      string   `json:"doc" jsonschema:"what it is for"`
 }
 
+func listedRuleOf(r *rules.Rule) listedRule {
+	return listedRule{r.Name, string(r.Numerics), append([]string{}, r.Kernels...), r.File.Path, r.Pos.Line, r.Hash, r.Doc}
+}
+
 func (a *app) rulesList(o *options, format string) error {
 	if err := oneOf("output", format, "text", "json"); err != nil {
 		return err
@@ -65,7 +71,7 @@ func (a *app) rulesList(o *options, format string) error {
 	}
 	if format == "json" {
 		for _, r := range w.set.Rules() {
-			if err := a.json(listedRule{r.Name, string(r.Numerics), append([]string{}, r.Kernels...), r.File.Path, r.Pos.Line, r.Hash, r.Doc}); err != nil {
+			if err := a.json(listedRuleOf(r)); err != nil {
 				return err
 			}
 		}
@@ -77,46 +83,6 @@ func (a *app) rulesList(o *options, format string) error {
 		fmt.Fprintf(tw, "%s\t%s\t%s\t%s:%d\t%s\n", r.Name, r.Numerics, strings.Join(r.Kernels, ", "), r.File.Path, r.Pos.Line, r.Doc)
 	}
 	return tw.Flush()
-}
-
-func (a *app) rulesShow(o *options, name string) error {
-	w, err := a.workspace(o)
-	if err != nil {
-		return err
-	}
-	for _, r := range w.set.Rules() {
-		if r.Name == name || r.Short() == name {
-			a.showRule(r)
-			return nil
-		}
-	}
-	return noRule(name, w.set.Rules())
-}
-
-func (a *app) showRule(r *rules.Rule) {
-	fmt.Fprintf(a.stdout, "%s  (%s:%d)\n%s\nnumerics %s · hash %s\n", r.Name, r.File.Path, r.Pos.Line, r.Doc, r.Numerics, r.Hash[:16])
-	block := func(title string, lines []rules.Line) {
-		if len(lines) > 0 {
-			fmt.Fprintln(a.stdout, title+":")
-		}
-		for _, l := range lines {
-			fmt.Fprintf(a.stdout, "  %s: %s\n", strings.Join(l.Names, ", "), l.Expr)
-		}
-	}
-	block("match", r.Match)
-	fmt.Fprintf(a.stdout, "results: %s\n", strings.Join(r.Results, ", "))
-	for _, g := range r.Guards {
-		what := "guard"
-		if g.Cost {
-			what = "cost"
-		}
-		fmt.Fprintf(a.stdout, "%s %s: %s\n", what, g.Name, g.Text)
-	}
-	if r.More > 0 {
-		fmt.Fprintf(a.stdout, "launches: up to %d more than before\n", r.More)
-	}
-	block("weights", r.Weights)
-	block("replace", r.Replace)
 }
 
 func (a *app) rulesSchema(args []string) error {

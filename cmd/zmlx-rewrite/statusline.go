@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strings"
 	"time"
@@ -11,28 +12,48 @@ import (
 )
 
 // statusLine is one line on standard error that is written over again and again; only on a
-// terminal that can do that, and not with --quiet. It has no colours.
+// terminal that can do that, and not with --quiet. It has no colours. Elsewhere --verbose has
+// what it would say among its lines.
 type statusLine struct {
-	w    io.Writer // nil for none
-	cols int       // of the terminal; 0 if it does not tell
+	w    io.Writer    // nil for none
+	log  *slog.Logger // in place of w, or nil
+	cols int          // of the terminal; 0 if it does not tell
 	used bool
 	last time.Time // of progress
+	told time.Time // of print
 }
 
 func (a *app) statusLine() *statusLine {
 	if f, ok := a.progress.(*os.File); ok && isTerminal(f) && os.Getenv("TERM") != "dumb" {
 		return &statusLine{w: f, cols: columns(f)}
 	}
+	if a.verbose {
+		return &statusLine{log: a.log}
+	}
 	return &statusLine{}
 }
 
-// print writes the line. A longer one than the terminal is wide would not be written over:
-// its end is left out.
+// shown reports whether anybody sees the line.
+func (l *statusLine) shown() bool { return l.w != nil || l.log != nil }
+
+// print writes the line; to a log not every time, since some have one a run.
 func (l *statusLine) print(format string, args ...any) {
-	if l.w == nil {
+	now := time.Now()
+	if !l.shown() || l.log != nil && now.Sub(l.told) < often {
 		return
 	}
-	text := []rune(fmt.Sprintf(format, args...))
+	l.told = now
+	l.show(fmt.Sprintf(format, args...))
+}
+
+// show writes the line. A longer one than the terminal is wide would not be written over: its
+// end is left out.
+func (l *statusLine) show(line string) {
+	if l.log != nil {
+		l.log.Debug("progress", "at", line)
+		return
+	}
+	text := []rune(line)
 	if l.cols > 1 && len(text) >= l.cols {
 		text = append(text[:l.cols-2], '…')
 	}
@@ -55,7 +76,7 @@ const often = 100 * time.Millisecond
 // did since it began.
 func (l *statusLine) progress(begun time.Time, done, all int64, format string, args ...any) {
 	now := time.Now()
-	if l.w == nil || all <= 0 || now.Sub(l.last) < often {
+	if !l.shown() || all <= 0 || now.Sub(l.last) < often {
 		return
 	}
 	l.last = now
@@ -64,7 +85,7 @@ func (l *statusLine) progress(begun time.Time, done, all int64, format string, a
 	if done > 0 && took > 1 { // a guess from less is worth nothing
 		seconds = took / float64(done) * float64(all-done)
 	}
-	l.print("%s %s%s", bar(done, all), fmt.Sprintf(format, args...), left(seconds))
+	l.show(fmt.Sprintf("%s %s%s", bar(done, all), fmt.Sprintf(format, args...), left(seconds)))
 }
 
 // longPrompt is how many tokens it takes for the reading of a prompt to show a line.

@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"log/slog"
 	"os"
+	"strings"
 	"testing"
 	"time"
 )
@@ -59,5 +61,19 @@ func TestStatusLine(t *testing.T) {
 	defer file.Close()
 	if l := (&app{progress: file}).statusLine(); l.w != nil {
 		t.Error("a file is no terminal")
+	}
+	// There --verbose has it, though not every run of thousands; progress sees to that itself.
+	var said strings.Builder
+	l = (&app{progress: file, verbose: true, log: slog.New(slog.NewTextHandler(&said, &slog.HandlerOptions{Level: slog.LevelDebug}))}).statusLine()
+	for i := range 3 {
+		l.print("run %d", i)
+		l.progress(time.Now(), int64(i), 4, "%d of 4 files", i)
+		if i == 0 {
+			l.last = time.Time{} // as for what is to be shown at once
+		}
+	}
+	l.clear()
+	if got := said.String(); strings.Count(got, "\n") != 3 || !strings.Contains(got, `msg=progress at="run 0"`) || !strings.Contains(got, "  25 % 1 of 4 files") || strings.Contains(got, "\x1b") {
+		t.Errorf("%q", got)
 	}
 }

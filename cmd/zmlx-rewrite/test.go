@@ -22,7 +22,7 @@ import (
 )
 
 func (a *app) testCmd() *cobra.Command {
-	var only string
+	var only, format string
 	c := &cobra.Command{
 		Use:   "test [DIR]",
 		Short: "Run testscript suites; no Go is needed",
@@ -34,13 +34,31 @@ func (a *app) testCmd() *cobra.Command {
 			"is set: for what takes long.\n" +
 			"$SUITE is the folder that the script is in.",
 		Args: cobra.MaximumNArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error { return a.test(args, only) },
+		RunE: func(_ *cobra.Command, args []string) error { return a.test(args, only, format) },
 	}
+	c.Flags().StringVarP(&format, "output", "o", "text", "text or json (one script a line)")
 	c.Flags().StringVar(&only, "run", "", "run only scripts whose THEME/NAME contains this `text`")
 	return c
 }
 
-func (a *app) test(args []string, only string) error {
+// tested is how a script ended, as JSON.
+type tested struct {
+	Script  string `json:"script" jsonschema:"THEME/NAME, or its path in the folder"`
+	Verdict string `json:"verdict" jsonschema:"what became of it; after failed the exit code is 1"`
+	Log     string `json:"log,omitempty" jsonschema:"what it did, to where it failed or was skipped; of others with --verbose only"`
+}
+
+// What may become of a script.
+const (
+	scriptOK      = "ok"
+	scriptFailed  = "failed"
+	scriptSkipped = "skipped"
+)
+
+func (a *app) test(args []string, only, format string) error {
+	if err := oneOf("output", format, "text", "json"); err != nil {
+		return err
+	}
 	dir := ""
 	if len(args) > 0 {
 		if dir = args[0]; !isDir(dir) {
@@ -99,21 +117,33 @@ func (a *app) test(args []string, only string) error {
 			}
 			testscript.RunT(t, p)
 		})
-		verdict := "ok"
+		verdict, word := scriptOK, "ok"
 		switch {
 		case t.failed:
-			verdict = "FAIL"
+			verdict, word = scriptFailed, "FAIL"
 			failed++
 		case t.skipped:
-			verdict = "skip"
+			verdict, word = scriptSkipped, "skip"
 			skipped++
 		}
-		fmt.Fprintf(a.stdout, "%-4s  %s\n", verdict, t.name)
-		if log := strings.TrimSpace(t.log.String()); t.failed || t.skipped || a.verbose {
+		log := ""
+		if t.failed || t.skipped || a.verbose {
+			log = strings.TrimSpace(t.log.String())
+		}
+		if format == "json" {
+			if err := a.json(tested{t.name, verdict, log}); err != nil {
+				return err
+			}
+			continue
+		}
+		fmt.Fprintf(a.stdout, "%-4s  %s\n", word, t.name)
+		if log != "" {
 			fmt.Fprintln(a.stdout, "      "+strings.ReplaceAll(log, "\n", "\n      "))
 		}
 	}
-	fmt.Fprintf(a.stdout, "%d scripts, %d failed, %d skipped\n", len(files), failed, skipped)
+	if format == "text" {
+		fmt.Fprintf(a.stdout, "%d scripts, %d failed, %d skipped\n", len(files), failed, skipped)
+	}
 	if failed > 0 {
 		return isFalse("")
 	}

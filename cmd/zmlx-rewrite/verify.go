@@ -42,6 +42,9 @@ func (a *app) verifyCmd() *cobra.Command {
 				if len(args) > 0 || v.model != "" {
 					return diag.Errorf("usage/verify", diag.Pos{}, "--replay names all that is run again").WithHint("--home, --rules and --kernels take the place of what is in the file")
 				}
+				if err := oneOf("output", v.format, "text", "json"); err != nil {
+					return err
+				}
 				return a.verifyReplay(c.Context(), v.replay, &v)
 			}
 			ofRules := v.model == "" || len(args) > 0 || v.proofs.watch

@@ -31,6 +31,23 @@ const (
 	patternFile = "pattern.zg"
 )
 
+// replayed is a counterexample run again on one engine, as JSON.
+type replayed struct {
+	Rule    string `json:"rule" jsonschema:"full name"`
+	Check   string `json:"check" jsonschema:"that found the counterexample"`
+	Where   string `json:"where" jsonschema:"it was found"`
+	Engine  string `json:"engine" jsonschema:"that ran it"`
+	Verdict string `json:"verdict" jsonschema:"after differs the exit code is 1"`
+	Detail  string `json:"detail" jsonschema:"what differs, or how results were compared"`
+}
+
+// What may become of a counterexample.
+const (
+	replayEqual   = "equal"
+	replayDiffers = "differs"
+	notApplied    = "not applied"
+)
+
 // shrinkTime bounds how long one counterexample is made smaller.
 const shrinkTime = 10 * time.Second
 
@@ -245,20 +262,27 @@ func (a *app) verifyReplay(ctx context.Context, file string, v *verifyOptions) e
 			return ok && k.RunsKernel(s) == nil
 		}
 		out, err := call.Replay(ctx, e, w.set, rule, keep)
+		r := replayed{Rule: rule.Name, Check: call.Check, Where: call.Where, Engine: e.Name()}
 		switch {
 		case err != nil:
 			return diag.Errorf("replay/run", diag.Pos{File: file}, "%s: %v", e.Name(), err)
 		case !out.Applied:
-			fmt.Fprintf(a.stdout, "%-4s not applied  %s does not apply to the call\n", e.Name(), rule.Name)
+			r.Verdict, r.Detail = notApplied, rule.Name+" does not apply to the call"
 		case out.Differs == nil:
-			fmt.Fprintf(a.stdout, "%-4s equal    by %s\n", e.Name(), call.Compare)
+			r.Verdict, r.Detail = replayEqual, fmt.Sprint("by ", call.Compare)
 		default:
 			differs = true
-			fmt.Fprintf(a.stdout, "%-4s differs  %s\n", e.Name(), out.Differs)
+			r.Verdict, r.Detail = replayDiffers, fmt.Sprint(out.Differs)
 		}
-		return nil
+		if v.format == "json" {
+			return a.json(r)
+		}
+		_, err = fmt.Fprintf(a.stdout, "%-4s %-7s  %s\n", r.Engine, r.Verdict, r.Detail)
+		return err
 	}
-	fmt.Fprintf(a.stdout, "%s (%s), found by %s at %s\n", rule.Name, rule.File.Path[strings.LastIndexByte(rule.File.Path, '/')+1:], call.Check, call.Where)
+	if v.format == "text" {
+		fmt.Fprintf(a.stdout, "%s (%s), found by %s at %s\n", rule.Name, rule.File.Path[strings.LastIndexByte(rule.File.Path, '/')+1:], call.Check, call.Where)
+	}
 	if err := run(ref.New()); err != nil {
 		return err
 	}

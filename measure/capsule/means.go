@@ -53,6 +53,19 @@ func MeansOf(c *Capsule) []Mean {
 	return out
 }
 
+// Combinations are the names of what was measured of those that a mean is of, sorted.
+func (m *Mean) Combinations(c *Capsule) (out []string) {
+	for i := range c.Cells {
+		cell := &c.Cells[i]
+		in := m.Of == OfAll || m.Of == ByPrompt && cell.Prompt == m.Which || m.Of == ByLength && strconv.Itoa(cell.Made) == m.Which
+		if in && cell.Summary().Rounds > 0 {
+			out = append(out, cell.Name())
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
 func meanOf(c *Capsule, in func(*Cell) bool) (m Mean, ok bool) {
 	few := false
 	var runs [][]bench.Run

@@ -1,7 +1,9 @@
 package capsule
 
 import (
+	"fmt"
 	"math"
+	"strings"
 	"testing"
 
 	"zmlx-rewrite/bench"
@@ -17,7 +19,7 @@ func stressed() *Capsule {
 		made          int
 		seconds, fast float64
 	}{{"code", 101, 10, 2}, {"code", 201, 20, 4}, {"math", 101, 5, 8}, {"math", 201, 40, 1}} {
-		cell := Cell{Test: x.prompt, Prompt: x.prompt, Made: x.made, Counted: x.made - 1, First: -1}
+		cell := Cell{Test: fmt.Sprintf("%s/%d", x.prompt, x.made), Prompt: x.prompt, Made: x.made, Counted: x.made - 1, First: -1}
 		for round := range 3 {
 			cell.Runs = append(cell.Runs, Run{Run: bench.Run{Round: round, Seconds: x.seconds}, Early: 1, Late: 1}, Run{Run: bench.Run{Round: round, B: true, Seconds: x.seconds / x.fast}, Early: 1, Late: 2})
 		}
@@ -49,6 +51,11 @@ func TestMeans(t *testing.T) {
 		}
 		if m.Interval == nil || !near(m.Interval[0], w.Ratio) || !near(m.Interval[1], w.Ratio) {
 			t.Errorf("%s %s: interval %v", m.Of, m.Which, m.Interval)
+		}
+	}
+	for i, want := range []string{"code/101 math/101", "code/201 math/201", "code/101 code/201", "math/101 math/201", "code/101 code/201 math/101 math/201"} {
+		if got := strings.Join(c.Means[i].Combinations(c), " "); got != want {
+			t.Errorf("%s %s is of %s, want %s", c.Means[i].Of, c.Means[i].Which, got, want)
 		}
 	}
 	if x := c.Cells[1]; x.DriftA != 1 || x.DriftB != 0.5 {

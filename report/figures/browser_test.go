@@ -118,6 +118,40 @@ func TestStressInBrowser(t *testing.T) {
 	}
 }
 
+// TestStressComparedInBrowser: of two stress runs the bars of their means and the dots of their
+// drift stand at the top, those of one test below each other.
+func TestStressComparedInBrowser(t *testing.T) {
+	one, two := stressed(), stressed()
+	one.File, two.File = "one.json", "two.json"
+	for i := range two.Cells {
+		for k := range two.Cells[i].Runs {
+			if r := &two.Cells[i].Runs[k]; r.B {
+				r.Seconds *= 2 // as fast as the unrewritten program
+			}
+		}
+	}
+	var b bytes.Buffer
+	if err := HTML(&b, []Named{one, two}); err != nil {
+		t.Fatal(err)
+	}
+	p := open(t, "compared", b.Bytes())
+	for selector, n := range map[string]int{"body > svg rect.mean": 8, "body > svg.drifts circle.drift": 4, "section rect.mean": 8, "section circle.drift": 4} {
+		if got := p.Count(selector); got != n {
+			t.Errorf("%d of %s are drawn, want %d", got, selector, n)
+		}
+	}
+	var wide []float64
+	p.Eval(`[...document.querySelectorAll("body > svg rect.mean")].map(e => e.getBoundingClientRect().width)`, &wide)
+	for i := 0; i+1 < len(wide); i += 2 {
+		if share := wide[i] / wide[i+1]; share < 1.98 || share > 2.02 {
+			t.Errorf("bars %d and %d are as %v to 1, their means are as 2 to 1", i, i+1, share)
+		}
+	}
+	if got := p.Texts("body > svg.drifts text[text-anchor=end]"); !slices.Equal(got, []string{"code · one", "code · two"}) {
+		t.Errorf("dots of drift: %q", got)
+	}
+}
+
 // TestMatrixInBrowser: a dot a capsule, and the days on the axis.
 func TestMatrixInBrowser(t *testing.T) {
 	all := []Named{sample("one", 20), sample("two", 21), sample("three", 10)}

@@ -16,11 +16,27 @@ import (
 type Named struct {
 	File string
 	*capsule.Capsule
+	label string // set if the file's name alone does not tell it apart
 }
 
 // Label tells capsules apart in a table: the file's name without its ending.
 func (n *Named) Label() string {
-	return strings.TrimSuffix(filepath.Base(n.File), filepath.Ext(n.File))
+	return cmp.Or(n.label, strings.TrimSuffix(filepath.Base(n.File), filepath.Ext(n.File)))
+}
+
+// labelled tells capsules of one name, such as stress.json of several folders, apart by their paths.
+func labelled(all []Named) []Named {
+	times := map[string]int{}
+	for i := range all {
+		times[all[i].Label()]++
+	}
+	all = slices.Clone(all)
+	for i := range all {
+		if n := &all[i]; times[n.Label()] > 1 {
+			n.label = strings.TrimSuffix(filepath.ToSlash(n.File), filepath.Ext(n.File))
+		}
+	}
+	return all
 }
 
 // Facts are what a reader wants to know of a capsule before its figures.
@@ -155,6 +171,7 @@ func cacheText(r *capsule.Rewrite, s *capsule.Steps) string {
 
 // Report writes capsules for people: each on its own, then side by side.
 func Report(w io.Writer, all []Named) {
+	all = labelled(all)
 	for i := range all {
 		n := &all[i]
 		fmt.Fprintf(w, "## %s\n\n", n.Label())
@@ -172,6 +189,7 @@ func Report(w io.Writer, all []Named) {
 	if len(all) > 1 {
 		fmt.Fprint(w, "## side by side\n\nmedian tokens a second of the rewritten program, and its ratio to the unrewritten one, or to what it is against, of the same run\n\n")
 		Table(w, sideBySide(all), columns(2, 1+len(all))...)
+		stressSideBySide(w, all)
 	}
 }
 

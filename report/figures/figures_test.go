@@ -10,6 +10,7 @@ import (
 	"io"
 	"maps"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -42,7 +43,7 @@ func sample(name string, rewritten float64) Named {
 		cell.Runs = append(cell.Runs, capsule.Run{Run: bench.Run{Round: i / 4, B: b, Seconds: s, At: float64(i)}, Tokens: "00"})
 	}
 	c.Cells = []capsule.Cell{cell}
-	return Named{name + ".json", c}
+	return Named{File: name + ".json", Capsule: c}
 }
 
 func TestTables(t *testing.T) {
@@ -59,7 +60,7 @@ func TestTables(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
 	}
 	b.Reset()
-	if err := CSV(&b, rows); err != nil {
+	if err := CSV(&b, rows, nil); err != nil {
 		t.Fatal(err)
 	}
 	if lines, err := csv.NewReader(&b).ReadAll(); err != nil || len(lines) != 3 || lines[2][13] != "2" || lines[2][16] != "true" || len(lines[0]) != len(lines[1]) {
@@ -177,7 +178,7 @@ func TestStressHTML(t *testing.T) {
 		"stress":         {n, 4, 2, []string{"Means of the medians", "Drift over long generations"}, []string{"<tr><td>code</td><td class=n>10.00</td><td class=n>20.00</td><td class=n>2.000 [2.000, 2.000]</td></tr>", "<tr><td>code</td><td class=n>1.000</td><td class=n>0.800</td></tr>"}},
 		"too short":      {short, 4, 0, []string{"Means of the medians"}, nil},
 		"bench":          {sample("one", 20), 0, 0, nil, nil},
-		"before a round": {Named{"s.json", &capsule.Capsule{Kind: capsule.Stress}}, 0, 0, nil, nil},
+		"before a round": {Named{File: "s.json", Capsule: &capsule.Capsule{Kind: capsule.Stress}}, 0, 0, nil, nil},
 	} {
 		var b bytes.Buffer
 		if err := HTML(&b, []Named{x.n}); err != nil {
@@ -197,6 +198,111 @@ func TestStressHTML(t *testing.T) {
 		if len(x.heads) < 2 && strings.Contains(b.String(), "Drift over") {
 			t.Errorf("%s: there is a drift", name)
 		}
+	}
+}
+
+// TestStressCompared: of several stress runs the means and the drift stand side by side, too: as
+// tables, drawn, and as lines of CSV. Others are left out of it, and one alone has no comparison.
+// A mean over other combinations says so.
+func TestStressCompared(t *testing.T) {
+	one, two := stressed(), stressed()
+	one.File, two.File = "one.json", "two.json"
+	two.Cells = two.Cells[:1] // no math
+	for i := range two.Cells[0].Runs {
+		if r := &two.Cells[0].Runs[i]; r.B { // 1.5 times as fast, and no drift
+			r.Seconds, r.Late = r.Seconds*4/3, 1
+		}
+	}
+	var b bytes.Buffer
+	Report(&b, []Named{one, sample("bench", 20), two})
+	_, text, _ := strings.Cut(b.String(), "## side by side\n")
+	for _, want := range []string{
+		"\nmeans of the medians: tokens a second of the rewritten program, and the mean ratio to the unrewritten one\n\n" +
+			"| mean                              |                          one |                          two |\n",
+		"| 256 tokens, of other combinations | 15.00 · 2.000 [2.000, 2.000] | 15.00 · 1.500 [1.500, 1.500] |\n",
+		"| code                              | 20.00 · 2.000 [2.000, 2.000] | 15.00 · 1.500 [1.500, 1.500] |\n",
+		"| math                              | 10.00 · 2.000 [2.000, 2.000] |                              |\n",
+		"| all, of other combinations        | 15.00 · 2.000 [2.000, 2.000] | 15.00 · 1.500 [1.500, 1.500] |\n",
+		"\nlast / first quarter of long generations: unrewritten, rewritten\n\n" +
+			"| test |          one |          two |\n",
+		"| code | 1.000, 0.800 | 1.000, 1.000 |\n",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	var page bytes.Buffer
+	if err := HTML(&page, []Named{one, sample("bench", 20), two}); err != nil {
+		t.Fatal(err)
+	}
+	top, _, _ := strings.Cut(page.String(), "<section>")
+	for want, times := range map[string]int{
+		`<rect class="mean"`: 7, `<circle class="drift"`: 4, "<h3>Means of the medians</h3>": 1, "<h3>Drift over long generations</h3>": 1,
+		"<title>code · two: 1.500 [1.500, 1.500]</title>": 1, "<title>code · one, rewritten: 0.800</title>": 1,
+		"<tr><td>code</td><td class=n>20.00 · 2.000 [2.000, 2.000]</td><td class=n>15.00 · 1.500 [1.500, 1.500]</td></tr>": 1,
+		"<tr><td>code</td><td class=n>1.000, 0.800</td><td class=n>1.000, 1.000</td></tr>":                                 1,
+	} {
+		if got := strings.Count(top, want); got != times {
+			t.Errorf("%s is there %d times, want %d", want, got, times)
+		}
+	}
+	for name, all := range map[string][]Named{"one stress run": {one, sample("bench", 20)}, "none": {sample("one", 20), sample("two", 20)}, "two before a round": {{File: "a.json", Capsule: &capsule.Capsule{Kind: capsule.Stress}}, {File: "b.json", Capsule: &capsule.Capsule{Kind: capsule.Stress}}}} {
+		var text, page bytes.Buffer
+		Report(&text, all)
+		if err := HTML(&page, all); err != nil {
+			t.Fatal(err)
+		}
+		_, side, _ := strings.Cut(text.String(), "## side by side\n")
+		top, _, _ := strings.Cut(page.String(), "<section>")
+		if strings.Contains(side, "means of the medians") || strings.Contains(top, "<h3>") {
+			t.Errorf("%s: there is nothing to compare, and it is", name)
+		}
+	}
+	b.Reset()
+	var means []MeanRow
+	for _, n := range []Named{one, two} {
+		means = append(means, Means(n.File, n.Capsule)...)
+	}
+	if err := CSV(&b, nil, means); err != nil {
+		t.Fatal(err)
+	}
+	lines, err := csv.NewReader(&b).ReadAll()
+	if err != nil || len(lines) != 1+2*(4+3) {
+		t.Fatalf("%d lines, %v", len(lines), err)
+	}
+	at := func(line int, column string) string { return lines[line][slices.Index(lines[0], column)] }
+	for column, want := range map[string]string{"capsule": "two.json", "program": "rewritten", "test": "", "avg_ts": "15", "ratio": "1.5", "ratio_low": "1.5", "mean_of": "prompt", "which": "code", "combinations": "1"} {
+		if got := at(12, column); got != want {
+			t.Errorf("%s is %q, want %q", column, got, want)
+		}
+	}
+	if at(11, "program") != "unrewritten" || at(11, "avg_ts") != "10" || at(11, "ratio") != "" {
+		t.Errorf("%q", lines[11])
+	}
+}
+
+// TestLabels: capsules whose files have one name are told apart by their folders.
+func TestLabels(t *testing.T) {
+	var all []Named
+	for _, file := range []string{"old/stress.json", "new/stress.json", "old/other.json"} {
+		n := stressed()
+		n.File = file
+		all = append(all, n)
+	}
+	var b, page bytes.Buffer
+	Report(&b, all)
+	if err := HTML(&page, all); err != nil {
+		t.Fatal(err)
+	}
+	for what, text := range map[string]string{"text": b.String(), "page": page.String()} {
+		for want, times := range map[string]int{"old/stress": 1, "new/stress": 1, "old/other": 0} {
+			if got := strings.Count(text, want); got < times || times == 0 && got > 0 {
+				t.Errorf("%s: %q is there %d times", what, want, got)
+			}
+		}
+	}
+	if !strings.Contains(b.String(), "## old/stress\n") || !strings.Contains(b.String(), "## other\n") {
+		t.Error(b.String())
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 // HTML writes capsules as one file: no request to anywhere, all drawings inline. Its one
 // script opens what is clicked; without it all is there, too, one part below the other.
 func HTML(w io.Writer, all []Named) error {
+	all = labelled(all)
 	var b strings.Builder
 	page(&b, "zmlx-rewrite: measurements", clicks)
 	fmt.Fprint(&b, "<h1>Measurements</h1>\n")
@@ -23,6 +24,7 @@ func HTML(w io.Writer, all []Named) error {
 		b.WriteString("<h2>Side by side</h2>\n<p>Time of the unrewritten program, or of what else it is compared with, over that of the rewritten one, median over rounds, with its 95 % interval. Beyond the line at 1 the rewritten one is faster.</p>\n")
 		ratios(&b, all)
 		htmlTable(&b, sideBySide(all), 1)
+		stressSideBySideHTML(&b, all)
 	}
 	for i := range all {
 		n := &all[i]

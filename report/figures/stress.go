@@ -31,11 +31,7 @@ func Stress(w io.Writer, c *capsule.Capsule) {
 	if drifted(c) {
 		rows[0] = append(rows[0], "last / first quarter")
 		for i := range c.Cells {
-			text := "" // of generations that are too short
-			if a, b := c.Cells[i].Drift(false), c.Cells[i].Drift(true); a > 0 && b > 0 {
-				text = fmt.Sprintf("%.3f, %.3f", a, b)
-			}
-			rows[i+1] = append(rows[i+1], text)
+			rows[i+1] = append(rows[i+1], driftText(&c.Cells[i]))
 		}
 	}
 	fmt.Fprintf(w, "%s · profile %s · %s · %d combinations, medians\n\n", Describe(&c.Model), c.Rewrite.Profile, Backend(c), len(c.Cells))
@@ -56,6 +52,15 @@ func Stress(w io.Writer, c *capsule.Capsule) {
 // drifted reports whether a combination is long enough for its drift to be measured.
 func drifted(c *capsule.Capsule) bool {
 	return slices.ContainsFunc(c.Cells, func(x capsule.Cell) bool { return x.Drift(false) > 0 })
+}
+
+// driftText is a test's drift; nothing if its generations are too short.
+func driftText(c *capsule.Cell) string {
+	d, ok := driftOf("", c)
+	if !ok {
+		return ""
+	}
+	return fmt.Sprintf("%.3f, %.3f", d.a, d.b)
 }
 
 // meanTables are the tables of means: by length, by kind of prompt, and of all.
@@ -79,6 +84,17 @@ func meanRow(m *capsule.Mean) []string {
 		name = "mean of medians"
 	}
 	return []string{name, fmt.Sprintf("%.2f", m.A), fmt.Sprintf("%.2f", m.B), meanRatio(m)}
+}
+
+// meanName says what a mean is of, where all stand together.
+func meanName(m *capsule.Mean) string {
+	switch m.Of {
+	case capsule.ByLength:
+		return m.Which + " tokens"
+	case capsule.ByPrompt:
+		return m.Which
+	}
+	return "all"
 }
 
 func meanRatio(m *capsule.Mean) string {

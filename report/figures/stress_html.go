@@ -14,18 +14,7 @@ import (
 func stressHTML(b *strings.Builder, c *capsule.Capsule) {
 	var list []bar
 	for _, m := range capsule.MeansOf(c) {
-		name := "all"
-		switch m.Of {
-		case capsule.ByLength:
-			name = m.Which + " tokens"
-		case capsule.ByPrompt:
-			name = m.Which
-		}
-		low, high := m.Ratio, m.Ratio
-		if m.Interval != nil {
-			low, high = m.Interval[0], m.Interval[1]
-		}
-		list = append(list, bar{name, m.Ratio, low, high, meanRatio(&m)})
+		list = append(list, meanBar(meanName(&m), &m))
 	}
 	if len(list) > 0 {
 		b.WriteString("<h3>Means of the medians</h3>\n<p>Tokens a second: the mean of the combinations' medians. Speed-up: the geometric mean of their ratios, with its 95 % interval.</p>\n")
@@ -35,28 +24,49 @@ func stressHTML(b *strings.Builder, c *capsule.Capsule) {
 		}
 	}
 	if drifted(c) {
-		b.WriteString("<h3>Drift over long generations</h3>\n<p>How fast the last quarter of the tokens was, as a share of how fast the first was: left of the line at 1 it got slower. Median over the runs; " +
-			"unrewritten in grey, rewritten in blue.</p>\n")
-		drifts(b, c)
+		b.WriteString("<h3>Drift over long generations</h3>\n" + aboutDrift)
+		rows := [][]string{{"test", Unrewritten, Rewritten}}
+		var list []drift
+		for i := range c.Cells {
+			if d, ok := driftOf(c.Cells[i].Name(), &c.Cells[i]); ok {
+				list = append(list, d)
+				rows = append(rows, []string{d.name, fmt.Sprintf("%.3f", d.a), fmt.Sprintf("%.3f", d.b)})
+			}
+		}
+		drifts(b, list)
+		htmlTable(b, rows, 1)
 	}
 }
 
-// drifts draws two dots for each combination that is long enough, and a table of them.
-func drifts(b *strings.Builder, c *capsule.Capsule) {
-	rows := [][]string{{"test", Unrewritten, Rewritten}}
-	type pair struct {
-		name string
-		a, b float64
+const aboutDrift = "<p>How fast the last quarter of the tokens was, as a share of how fast the first was: left of the line at 1 it got slower. Median over the runs; " +
+	"unrewritten in grey, rewritten in blue.</p>\n"
+
+// meanBar is a mean to be drawn.
+func meanBar(name string, m *capsule.Mean) bar {
+	low, high := m.Ratio, m.Ratio
+	if m.Interval != nil {
+		low, high = m.Interval[0], m.Interval[1]
 	}
-	var list []pair
+	return bar{name, m.Ratio, low, high, meanRatio(m)}
+}
+
+// drift is how fast the last quarter of a test's tokens was, as a share of how fast the first
+// was: of the unrewritten program and of the rewritten one.
+type drift struct {
+	name string
+	a, b float64
+}
+
+// driftOf is that of a test; there is none if it is too short.
+func driftOf(name string, c *capsule.Cell) (drift, bool) {
+	d := drift{name, c.Drift(false), c.Drift(true)}
+	return d, d.a > 0 && d.b > 0
+}
+
+// drifts draws two dots for each.
+func drifts(b *strings.Builder, list []drift) {
 	from, to := 0.95, 1.0
-	for i := range c.Cells {
-		p := pair{c.Cells[i].Name(), c.Cells[i].Drift(false), c.Cells[i].Drift(true)}
-		if p.a == 0 || p.b == 0 {
-			continue
-		}
-		list = append(list, p)
-		rows = append(rows, []string{p.name, fmt.Sprintf("%.3f", p.a), fmt.Sprintf("%.3f", p.b)})
+	for _, p := range list {
 		from, to = min(from, p.a, p.b), max(to, p.a, p.b)
 	}
 	from, to = math.Floor(from*20)/20, math.Ceil(to*20)/20
@@ -80,5 +90,4 @@ func drifts(b *strings.Builder, c *capsule.Capsule) {
 		fmt.Fprintf(b, `<text class="axis soft" x="%.1f" y="%d" text-anchor="middle">%.2f</text>`, x(v), height-8, v)
 	}
 	b.WriteString("\n</svg>\n")
-	htmlTable(b, rows, 1)
 }

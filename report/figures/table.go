@@ -209,11 +209,12 @@ func Table(w io.Writer, rows [][]string, numbers ...int) {
 	}
 }
 
-// CSV writes the rows with llama-bench's names of columns where it has them.
-func CSV(w io.Writer, rows []Row) error {
+// CSV writes the rows with llama-bench's names of columns where it has them, and behind them two
+// for each mean: one a program, without a test.
+func CSV(w io.Writer, rows []Row, means []MeanRow) error {
 	c := csv.NewWriter(w)
 	f := func(x float64) string { return strconv.FormatFloat(x, 'g', 6, 64) }
-	c.Write([]string{"capsule", "model", "model_size", "model_n_params", "backend", "program", "profile", "test", "n_depth", "avg_ts", "stddev_ts", "median_ts", "runs", "ratio", "ratio_low", "ratio_high", "tokens_identical", "routing_entropy", "routing_balance", "flags", "launches_per_step", "peak_memory", "drift", "interrupted"})
+	c.Write([]string{"capsule", "model", "model_size", "model_n_params", "backend", "program", "profile", "test", "n_depth", "avg_ts", "stddev_ts", "median_ts", "runs", "ratio", "ratio_low", "ratio_high", "tokens_identical", "routing_entropy", "routing_balance", "flags", "launches_per_step", "peak_memory", "drift", "interrupted", "mean_of", "which", "combinations"})
 	for _, r := range rows {
 		ratio, low, high, same, bits, balance, peak, drift := "", "", "", "", "", "", "", ""
 		if r.Drift > 0 {
@@ -234,7 +235,18 @@ func CSV(w io.Writer, rows []Row) error {
 		if r.Identical != nil {
 			same = strconv.FormatBool(*r.Identical)
 		}
-		c.Write([]string{r.Capsule, r.Model, strconv.FormatInt(r.Size, 10), strconv.FormatInt(r.Params, 10), r.Backend, r.Program, r.Profile, r.Test, strconv.Itoa(r.Depth), f(r.Mean), f(r.SD), f(r.Median), strconv.Itoa(len(r.Samples)), ratio, low, high, same, bits, balance, r.Flags, strconv.Itoa(r.Launches), peak, drift, strconv.FormatBool(r.Cut)})
+		c.Write([]string{r.Capsule, r.Model, strconv.FormatInt(r.Size, 10), strconv.FormatInt(r.Params, 10), r.Backend, r.Program, r.Profile, r.Test, strconv.Itoa(r.Depth), f(r.Mean), f(r.SD), f(r.Median), strconv.Itoa(len(r.Samples)), ratio, low, high, same, bits, balance, r.Flags, strconv.Itoa(r.Launches), peak, drift, strconv.FormatBool(r.Cut), "", "", ""})
+	}
+	for _, m := range means {
+		ratio, low, high := f(m.Ratio), "", ""
+		if m.Interval != nil {
+			low, high = f(m.Interval[0]), f(m.Interval[1])
+		}
+		line := func(program string, speed float64, ratio, low, high string) {
+			c.Write([]string{m.Capsule, m.Model, "", "", m.Backend, program, m.Profile, "", "", f(speed), "", "", "", ratio, low, high, "", "", "", "", "", "", "", "", m.Of, m.Which, strconv.Itoa(m.Cells)})
+		}
+		line(Unrewritten, m.A, "", "", "")
+		line(Rewritten, m.B, ratio, low, high)
 	}
 	c.Flush()
 	return c.Error()
