@@ -237,10 +237,8 @@ func (c *compiler) variable(sc *scope, name string) varOrConst {
 }
 
 func (c *compiler) call(sc *scope, x *syntax.Call) ref {
-	if c.calls++; c.large == nil && (c.calls > maxCalls || len(c.p.nodes) >= maxNodes) {
-		c.large = c.line.Node.Errorf("rule/expansions", "the pattern of %s has more than %d nodes, or its fragments stand for more than %d others", c.p.Rule.Name, maxNodes, maxCalls)
-	}
-	if c.never || c.large != nil {
+	c.calls++
+	if c.bounded(); c.never || c.large != nil {
 		return ref{} // what is left of this expansion says nothing, nor do its alternatives
 	}
 	switch x.Fun {
@@ -278,7 +276,15 @@ func (c *compiler) call(sc *scope, x *syntax.Call) ref {
 		n.attrs[i] = c.attr(sc, a, &op.Attrs[i], args.Open)
 	}
 	c.p.nodes = append(c.p.nodes, n)
+	c.bounded()
 	return ref{kind: refNode, i: len(c.p.nodes) - 1}
+}
+
+// bounded notes that an expansion has become too large.
+func (c *compiler) bounded() {
+	if c.large == nil && (c.calls > maxCalls || len(c.p.nodes) > maxNodes) {
+		c.large = c.line.Node.Errorf("rule/expansions", "the pattern of %s has more than %d nodes, or its fragments stand for more than %d others", c.p.Rule.Name, maxNodes, maxCalls)
+	}
 }
 
 // sortAxes brings the axes of a slice in the graph's order, and with them what is paired
@@ -347,7 +353,7 @@ func (c *compiler) fragment(sc *scope, x *syntax.Call, fr *rules.Fragment) ref {
 		if r.kind == refNode {
 			at = r.i
 		}
-		c.p.whens = append(c.p.whens, when{alt.When, inner.vars, inner.values, at})
+		c.p.whens = append(c.p.whens, when{alt.When, inner.vars, inner.values, at, c.line.Names[0]})
 	}
 	return r
 }

@@ -48,7 +48,8 @@ type when struct {
 	guard *guard.Guard
 	vars  map[string]varOrConst
 	refs  map[string]ref
-	at    int // the node that the spelling stands for, or another of its line
+	at    int    // the node that the spelling stands for, or another of its line
+	line  string // that the spelling is written in
 }
 
 type varOrConst struct {

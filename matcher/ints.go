@@ -9,6 +9,11 @@ type linear struct {
 	v    int
 }
 
+// reads reports whether an expression has variable v.
+func (e *intExpr) reads(v int) bool {
+	return e != nil && (e.op == 'v' && e.v == v || e.l.reads(v) || e.r.reads(v))
+}
+
 // eval evaluates an integer expression with at most one unbound variable.
 func (s *search) eval(e *intExpr) (linear, bool) {
 	number := func(d graph.Dim) (linear, bool) { return linear{a: d, v: -1}, true }

@@ -230,11 +230,14 @@ func (s *search) fail(code string, at, item int, node graph.NodeID, value graph.
 
 // node tries to bind pattern node q to graph node id and then meets the goals.
 func (s *search) node(q int, id graph.NodeID, rest int32) bool {
-	if s.steps++; s.stop || s.steps > maxSteps {
-		if s.stop {
-			return false
-		}
-		return s.fail(CodeFuel, q, 0, id, graph.None)
+	if s.stop {
+		return false
+	}
+	if s.steps++; s.steps > maxSteps { // how near it was says nothing then
+		s.miss.Code = ""
+		s.fail(CodeFuel, q, 0, id, graph.None)
+		s.stop = true
+		return false
 	}
 	pn, n := &s.p.nodes[q], s.g.Node(id)
 	if n.Op != pn.op {

@@ -36,6 +36,14 @@ fragments:
     - {is: sin(x), set: {f: 0.5}}
     - {is: cos(x), set: {f: 2.0}}
   row(x): {is: exp(x), when: "rank(x) == 1"}
+  flat(x):
+    - {is: "reshape(x, shape=[size(x)])", when: "rank(x) == 2"}
+    - {is: x, when: "rank(x) == 1"}
+  scaled(x, $f): multiply(x, $f)
+  along(x, $k): {is: 'softmax(x, axis=$k)', when: "k == -2"}
+  behind(x, $k): slice(x, axis=-1, start=$k+1)
+  alone(x, z): exp(x)
+  from(x, z): slice(x, axis=-1, start=dim(z, -1))
 rules:
   - name: r
     doc: A rule of this test.
@@ -635,6 +643,369 @@ func TestFind(t *testing.T) {
   output y = y`,
 			want: []string{"miss at A: 2 nodes, match/attr: slice start=$k + 1; start=1"},
 		},
+		{
+			name: "as many operands of a variadic op as are written",
+			rule: `match: {a: exp(x), y: "concatenate(a, u, v, axis=-1)"}` + replaceX,
+			graph: `
+  input x : float32[4]
+  input u : float32[4]
+  input v : float32[4]
+  a = exp(x) : float32[4] @ A
+  y = concatenate(a, u, v, axis=-1) : float32[12] @ Y
+  b = exp(u) : float32[4] @ B
+  z = concatenate(b, v, axis=-1) : float32[8] @ Z
+  c = exp(v) : float32[4] @ C
+  w = concatenate(c, u, v, x, axis=-1) : float32[16] @ W
+  output y = y
+  output z = z
+  output w = w`,
+			want: []string{"match a=A u=u v=v x=x y=Y", "miss at B: 1 nodes, match/operands: concatenate of 3 operands; 2 operands", "miss at C: 1 nodes, match/operands: concatenate of 3 operands; 4 operands"},
+		},
+		{
+			name: "an operand that is written is there, one that is written none is not",
+			rule: `match: {a: "layer_norm(x, w, none, eps=$e)", y: negative(a)}` + replaceX,
+			graph: `
+  input x : float32[4]
+  input w : float32[4]
+  a = layer_norm(x, w, eps=1.0) : float32[4] @ A
+  b = negative(a) : float32[4] @ B
+  c = layer_norm(b, eps=1.0) : float32[4] @ C
+  d = negative(c) : float32[4] @ D
+  e = layer_norm(d, w, x, eps=1.0) : float32[4] @ E
+  f = negative(e) : float32[4] @ F
+  output f = f`,
+			want: []string{"match a=A w=w x=x y=B $e=1.0", "miss at C: 1 nodes, match/absent: layer_norm operand weight; no such operand",
+				"miss at E: 1 nodes, match/present: no layer_norm operand bias; x"},
+		},
+		{
+			name: "lines that only an absent operand joins",
+			rule: `match: {a: "rms_norm(x, w?, eps=1.0)", b: "layer_norm(z, w?, eps=1.0)"}` + "\n    replace: {a: negative(x), b: negative(z)}",
+			graph: `
+  input x : float32[4]
+  input z : float32[4]
+  input w : float32[4]
+  a = rms_norm(x, w, eps=1.0) : float32[4] @ A
+  b = layer_norm(z, w, eps=1.0) : float32[4] @ B
+  c = rms_norm(x, eps=1.0) : float32[4] @ C
+  d = layer_norm(z, eps=1.0) : float32[4] @ D
+  output a = a
+  output b = b
+  output c = c
+  output d = d`,
+			want: []string{"match a=A b=B w=w x=x z=z", "miss at C: 1 nodes, match/no-reader: b: layer_norm that reads a value; no such reader"},
+		},
+		{
+			name: "numbers of either sign, written, given to a fragment, or decided by it",
+			rule: `match: {a: "multiply(x, -0.5)", b: "scaled(a, -2.0)", c: "add(b, -(3))", y: "scaled(c, 4)"}` + replaceX,
+			graph: `
+  input x : float32[4]
+  i = constant(-0.5) : float32[]
+  j = constant(-2) : float32[]
+  k = constant(-3) : float32[]
+  l = constant(4) : float32[]
+  m = constant(3) : float32[]
+  a = multiply(x, i) : float32[4] @ A
+  b = multiply(a, j) : float32[4] @ B
+  c = add(k, b) : float32[4] @ C
+  y = multiply(c, l) : float32[4] @ Y
+  d = multiply(y, i) : float32[4] @ D
+  e = multiply(d, j) : float32[4] @ E
+  f = add(e, m) : float32[4] @ F
+  z = multiply(f, l) : float32[4] @ Z
+  output z = z`,
+			want: []string{"match a=A b=B c=C x=x y=Y", "miss at F: 3 nodes, match/literal: add operand b to be the constant -3, rounded; constant 3.0"},
+		},
+		{
+			name: "a scalar is one real number",
+			rule: `match: {a: "multiply(x, $s)", y: exp(a)}` + replaceX,
+			graph: `
+  input x : float32[2]
+  input v : float32[2]
+  one = constant(0.5) : float32[]
+  two = constant("base64:AAAAPwAAAD8=") : float32[2]
+  a = multiply(x, one) : float32[2] @ A
+  b = exp(a) : float32[2] @ B
+  c = multiply(x, two) : float32[2] @ C
+  d = exp(c) : float32[2] @ D
+  e = multiply(x, v) : float32[2] @ E
+  f = exp(e) : float32[2] @ F
+  z = constant("base64:AAAAPwAAAAA=") : complex64[]
+  g = multiply(x, z) : complex64[2] @ G
+  h = exp(g) : complex64[2] @ H
+  output b = b
+  output d = d
+  output f = f
+  output h = h`,
+			want: []string{"match a=A x=x y=B $s=0.5",
+				"miss at C: 1 nodes, match/literal: multiply operand b to be a scalar constant, the same everywhere; constant \"base64:AAAAPwAAAD8=\"",
+				"miss at E: 1 nodes, match/literal: multiply operand b to be a scalar constant, the same everywhere; v",
+				"miss at G: 1 nodes, match/literal: multiply operand b to be a scalar constant, the same everywhere; constant \"base64:AAAAPwAAAAA=\""},
+		},
+		{
+			name: "a number beside itself takes its own type",
+			rule: `match: {a: "multiply(x, exp(add(0.5, 0.5)))", y: exp(a)}` + replaceX,
+			graph: `
+  input x : bfloat16[2]
+  k = constant(0.5) : bfloat16[]
+  s = add(k, k) : bfloat16[] @ S
+  e = exp(s) : bfloat16[] @ E
+  a = multiply(x, e) : bfloat16[2] @ A
+  y = exp(a) : bfloat16[2] @ Y
+  output y = y`,
+			want: []string{"match a=A x=x y=Y"},
+		},
+		{
+			name: "a scalar of a reader that was given up is free again",
+			rule: `match: {a: exp(x), b: "multiply(x, $s)", y: sin(b)}` + "\n    results: [a, y]\n    replace: {a: negative(x), y: negative(x)}",
+			graph: `
+  input x : float32[4]
+  i = constant(0.5) : float32[]
+  j = constant(0.25) : float32[]
+  a = exp(x) : float32[4] @ A
+  b = multiply(x, i) : float32[4] @ B
+  c = cos(b) : float32[4] @ C
+  d = multiply(x, j) : float32[4] @ D
+  y = sin(d) : float32[4] @ Y
+  output a = a
+  output c = c
+  output y = y`,
+			want: []string{"match a=A b=D x=x y=Y $s=0.25"},
+		},
+		{
+			name: "of ways that fail, the one that got furthest is told, the first of those",
+			rule: `match: {a: exp(x), b: "subtract(x, u)", c: sin(b), y: tan(c)}` + "\n    results: [a, y]\n    replace: {a: negative(x), y: negative(x)}",
+			graph: `
+  input x : float32[4]
+  input u : float32[4]
+  a = exp(x) : float32[4] @ A
+  b = subtract(x, u) : float32[4] @ B
+  c = cos(b) : float32[4] @ C
+  d = subtract(x, u) : float32[4] @ D
+  e = sin(d) : float32[4] @ E
+  f = log(e) : float32[4] @ F
+  g = subtract(x, a) : float32[4] @ G
+  h = sin(g) : float32[4] @ H
+  i = cos(h) : float32[4] @ I
+  t = tan(u) : float32[4] @ T
+  v = tan(t) : float32[4] @ V
+  output c = c
+  output f = f
+  output i = i
+  output v = v`,
+			want: []string{"miss at A: 3 nodes, match/no-reader: y: tan that reads sin; no such reader"},
+		},
+		{
+			name: "of two readers that are as near, the one before",
+			rule: "match: {a: exp(x), b: sin(x)}\n    replace: {a: negative(x), b: negative(x)}",
+			graph: `
+  input x : float32[4]
+  b = sin(x) : float32[4] @ BEFORE
+  a = exp(x) : float32[4] @ A
+  c = sin(x) : float32[4] @ BEHIND
+  output a = a
+  output b = b
+  output c = c`,
+			want: []string{"match a=A b=BEFORE x=x"},
+		},
+		{
+			name: "half of a pattern is near: no other ops are tried",
+			rule: `match: {a: tan(x), b: exp(a), c: sin(b), y: log(c)}` + replaceX,
+			graph: `
+  input x : float32[4]
+  a = tan(x) : float32[4] @ A
+  b = exp(a) : float32[4] @ B
+  c = cos(b) : float32[4] @ C
+  d = exp(c) : float32[4] @ D
+  e = sin(d) : float32[4] @ E
+  f = log(e) : float32[4] @ F
+  output f = f`,
+			want: []string{"miss at A: 2 nodes, match/no-reader: c: sin that reads exp; no such reader"},
+		},
+		{
+			name: "one place that two ops come to is told once, two names for it are told both",
+			rule: `match: {b: "power(sigmoid(x), u)", y: tan(b), z: cos(b), c: "subtract(log(x), u)", v: sinh(c)}` + "\n    replace: {y: negative(x), z: negative(x), v: negative(x)}",
+			graph: `
+  input x : float32[4]
+  input u : float32[4]
+  n = tanh(x) : float32[4] @ N
+  b = power(n, u) : float32[4] @ B
+  y = tan(b) : float32[4] @ Y
+  z = cos(b) : float32[4] @ Z
+  o = power(x, u) : float32[4] @ O
+  output y = y
+  output z = z
+  output o = o`,
+			want: []string{"miss at Y: 2 nodes, match/op: sigmoid; tanh"},
+		},
+		{
+			name: "one node that two names do not fit",
+			rule: `match: {y: "tan(power(sigmoid(x), u))", z: "cos(subtract(log(x), u))"}` + "\n    replace: {y: negative(x), z: negative(x)}",
+			graph: `
+  input x : float32[4]
+  input u : float32[4]
+  n = tanh(x) : float32[4] @ N
+  b = power(n, u) : float32[4] @ B
+  y = tan(b) : float32[4] @ Y
+  c = subtract(n, u) : float32[4] @ C
+  z = cos(c) : float32[4] @ Z
+  d = power(u, u) : float32[4] @ D
+  e = subtract(d, u) : float32[4] @ E
+  output y = y
+  output z = z
+  output e = e`,
+			want: []string{"miss at Y: 2 nodes, match/op: sigmoid; tanh", "miss at Z: 2 nodes, match/op: log; tanh"},
+		},
+		{
+			name: "a spelling on a condition on a number, which is bound or given",
+			rule: `match: {a: "along(x, $i)", b: "along(a, -2)", y: exp(b)}` + replaceX,
+			graph: `
+  input x : float32[4, 4, 4]
+  a = softmax(x, axis=-2) : float32[4, 4, 4] @ A
+  b = softmax(a, axis=-2) : float32[4, 4, 4] @ B
+  y = exp(b) : float32[4, 4, 4] @ Y
+  c = softmax(y, axis=-1) : float32[4, 4, 4] @ C
+  d = softmax(c, axis=-2) : float32[4, 4, 4] @ D
+  z = exp(d) : float32[4, 4, 4] @ Z
+  output z = z`,
+			want: []string{"match a=A b=B x=x y=Y $i=-2", "miss at Z: 3 nodes, match/when: when: k == -2; false"},
+		},
+		{
+			name: "a spelling on a condition on a number that was given",
+			rule: `match: {a: "along(x, -1)", y: exp(a)}` + replaceX,
+			graph: `
+  input x : float32[4, 4]
+  a = softmax(x, axis=-1) : float32[4, 4] @ A
+  y = exp(a) : float32[4, 4] @ Y
+  output y = y`,
+			want: []string{"miss at A: 2 nodes, match/when: when: k == -2; false"},
+		},
+		{
+			name: "a number that is given to a fragment, in an expression",
+			rule: `match: {a: "behind(x, 2)", b: "behind(a, $n)", y: exp(b)}` + replaceX,
+			graph: `
+  input x : float32[12]
+  a = slice(x, axis=-1, start=3) : float32[9] @ A
+  b = slice(a, axis=-1, start=2) : float32[7] @ B
+  y = exp(b) : float32[7] @ Y
+  c = slice(x, axis=-1, start=2) : float32[10] @ C
+  d = slice(c, axis=-1, start=2) : float32[8] @ D
+  z = exp(d) : float32[8] @ Z
+  output y = y
+  output z = z`,
+			want: []string{"match a=A b=B x=x y=Y $n=1", "miss at Z: 3 nodes, match/attr: slice start=$k + 1; start=2"},
+		},
+		{
+			name: "what a fragment is given and does not use stands for nothing",
+			rule: `match: {a: "alone(x, z)", y: sin(a)}` + replaceX,
+			graph: `
+  input x : float32[4]
+  a = exp(x) : float32[4] @ A
+  y = sin(a) : float32[4] @ Y
+  output y = y`,
+			want: []string{"match a=A x=x y=Y z=none"},
+		},
+		{
+			name: "a length of what stands for nothing is none",
+			rule: `match: {a: "from(x, z)", y: sin(a)}` + replaceX,
+			graph: `
+  input x : float32[8]
+  a = slice(x, axis=-1, start=4) : float32[4] @ A
+  y = sin(a) : float32[4] @ Y
+  output y = y`,
+			want: []string{"miss at A: 2 nodes, match/attr: slice start=dim(z, -1); start=4"},
+		},
+		{
+			name: "a number has no length",
+			rule: `match: {a: "from(x, 0.5)", y: sin(a)}` + replaceX,
+			graph: `
+  input x : float32[8]
+  a = slice(x, axis=-1, start=4) : float32[4] @ A
+  y = sin(a) : float32[4] @ Y
+  output y = y`,
+			want: []string{"miss at A: 2 nodes, match/attr: slice start=dim(z, -1); start=4"},
+		},
+		{
+			name: "of a miss's variables, those that the expression has",
+			rule: `match: {a: "reshape(x, shape=[$n, $nn])", b: "exp(a)", y: "slice(b, axis=-1, start=3, stop=$nn-1)"}` + replaceX,
+			graph: `
+  input x : float32[96]
+  a = reshape(x, shape=[12, 8]) : float32[12, 8] @ A
+  b = exp(a) : float32[12, 8] @ B
+  y = slice(b, axis=-1, start=3) : float32[12, 5] @ Y
+  output y = y`,
+			want: []string{"miss at A: 3 nodes, match/attr: slice stop=$nn - 1, $nn is 8; stop=absent"},
+		},
+		{
+			name: "an attribute that is absent is no number, not even 0",
+			rule: `match: {a: "sdpa(q, k, v, scale=1.0, window=$w-1, mask=\"window\")", y: exp(a)}` + "\n    replace: {y: negative(q)}",
+			graph: `
+  input q : float32[1, 2, 3, 8]
+  input k : float32[1, 2, 5, 8]
+  input v : float32[1, 2, 5, 8]
+  a = sdpa(q, k, v, scale=1.0, mask="window", window=3) : float32[1, 2, 3, 8] @ A
+  y = exp(a) : float32[1, 2, 3, 8] @ Y
+  b = sdpa(q, k, v, scale=1.0) : float32[1, 2, 3, 8] @ B
+  z = exp(b) : float32[1, 2, 3, 8] @ Z
+  output y = y
+  output z = z`,
+			want: []string{"match a=A k=k q=q v=v y=Y $w=4", "miss at B: 2 nodes, match/attr: sdpa mask=\"window\"; mask=\"none\""},
+		},
+		{
+			name: "an attribute that is absent is not 0",
+			rule: `match: {a: "sdpa(q, k, v, scale=1.0, kv_len=0)", y: exp(a)}` + "\n    replace: {y: negative(q)}",
+			graph: `
+  input q : float32[1, 2, 3, 8]
+  input k : float32[1, 2, 5, 8]
+  input v : float32[1, 2, 5, 8]
+  b = sdpa(q, k, v, scale=1.0) : float32[1, 2, 3, 8] @ B
+  z = exp(b) : float32[1, 2, 3, 8] @ Z
+  output z = z`,
+			want: []string{"miss at B: 2 nodes, match/attr: sdpa kv_len=0; kv_len=absent"},
+		},
+		{
+			name: "an operand that a reader that was given up lacks may be there for the next",
+			rule: `match: {a: exp(x), b: "rms_norm(x, w?, eps=1.0)", y: sin(b)}` + "\n    results: [a, y]\n    replace: {a: negative(x), y: negative(x)}",
+			graph: `
+  input x : float32[4]
+  input w : float32[4]
+  a = exp(x) : float32[4] @ A
+  b = rms_norm(x, eps=1.0) : float32[4] @ B
+  c = cos(b) : float32[4] @ C
+  d = rms_norm(x, w, eps=1.0) : float32[4] @ D
+  y = sin(d) : float32[4] @ Y
+  output a = a
+  output c = c
+  output y = y`,
+			want: []string{"match a=A b=D w=w x=x y=Y"},
+		},
+		{
+			name: "an operand that is a range of the match: whoever needs one makes another",
+			rule: `match: {r: arange(stop=4), a: "subtract(x, r)", y: "multiply(a, z)"}` + replaceX,
+			graph: `
+  input x : int32[4]
+  r = arange(stop=4) : int32[4] @ R
+  a = subtract(x, r) : int32[4] @ A
+  y = multiply(a, r) : int32[4] @ Y
+  output y = y`,
+			want: []string{"match a=A r=R x=x y=Y z=R"},
+		},
+		{
+			name: "all results of an op, each by its name",
+			rule: `match: {"q, s, b": "quantize(x, group_size=32)", t: exp(s), y: "add(t, b)"}` + "\n    results: [q, y]\n    replace: {q: negative(x), y: negative(x)}",
+			graph: `
+  input x : float32[4, 64]
+  q, s, b = quantize(x, group_size=32) : uint32[4, 8], float32[4, 2], float32[4, 2] @ Q
+  t = exp(s) : float32[4, 2] @ T
+  y = add(b, t) : float32[4, 2] @ Y
+  q2, s2, b2 = quantize(x, group_size=32) : uint32[4, 8], float32[4, 2], float32[4, 2] @ Q2
+  u = exp(b2) : float32[4, 2] @ U
+  z = add(u, s2) : float32[4, 2] @ Z
+  output q = q
+  output y = y
+  output q2 = q2
+  output z = z`,
+			want: []string{"match b=Q q=Q s=Q t=T x=x y=Y", "miss at Q2: 1 nodes, match/no-reader: t: exp that reads quantize; no such reader"},
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if got := find(t, compile(t, c.rule), c.graph); !slices.Equal(got, c.want) {
@@ -671,12 +1042,28 @@ func TestCompileIsBounded(t *testing.T) {
 		}
 		return b + "    replace: {" + last + ": exp(x)}\n"
 	}
+	// n nodes, 50 a line
+	chain := func(n int) string {
+		b, last := "    match:\n", "x"
+		for i := 0; n > 0; i, n = i+1, n-50 {
+			b += fmt.Sprintf("      v%d: %s%s%s\n", i, strings.Repeat("exp(", min(n, 50)), last, strings.Repeat(")", min(n, 50)))
+			last = fmt.Sprintf("v%d", i)
+		}
+		return b + "    replace: {" + last + ": x}\n"
+	}
 	const t2 = "  t(s, $o):\n    - {is: exp(s), set: {o: 1}}\n    - {is: sin(s), set: {o: 2}}\n"
 	for _, c := range []struct {
 		name, text string
 		patterns   int
 		want       string
 	}{
+		{"as many nodes as there may be", head + t2 + rule + chain(256), 1, ""},
+		{"one node more", head + t2 + rule + chain(257), 0,
+			"test.yaml:17:11: the pattern of test.r has more than 256 nodes, or its fragments stand for more than 4096 others"},
+		// f11 of nothing is 4095 fragments, and exp one more op.
+		{"as many fragments as there may be", head + empty + rule + "    match: {y: exp(f11(x))}\n    replace: {y: x}\n", 1, ""},
+		{"one fragment more", head + empty + rule + "    match: {y: exp(f11(f0(x)))}\n    replace: {y: x}\n", 0,
+			"test.yaml:33:16: the pattern of test.r has more than 256 nodes, or its fragments stand for more than 4096 others"},
 		{"fragments that double", head + double + rule + "    match: {y: f24(x)}\n    replace: {y: exp(x)}\n", 0,
 			"test.yaml:33:16: the pattern of test.r has more than 256 nodes"},
 		{"fragments of nothing that double", head + empty + rule + "    match: {y: exp(f24(x))}\n    replace: {y: exp(x)}\n", 0,
@@ -774,5 +1161,166 @@ func TestMissLine(t *testing.T) {
 		if !got[want] {
 			t.Errorf("%s\nstopped at %v, want %s", text, got, want)
 		}
+	}
+}
+
+// A condition of a spelling is at the line that it is written in, also where the spelling is
+// what another line makes, or what none does.
+func TestMissLineOfCondition(t *testing.T) {
+	for rule, want := range map[string]string{
+		"match: {a: sin(flat(x)), b: cos(a), y: exp(b)}":                "a",
+		"match: {a: sin(x), b: cos(flat(a)), y: exp(b)}":                "b",
+		"match: {a: sin(x), b: cos(a), y: exp(flat(b))}":                "y",
+		"match: {f: flat(x), a: sin(f), b: cos(a), y: exp(b)}":          "f",
+		"match: {a: sin(x), b: cos(a), y: exp(flat(optional(tan(b))))}": "y",
+	} {
+		g := graphOf(t, `
+  input x : float32[4, 4, 4]
+  a = sin(x) : float32[4, 4, 4]
+  b = cos(a) : float32[4, 4, 4]
+  y = exp(b) : float32[4, 4, 4]
+  z = exp(y) : float32[4, 4, 4]
+  output z = z`)
+		got := ""
+		for _, p := range compile(t, rule+"\n    replace: {y: x}") {
+			p.Explain(NewIndex(g), func(*Match) { got += "match" }, func(m *Miss) {
+				if m.Code == CodeWhen {
+					got += m.Line()
+				}
+			})
+		}
+		if got != want {
+			t.Errorf("%s: stopped at %q, want %q", rule, got, want)
+		}
+	}
+}
+
+// An index has each node once, with the nodes of its op, in order; also where ops, of MLX or
+// of kernels, occur as often as each other, and where one does not occur.
+func TestIndex(t *testing.T) {
+	g := graphOf(t, `
+  input x : float32[4]
+  input u : float32[4]
+  a = kernel.swiglu(x, u) : float32[4]
+  b = abs(a) : float32[4]
+  h, c = kernel.add_rms_norm(x, u, x, eps=1.0) : float32[4], float32[4]
+  d = kernel.swiglu(b, c) : float32[4]
+  e = abs(d) : float32[4]
+  f = exp(e) : float32[4]
+  output f = f`)
+	ix := NewIndex(g)
+	ops := map[*graph.Op][]graph.NodeID{graph.LookupOp("log"): nil}
+	for id := range graph.NodeID(g.NumNodes()) {
+		ops[g.Node(id).Op] = append(ops[g.Node(id).Op], id)
+	}
+	catalog, _ := catalog()
+	for _, name := range []string{"kernel.argmax", "kernel.swiglu", "kernel.add_rms_norm"} {
+		ops[catalog.Op(name)] = ops[catalog.Op(name)]
+	}
+	for op, want := range ops {
+		if got := ix.ofOp(op); !slices.Equal(got, want) {
+			t.Errorf("%s is at %v, not %v", op.Name, got, want)
+		}
+	}
+}
+
+// A search of too many ways ends, and says so, however near it was.
+func TestTooManyWays(t *testing.T) {
+	// A tree of sums has two orders at each of them, and what is behind them never fits.
+	var tree func(n int, leaf *int) string
+	tree = func(n int, leaf *int) string {
+		if n == 0 {
+			*leaf++
+			return fmt.Sprintf("x%d", *leaf)
+		}
+		return "add(" + tree(n-1, leaf) + ", " + tree(n-1, leaf) + ")"
+	}
+	for depth, want := range map[int]string{2: CodeOp, 4: CodeFuel} {
+		text, values := "", make([]string, 1<<depth)
+		for i := range values {
+			values[i] = fmt.Sprintf("i%d", i)
+			text += fmt.Sprintf("input i%d : float32[4]\n", i)
+		}
+		for n := 0; len(values) > 1; {
+			var next []string
+			for i := 0; i < len(values); i += 2 {
+				text += fmt.Sprintf("n%d = add(%s, %s) : float32[4]\n", n, values[i], values[i+1])
+				next = append(next, fmt.Sprintf("n%d", n))
+				n++
+			}
+			values = next
+		}
+		g := graphOf(t, text+"c = cos(i0) : float32[4]\ny = subtract("+values[0]+", c) : float32[4]\ns = sin(y) : float32[4]\noutput s = s\n")
+		p := compile(t, "match: {y: '"+"subtract("+tree(depth, new(int))+", sin(z))"+"'}\n    replace: {y: z}")[0]
+		s := &search{p: p, ix: NewIndex(g), g: g}
+		id := s.ix.ofOp(graph.LookupOp("subtract"))[0]
+		if s.at(len(p.nodes)-1, id) || s.miss.Code != want || want == CodeFuel && s.steps != maxSteps+1 {
+			t.Errorf("sums %d deep: %s after %d steps, not %s", depth, s.miss.Code, s.steps, want)
+		}
+	}
+}
+
+// A path that may come back is followed as far as maxConvex nodes; if it is longer, the match
+// is refused.
+func TestLongPath(t *testing.T) {
+	for length, want := range map[int]int{10: 1, maxConvex: 1, maxConvex + 1: 0} {
+		g := graph.New()
+		add := func(op string, x graph.ValueID) graph.ValueID {
+			out, err := g.Add(graph.LookupOp(op), "", []graph.ValueID{x})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return out[0]
+		}
+		x := g.Input("x", graph.T(graph.Float32))
+		p := add("log", x)
+		end := p
+		for range length {
+			end = add("negative", end)
+		}
+		g.Output("p", p)
+		g.Output("end", end)
+		g.Output("q", add("tan", x))
+		found := 0
+		compile(t, "match: {p: log(x), q: tan(x)}\n    replace: {p: x, q: x}")[0].Find(NewIndex(g), func(*Match) { found++ })
+		if found != want {
+			t.Errorf("%d nodes on a path: %d matches, not %d", length, found, want)
+		}
+	}
+}
+
+// Names has every name of a pattern, those of operands that an expansion does without too.
+func TestNames(t *testing.T) {
+	for i, p := range compile(t, `match: {a: "optional(rms_norm(x, w?, eps=1.0))", y: "exp(a)"}`+"\n    replace: {y: x}") {
+		if got, want := strings.Join(p.Names(), " "), "a w x y"; got != want {
+			t.Errorf("expansion %d has %s, not %s", i, got, want)
+		}
+	}
+}
+
+// A clone of a miss lasts: the search goes on, and binds other values.
+func TestCloneLasts(t *testing.T) {
+	g := graphOf(t, `
+  input x : float32[96]
+  a = reshape(x, shape=[12, 8]) : float32[12, 8]
+  b = exp(a) : float32[12, 8]
+  c = reshape(x, shape=[16, 6]) : float32[16, 6]
+  d = exp(c) : float32[16, 6]
+  output b = b
+  output d = d`)
+	var misses []*Miss
+	var want []string
+	compile(t, `match: {a: "reshape(x, shape=[$n, $n])", y: exp(a)}`+"\n    replace: {y: x}")[0].Explain(NewIndex(g), func(*Match) {}, func(m *Miss) {
+		text, _ := m.Text(g)
+		want = append(want, text)
+		misses = append(misses, m.Clone())
+	})
+	for i, m := range misses {
+		if text, _ := m.Text(g); text != want[i] {
+			t.Errorf("%s, and was %s", text, want[i])
+		}
+	}
+	if len(want) != 2 || want[0] == want[1] {
+		t.Errorf("%q are not two misses", want)
 	}
 }

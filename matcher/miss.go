@@ -3,7 +3,6 @@ package matcher
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"zmlx-rewrite/graph"
 )
@@ -161,7 +160,7 @@ func (p *Pattern) attrText(a pattr, spec graph.AttrSpec, vars []graph.Attr) stri
 	// An expression, and what its variables have been bound to.
 	text, where := a.src.String(), ""
 	for i, name := range p.vars {
-		if i < len(vars) && vars[i] != nil && strings.Contains(text, "$"+name) {
+		if i < len(vars) && vars[i] != nil && slices.ContainsFunc(a.ints, func(e *intExpr) bool { return e.reads(i) }) {
 			where += fmt.Sprintf(", $%s is %s", name, vars[i])
 		}
 	}
@@ -169,7 +168,12 @@ func (p *Pattern) attrText(a pattr, spec graph.AttrSpec, vars []graph.Attr) stri
 }
 
 // Line returns the name of the pattern line where matching stopped.
-func (m *Miss) Line() string { return m.Pattern.nodes[m.at].line }
+func (m *Miss) Line() string {
+	if m.Code == CodeWhen {
+		return m.Pattern.whens[m.item].line
+	}
+	return m.Pattern.nodes[m.at].line
+}
 
 // Better reports whether m got further than o: more nodes matched, or as many of a
 // smaller pattern, which lacks less.

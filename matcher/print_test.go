@@ -141,6 +141,90 @@ h = exp(x)
 a = maximum(x, h)
 b = maximum(z, h)
 results a, b, h`}},
+		{"axes that are none, and one that is 0",
+			`match: {a: 'slice(x, axis=[], start=[])', b: 'slice(a, axis=[1, 0], start=[2, 3])', c: 'slice(b, axis=[-1, 0, 1], start=[2, 3, 4])', y: 'slice_update(c, x, axis=[-1, -2], start=[1, 2])'}` + "\n    replace: {y: x}",
+			[]string{`
+a = slice(x, axis=[], start=[])
+b = slice(a, axis=[0, 1], start=[3, 2])
+c = slice(b, axis=[-1, 0, 1], start=[2, 3, 4])
+y = slice_update(c, x, axis=[-2, -1], start=[2, 1])
+results y`}},
+		{"an op left out whose operand is no line: nothing is there to replace",
+			`match: {a: 'exp(x)', y: 'optional(sin(x))'}` + "\n    replace: {a: x, y: x}",
+			[]string{`
+a = exp(x)
+y = sin(x)
+results a, y`}},
+		{"ranges, and ops of several results",
+			`match: {r: 'arange(stop=4)', 'q, s, b': 'quantize(x, group_size=$g)', 'h, o': 'kernel.add_rms_norm(s, b, w, eps=$e)', y: 'add(r, h)'}` +
+				"\n    results: [q, o, y]\n    replace: {q: x, o: x, y: x}",
+			[]string{`
+r = arange(stop=4)
+q.0, q.1, q.2 = quantize(x, group_size=$g)
+h.0, h.1 = kernel.add_rms_norm(q.1, q.2, w, eps=$e)
+y = add(r, h.0)
+results q.0, h.1, y`}},
+		{"twins of several results, and of lengths of their own",
+			`match: {'q, s, b': 'quantize(add(x, u))', 'p, t, c': 'quantize(add(x, v))', m: 'slice(matmul(x, i), axis=-1, start=dim(i, 0))', n: 'slice(matmul(x, j), axis=-1, start=dim(j, 0))'}` +
+				"\n    replace: {q: x, s: x, b: x, p: x, t: x, c: x, m: x, n: x}",
+			[]string{`
+_0 = add(x, u)
+q.0, q.1, q.2 = quantize(_0)
+_2 = add(x, v)
+p.0, p.1, p.2 = quantize(_2)
+_4 = matmul(x, i)
+m = slice(_4, axis=-1, start=dim(i, 0))
+_6 = matmul(x, j)
+n = slice(_6, axis=-1, start=dim(j, 0))
+results q.0, q.1, q.2, p.0, p.1, p.2, m, n
+twins q.0, p.0
+twins m, n`}},
+		{"twins of variadic ops: the same operands at the same places",
+			`match: {a: 'concatenate(concatenate(x, s, axis=-1), t, axis=-1)', b: 'concatenate(concatenate(x, u, axis=-1), v, axis=-1)', c: 'concatenate(concatenate(x, w, z, axis=-1), axis=-1)', d: 'concatenate(x, r, axis=-1)', e: 'concatenate(x, r, q, axis=-1)'}` +
+				"\n    replace: {a: x, b: x, c: x, d: x, e: x}",
+			[]string{`
+_0 = concatenate(x, s, axis=-1)
+a = concatenate(_0, t, axis=-1)
+_2 = concatenate(x, u, axis=-1)
+b = concatenate(_2, v, axis=-1)
+_4 = concatenate(x, w, z, axis=-1)
+c = concatenate(_4, axis=-1)
+d = concatenate(x, r, axis=-1)
+e = concatenate(x, r, q, axis=-1)
+results a, b, c, d, e
+twins a, b`}},
+		{"no twins: an attribute differs, its variable, or of what a length is",
+			`match: {a: 'softmax(x)', b: 'softmax(x, precise=true)', c: 'softmax(x, axis=$i)', d: 'softmax(x, axis=$j)', e: 'slice(matmul(x, u), axis=-1, start=dim(u, 0))', f: 'slice(matmul(x, v), axis=-1, start=dim(x, 0))'}` +
+				"\n    replace: {a: x, b: x, c: x, d: x, e: x, f: x}",
+			[]string{`
+a = softmax(x)
+b = softmax(x, precise=true)
+c = softmax(x, axis=$i)
+d = softmax(x, axis=$j)
+_4 = matmul(x, u)
+e = slice(_4, axis=-1, start=dim(u, 0))
+_6 = matmul(x, v)
+f = slice(_6, axis=-1, start=dim(x, 0))
+results a, b, c, d, e, f`}},
+		{"no twins: a length at the end of an expression is of what both have",
+			`match: {a: 'slice(matmul(x, u), axis=-1, start=1+dim(u, 0))', b: 'slice(matmul(x, v), axis=-1, start=1+dim(v, 0))', y: 'slice(x, axis=-1, start=2+dim(v, 0))'}` +
+				"\n    replace: {a: x, b: x, y: x}",
+			[]string{`
+_0 = matmul(x, u)
+a = slice(_0, axis=-1, start=(1 + dim(u, 0)))
+_2 = matmul(x, v)
+b = slice(_2, axis=-1, start=(1 + dim(v, 0)))
+y = slice(x, axis=-1, start=(2 + dim(v, 0)))
+results a, b, y`}},
+		{"no twins: a condition asks about a part of one",
+			`match: {a: 'row(subtract(x, u))', b: 'exp(subtract(x, v))'}` + "\n    replace: {a: x, b: x}",
+			[]string{`
+_0 = subtract(x, u)
+a = exp(_0)
+_2 = subtract(x, v)
+b = exp(_2)
+when rank(x) == 1
+results a, b`}},
 		{"no twins: they differ inside an expression, or one is measured",
 			`match: {a: 'slice(x, axis=-1, start=$k+1)', b: 'slice(x, axis=-1, start=$k+2)', c: 'matmul(x, u)', d: 'matmul(x, v)', e: 'slice(x, axis=-1, stop=dim(u, -1))'}` +
 				"\n    replace: {a: x, b: x, c: x, d: x, e: x}",

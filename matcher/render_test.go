@@ -101,6 +101,52 @@ func TestRender(t *testing.T) {
   c = subtract(n, b) : bfloat16[4]
   y = cos(c) : bfloat16[4]
   output y = y`},
+		{"a number beside several takes the type of all; numbers that fragments are given",
+			`match: {a: "where(c, x, 0.1)", b: "add(a, z)", m: "scaled(b, -2)", y: "scaled(m, $s)"}` + "\n    replace: {y: x}",
+			`
+  input c : bool[4]
+  input x : bfloat16[4]
+  input z : float32[4]
+  k = constant(0.1) : bfloat16[]
+  m = constant(-2) : float32[]
+  s = constant(0.25) : float32[]
+  a = where(c, x, k) : bfloat16[4]
+  b = add(a, z) : float32[4]
+  d = multiply(b, m) : float32[4]
+  y = multiply(d, s) : float32[4]
+  output y = y`,
+			`
+  input c : bool[4]
+  input x : bfloat16[4]
+  input z : float32[4]
+  k = constant(0.1) : bfloat16[]
+  m = constant(-2) : float32[]
+  s = constant(0.25) : float32[]
+  a = where(c, x, k) : bfloat16[4]
+  b = add(a, z) : float32[4]
+  d = multiply(b, m) : float32[4]
+  y = multiply(d, s) : float32[4]
+  output y = y`},
+		{"two numbers that spellings decide",
+			`match: {a: "turn(x, $f)", b: "turn(a, $h)", m: "multiply(b, $f)", y: "multiply(m, $h)"}` + "\n    replace: {y: x}",
+			`
+  input x : float32[4]
+  f = constant(0.5) : float32[]
+  h = constant(2) : float32[]
+  a = sin(x) : float32[4]
+  b = cos(a) : float32[4]
+  m = multiply(b, f) : float32[4]
+  y = multiply(m, h) : float32[4]
+  output y = y`,
+			`
+  input x : float32[4]
+  f = constant(0.5) : float32[]
+  h = constant(2) : float32[]
+  a = sin(x) : float32[4]
+  b = cos(a) : float32[4]
+  m = multiply(b, f) : float32[4]
+  y = multiply(m, h) : float32[4]
+  output y = y`},
 		{"attributes: open ones, words, lists, expressions of every kind",
 			`match: {a: "softmax(x, ...)", b: "reshape(a, shape=[rows(x), 2, dim(x, -1)-$k+2-4])", c: "reshape(b, shape=[size(b)])", d: "slice(c, axis=-1, start=-$k)", e: "astype(d, dtype=float16)", y: "softmax(e, axis=-1, precise=true)"}` + "\n    replace: {y: x}",
 			`
@@ -204,6 +250,10 @@ func TestRenderNeeds(t *testing.T) {
 	s.Types["z"] = graph.T(graph.Float32)
 	if _, err := p.Render(s); err == nil || err.Error() != "b: start of slice: dim(z, -1) is not known" {
 		t.Errorf("of a scalar: %v", err)
+	}
+	p = compile(t, `match: {a: "from(x, 0.5)", y: sin(a)}`+"\n    replace: {y: x}")[0]
+	if _, err := p.Render(&Sample{Types: map[string]graph.Type{"x": graph.T(graph.Float32, graph.N(8))}}); err == nil || err.Error() != "a: start of slice: dim(0.5, -1) is not known" {
+		t.Errorf("of a number: %v", err)
 	}
 }
 
