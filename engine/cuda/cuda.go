@@ -491,7 +491,7 @@ func (p *prepared) moves(c *C.zc_launch, list []replay.Move) error {
 	}
 	most := int64(1)
 	for _, m := range list {
-		most = max(most, m.Shape[0]*m.Shape[1]*m.Shape[2]*m.Shape[3])
+		most = max(most, m.Units())
 	}
 	params := held[unsafe.Pointer](p, 1)
 	params[0] = p.movesBlock(list)

@@ -13,18 +13,9 @@ struct zc_moves_list {
   zc_move list[MOST_MOVES]; // replay.MostMoves
 };
 
-// Unit a, b, c, d of a move.
-template <typename T> __device__ void zc_copy(const zc_move &m, long long a, long long b, long long c, long long d) {
-  const long long row = m.rows ? (long long)m.rows[a] : a;
-  const char *from = m.from + row * m.from_step[0] + b * m.from_step[1] + c * m.from_step[2] + d * m.from_step[3];
-  char *to = m.to + a * m.to_step[0] + b * m.to_step[1] + c * m.to_step[2] + d * m.to_step[3];
-  if (m.at) to += *m.at * m.at_step;
-  *(T *)to = *(const T *)from;
-}
-
 #if ZMLX_AHEAD
-// The same in front of a kernel, where the shape is known: a launch waits for its text to be
-// read, too, and there must be little of it.
+// Unit i of a move in front of a kernel, where the shape is known: a launch waits for its text to
+// be read, too, and there must be little of it.
 template <typename T, unsigned B, unsigned C, unsigned D> __device__ void zc_ahead(const zc_move &m, unsigned i) {
   const unsigned a = i / (B * C * D), b = i / (C * D) % B, c = i / D % C, d = i % D;
   const char *from = m.from;
@@ -38,6 +29,15 @@ template <typename T, unsigned B, unsigned C, unsigned D> __device__ void zc_ahe
   *(T *)to = *(const T *)from;
 }
 #else
+// Unit a, b, c, d of a move.
+template <typename T> __device__ void zc_copy(const zc_move &m, long long a, long long b, long long c, long long d) {
+  const long long row = m.rows ? (long long)m.rows[a] : a;
+  const char *from = m.from + row * m.from_step[0] + b * m.from_step[1] + c * m.from_step[2] + d * m.from_step[3];
+  char *to = m.to + a * m.to_step[0] + b * m.to_step[1] + c * m.to_step[2] + d * m.to_step[3];
+  if (m.at) to += *m.at * m.at_step;
+  *(T *)to = *(const T *)from;
+}
+
 template <typename N> __device__ void zc_unit(const zc_move &m, N i) {
   const N n3 = m.shape[3], n2 = m.shape[2], n1 = m.shape[1];
   const N d = i % n3, c = i / n3 % n2, b = i / n3 / n2 % n1, a = i / n3 / n2 / n1;

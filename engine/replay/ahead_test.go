@@ -39,6 +39,8 @@ func TestAhead(t *testing.T) {
 		{"no reader", []step{kernel(b, a), move(c, b)}, 2},
 		{"overwritten, not read", []step{move(b, a), kernel(b, c)}, 2},
 		{"rows of two caches", []step{move(c, a), move(d, b), kernel(a, c, d)}, 2}, // it writes what the first reads
+		{"one overwrites what the other reads", []step{move(c, a), move(a, b), kernel(d, c, a)}, 2},
+		{"the reader writes there, too", []step{move(b, a), kernel(b, b, c)}, 2},
 		{"two rows", []step{move(c, a), move(d, b), kernel(&buffer{}, c, d)}, 1},
 		{"two to one place", []step{move(c, a), move(c, b), kernel(d, c)}, 2},
 		{"parts of a concatenation", []step{sized(c, a, 4, one), sized(c, b, 4, one), kernel(d, c)}, 1},
