@@ -25,6 +25,7 @@ type Plan struct {
 	Target    string    `json:"target" jsonschema:"that the plan is for"`
 	Case      string    `json:"case" jsonschema:"of the program"`
 	When      string    `json:"when" jsonschema:"condition of the case"`
+	KVCache   *KVCache  `json:"kv_cache,omitempty" jsonschema:"how keys and values are kept in both graphs; absent if they are as the model computes them"`
 	Graph     GraphInfo `json:"graph" jsonschema:"before"`
 	Rewritten GraphInfo `json:"rewritten" jsonschema:"after"`
 	Launches  Launches  `json:"launches" jsonschema:"of one call"`
@@ -33,6 +34,14 @@ type Plan struct {
 	Numerics  string    `json:"numerics" jsonschema:"the worst of the rules that were applied"`
 	Stop      string    `json:"stop" jsonschema:"why the rewriting ended"`
 	Rules     []Rule    `json:"rules" jsonschema:"in order of preference"`
+}
+
+// KVCache is a quantized cache of keys and values. It is made in front of the rules, and
+// is lossy by itself, whatever they promise.
+type KVCache struct {
+	Bits      int `json:"bits" jsonschema:"of an element"`
+	GroupSize int `json:"group_size" jsonschema:"elements of a row that share a scale"`
+	Caches    int `json:"caches" jsonschema:"that are quantized: keys and values of each layer of attention"`
 }
 
 // GraphInfo identifies a graph.
@@ -206,6 +215,9 @@ func scopeOr(s string) string {
 // Text writes the plan for people.
 func (p *Plan) Text(w io.Writer) {
 	fmt.Fprintf(w, "%s · case %s (%s) · profile %s · target %s\n", p.Model, p.Case, p.When, p.Profile, p.Target)
+	if kv := p.KVCache; kv != nil {
+		fmt.Fprintf(w, "  keys and values are kept in %d bits in groups of %d, in %d caches; that is lossy, and no rule's doing\n", kv.Bits, kv.GroupSize, kv.Caches)
+	}
 	width := len("rule")
 	for _, r := range p.Rules {
 		width = max(width, len(r.Name))

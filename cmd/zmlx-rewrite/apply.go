@@ -138,6 +138,7 @@ func rewriteOne(w *workspace, prof *profiles.Profile, o *options, s *subject, en
 			expect = s.expect
 		}
 		p := report.NewPlan(res, &res.Cases[i], cfg, s.name, prof.Name, o.preset, expect)
+		p.KVCache = o.kv.account(s.program)
 		known.states(p, cfg.Rules)
 		r.plans = append(r.plans, p)
 	}

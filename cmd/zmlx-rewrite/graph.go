@@ -17,6 +17,7 @@ func (a *app) graphCmd() *cobra.Command {
 		RunE:  func(c *cobra.Command, _ []string) error { return a.graph(&o, format, scope, after) },
 	}
 	o.flags(c)
+	o.kv.kvFlags(c)
 	c.Flags().StringVarP(&format, "output", "o", "text", "text, dot, mermaid or summary")
 	c.Flags().StringVar(&scope, "site", "", "`scope` to draw, such as model.layers.0; the whole graph if left out")
 	c.Flags().BoolVar(&after, "rewritten", false, "the graph after the rewrite")
@@ -64,8 +65,21 @@ func (a *app) programs(o *options, after bool) ([]*subject, error) {
 		if err != nil {
 			return nil, err
 		}
+		if err := o.kv.check(); err != nil {
+			return nil, err
+		}
 		s, err := a.load(o.model, w)
-		return []*subject{s}, err
+		if err != nil {
+			return nil, err
+		}
+		if err = o.kv.withRings(s); err == nil {
+			err = o.kv.withCache(s)
+		}
+		if err != nil {
+			s.close()
+			return nil, err
+		}
+		return []*subject{s}, nil
 	}
 	_, _, all, err := a.rewriteAll(o)
 	if err != nil {

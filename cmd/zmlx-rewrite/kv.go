@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -15,6 +16,7 @@ import (
 	"zmlx-rewrite/graph/kvring"
 	"zmlx-rewrite/measure/capsule"
 	"zmlx-rewrite/profiles"
+	"zmlx-rewrite/report"
 	"zmlx-rewrite/rewrite"
 )
 
@@ -141,6 +143,21 @@ func (k *kvOptions) withCache(s *subject) error {
 	}
 	s.program = p
 	return nil
+}
+
+// account says of a program with quantized caches how they are.
+func (k *kvOptions) account(p *graph.Program) *report.KVCache {
+	g := p.Cases[0].Graph
+	n := 0
+	for _, id := range g.Inputs() {
+		if name := g.InputName(id); strings.HasPrefix(name, "cache.") && strings.HasSuffix(name, kvquant.Parts[0]) {
+			n++
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	return &report.KVCache{Bits: k.Bits, GroupSize: k.GroupSize, Caches: n}
 }
 
 // programs are what runs one model: the program with plain caches, and the one that
