@@ -76,7 +76,7 @@ func (s Sources) Launch(n *graph.Node, operands []string, in, out []graph.Type) 
 		switch {
 		case in[i].DType == graph.NoDType:
 			continue
-		case in[i].Rank() == 0: // CUDA's kernels see no arrays without dimensions
+		case in[i].Rank() == 0 && s.Target == kernels.Metal: // which gives a kernel the number, not an array
 			x = "mx.reshape(" + x + ", (1,))"
 		}
 		given = append(given, x)

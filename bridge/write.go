@@ -77,7 +77,7 @@ func NewModule() *Module {
 
 // Write adds a graph without symbols, cut, to the module.
 func (m *Module) Write(c *cutGraph, launcher Launcher) (*Step, error) {
-	w := &writer{m: m, c: c, g: c.g, names: map[graph.ValueID]string{}, launcher: launcher}
+	w := &writer{m: m, c: c, g: c.g, names: map[graph.ValueID]string{}, launcher: launcher, seen: reshaped(c.g)}
 	step := &Step{Taken: map[string]string{}, Calls: []Call{}}
 	for _, v := range c.g.Inputs() {
 		w.names[v] = c.g.InputName(v)
@@ -123,6 +123,7 @@ type writer struct {
 	g        *graph.Graph
 	names    map[graph.ValueID]string // of values outside of functions
 	launcher Launcher
+	seen     map[graph.ValueID]graph.ValueID // results of kernels, and what they are reshaped to
 
 	// Of the function at hand.
 	call  *Call
@@ -203,8 +204,32 @@ func (w *writer) constant(l *graph.Literal) (string, error) {
 	return name, nil
 }
 
+// reshaped finds the results of kernels that nothing reads but one reshape: a kernel fills memory,
+// and the shape that MLX is told of it may as well be that one.
+func reshaped(g *graph.Graph) map[graph.ValueID]graph.ValueID {
+	uses, found := g.Uses(), map[graph.ValueID]graph.ValueID{}
+	for id := range g.NumNodes() {
+		n := g.Node(graph.NodeID(id))
+		if !n.Op.IsKernel() {
+			continue
+		}
+		for _, v := range n.Out {
+			if readers := uses.Of(v); len(readers) == 1 && !uses.IsOutput(v) && g.Node(readers[0]).Op.Name == "reshape" {
+				found[v] = g.Node(readers[0]).Out[0]
+			}
+		}
+	}
+	return found
+}
+
 // node writes the lines of one node.
 func (w *writer) node(n *graph.Node) error {
+	if len(n.In) == 1 {
+		if r, ok := w.seen[n.In[0]]; ok && r == n.Out[0] {
+			w.local[r] = w.local[n.In[0]]
+			return nil
+		}
+	}
 	in := make([]string, len(n.In))
 	types := make([]graph.Type, len(n.In))
 	for i, v := range n.In {
@@ -223,6 +248,9 @@ func (w *writer) node(n *graph.Node) error {
 		out[i] = fmt.Sprintf("v%d", w.next)
 		w.next++
 		w.local[v], outTypes[i] = out[i], w.g.Type(v)
+		if r, ok := w.seen[v]; ok {
+			outTypes[i] = w.g.Type(r)
+		}
 	}
 	var text string
 	var err error

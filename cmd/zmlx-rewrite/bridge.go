@@ -190,13 +190,13 @@ func (a *app) bridge(o *options, as string, calls []string) (*bridged, error) {
 			b.Steps = append(b.Steps, step)
 			continue
 		}
-		if step.Before, _, err = a.bridgeStep(b.Module, s.program, env, events, nil); err != nil {
+		if step.Before, _, err = a.bridgeStep(b.Module, s.program, env, events, nil, false); err != nil {
 			return nil, err
 		}
 		step.Plan, step.Launches = at, b.Plans[at].Launches
 		if len(res.Cases[at].Sites) > 0 {
 			var made []string
-			if step.Rewritten, made, err = a.bridgeStep(b.Module, after, env, events, launcher); err != nil {
+			if step.Rewritten, made, err = a.bridgeStep(b.Module, after, env, events, launcher, true); err != nil {
 				return nil, err
 			}
 			for _, name := range made {
@@ -208,8 +208,9 @@ func (a *app) bridge(o *options, as string, calls []string) (*bridged, error) {
 	return b, nil
 }
 
-// bridgeStep writes the case of a call, and returns the parameters that it reads.
-func (a *app) bridgeStep(m *bridge.Module, p *graph.Program, env map[string]int64, events *bridge.Events, launcher bridge.Launcher) (*bridge.Step, []string, error) {
+// bridgeStep writes the case of a call, and returns the parameters that it reads. What is not
+// rewritten stays as it was recorded, views and all.
+func (a *app) bridgeStep(m *bridge.Module, p *graph.Program, env map[string]int64, events *bridge.Events, launcher bridge.Launcher, rewritten bool) (*bridge.Step, []string, error) {
 	i, err := caseOf(p, env)
 	if err != nil {
 		return nil, nil, err
@@ -217,6 +218,11 @@ func (a *app) bridgeStep(m *bridge.Module, p *graph.Program, env map[string]int6
 	g, err := normal.Specialize(p.Cases[i].Graph, env)
 	if err != nil {
 		return nil, nil, err
+	}
+	if rewritten {
+		if g, err = bridge.Views(g); err != nil {
+			return nil, nil, err
+		}
 	}
 	cut, err := bridge.Cut(g, events)
 	if err != nil {

@@ -77,6 +77,33 @@ class Patch(unittest.TestCase):
                 report = zmlx_rewrite.patch(model, kernels_as="reference", measure=False, rows=2, batched=False, seconds=None)
                 self.assertEqual([s.state for s in report.shapes], ["rewritten"] * 2, report)
                 self.assertTrue(all(s.numerics == "bit-equal" or "x the model's own error" in s.numerics for s in report.shapes), report)
+                judged = [] if all(s.numerics == "bit-equal" for s in report.shapes) else ["in float32"]
+                self.assertEqual(list(report.phases), ["recording", "rewriting", "weights", "the model", "as recorded", "rewritten", *judged])
+                self.assertLessEqual(sum(report.phases.values()), report.seconds)
+
+    def test_compiled(self):
+        """On GPUs mx.compile keeps the functions; here those with kernels as references."""
+        for name in ("qwen3", "qwen3_moe", "lfm2", "gemma2"):
+            with self.subTest(name), mock.patch.object(install, "COMPILED", ("reference",)):
+                model, twin, report = patched(name)
+                self.assertEqual([s.state for s in report.shapes], ["rewritten"] * 3, report)
+                self.assertTrue(all(s.compiled for s in install.patch_of(model).steps.values()))
+                self.assertEqual(text(model), text(twin))
+                # A thread of its own has another stream, and a cache of its own of what is compiled.
+                there: list[list[int]] = []
+                thread = threading.Thread(target=lambda: there.append(text(model)))
+                thread.start()
+                thread.join()
+                self.assertEqual(there, [text(twin)])
+
+    def test_compiled_otherwise(self):
+        """Where what mx.compile makes of a function is another one, the function itself is called."""
+        wrong = lambda f: lambda *a: tuple(x * 1.5 if mx.issubdtype(x.dtype, mx.floating) else x for x in f(*a))  # noqa: E731
+        with mock.patch.object(install, "COMPILED", ("reference",)), mock.patch.object(mx, "compile", wrong):
+            model, twin, report = patched()
+        self.assertEqual([s.state for s in report.shapes], ["rewritten"] * 3, report)
+        self.assertFalse(any(s.compiled for s in install.patch_of(model).steps.values()))
+        self.assertEqual(text(model), text(twin))
 
     def test_other_calls_go_to_the_model(self):
         model, twin, report = patched()

@@ -81,8 +81,8 @@ def rms(x: mx.array) -> float:
 
 
 def same(model: nn.Module, recording: Recording, before: Step, after: Step, numerics: str, weights: dict[str, mx.array],
-         make: Callable[[Callable[[str], mx.array]], Step], accept_compiled: bool) -> str:
-    """What the rewritten step is to the model, or Differs.
+         make: Callable[[Callable[[str], mx.array]], Step], accept_compiled: bool, lap: Callable[[str], None] = lambda what: None) -> str:
+    """What the rewritten step is to the model, or Differs. lap is told what was just done.
 
     The unrewritten functions have to be the model, bit for bit, logits and caches. The
     rewritten ones, too, if all their rules are exact. Else their error is judged: in
@@ -91,7 +91,9 @@ def same(model: nn.Module, recording: Recording, before: Step, after: Step, nume
     """
     live = lambda tokens, caches: original(model)(model, tokens, cache=caches)  # noqa: E731
     want = _run(live, recording)
+    lap("the model")
     plain = _run(_stepper(before), recording)
+    lap("as recorded")
     note = ""
     if not equal(plain, want):
         mx.disable_compile()
@@ -105,6 +107,7 @@ def same(model: nn.Module, recording: Recording, before: Step, after: Step, nume
             raise Differs("mx.compile rounds otherwise inside the model (accept_compiled=True takes it)")
         want, note = uncompiled, " (without mx.compile)"
     got = _run(_stepper(after), recording)
+    lap("rewritten")
     if equal(got, want):
         return "bit-equal" + note
     if numerics == "exact":
@@ -119,6 +122,7 @@ def same(model: nn.Module, recording: Recording, before: Step, after: Step, nume
         return f"{size:.0e} of the logits{note}"
     exact = make(lambda name: _float32(weights[name]))
     truth = _run(_stepper(exact), recording, _convert)[:STEPS]
+    lap("in float32")
     theirs = max(rms(a.astype(mx.float32) - t) for a, t in zip(logits, truth))
     ours = max(rms(a.astype(mx.float32) - t) for a, t in zip(mine, truth))
     if ours > 2 * theirs:

@@ -29,7 +29,7 @@ def constant(c: dict[str, Any]) -> mx.array:
 
 def namespace(module: dict[str, Any], target: str) -> dict[str, Any]:
     """The functions of a module, ready to be called."""
-    names: dict[str, Any] = {"mx": mx, "known": {}}
+    names: dict[str, Any] = {"mx": mx, "known": {}, "compiled": {}}
     for name, c in module["constants"].items():
         names[name] = constant(c)
     mx.eval([v for k, v in names.items() if k.startswith("c_")])
@@ -92,8 +92,12 @@ def derive(weights: dict[str, mx.array], how: dict[str, dict[str, Any]], name: s
 class Step:
     """A step of the model: stages and, between them, what the model did with its caches."""
 
-    def __init__(self, recording: Recording, step: dict[str, Any], functions: dict[str, Any], module: dict[str, Any], weights: Callable[[str], mx.array], any_type: bool = False):
+    def __init__(self, recording: Recording, step: dict[str, Any], functions: dict[str, Any], module: dict[str, Any], weights: Callable[[str], mx.array], any_type: bool = False,
+                 compiled: bool = False):
         self.any_type = any_type  # take states of another element type than was recorded
+        # mx.compile keeps the graph of a function and copies it, which is faster than calling for
+        # each operation anew: a kernel's text is put together at every call.
+        self.compiled = compiled
         self.functions, self.weights = module["functions"], weights
         self.names: dict[str, Any] = {"mx": mx, "Later": Later, "array": mx.array, "int32": mx.int32}
         self.count = 0
@@ -184,7 +188,7 @@ class Step:
         for i in range(len(recording.events) + 1):
             for c in by_event.get(i, []):
                 f = self.functions[c["function"]]["name"]
-                self.names[f] = functions[f]
+                self.names[f] = functions[f] if not self.compiled else functions["compiled"].setdefault(f, mx.compile(functions[f]))
                 held = tuple(self.weights(w) for w in c["weights"])
                 if any(isinstance(k, host.Kernel) for k in functions.values()):
                     host.remember(held, functions["known"])

@@ -23,6 +23,7 @@ from .record import Recording, Refused, names_of, record
 from .report import Report, Rule, Shape
 
 MINIMUM = (0, 32, 1)  # of MLX: older ones write no names into a recording
+COMPILED = ("source",)  # ways of running kernels where mx.compile may keep the functions; the CPU's kernels run at once
 
 
 class PatchError(Exception):
@@ -265,17 +266,22 @@ def _make(model: nn.Module, o: Options, report: Report) -> _Patch | None:
 
 def _family(model: nn.Module, o: Options, report: Report, made: _Patch, kind: str) -> None:
     """Records the shapes of one kind of caches, has them rewritten, and keeps what holds."""
-    start = time.perf_counter()
+    last = time.perf_counter()
+
+    def lap(what: str) -> None:
+        nonlocal last
+        now = time.perf_counter()
+        report.phases[what] = report.phases.get(what, 0) + now - last
+        last = now
+
     with tempfile.TemporaryDirectory(prefix="zmlx-rewrite-") as folder:
         path = str(pathlib.Path(folder) / "step.mlxfn")
         recordings, whole = capture(model, path, o.rows, kind)
-        recorded = time.perf_counter()
+        lap("recording")
         out = binary.bridge(path, [(b, 1) for b in range(1, o.rows + 1)], report.kernels_as, o.flags(report.target))
     batches = sorted(recordings)
     pool: list[Any] = []
-    planned = time.perf_counter()
-    report.phases["recording"] = report.phases.get("recording", 0) + recorded - start
-    report.phases["rewriting"] = report.phases.get("rewriting", 0) + planned - recorded
+    lap("rewriting")
     used = {e.name_of for e in recordings[batches[0]].events if e.kind == "module"}
     report.kept |= {name: why for name, why in recordings[batches[0]].whole.items() if name in used}
     report.program, report.profile = out["version"], out["profile"]
@@ -315,10 +321,21 @@ def _family(model: nn.Module, o: Options, report: Report, made: _Patch, kind: st
             shape.state = "it does other things with this batch"
             continue
         plan = out["plans"][written["plan"]]
-        try:
+
+        def checked(compiled: bool) -> Step:
             before = Step(recording, written["before"], names, out["module"], weight)
-            after = Step(recording, written["rewritten"], names, out["module"], weight)
-            shape.numerics = check.same(model, recording, before, after, plan["numerics"], weights, lambda w: Step(recording, written["before"], names, out["module"], w, True), o.accept_compiled)
+            step = Step(recording, written["rewritten"], names, out["module"], weight, compiled=compiled)
+            lap("weights")  # that rules make of others
+            shape.numerics = check.same(model, recording, before, step, plan["numerics"], weights, lambda w: Step(recording, written["before"], names, out["module"], w, True), o.accept_compiled, lap)
+            return step
+
+        try:
+            try:
+                after = checked(report.kernels_as in COMPILED)
+            except check.Differs:
+                if report.kernels_as not in COMPILED:
+                    raise
+                after = checked(False)  # mx.compile may have joined operations, and rounded otherwise
         except (check.Differs, Later) as e:
             shape.state = str(e)
             continue
@@ -331,13 +348,12 @@ def _family(model: nn.Module, o: Options, report: Report, made: _Patch, kind: st
             if shape.speedup is None:
                 shape.speedup = check.speedup(original(model), model, recording, after)
                 timings.keep(name, shape.speedup)
+                lap("timing")
             if shape.speedup < 1:
                 shape.state = "not faster here"
                 continue
         shape.state = "rewritten"
         made.steps[(b, 1, recording.tokens.dtype, *recording.kinds)] = after
-        report.phases["checking and timing"] = report.phases.get("checking and timing", 0) + time.perf_counter() - planned
-        planned = time.perf_counter()
         for other in (mx.int32, mx.uint32, mx.int64):
             made.steps.setdefault((b, 1, other, *recording.kinds), after)
 

@@ -1,0 +1,240 @@
+package bridge
+
+import (
+	"context"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"zmlx-rewrite/engine"
+	"zmlx-rewrite/engine/ref"
+	"zmlx-rewrite/graph"
+	"zmlx-rewrite/kernels"
+)
+
+// TestViews: what is left of the views of a graph. All values are the same, bit for bit.
+func TestViews(t *testing.T) {
+	for _, c := range []struct {
+		name, text string
+		views      string // that are left, by op
+	}{
+		{"heads of one token", `
+  input x : float32[1, 4, 1, 8]
+  a = transpose(x, axes=[0, 2, 1, 3]) : float32[1, 1, 4, 8]
+  b = reshape(a, shape=[1, 1, 32]) : float32[1, 1, 32]
+  c = negative(b) : float32[1, 1, 32]
+  output c = c
+`, "reshape"},
+		{"heads of two sequences, of one token each", `
+  input x : float32[2, 4, 1, 8]
+  a = transpose(x, axes=[0, 2, 1, 3]) : float32[2, 1, 4, 8]
+  b = reshape(a, shape=[2, 1, 32]) : float32[2, 1, 32]
+  c = negative(b) : float32[2, 1, 32]
+  output c = c
+`, "reshape"},
+		{"heads of two tokens are moved in memory", `
+  input x : float32[1, 4, 2, 8]
+  a = transpose(x, axes=[0, 2, 1, 3]) : float32[1, 2, 4, 8]
+  b = reshape(a, shape=[1, 2, 32]) : float32[1, 2, 32]
+  c = negative(b) : float32[1, 2, 32]
+  output c = c
+`, "transpose reshape"},
+		{"there and back", `
+  input x : float32[1, 1, 8]
+  a = expand_dims(x, axis=[-2]) : float32[1, 1, 1, 8]
+  b = squeeze(a, axis=[-2]) : float32[1, 1, 8]
+  c = negative(b) : float32[1, 1, 8]
+  output c = c
+`, ""},
+		{"one view stays what it is, made once", `
+  input x : float32[4, 8]
+  a = expand_dims(x, axis=[-3]) : float32[1, 4, 8]
+  b = expand_dims(x, axis=[-3]) : float32[1, 4, 8]
+  c = add(a, b) : float32[1, 4, 8]
+  output c = c
+`, "expand_dims"},
+		{"queries, keys and values of one row", `
+  input x : float32[1, 1, 48]
+  a = exp(x) : float32[1, 1, 48]
+  q = slice(a, axis=[-1], stop=[-16]) : float32[1, 1, 32]
+  k = slice(a, axis=[-1], start=[-16], stop=[-8]) : float32[1, 1, 8]
+  v = slice(a, axis=[-1], start=[-8]) : float32[1, 1, 8]
+  qh = reshape(q, shape=[1, 1, 4, 8]) : float32[1, 1, 4, 8]
+  kh = reshape(k, shape=[1, 1, 1, 8]) : float32[1, 1, 1, 8]
+  vh = reshape(v, shape=[1, 1, 1, 8]) : float32[1, 1, 1, 8]
+  vt = transpose(vh, axes=[0, 2, 1, 3]) : float32[1, 1, 1, 8]
+  y = negative(qh) : float32[1, 1, 4, 8]
+  z = add(kh, vt) : float32[1, 1, 1, 8]
+  output y = y
+  output z = z
+`, "reshape slice slice slice"},
+		{"of two rows, with two heads of keys", `
+  input x : float32[2, 1, 64]
+  a = exp(x) : float32[2, 1, 64]
+  q = slice(a, axis=[-1], stop=[-32]) : float32[2, 1, 32]
+  k = slice(a, axis=[-1], start=[-32], stop=[-16]) : float32[2, 1, 16]
+  v = slice(a, axis=[-1], start=[-16]) : float32[2, 1, 16]
+  qh = reshape(q, shape=[2, 1, 4, 8]) : float32[2, 1, 4, 8]
+  kh = reshape(k, shape=[2, 1, 2, 8]) : float32[2, 1, 2, 8]
+  vh = reshape(v, shape=[2, 1, 2, 8]) : float32[2, 1, 2, 8]
+  vt = transpose(vh, axes=[0, 2, 1, 3]) : float32[2, 2, 1, 8]
+  y = negative(qh) : float32[2, 1, 4, 8]
+  z = negative(kh) : float32[2, 1, 2, 8]
+  w = negative(vt) : float32[2, 2, 1, 8]
+  output y = y
+  output z = z
+  output w = w
+`, "reshape slice slice slice reshape"},
+		{"a part that is no whole number of heads", `
+  input x : float32[1, 1, 20]
+  a = exp(x) : float32[1, 1, 20]
+  q = slice(a, axis=[-1], stop=[-4]) : float32[1, 1, 16]
+  k = slice(a, axis=[-1], start=[-4]) : float32[1, 1, 4]
+  r = slice(a, axis=[-1], start=[-18], stop=[-2]) : float32[1, 1, 16]
+  qh = reshape(q, shape=[1, 1, 2, 8]) : float32[1, 1, 2, 8]
+  kh = reshape(k, shape=[1, 1, 1, 4]) : float32[1, 1, 1, 4]
+  rh = reshape(r, shape=[1, 1, 2, 8]) : float32[1, 1, 2, 8]
+  y = add(qh, rh) : float32[1, 1, 2, 8]
+  z = negative(kh) : float32[1, 1, 1, 4]
+  output y = y
+  output z = z
+`, "slice slice slice reshape reshape reshape"},
+		{"a part that begins in the middle of a head", `
+  input x : float32[1, 1, 24]
+  a = exp(x) : float32[1, 1, 24]
+  q = slice(a, axis=[-1], stop=[-8]) : float32[1, 1, 16]
+  r = slice(a, axis=[-1], start=[-16]) : float32[1, 1, 16]
+  k = slice(a, axis=[-1], start=[-12]) : float32[1, 1, 12]
+  qh = reshape(q, shape=[1, 1, 2, 8]) : float32[1, 1, 2, 8]
+  kh = reshape(k, shape=[1, 1, 1, 12]) : float32[1, 1, 1, 12]
+  rh = reshape(r, shape=[1, 1, 2, 8]) : float32[1, 1, 2, 8]
+  y = add(qh, rh) : float32[1, 1, 2, 8]
+  z = negative(kh) : float32[1, 1, 1, 12]
+  output y = y
+  output z = z
+`, "slice slice slice reshape reshape reshape"},
+		{"a part that is read as it is", `
+  input x : float32[1, 1, 32]
+  a = exp(x) : float32[1, 1, 32]
+  q = slice(a, axis=[-1], stop=[-16]) : float32[1, 1, 16]
+  k = slice(a, axis=[-1], start=[-16]) : float32[1, 1, 16]
+  qh = reshape(q, shape=[1, 1, 2, 8]) : float32[1, 1, 2, 8]
+  kh = reshape(k, shape=[1, 1, 2, 8]) : float32[1, 1, 2, 8]
+  y = add(qh, kh) : float32[1, 1, 2, 8]
+  z = negative(k) : float32[1, 1, 16]
+  output y = y
+  output z = z
+`, "slice slice reshape reshape"},
+		{"a view is an output", `
+  input x : float32[1, 4, 1, 8]
+  a = transpose(x, axes=[0, 2, 1, 3]) : float32[1, 1, 4, 8]
+  b = reshape(a, shape=[1, 1, 32]) : float32[1, 1, 32]
+  output a = a
+  output b = b
+`, "transpose reshape"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			before := parse(t, "zmlx 1\nprogram p\ncase all when batch == 1"+c.text)
+			after, err := Views(before)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var left []string
+			for id := range after.NumNodes() {
+				switch name := after.Node(graph.NodeID(id)).Op.Name; name {
+				case "reshape", "transpose", "slice", "expand_dims", "squeeze":
+					left = append(left, name)
+				}
+			}
+			want := strings.Fields(c.views)
+			slices.Sort(left)
+			slices.Sort(want)
+			if !slices.Equal(left, want) {
+				t.Errorf("%s are left, want %s:\n%s", left, want, after)
+			}
+			if a, b := run(t, before), run(t, after); !slices.EqualFunc(a, b, slices.Equal) {
+				t.Errorf("the values are others:\n%s", after)
+			}
+		})
+	}
+}
+
+// run computes the outputs of a graph with one input of random numbers.
+func run(t *testing.T, g *graph.Graph) [][]byte {
+	t.Helper()
+	e := ref.New()
+	defer e.Close()
+	r := rand.New(rand.NewPCG(1, 2))
+	in := map[string]engine.Tensor{}
+	for _, v := range g.Inputs() {
+		shape, n := []int{}, 1
+		for _, d := range g.Type(v).Shape {
+			shape = append(shape, d.Int())
+			n *= d.Int()
+		}
+		var data []byte
+		for range n {
+			data = graph.AppendElem(data, graph.Float32, r.NormFloat64())
+		}
+		x, err := e.NewTensor(graph.Float32, shape, data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in[g.InputName(v)] = x
+	}
+	out, err := engine.Run(context.Background(), e, g, nil, in, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all [][]byte
+	for _, o := range g.Outputs() {
+		data, err := out[o.Name].Read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, data)
+	}
+	return all
+}
+
+// TestReshaped: a kernel gives its result in the shape that it is reshaped to, if nothing else reads it.
+func TestReshaped(t *testing.T) {
+	catalog, issues := kernels.Load()
+	if err := issues.Err(); err != nil {
+		t.Fatal(err)
+	}
+	const text = `zmlx 1
+program p
+param w : float32[8]
+case decode when batch == 1
+  input tokens : float32[1, 1, 8]
+  v0 = kernel.rms_norm(tokens, w, eps=1e-06) : float32[1, 1, 8]
+  v1 = reshape(v0, shape=[1, 2, 4]) : float32[1, 2, 4]
+  v2 = negative(v1) : float32[1, 2, 4]
+  v3 = reshape(v2, shape=[8]) : float32[8]
+  v4 = kernel.rms_norm(v3, w, eps=1e-06) : float32[8]
+  v5 = reshape(v4, shape=[2, 4]) : float32[2, 4]
+  v6 = negative(v4) : float32[8]
+  output s0 = v5
+  output logits = v6
+`
+	p, issues := graph.ParseText("test.zg", []byte(text), catalog.Op)
+	if err := issues.Err(); err != nil {
+		t.Fatal(err)
+	}
+	cut, err := Cut(p.Cases[0].Graph, &Events{Inputs: []int{-1}, Outputs: []int{0, 0}, End: 0})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := NewModule()
+	if _, err := m.Write(cut, Sources{Target: kernels.CUDA, Catalog: catalog}); err != nil {
+		t.Fatal(err)
+	}
+	source := m.Functions[0].Source
+	for want, n := range map[string]int{"output_shapes=[(1, 2, 4)]": 1, "output_shapes=[(8,)]": 1, "mx.reshape(": 2, "mx.negative(v0)": 1} {
+		if strings.Count(source, want) != n {
+			t.Errorf("%d times %s, want %d:\n%s", strings.Count(source, want), want, n, source)
+		}
+	}
+}
