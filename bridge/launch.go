@@ -70,7 +70,6 @@ func (s Sources) Launch(n *graph.Node, operands []string, in, out []graph.Type) 
 	if len(text.Dynamic) > 0 {
 		return "", nil, fmt.Errorf("%s has numbers that are not known", n.Op.Name)
 	}
-	text.Minify(s.Target)
 	var given []string
 	for i, x := range operands {
 		switch {
@@ -83,7 +82,10 @@ func (s Sources) Launch(n *graph.Node, operands []string, in, out []graph.Type) 
 	}
 	call := fmt.Sprintf("k_%s(inputs=[%s], grid=%s, threadgroup=%s, output_shapes=[%s], output_dtypes=[%s])", text.Name,
 		strings.Join(given, ", "), ints(l.grid[:]), ints(l.group[:]), strings.Join(l.shapes, ", "), strings.Join(l.dtypes, ", "))
-	return call, &Kernel{Name: text.Name, Kernel: l.spec.Name, Inputs: text.Inputs, Results: text.Results, Header: text.Header, Source: text.Body}, nil
+	return call, &Kernel{Name: text.Name, Kernel: l.spec.Name, Inputs: text.Inputs, Results: text.Results, text: func() (header, source string) {
+		text.Minify(s.Target)
+		return text.Header, text.Body
+	}}, nil
 }
 
 // Launch implements Launcher.

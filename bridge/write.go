@@ -43,6 +43,8 @@ type Kernel struct {
 	Results []string `json:"results"`
 	Header  string   `json:"header"`
 	Source  string   `json:"source"`
+
+	text func() (header, source string) // makes them, which takes longer than all else of a call
 }
 
 // Call is one use of a function: before an event, with arrays and weights by name.
@@ -277,6 +279,9 @@ func (w *writer) launch(n *graph.Node, in []string, types, out []graph.Type) (st
 	}
 	if _, ok := w.m.kernel[k.Name]; !ok {
 		w.m.kernel[k.Name] = len(w.m.Kernels)
+		if k.text != nil {
+			k.Header, k.Source = k.text()
+		}
 		w.m.Kernels = append(w.m.Kernels, *k)
 	}
 	if len(out) == 1 {
