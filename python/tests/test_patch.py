@@ -20,7 +20,7 @@ from mlx_lm.tuner.utils import linear_to_lora_layers
 
 import zmlx_rewrite
 from tests import architectures
-from zmlx_rewrite import binary, capture, check, host, install, record, timings
+from zmlx_rewrite import binary, capture, check, functions, host, install, record, timings
 
 
 def patched(name: str = "qwen3", **more):
@@ -104,6 +104,25 @@ class Patch(unittest.TestCase):
         self.assertEqual([s.state for s in report.shapes], ["rewritten"] * 3, report)
         self.assertFalse(any(s.compiled for s in install.patch_of(model).steps.values()))
         self.assertEqual(text(model), text(twin))
+
+    def test_few_at_once(self):
+        """What the check in float32 does for MLX's kernels gives the same numbers."""
+        few = functions._Few()
+        w, scales, biases = mx.quantize(mx.random.normal((6, 64, 128), key=mx.random.key(1)), 64, 4)
+        for rows, k, inner in ((1, 8, 1), (1, 8, 8), (1, 9, 9), (2, 4, 1), (3, 3, 3), (7, 2, 1), (8, 2, 1), (1, 4, 1)):
+            x = mx.random.normal((rows, 1, inner, 1, 128), key=mx.random.key(2))
+            chosen = mx.random.randint(0, 6, (rows, 1, k), key=mx.random.key(3)).astype(mx.uint32)
+            how = dict(lhs_indices=None, rhs_indices=chosen, transpose=True, group_size=64, bits=4)
+            with mock.patch.object(mx, "gather_qmm", wraps=mx.gather_qmm) as called:
+                got = few.gather_qmm(x, w, scales, biases, **how)
+                sizes = [c.kwargs["rhs_indices"].size for c in called.call_args_list]
+            self.assertTrue(check.bits(got, mx.gather_qmm(x, w, scales, biases, **how)), (rows, k, inner))
+            self.assertTrue(max(sizes) < 8 or rows >= 8, sizes)
+        table = mx.random.normal((5, 3), key=mx.random.key(4))
+        for dtype in (mx.float32, mx.bfloat16):
+            a = table.astype(dtype)
+            self.assertTrue(check.bits(few.take(a, mx.array([[4, 0]]), axis=-2), mx.take(a, mx.array([[4, 0]]), axis=-2)))
+        self.assertIs(few.fast, mx.fast)
 
     def test_other_calls_go_to_the_model(self):
         model, twin, report = patched()

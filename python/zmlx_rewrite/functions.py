@@ -27,9 +27,38 @@ def constant(c: dict[str, Any]) -> mx.array:
     return data.view(dtype).reshape(c["shape"])
 
 
-def namespace(module: dict[str, Any], target: str) -> dict[str, Any]:
-    """The functions of a module, ready to be called."""
-    names: dict[str, Any] = {"mx": mx, "known": {}, "compiled": {}}
+class _Few:
+    """mlx.core for a check: what MLX would compile a kernel for on CUDA, which takes seconds, is
+    done by the kernels that it has."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(mx, name)
+
+    @staticmethod
+    def gather_qmm(x: mx.array, w: mx.array, scales: mx.array, biases: mx.array | None = None, lhs_indices: mx.array | None = None, rhs_indices: mx.array | None = None, **how: Any) -> mx.array:
+        """From 8 products of one row each on, MLX multiplies tiles; these are fewer at once."""
+        call = lambda x, i: mx.gather_qmm(x, w, scales, biases, lhs_indices=None, rhs_indices=i, **how)  # noqa: E731
+        if lhs_indices is not None or rhs_indices is None or x.ndim < 3 or x.shape[-2] > 1 or how.get("sorted_indices"):
+            return mx.gather_qmm(x, w, scales, biases, lhs_indices=lhs_indices, rhs_indices=rhs_indices, **how)
+        k = rhs_indices.shape[-1]
+        rows = rhs_indices.size // k
+        at_once = 7 // rows
+        if rhs_indices.size < 8 or at_once == 0 or x.shape[-3] not in (1, k):
+            return call(x, rhs_indices)
+        parts = [call(x if x.shape[-3] == 1 else x[..., i : i + at_once, :, :], rhs_indices[..., i : i + at_once]) for i in range(0, k, at_once)]
+        return mx.concatenate(parts, axis=-3)
+
+    @staticmethod
+    def take(a: mx.array, indices: mx.array, axis: int | None = None) -> mx.array:
+        """Rows of float32 are rows of words, which the embedding's packed weights are, too."""
+        if a.dtype != mx.float32:
+            return mx.take(a, indices, axis=axis)
+        return mx.take(a.view(mx.uint32), indices, axis=axis).view(mx.float32)
+
+
+def namespace(module: dict[str, Any], target: str, core: Any = mx) -> dict[str, Any]:
+    """The functions of a module, ready to be called. core is what they find under mx."""
+    names: dict[str, Any] = {"mx": core, "known": {}, "compiled": {}}
     for name, c in module["constants"].items():
         names[name] = constant(c)
     mx.eval([v for k, v in names.items() if k.startswith("c_")])
@@ -65,6 +94,11 @@ def _shorter(k: dict[str, Any]) -> tuple[str, str]:
     except OSError:
         return k["header"], k["source"]
     return lines[0], lines[1]
+
+
+def in_float32(module: dict[str, Any], target: str) -> dict[str, Any]:
+    """The functions of a module, to be called once, with what MLX compiles least for."""
+    return namespace({**module, "kernels": []}, target, _Few())
 
 
 def derive(weights: dict[str, mx.array], how: dict[str, dict[str, Any]], name: str) -> mx.array:

@@ -18,7 +18,7 @@ from mlx.utils import tree_flatten
 
 from . import binary, check, host, timings
 from .capture import caches_of, capture, model_type, original, vocabulary
-from .functions import Later, Step, derive, namespace
+from .functions import Later, Step, derive, in_float32, namespace
 from .record import Recording, Refused, names_of, record
 from .report import Report, Rule, Shape
 
@@ -326,7 +326,8 @@ def _family(model: nn.Module, o: Options, report: Report, made: _Patch, kind: st
             before = Step(recording, written["before"], names, out["module"], weight)
             step = Step(recording, written["rewritten"], names, out["module"], weight, compiled=compiled)
             lap("weights")  # that rules make of others
-            shape.numerics = check.same(model, recording, before, step, plan["numerics"], weights, lambda w: Step(recording, written["before"], names, out["module"], w, True), o.accept_compiled, lap)
+            exact = lambda w: Step(recording, written["before"], in_float32(out["module"], report.target), out["module"], w, True)  # noqa: E731
+            shape.numerics = check.same(model, recording, before, step, plan["numerics"], weights, exact, o.accept_compiled, lap)
             return step
 
         try:
