@@ -48,10 +48,11 @@ func (a *app) loadAs(path, dtype, adapter string, w *workspace) (*subject, error
 		}
 		s.program = p
 	case ".mlxfn":
-		p, err := a.importFile(path, nil)
+		p, notes, err := importFile(path, nil)
 		if err != nil {
 			return nil, err
 		}
+		a.importNotes(path, notes)
 		s.program = p
 	default:
 		// The name of a reference configuration will do where no such file is.
