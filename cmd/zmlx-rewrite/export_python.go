@@ -54,7 +54,7 @@ func (a *app) exportPython(o *options, rule, out, format string) error {
 	}
 	c := &r.res.Cases[i]
 	if len(c.Sites) == 0 {
-		return isFalse("%s does not apply in %s, case %s", rule, r.name, c.Name)
+		return isFalse("%s does not apply in %s, case %s\n\tzmlx-rewrite explain --model %s --rule %s says why", rule, r.name, c.Name, o.model, rule)
 	}
 	site := c.Sites[0]
 	in, err := proof.At(r.program, &graph.Case{Name: c.Name, When: c.When, Graph: c.Before}, site.Match, r.name+", "+site.Scope)
@@ -95,7 +95,11 @@ func (a *app) exportPython(o *options, rule, out, format string) error {
 	}
 	text, err := s.Text()
 	if err != nil {
-		return diag.Errorf("bridge/standalone", diag.Pos{}, "%v", err)
+		issue := diag.Errorf("bridge/standalone", diag.Pos{}, "%v", err)
+		if o.target == "cpu" {
+			issue = issue.WithHint("there kernels are their reference graphs: --target metal or cuda writes their sources")
+		}
+		return issue
 	}
 	file, err := written(out, []byte(text))
 	switch {
