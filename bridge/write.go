@@ -12,9 +12,9 @@ import (
 
 // Module is what Python gets: functions, and for each step in which order they run.
 type Module struct {
-	Functions []Function          `json:"functions"`
-	Constants map[string]Constant `json:"constants"` // that functions name, made once
-	Kernels   []Kernel            `json:"kernels"`
+	Functions []Function          `json:"functions" jsonschema:"stages of steps, each once"`
+	Constants map[string]Constant `json:"constants" jsonschema:"arrays that functions name, made once"`
+	Kernels   []Kernel            `json:"kernels" jsonschema:"that functions call"`
 
 	byText map[string]int
 	kernel map[string]int
@@ -23,45 +23,43 @@ type Module struct {
 
 // Function is a stage as Python text: def NAME(arrays, then weights).
 type Function struct {
-	Name   string `json:"name"`
-	Source string `json:"source"`
+	Name   string `json:"name" jsonschema:"of the function"`
+	Source string `json:"source" jsonschema:"Python; mx is mlx.core"`
 }
 
 // Constant is an array that is not a number: its bytes, in base64.
 type Constant struct {
-	DType string `json:"dtype"`
-	Shape []int  `json:"shape"`
-	Data  string `json:"data"`
+	DType string `json:"dtype" jsonschema:"element type"`
+	Shape []int  `json:"shape" jsonschema:"of the array"`
+	Data  string `json:"data" jsonschema:"its bytes in base64"`
 }
 
 // Kernel is the text of a kernel for one set of types and numbers.
 type Kernel struct {
-	Name    string   `json:"name"`
-	Kernel  string   `json:"kernel"`         // of the catalogue
-	Hash    string   `json:"hash,omitempty"` // of the sources, for a kernel of the CPU's library: it has no text
-	Inputs  []string `json:"inputs"`
-	Results []string `json:"results"`
-	Header  string   `json:"header"`
-	Source  string   `json:"source"`
+	Name    string   `json:"name" jsonschema:"by which functions call it"`
+	Kernel  string   `json:"kernel" jsonschema:"of the catalogue"`
+	Hash    string   `json:"hash,omitempty" jsonschema:"of the sources, for a kernel of the CPU's library: it has no text"`
+	Inputs  []string `json:"inputs" jsonschema:"names, in order"`
+	Results []string `json:"results" jsonschema:"names, in order"`
+	Header  string   `json:"header" jsonschema:"of the text that MLX compiles"`
+	Source  string   `json:"source" jsonschema:"body of the kernel, as MLX compiles it"`
 
 	text func() (header, source string) // makes them, which takes longer than all else of a call
 }
 
 // Call is one use of a function: before an event, with arrays and weights by name.
 type Call struct {
-	Event    int      `json:"event"`
-	Function int      `json:"function"`
-	In       []string `json:"in"`
-	Weights  []string `json:"weights"`
-	Out      []string `json:"out"`
+	Event    int      `json:"event" jsonschema:"of the recording, before which it runs"`
+	Function int      `json:"function" jsonschema:"its place in the module's functions, from 0"`
+	In       []string `json:"in" jsonschema:"arrays that it takes first"`
+	Weights  []string `json:"weights" jsonschema:"parameters that it takes then"`
+	Out      []string `json:"out" jsonschema:"arrays that it gives"`
 }
 
 // Step is a graph as calls, and which array each event takes.
 type Step struct {
-	Calls []Call `json:"calls"`
-	// Taken maps the outputs of the capture to the arrays that they are: those of calls, of
-	// events, or "weight:NAME".
-	Taken map[string]string `json:"taken"`
+	Calls []Call            `json:"calls" jsonschema:"in order"`
+	Taken map[string]string `json:"taken" jsonschema:"outputs of the recording, and the arrays that they are: of calls, of events, weight:NAME or constant:NAME"`
 }
 
 // Launcher spells calls of kernels that Python can launch. It is nil where there are none:

@@ -31,8 +31,9 @@ type Options struct {
 	// OnToken is told of each token as soon as it is known; an error ends the
 	// generation, ErrStop as an end token does.
 	OnToken func(Token) error
-	// OnPrompt is told how many tokens of the prompt have been read of how many: before the first chunk
-	// and after each. The last token of a prompt is read with the first one that is made.
+	// OnPrompt is told how many tokens of the prompt have been read of how many: before the first chunk,
+	// after each, and about once a second in one that takes longer, where it is the share of its layers.
+	// The last token of a prompt is read with the first one that is made.
 	OnPrompt func(read, all int)
 	// Whole makes the caches hold the last token, too, as mlx-lm's do: for what goes on
 	// from them. It takes a step more.
@@ -264,11 +265,44 @@ func (g *Generator) prefill(ctx context.Context, prompt []int, o *Options) error
 			return err
 		}
 		logits.Release() // never computed: nobody asks for it
-		if err := g.engine.Eval(ctx, g.caches.Tensors()...); err != nil {
+		if err := g.settle(ctx, o, all-len(prompt), n, all); err != nil {
 			return err
 		}
 		prompt = prompt[n:]
 	}
+}
+
+// partTime is how long a part of a chunk is meant to take.
+var partTime = time.Second
+
+// settle computes what a chunk of n tokens leaves in the caches. Where somebody is told, it does so
+// in parts: the state is in the order of layers, and a chunk of 2,048 tokens may take minutes, in
+// which nothing would be said and ctrl-C not be heard. The first part is small; how long it took
+// says how many layers the next one may have, so that a fast chunk has three parts or four, which cost
+// nothing. The bits are the same, since the ops are.
+func (g *Generator) settle(ctx context.Context, o *Options, read, n, all int) error {
+	list := g.caches.Tensors()
+	if o.OnPrompt == nil {
+		return g.engine.Eval(ctx, list...)
+	}
+	begun := time.Now()
+	told := begun
+	for done, size := 0, 4; done < len(list); {
+		size = min(size, len(list)-done)
+		if err := g.engine.Eval(ctx, list[done:done+size]...); err != nil {
+			return err
+		}
+		done += size
+		now := time.Now()
+		if done < len(list) && now.Sub(told) >= partTime/2 {
+			told = now
+			o.OnPrompt(read+n*done/len(list), all)
+		}
+		// Of all so far: of a layer's state the keys take nearly all the time, and the values none.
+		fit := int(partTime / max(1, now.Sub(begun)/time.Duration(done)))
+		size = max(1, min(fit, 4*size))
+	}
+	return nil
 }
 
 // next feeds one token and returns what headProgram makes of the logits behind it, or only

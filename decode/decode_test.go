@@ -31,9 +31,11 @@ type model struct {
 
 func newModel(t *testing.T) *model { return seededModel(t, 5) }
 
-func seededModel(t *testing.T, seed uint64) *model {
+func seededModel(t *testing.T, seed uint64) *model { return modelOf(t, tiny, seed) }
+
+func modelOf(t *testing.T, config string, seed uint64) *model {
 	t.Helper()
-	cfg, err := models.ParseConfig("tiny", []byte(tiny))
+	cfg, err := models.ParseConfig("tiny", []byte(config))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -271,5 +271,6 @@ func (a *app) write(path string, r *rewritten, o *options) error {
 	case ".zg":
 		return writeFile(path, r.res.Program.Text())
 	}
-	return a.exportProgram(path, r.res.Program, r.cfg.Set.Kernels, o)
+	_, err := exportProgram(path, r.res.Program, r.cfg.Set.Kernels, o)
+	return err
 }

@@ -171,7 +171,7 @@ func (a *app) bench(ctx context.Context, o *options, b *benchOptions) error {
 		if b.against != nil {
 			what = "than with " + strconv.Quote("--against "+*b.against)
 		}
-		return isFalse("other tokens %s: %s", what, strings.Join(differ, ", "))
+		return isFalse("other tokens %s: %s\n\t%s", what, strings.Join(differ, ", "), whoDiffers)
 	}
 	return nil
 }

@@ -34,75 +34,121 @@ const (
 
 // bridged is what a capture became.
 type bridged struct {
-	Format  int                      `json:"zmlx_bridge"`
-	Version string                   `json:"version"`
-	Profile string                   `json:"profile"`
-	Preset  string                   `json:"preset"`
-	Target  string                   `json:"target"`
-	Kernels string                   `json:"kernels_as"`
-	Notes   []string                 `json:"notes"`
-	Weights map[string]bridgedWeight `json:"weights"` // that are made of others
-	Module  *bridge.Module           `json:"module"`
-	Steps   []bridgedStep            `json:"steps"`
-	Plans   []*report.Plan           `json:"plans"`
+	Format  int                      `json:"zmlx_bridge" jsonschema:"of this form; the Python package reads one"`
+	Version string                   `json:"version" jsonschema:"of zmlx-rewrite"`
+	Profile string                   `json:"profile" jsonschema:"of rules"`
+	Preset  string                   `json:"preset" jsonschema:"inference, training, minimal or all"`
+	Target  string                   `json:"target" jsonschema:"that it is for"`
+	Kernels string                   `json:"kernels_as" jsonschema:"how Python runs a kernel"`
+	Notes   []string                 `json:"notes" jsonschema:"what is to be known about the rules that were used"`
+	Weights map[string]bridgedWeight `json:"weights" jsonschema:"parameters that are made of others"`
+	Module  bridge.Module            `json:"module" jsonschema:"functions of all steps"`
+	Steps   []bridgedStep            `json:"steps" jsonschema:"one for each of --calls"`
+	Plans   []report.Plan            `json:"plans" jsonschema:"one for each case, as apply prints them"`
 }
 
 // bridgedStep is one shape of call, before and after the rewrite.
 type bridgedStep struct {
-	Batch     int             `json:"batch"`
-	SeqLen    int             `json:"seq_len"`
-	Refused   string          `json:"refused"` // why there is nothing for it
-	Plan      int             `json:"plan"`    // its case, among the plans
-	Launches  report.Launches `json:"launches"`
-	Before    *bridge.Step    `json:"before"`
-	Rewritten *bridge.Step    `json:"rewritten"` // null: no rule applies
+	Batch     int             `json:"batch" jsonschema:"sequences"`
+	SeqLen    int             `json:"seq_len" jsonschema:"tokens of each"`
+	Refused   string          `json:"refused" jsonschema:"why there is nothing for it; empty if there is"`
+	Plan      int             `json:"plan" jsonschema:"its case: a place in plans, from 0"`
+	Launches  report.Launches `json:"launches" jsonschema:"of the call"`
+	Before    *bridge.Step    `json:"before" jsonschema:"unrewritten; null if it was refused"`
+	Rewritten *bridge.Step    `json:"rewritten" jsonschema:"null if no rule applies"`
 }
 
 type bridgedWeight struct {
-	Op    string   `json:"op"`
-	Args  []string `json:"args"`
-	Axis  int      `json:"axis"`
-	Start int      `json:"start"`
-	Stop  int      `json:"stop"`
-	Perm  []int    `json:"perm"`
-	Shape []int    `json:"shape"`
+	Op    string   `json:"op" jsonschema:"concat, stack, split, transpose, permute, reshape or increment"`
+	Args  []string `json:"args" jsonschema:"parameters that it is made of"`
+	Axis  int      `json:"axis" jsonschema:"of concat, stack, split and permute, from the last one: -1"`
+	Start int      `json:"start" jsonschema:"of split"`
+	Stop  int      `json:"stop" jsonschema:"of split"`
+	Perm  []int    `json:"perm" jsonschema:"of transpose and permute"`
+	Shape []int    `json:"shape" jsonschema:"of reshape"`
+}
+
+// bridgedFile is a file that this was written to, as JSON.
+type bridgedFile struct {
+	writtenFile
+	Profile string        `json:"profile" jsonschema:"of rules"`
+	Target  string        `json:"target" jsonschema:"that it is for"`
+	Kernels string        `json:"kernels_as" jsonschema:"how Python runs a kernel"`
+	Notes   []string      `json:"notes" jsonschema:"what is to be known about the rules that were used"`
+	Calls   []bridgedCall `json:"calls" jsonschema:"one for each of --calls"`
+}
+
+type bridgedCall struct {
+	Batch     int              `json:"batch" jsonschema:"sequences"`
+	SeqLen    int              `json:"seq_len" jsonschema:"tokens of each"`
+	Refused   string           `json:"refused,omitempty" jsonschema:"why there is nothing for it; absent if there is"`
+	Launches  *report.Launches `json:"launches,omitempty" jsonschema:"of the call; absent if it was refused"`
+	Rewritten bool             `json:"rewritten" jsonschema:"whether a rule applies"`
 }
 
 func (a *app) bridgeCmd() *cobra.Command {
 	var o options
-	var out, as string
+	var out, as, format string
 	var calls []string
 	c := &cobra.Command{
 		Use:   "bridge FILE.mlxfn --calls 1x1,2x1",
 		Short: "Rewrite a model that Python recorded, and write it as Python functions",
 		Long: "Bridge is what the Python package zmlx_rewrite calls. It reads a step that was recorded there, cut\n" +
 			"where the model touches its caches, applies rules, and prints for each shape of call (batch x tokens)\n" +
-			"the functions of mlx.core that the step is made of, unrewritten and rewritten, as JSON.",
+			"the functions of mlx.core that the step is made of, unrewritten and rewritten, as JSON. With --out this\n" +
+			"is in the file, and -o json prints what was written there and which calls were refused.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			o.model = args[0]
-			b, err := a.bridge(&o, as, calls)
-			if err != nil {
-				return err
-			}
-			var text bytes.Buffer
-			enc := json.NewEncoder(&text)
-			enc.SetEscapeHTML(false)
-			if err := enc.Encode(b); err != nil {
-				return err
-			}
-			if out != "" {
-				return writeFile(out, text.Bytes())
-			}
-			_, err = a.stdout.Write(text.Bytes())
-			return err
+			return a.writeBridge(&o, as, calls, out, format)
 		},
 	}
 	o.flags(c)
 	c.Flags().StringSliceVar(&calls, "calls", nil, "`shapes` of calls: batch x tokens, such as 1x1,2x1")
 	c.Flags().StringVar(&as, "kernels-as", kernelsNone, "none, reference, source or host: how Python runs a kernel")
 	c.Flags().StringVar(&out, "out", "", "`file` to write in place of stdout")
+	c.Flags().StringVarP(&format, "output", "o", "text", "text or json: with --out, what was written; without it the functions are printed, which are JSON")
 	return c
+}
+
+func (a *app) writeBridge(o *options, as string, calls []string, out, format string) error {
+	if err := oneOf("output", format, "text", "json"); err != nil {
+		return err
+	}
+	b, err := a.bridge(o, as, calls)
+	if err != nil {
+		return err
+	}
+	if out == "" {
+		return a.json(b)
+	}
+	var text bytes.Buffer
+	enc := json.NewEncoder(&text)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(b); err != nil {
+		return err
+	}
+	file, err := written(out, text.Bytes())
+	if err != nil {
+		return err
+	}
+	made := bridgedFile{writtenFile: file, Profile: b.Profile, Target: b.Target, Kernels: b.Kernels, Notes: b.Notes, Calls: []bridgedCall{}}
+	for _, s := range b.Steps {
+		call := bridgedCall{Batch: s.Batch, SeqLen: s.SeqLen, Refused: s.Refused, Rewritten: s.Rewritten != nil}
+		said := s.Refused
+		if s.Refused == "" {
+			call.Launches = &s.Launches
+			said = fmt.Sprintf("launches %d → %d", s.Launches.Before, s.Launches.After)
+		}
+		made.Calls = append(made.Calls, call)
+		if format == "text" {
+			fmt.Fprintf(a.progress, "%s: %dx%d: %s\n", out, s.Batch, s.SeqLen, said)
+		}
+	}
+	if format == "json" {
+		return a.json(made)
+	}
+	return nil
 }
 
 func (a *app) bridge(o *options, as string, calls []string) (*bridged, error) {
@@ -170,9 +216,10 @@ func (a *app) bridge(o *options, as string, calls []string) (*bridged, error) {
 		launcher = l
 	}
 	b := &bridged{Format: bridgeFormat, Version: version, Profile: prof.Name, Preset: o.preset, Target: o.target, Kernels: as, Notes: append([]string{}, w.notes...),
-		Weights: map[string]bridgedWeight{}, Module: bridge.NewModule(), Steps: []bridgedStep{}, Plans: []*report.Plan{}}
+		Weights: map[string]bridgedWeight{}, Steps: []bridgedStep{}, Plans: []report.Plan{}}
+	module := bridge.NewModule()
 	for i := range res.Cases {
-		b.Plans = append(b.Plans, report.NewPlan(res, &res.Cases[i], cfg, s.program.Name, prof.Name, o.preset, nil))
+		b.Plans = append(b.Plans, *report.NewPlan(res, &res.Cases[i], cfg, s.program.Name, prof.Name, o.preset, nil))
 	}
 	for _, text := range calls {
 		batch, length, err := callShape(text)
@@ -190,13 +237,13 @@ func (a *app) bridge(o *options, as string, calls []string) (*bridged, error) {
 			b.Steps = append(b.Steps, step)
 			continue
 		}
-		if step.Before, _, err = a.bridgeStep(b.Module, s.program, env, events, nil, false); err != nil {
+		if step.Before, _, err = a.bridgeStep(module, s.program, env, events, nil, false); err != nil {
 			return nil, err
 		}
 		step.Plan, step.Launches = at, b.Plans[at].Launches
 		if len(res.Cases[at].Sites) > 0 {
 			var made []string
-			if step.Rewritten, made, err = a.bridgeStep(b.Module, after, env, events, launcher, true); err != nil {
+			if step.Rewritten, made, err = a.bridgeStep(module, after, env, events, launcher, true); err != nil {
 				return nil, err
 			}
 			for _, name := range made {
@@ -205,6 +252,7 @@ func (a *app) bridge(o *options, as string, calls []string) (*bridged, error) {
 		}
 		b.Steps = append(b.Steps, step)
 	}
+	b.Module = *module
 	return b, nil
 }
 
@@ -247,7 +295,7 @@ func (b *bridged) derive(p *graph.Program, name string) {
 		return
 	}
 	f := q.From
-	b.Weights[name] = bridgedWeight{Op: f.Op, Args: f.Args, Axis: f.Axis, Start: f.Start, Stop: f.Stop, Perm: f.Perm, Shape: f.Shape}
+	b.Weights[name] = bridgedWeight{Op: f.Op, Args: f.Args, Axis: f.Axis, Start: f.Start, Stop: f.Stop, Perm: append([]int{}, f.Perm...), Shape: append([]int{}, f.Shape...)}
 	for _, arg := range f.Args {
 		b.derive(p, arg)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,7 +14,6 @@ import (
 	"zmlx-rewrite/graph"
 	"zmlx-rewrite/graph/mlxfn"
 	"zmlx-rewrite/graph/mlxfn/convert"
-	"zmlx-rewrite/graph/normal"
 	"zmlx-rewrite/kernels"
 )
 
@@ -22,7 +22,7 @@ import (
 const exportVersion = "0.32.2"
 
 func (a *app) importCmd() *cobra.Command {
-	var out string
+	var out, format string
 	var dims []string
 	c := &cobra.Command{
 		Use:   "import FILE.mlxfn --out M.zg",
@@ -37,30 +37,65 @@ func (a *app) importCmd() *cobra.Command {
 			"  zmlx-rewrite import model.mlxfn --out model.zg\n" +
 			"  zmlx-rewrite import block.mlxfn --out block.zg --dims in0=batch,seq_len",
 		Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			if outputKind(out) != ".zg" {
-				return diag.Errorf("usage/out", diag.Pos{File: out}, "import writes graph text").WithHint("name the file with --out NAME.zg")
-			}
-			named, err := inputDims(dims)
-			if err != nil {
-				return err
-			}
-			p, err := a.importFile(args[0], named)
-			if err != nil {
-				return err
-			}
-			if err := writeFile(out, p.Text()); err != nil {
-				return err
-			}
-			for _, c := range p.Cases {
-				fmt.Fprintf(a.progress, "%s: case %s (%s), %d nodes\n", out, c.Name, c.When, c.Graph.NumNodes())
-			}
-			return nil
-		},
+		RunE: func(_ *cobra.Command, args []string) error { return a.importProgram(args[0], out, format, dims) },
 	}
 	c.Flags().StringVar(&out, "out", "", "`file` to write, ending in .zg")
 	c.Flags().StringArrayVar(&dims, "dims", nil, "`input=names`: names of an input's dimensions, such as in0=batch,seq_len; may be repeated")
+	c.Flags().StringVarP(&format, "output", "o", "text", "text or json: what became of the function")
 	return c
+}
+
+// importedProgram is what import wrote, as JSON.
+type importedProgram struct {
+	writtenFile
+	Cases []importedCase `json:"cases" jsonschema:"of the program, in order"`
+	Notes []importNote   `json:"notes" jsonschema:"what nearly became another op, and why traces are cases of their own"`
+}
+
+type importedCase struct {
+	Case  string `json:"case" jsonschema:"of the program"`
+	When  string `json:"when" jsonschema:"condition of the case"`
+	Nodes int    `json:"nodes" jsonschema:"of its graph"`
+}
+
+type importNote struct {
+	Scope string `json:"scope,omitempty" jsonschema:"part of the model; absent if it is the whole graph"`
+	What  string `json:"what" jsonschema:"what it is like, and why it is not that"`
+}
+
+func (a *app) importProgram(in, out, format string, dims []string) error {
+	if err := oneOf("output", format, "text", "json"); err != nil {
+		return err
+	}
+	if outputKind(out) != ".zg" {
+		return diag.Errorf("usage/out", diag.Pos{File: out}, "import writes graph text").WithHint("name the file with --out NAME.zg")
+	}
+	named, err := inputDims(dims)
+	if err != nil {
+		return err
+	}
+	p, notes, err := importFile(in, named)
+	if err != nil {
+		return err
+	}
+	if format == "text" {
+		a.importNotes(in, notes)
+	}
+	file, err := written(out, p.Text())
+	if err != nil {
+		return err
+	}
+	if format == "json" {
+		made := importedProgram{writtenFile: file, Cases: []importedCase{}, Notes: notes}
+		for _, c := range p.Cases {
+			made.Cases = append(made.Cases, importedCase{c.Name, c.When.String(), c.Graph.NumNodes()})
+		}
+		return a.json(made)
+	}
+	for _, c := range p.Cases {
+		fmt.Fprintf(a.progress, "%s: case %s (%s), %d nodes\n", out, c.Name, c.When, c.Graph.NumNodes())
+	}
+	return nil
 }
 
 // inputDims reads "in0=batch,seq_len".
@@ -76,26 +111,32 @@ func inputDims(list []string) (map[string][]string, error) {
 	return dims, nil
 }
 
-// importFile reads a .mlxfn file as a program in normal form.
-func (a *app) importFile(path string, dims map[string][]string) (*graph.Program, error) {
+// importFile reads a .mlxfn file as a program in normal form, with each note once.
+func importFile(path string, dims map[string][]string) (*graph.Program, []importNote, error) {
 	name := strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
 	p, notes, err := convert.Load(path, convert.ImportOptions{Name: name, Dims: dims})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	seen := map[normal.Note]bool{}
+	once, seen := []importNote{}, map[importNote]bool{}
 	for _, n := range notes {
-		if !seen[n] {
-			seen[n] = true
-			fmt.Fprintf(a.progress, "%s: note: %s: %s\n", path, scopeText(n.Scope), n.What)
+		if note := (importNote{n.Scope, n.What}); !seen[note] {
+			seen[note] = true
+			once = append(once, note)
 		}
 	}
-	return p, nil
+	return p, once, nil
+}
+
+func (a *app) importNotes(path string, notes []importNote) {
+	for _, n := range notes {
+		fmt.Fprintf(a.progress, "%s: note: %s: %s\n", path, scopeText(n.Scope), n.What)
+	}
 }
 
 func (a *app) exportCmd() *cobra.Command {
 	var o options
-	var out, as, rule string
+	var out, as, rule, format string
 	c := &cobra.Command{
 		Use:   "export M.zg|MODEL --out FILE.mlxfn",
 		Short: "Write a program as a function that MLX runs anywhere",
@@ -107,13 +148,16 @@ func (a *app) exportCmd() *cobra.Command {
 		Example: "  zmlx-rewrite export Qwen3-0.6B-4bit --dims batch=1,seq_len=1,kv_cap=256 --out step.mlxfn",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
+			if err := oneOf("output", format, "text", "json"); err != nil {
+				return err
+			}
 			switch as {
 			case "python":
 				if rule == "" {
 					return diag.Errorf("usage/rule", diag.Pos{}, "--as python writes one rule").WithHint("name it with --rule")
 				}
 				o.model = args[0]
-				return a.exportPython(&o, rule, out)
+				return a.exportPython(&o, rule, out, format)
 			case "mlxfn":
 			default:
 				return diag.Errorf("usage/as", diag.Pos{}, "--as %q is neither mlxfn nor python", as).WithHint("--as python needs --rule RULE; without --as it is mlxfn")
@@ -130,7 +174,17 @@ func (a *app) exportCmd() *cobra.Command {
 				return err
 			}
 			defer s.close()
-			return a.exportProgram(out, s.program, w.set.Kernels, &o)
+			made, err := exportProgram(out, s.program, w.set.Kernels, &o)
+			switch {
+			case err != nil:
+				return err
+			case format == "json":
+				return a.json(made)
+			}
+			for _, t := range made.Traces {
+				fmt.Fprintf(a.progress, "%s: case %s%s, %d primitives of MLX %s, %d weights\n", out, t.Case, dimsText(t.Dims), t.Primitives, made.MLX, t.Weights)
+			}
+			return nil
 		},
 	}
 	c.Flags().StringVar(&out, "out", "", "`file` to write, ending in .mlxfn")
@@ -139,45 +193,99 @@ func (a *app) exportCmd() *cobra.Command {
 	c.Flags().StringVar(&o.target, "target", "cpu", "cpu: kernels as their reference graphs; metal and cuda with --as python")
 	c.Flags().StringVar(&as, "as", "mlxfn", "mlxfn, or python with --rule")
 	c.Flags().StringVar(&rule, "rule", "", "`rule` to write with --as python")
+	c.Flags().StringVarP(&format, "output", "o", "text", "text or json: what is in the file")
 	return c
+}
+
+// exportedProgram is a file of traces that was written, as JSON.
+type exportedProgram struct {
+	writtenFile
+	MLX    string          `json:"mlx" jsonschema:"release whose file layout it has"`
+	Traces []exportedTrace `json:"traces" jsonschema:"in the order of the file"`
+}
+
+type exportedTrace struct {
+	Case       string           `json:"case" jsonschema:"of the program"`
+	Dims       map[string]int64 `json:"dims" jsonschema:"numbers of its symbols"`
+	Inputs     []exportedInput  `json:"inputs" jsonschema:"positional arguments, in order"`
+	Weights    int              `json:"weights" jsonschema:"keyword arguments, which are the parameters"`
+	Primitives int              `json:"primitives" jsonschema:"of MLX that it is made of"`
+}
+
+type exportedInput struct {
+	Name string `json:"name" jsonschema:"of the program's input"`
+	Type string `json:"type" jsonschema:"element type and shape"`
+}
+
+// dimsText is ", batch=1,seq_len=1".
+func dimsText(dims map[string]int64) string {
+	sep, text := ", ", ""
+	for _, name := range slices.Sorted(maps.Keys(dims)) {
+		text += fmt.Sprintf("%s%s=%d", sep, name, dims[name])
+		sep = ","
+	}
+	return text
 }
 
 // exportProgram writes the cases that --dims selects, with kernels as their
 // reference graphs.
-func (a *app) exportProgram(path string, p *graph.Program, catalog *kernels.Catalog, o *options) error {
+func exportProgram(path string, p *graph.Program, catalog *kernels.Catalog, o *options) (*exportedProgram, error) {
 	if o.target != "cpu" {
-		return diag.Errorf("mlxfn/target", diag.Pos{File: path}, "no kernel has a source for target %s yet", o.target).WithHint("--target cpu writes them as their reference graphs")
+		return nil, diag.Errorf("mlxfn/target", diag.Pos{File: path}, "no kernel has a source for target %s yet", o.target).WithHint("--target cpu writes them as their reference graphs")
 	}
 	env, err := o.symbols()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	plain, err := catalog.Expand(p, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	plain.Params = needed(plain)
 	opts := convert.ExportOptions{Version: exportVersion}
 	if len(env) > 0 {
 		i, err := caseOf(plain, env)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		opts.Specs = []convert.Spec{{Case: i, Env: env}}
 	}
 	if missing := openSymbols(plain, opts.Specs); len(missing) > 0 {
-		return diag.Errorf("usage/dims", diag.Pos{File: path}, "a trace needs a number for each symbol; %s have none", strings.Join(missing, ", ")).
+		return nil, diag.Errorf("usage/dims", diag.Pos{File: path}, "a trace needs a number for each symbol; %s have none", strings.Join(missing, ", ")).
 			WithHint("give them: --dims %s=1", strings.Join(missing, "=1,"))
 	}
 	f, err := convert.Export(plain, opts)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var b bytes.Buffer
 	if err := mlxfn.Write(&b, f); err != nil {
-		return err
+		return nil, err
 	}
-	return writeFile(path, b.Bytes())
+	file, err := written(path, b.Bytes())
+	if err != nil {
+		return nil, err
+	}
+	made := &exportedProgram{writtenFile: file, MLX: opts.Version, Traces: []exportedTrace{}}
+	for i := range f.Functions {
+		fn, c := &f.Functions[i], &plain.Cases[i]
+		t := exportedTrace{Dims: map[string]int64{}, Inputs: []exportedInput{}, Weights: len(fn.Kwargs), Primitives: len(fn.Tape)}
+		if opts.Specs != nil {
+			c = &plain.Cases[opts.Specs[i].Case]
+			t.Dims = opts.Specs[i].Env
+		}
+		t.Case = c.Name
+		for k, in := range c.Graph.Inputs() {
+			info := fn.Inputs[k].Type
+			fixed := graph.Type{DType: info.DType}
+			for _, d := range info.Shape {
+				fixed.Shape = append(fixed.Shape, graph.N(int64(d)))
+			}
+			t.Inputs = append(t.Inputs, exportedInput{c.Graph.InputName(in), fixed.String()})
+		}
+		made.Traces = append(made.Traces, t)
+	}
+	return made, nil
 }
 
 // needed leaves out parameters that are read only to make others: what runs the

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -12,9 +13,22 @@ import (
 	"zmlx-rewrite/verify/proof"
 )
 
+// exportedRule is a module that was written of a rule, as JSON.
+type exportedRule struct {
+	writtenFile
+	Rule     string           `json:"rule" jsonschema:"full name"`
+	Model    string           `json:"model" jsonschema:"as it was named"`
+	Case     string           `json:"case" jsonschema:"of the program"`
+	Dims     map[string]int64 `json:"dims" jsonschema:"numbers of the symbols; those that --dims leaves open have a small one"`
+	Scope    string           `json:"scope" jsonschema:"part of the model that it was taken from: the first where the rule applies"`
+	Numerics string           `json:"numerics" jsonschema:"how results of the two sides may differ"`
+	Target   string           `json:"target" jsonschema:"on cpu kernels are written out as their reference graphs, elsewhere their sources are in the module"`
+	Kernels  []string         `json:"kernels" jsonschema:"that the rule puts in place"`
+}
+
 // exportPython writes a rule, at the first place where it applies in a model, as a Python
 // module that needs MLX alone.
-func (a *app) exportPython(o *options, rule, out string) error {
+func (a *app) exportPython(o *options, rule, out, format string) error {
 	if !strings.HasSuffix(out, ".py") {
 		return diag.Errorf("usage/out", diag.Pos{File: out}, "export --as python writes a module").WithHint("name the file with --out NAME.py")
 	}
@@ -40,7 +54,7 @@ func (a *app) exportPython(o *options, rule, out string) error {
 	}
 	c := &r.res.Cases[i]
 	if len(c.Sites) == 0 {
-		return isFalse("%s does not apply in %s, case %s", rule, r.name, c.Name)
+		return isFalse("%s does not apply in %s, case %s\n\tzmlx-rewrite explain --model %s --rule %s says why", rule, r.name, c.Name, o.model, rule)
 	}
 	site := c.Sites[0]
 	in, err := proof.At(r.program, &graph.Case{Name: c.Name, When: c.When, Graph: c.Before}, site.Match, r.name+", "+site.Scope)
@@ -81,9 +95,21 @@ func (a *app) exportPython(o *options, rule, out string) error {
 	}
 	text, err := s.Text()
 	if err != nil {
-		return diag.Errorf("bridge/standalone", diag.Pos{}, "%v", err)
+		issue := diag.Errorf("bridge/standalone", diag.Pos{}, "%v", err)
+		if o.target == "cpu" {
+			issue = issue.WithHint("there kernels are their reference graphs: --target metal or cuda writes their sources")
+		}
+		return issue
 	}
-	return writeFile(out, []byte(text))
+	file, err := written(out, []byte(text))
+	switch {
+	case err != nil:
+		return err
+	case format == "json":
+		return a.json(exportedRule{file, site.Rule.Name, r.name, c.Name, env, site.Scope, string(site.Rule.Numerics), o.target, append([]string{}, site.Rule.Kernels...)})
+	}
+	fmt.Fprintf(a.progress, "%s: %s at %s of %s, case %s%s\n", out, site.Rule.Name, site.Scope, r.name, c.Name, dimsText(env))
+	return nil
 }
 
 // symbolsIn returns the symbols of a graph's inputs.

@@ -12,20 +12,20 @@ func (a *app) graphCmd() *cobra.Command {
 	var after bool
 	c := &cobra.Command{
 		Use:   "graph",
-		Short: "Print a model's graph as text, DOT or Mermaid",
+		Short: "Print a model's graph as text, DOT, Mermaid or JSON",
 		Args:  cobra.NoArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return a.graph(&o, format, scope, after) },
 	}
 	o.flags(c)
 	o.kv.kvFlags(c)
-	c.Flags().StringVarP(&format, "output", "o", "text", "text, dot, mermaid or summary")
+	c.Flags().StringVarP(&format, "output", "o", "text", "text, dot, mermaid, summary or json (one case a line)")
 	c.Flags().StringVar(&scope, "site", "", "`scope` to draw, such as model.layers.0; the whole graph if left out")
 	c.Flags().BoolVar(&after, "rewritten", false, "the graph after the rewrite")
 	return c
 }
 
 func (a *app) graph(o *options, format, scope string, after bool) error {
-	if err := oneOf("output", format, "text", "dot", "mermaid", "summary"); err != nil {
+	if err := oneOf("output", format, "text", "dot", "mermaid", "summary", "json"); err != nil {
 		return err
 	}
 	list, err := a.programs(o, after)
@@ -49,6 +49,10 @@ func (a *app) graph(o *options, format, scope string, after bool) error {
 				fmt.Fprint(a.stdout, c.Graph.DOT(scope))
 			case "mermaid":
 				fmt.Fprint(a.stdout, c.Graph.Mermaid(scope))
+			case "json":
+				if err := a.json(shownGraphOf(s, &c, scope)); err != nil {
+					return err
+				}
 			case "summary":
 				fmt.Fprintf(a.stdout, "%s case %s when %s: %d nodes, %d launches, %s\n", s.name, c.Name, c.When, c.Graph.NumNodes(), c.Graph.Launches(), c.Graph.Hash())
 			}

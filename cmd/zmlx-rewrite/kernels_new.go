@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 
 	"zmlx-rewrite/diag"
@@ -20,7 +19,7 @@ type kernelNewOptions struct {
 	elementwise, reduce, mapReduce, jit string
 	params, vectors                     []string
 	once                                bool
-	out                                 string
+	out, format                         string
 }
 
 func (a *app) kernelsNewCmd() *cobra.Command {
@@ -46,12 +45,24 @@ func (a *app) kernelsNewCmd() *cobra.Command {
 	f.StringArrayVar(&k.vectors, "vector", nil, "`name` of an operand that has one row only; may be repeated")
 	f.BoolVar(&k.once, "once", false, "compute in float32 and round once, in place of after each op")
 	f.StringVar(&k.out, "out", "kernels", "`folder` to write to")
+	f.StringVarP(&k.format, "output", "o", "text", "text or json: what was written, and what to do next")
 	c.MarkFlagsMutuallyExclusive("elementwise", "reduce", "map-reduce", "jit")
 	c.MarkFlagsOneRequired("elementwise", "reduce", "map-reduce", "jit")
 	return c
 }
 
+// newKernel is a kernel that was made of a formula or a function, as JSON.
+type newKernel struct {
+	Files      []writtenFile `json:"files" jsonschema:"spec, Metal source, test"`
+	Kernel     string        `json:"kernel" jsonschema:"name"`
+	NoGradient string        `json:"no_gradient,omitempty" jsonschema:"why it has none; absent if it has one"`
+	Next       []string      `json:"next" jsonschema:"command that checks it"`
+}
+
 func (a *app) kernelsNew(name string, k *kernelNewOptions) error {
+	if err := oneOf("output", k.format, "text", "json"); err != nil {
+		return err
+	}
 	opts := author.Options{Vectors: k.vectors, Once: k.once}
 	for _, p := range k.params {
 		n, text, ok := strings.Cut(p, "=")
@@ -94,16 +105,24 @@ func (a *app) kernelsNew(name string, k *kernelNewOptions) error {
 	if err := os.MkdirAll(k.out, 0o777); err != nil {
 		return diag.Errorf("file/write", diag.Pos{File: k.out}, "%v", err)
 	}
+	out := newKernel{Kernel: name, NoGradient: made.NoGradient, Next: []string{fmt.Sprintf("zmlx-rewrite kernels check %s --kernels %s", name, k.out)}}
 	for _, f := range files {
 		path := filepath.Join(k.out, f.name)
-		if err := renameio.WriteFile(path, []byte(f.text), 0o666); err != nil {
-			return diag.Errorf("file/write", diag.Pos{File: path}, "%v", err)
+		file, err := written(path, []byte(f.text))
+		if err != nil {
+			return err
 		}
-		fmt.Fprintf(a.stdout, "wrote %s\n", path)
+		out.Files = append(out.Files, file)
+		if k.format == "text" {
+			fmt.Fprintf(a.stdout, "wrote %s\n", path)
+		}
 	}
-	if made.NoGradient != "" {
-		fmt.Fprintf(a.stdout, "no gradient: %s\n", made.NoGradient)
+	if k.format == "json" {
+		return a.json(out)
 	}
-	fmt.Fprintf(a.stdout, "check it: zmlx-rewrite kernels check %s --kernels %s\n", name, k.out)
+	if out.NoGradient != "" {
+		fmt.Fprintf(a.stdout, "no gradient: %s\n", out.NoGradient)
+	}
+	fmt.Fprintf(a.stdout, "check it: %s\n", out.Next[0])
 	return nil
 }

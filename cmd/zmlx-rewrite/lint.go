@@ -70,7 +70,7 @@ func (a *app) lint(args, kernelDirs []string, format string) error {
 			if dir := filepath.Join(arg, "kernels"); isDir(dir) {
 				kernelDirs = append(kernelDirs, dir)
 			} else if len(files) == 0 {
-				issues.Add(diag.Errorf("lint/empty", diag.Pos{File: arg}, "holds no .yaml files"))
+				issues.Add(diag.Errorf("lint/empty", diag.Pos{File: arg}, "holds no .yaml files").WithHint("name files, or a folder that has some, or such in rules/, profiles/ and kernels/"))
 			}
 		}
 		for _, f := range files {

@@ -48,10 +48,11 @@ func (a *app) loadAs(path, dtype, adapter string, w *workspace) (*subject, error
 		}
 		s.program = p
 	case ".mlxfn":
-		p, err := a.importFile(path, nil)
+		p, notes, err := importFile(path, nil)
 		if err != nil {
 			return nil, err
 		}
+		a.importNotes(path, notes)
 		s.program = p
 	default:
 		// The name of a reference configuration will do where no such file is.
@@ -97,7 +98,7 @@ func readLimited(path string, n int64) ([]byte, error) {
 		return nil, diag.Errorf("file/read", diag.Pos{File: path}, "%v", err)
 	}
 	if int64(len(data)) > n {
-		return nil, diag.Errorf("file/too-big", diag.Pos{File: path}, "is larger than %d MiB", n>>20)
+		return nil, diag.Errorf("file/too-big", diag.Pos{File: path}, "is larger than %d MiB", n>>20).WithHint("no file of that kind is so large: is it another one?")
 	}
 	return data, nil
 }

@@ -74,7 +74,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		err = wrongLine(c, err)
 	}
 	if out.err != nil {
-		err = diag.Errorf("file/write", diag.Pos{File: "standard output"}, "%v", out.err)
+		err = diag.Errorf("file/write", diag.Pos{File: stdoutName}, "%v", out.err)
 	}
 	return a.exit(err, ctx)
 }

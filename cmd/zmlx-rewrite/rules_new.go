@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 
 	"zmlx-rewrite/diag"
@@ -26,7 +25,7 @@ import (
 type ruleNewOptions struct {
 	options
 	scope, from, values string
-	out                 string
+	out, format         string
 	overwrite           bool
 }
 
@@ -51,11 +50,27 @@ func (a *app) rulesNewCmd() *cobra.Command {
 	f.StringVar(&o.from, "case", "", "`case` of the model; its first one if left out")
 	f.StringVar(&o.out, "out", "", "`folder` to write rules/NAME.yaml, kernels/NAME.yaml, NAME.zg and NAME.txtar to; NAME if left out")
 	f.BoolVar(&o.overwrite, "force", false, "write over files that are there")
+	f.StringVarP(&o.format, "output", "o", "text", "text or json: what was written, and what to do next")
 	_ = c.MarkFlagRequired("model")
 	return c
 }
 
+// newRule is a rule that was begun, as JSON.
+type newRule struct {
+	Files     []writtenFile `json:"files" jsonschema:"rule, kernel, the place that it was made from, test"`
+	Rule      string        `json:"rule" jsonschema:"full name"`
+	Ops       int           `json:"ops" jsonschema:"of the pattern"`
+	Numerics  string        `json:"numerics" jsonschema:"how results may differ"`
+	Kernel    string        `json:"kernel" jsonschema:"name"`
+	Generated bool          `json:"generated" jsonschema:"the kernel's source is made of the reference"`
+	NoSource  string        `json:"no_source,omitempty" jsonschema:"why it is not; the kernel runs as its reference until it has a source"`
+	Next      []string      `json:"next" jsonschema:"commands that prove the rule and test it"`
+}
+
 func (a *app) rulesNew(name string, o *ruleNewOptions) error {
+	if err := oneOf("output", o.format, "text", "json"); err != nil {
+		return err
+	}
 	if err := draft.CheckName(name); err != nil {
 		return err
 	}
@@ -100,23 +115,35 @@ func (a *app) rulesNew(name string, o *ruleNewOptions) error {
 	for i, text := range append([]string{d.Rules, d.Kernel}, texts...) {
 		files[i].text = text
 	}
+	made := newRule{Rule: name + "." + name, Ops: len(part.Nodes), Numerics: string(spec.Numerics), Kernel: name, Generated: spec.NoSource == "", NoSource: spec.NoSource}
 	for _, f := range files {
 		path := filepath.Join(o.out, f.path)
 		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 			return diag.Errorf("file/write", diag.Pos{File: path}, "%v", err)
 		}
-		if err := renameio.WriteFile(path, []byte(f.text), 0o666); err != nil {
-			return diag.Errorf("file/write", diag.Pos{File: path}, "%v", err)
+		file, err := written(path, []byte(f.text))
+		if err != nil {
+			return err
 		}
-		fmt.Fprintf(a.stdout, "wrote %s\n", path)
+		made.Files = append(made.Files, file)
+		if o.format == "text" {
+			fmt.Fprintf(a.stdout, "wrote %s\n", path)
+		}
 	}
-	fmt.Fprintf(a.stdout, "rule %s.%s: %d ops, %s\n", name, name, len(part.Nodes), spec.Numerics)
-	if spec.NoSource != "" {
-		fmt.Fprintf(a.stdout, "kernel %s runs as its reference until it has a source: %s\n", name, spec.NoSource)
-	} else {
+	made.Next = []string{
+		fmt.Sprintf("zmlx-rewrite verify %s --home %s --model %s", name, o.out, filepath.Join(o.out, name+".zg")),
+		"zmlx-rewrite test " + o.out,
+	}
+	if o.format == "json" {
+		return a.json(made)
+	}
+	fmt.Fprintf(a.stdout, "rule %s: %d ops, %s\n", made.Rule, made.Ops, made.Numerics)
+	if made.Generated {
 		fmt.Fprintf(a.stdout, "kernel %s: its source is made of the reference\n", name)
+	} else {
+		fmt.Fprintf(a.stdout, "kernel %s runs as its reference until it has a source: %s\n", name, made.NoSource)
 	}
-	fmt.Fprintf(a.stdout, "prove it: zmlx-rewrite verify %[1]s --home %[2]s --model %[3]s\ntest it:  zmlx-rewrite test %[2]s\n", name, o.out, filepath.Join(o.out, name+".zg"))
+	fmt.Fprintf(a.stdout, "prove it: %s\ntest it:  %s\n", made.Next[0], made.Next[1])
 	return nil
 }
 

@@ -169,7 +169,7 @@ func (a *app) stress(ctx context.Context, o *options, s *stressOptions) error {
 		}
 	}
 	if differ > 0 {
-		return isFalse("%d of %d combinations made other tokens", differ, len(c.Cells))
+		return isFalse("%d of %d combinations made other tokens\n\t%s", differ, len(c.Cells), whoDiffers)
 	}
 	if other, tokens := figures.OtherExperts(c); other > 0 {
 		return isFalse("%d of %d choices of experts are others after the rewrite", other, tokens)

@@ -140,6 +140,30 @@ func wrongLine(c *cobra.Command, err error) error {
 // groupOfFlags finds a group, and which of it were given, in cobra's errors.
 var groupOfFlags = regexp.MustCompile(`flags in the group \[([^\]]*)\](?:.*\[([^\]]*)\])?`)
 
+// whereToWrite is the hint of an issue about a file that could not be written, which says why as
+// the system does.
+func whereToWrite(i *diag.Issue) string {
+	if i.Pos.File == stdoutName {
+		return "what was printed is not complete"
+	}
+	dir := filepath.Dir(i.Pos.File)
+	if _, err := os.Stat(dir); os.IsNotExist(err) {
+		return "there is no folder " + dir + ": make it, or name a file elsewhere"
+	}
+	for _, why := range []string{"permission denied", "read-only file system"} {
+		if strings.Contains(i.Message, why) {
+			return "name a file in a folder that you may write into"
+		}
+	}
+	if strings.Contains(i.Message, "no space left") {
+		return "make room there, or name a file elsewhere; nothing was left half written"
+	}
+	return ""
+}
+
+// stdoutName stands for the name of a file in issues about standard output.
+const stdoutName = "standard output"
+
 // absent are the codes of errors about a file or folder that may not be there.
 var absent = []string{"file/open", "file/read", "file/stat", "home/missing", "kernel/dir", "weights/open", "mlxfn/read"}
 
@@ -154,6 +178,9 @@ func whereToLook(i *diag.Issue) string {
 	}
 	if i.Hint != "" {
 		return i.Hint
+	}
+	if i.Code == "file/write" {
+		return whereToWrite(i)
 	}
 	if i.Pos.File == "" || !slices.Contains(absent, i.Code) {
 		return ""

@@ -169,7 +169,7 @@ func TestMistakes(t *testing.T) {
 		{"apply --profile smollm", "did you mean smollm2?"}, {"apply --model SmolLM2-135M-Instruct-Q4", "did you mean"}, {"generate --model SmolLM2 --prompt x", ""},
 		{"rules schema capsul", "capsule"}, {"test --run nowhere", ""}, {"verify llama.swiglo", "did you mean llama.swiglu?"}, {"explain --profile smollm2 --rule swiglo", "rules list"},
 		{"report no.json", ""}, {"report notes.txt", "bench --capsule"}, {"report empty.json", "bench --capsule"}, {"report folder", ""}, {"matrix no", ""}, {"matrix folder", ""}, {"matrix gate folder", ""}, {"import no.mlxfn", ""}, {"import notes.txt", ""},
-		{"export no.zg", ""}, {"diff a.zg b.zg", ""}, {"diff a.zg", "two programs"}, {"lint no.yaml", ""}, {"apply --profile smollm2 --rules no.yaml", ""}, {"apply --replay no.json --model SmolLM2-135M-Instruct-Q4_1", ""},
+		{"export no.zg", ""}, {"diff a.zg b.zg", ""}, {"diff a.zg", "two programs"}, {"lint no.yaml", ""}, {"lint folder", "rules/"}, {"export SmolLM2-135M-Instruct-Q4_1 --dims batch=1,seq_len=1,kv_cap=8 --out none/x.mlxfn", "no folder none"}, {"apply --profile smollm2 --rules no.yaml", ""}, {"apply --replay no.json --model SmolLM2-135M-Instruct-Q4_1", ""},
 		{"generate --model notes.txt --prompt x", ""}, {"generate --model folder --prompt x", ""}, {"perplexity SmolLM2-135M-Instruct-Q4_1 no.txt", ""},
 		{"validate SmolLM2-135M-Instruct-Q4_1 --prompts no.txt", ""}, {"routing --model SmolLM2-135M-Instruct-Q4_1 --file no.txt", ""},
 		// Weights are needed, and a configuration has none.

@@ -286,7 +286,7 @@ func (a *app) validate(ctx context.Context, o *options, t *textOptions, vo *vali
 		if oracle != nil {
 			than = ", or than mlx-lm's"
 		}
-		return isFalse("%d of %d prompts give other tokens after the rewrite%s", differ, len(d.texts), than)
+		return isFalse("%d of %d prompts give other tokens after the rewrite%s\n\t%s", differ, len(d.texts), than, whoDiffers)
 	}
 	if ties > 0 && vo.strict {
 		return isFalse("%d of %d prompts give other tokens at near ties", ties, len(d.texts))
@@ -335,6 +335,9 @@ func (v *validating) token() {
 	v.made++
 	v.show()
 }
+
+// whoDiffers is what to do next where tokens are others after the rewrite.
+const whoDiffers = "zmlx-rewrite verify --model MODEL says at which token, and which application of a rule it is; verify --device tries each replacement by itself"
 
 // reading is told of a long prompt that is read before the first token.
 func (v *validating) reading(read, all int) {

@@ -41,6 +41,7 @@ func strict(s *jsonschema.Schema) {
 		noNull(s)
 	}
 	strict(s.Items)
+	strict(s.AdditionalProperties)
 	for name, p := range s.Properties {
 		if !slices.Contains(s.Required, name) {
 			noNull(p)
