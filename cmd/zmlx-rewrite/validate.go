@@ -216,7 +216,7 @@ func (a *app) validate(ctx context.Context, o *options, t *textOptions, vo *vali
 		if most[0] > 0 && most[1] > 0 {
 			v.PeakMemory = &most
 		}
-		for _, l := range layers([2]*graph.Program{d.unrewritten.last(ra), d.rewritten.last(rb)}) {
+		for _, l := range layers([2]*graph.Program{d.unrewritten.last(ra), d.rewritten.last(rb)}, 1) {
 			v.StepLaunches[0], v.StepLaunches[1] = v.StepLaunches[0]+l.Before, v.StepLaunches[1]+l.After
 		}
 		v.TPS, v.RewrittenTPS, v.PromptTPS = ra.TPS(), rb.TPS(), [2]float64{ra.PromptTPS(), rb.PromptTPS()}

@@ -24,6 +24,7 @@ type Host struct {
 	Catalog *kernels.Catalog
 	Keeps   func(*kernels.Spec) bool // the kernels that the engine launches; others run as their references
 	Weights *weights.Store           // with what rules derived
+	Batch   int                      // sequences side by side; 0: one
 }
 
 // Load makes a program ready to generate. Close what it returns by calling done.
@@ -36,7 +37,7 @@ func (h *Host) Load(ctx context.Context, p *graph.Program) (g *decode.Generator,
 	if err != nil {
 		return nil, nil, err
 	}
-	if g, err = decode.New(ctx, h.Engine, s, plain); err != nil {
+	if g, err = decode.NewBatch(ctx, h.Engine, s, plain, max(h.Batch, 1)); err != nil {
 		s.Close()
 		return nil, nil, err
 	}
