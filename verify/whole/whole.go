@@ -98,6 +98,8 @@ type Comparison struct {
 	// Errors against the unrewritten program in float32, along the same tokens: the root
 	// of the mean square over all logits. 0 if there is no measure: the model is float32.
 	Error, Stock float64
+	// What the errors were measured of: the rewritten program and float32 along the same tokens.
+	Led, Truth []decode.Step
 	// Largest error of the unrewritten program at the step where tokens part.
 	StepError float64
 }
@@ -130,7 +132,7 @@ func CompareLed(a, b, led, truth []decode.Step) *Comparison {
 }
 
 func judge(of *decode.Comparison, a, b, led, truth []decode.Step) *Comparison {
-	c := &Comparison{Comparison: of, Verdict: Identical, Tie: true}
+	c := &Comparison{Comparison: of, Verdict: Identical, Tie: true, Led: led, Truth: truth}
 	if c.Exact && c.First < 0 {
 		c.Verdict = BitExact
 		return c
