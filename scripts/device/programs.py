@@ -22,6 +22,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 OUT = pathlib.Path(os.environ.get("OUT", "/tmp"))
 MODELS = pathlib.Path(os.environ.get("MODELS", "/tmp/models"))
 LLAMA = pathlib.Path(os.environ.get("LLAMA", "/tmp/zmlx/llama"))
+LOCK = threading.Lock()  # around the file of rows: session.py has several small models side by side
 WARM = 16  # tokens of mlx-lm that come first and do not count
 
 
@@ -92,7 +93,7 @@ class Programs:
     def keep(self, **row):
         row = dict(model=self.name, **{k: v for k, v in row.items() if k != "model"})
         self.rows.append(row)
-        with open(OUT / self.file, "a", encoding="utf-8") as f:
+        with LOCK, open(OUT / self.file, "a", encoding="utf-8") as f:
             f.write(json.dumps(row) + "\n")
 
     def run(self, what, command, settings="", limit=120.0, env=None):

@@ -4,6 +4,7 @@ where it stopped. Each result is in $OUT/session.jsonl as soon as it is there.
 """
 
 import argparse
+import concurrent.futures
 import contextlib
 import io
 import json
@@ -22,6 +23,7 @@ FILE = "session.jsonl"
 QWEN, LFM, GPT, GLM, LFM8 = "Qwen3-30B-A3B-4bit", "LFM2-8B-A1B-4bit", "gpt-oss-20b-MXFP4-Q4", "GLM-4.7-Flash-4bit", "LFM2-8B-A1B-8bit"
 TRAINED = [f"testdata/trained/{m}" for m in ("qwen3_moe", "lfm2_moe", "gpt_oss", "glm4_moe_lite", "deepseek_v3", "gemma3_text")]
 SMOL = [os.environ.get("SMOLLM2", "/tmp/zmlx/smollm2") + "/" + f for f in ("SmolLM2-135M-Instruct.Q4_1.gguf", "SmolLM2-135M-MoE")]
+SMALL = "small models"  # these, side by side: nothing of them is timed
 LONG = "0,512,8192,32768"
 
 # Stage, model, what it is expected to take in seconds on an H200, flags of baselines.py. The seconds
@@ -35,10 +37,9 @@ PLAN = [
     ("errors", LFM, 30, ""),
     ("rounds", LFM, 110, f"--depths {LONG} --rounds 3"),
     ("batch", LFM, 100, "--rounds 2"),
-    *(("tokens", m, 25, "") for m in TRAINED),
+    ("tokens", SMALL, 120, ""),
     ("bridge", QWEN, 220, ""),
     ("bridge", LFM, 130, ""),
-    *(("tokens", m, 75, "--dtypes float32") for m in SMOL),
     ("prompt", QWEN, 240, "--prompts 512,8192"),
     ("prompt", LFM, 150, "--prompts 512,8192"),
     ("rounds", GPT, 100, f"--depths {LONG} --rounds 2"),
@@ -85,32 +86,42 @@ class Session:
         mine = [r for r in self.rows if r.get("item") == list(item[:2])]
         return len(mine), any(r["whole"] for r in mine)
 
-    def parsed(self, item):
+    def parsed(self, item, model):
         p, numbers = baselines.parser()
         p.add_argument("--depths", default="0", type=numbers)
         args = p.parse_args(item[3].split() + ["--cpu"] * self.args.tiny)
-        args.model = item[1]
+        args.model = model
+        if model in SMOL:  # its activations are float32
+            args.dtypes = ["float32"]
         return args
 
     def run(self, item):
         stage, model, seconds, _ = item
-        bench = baselines.Bench(self.parsed(item), min(self.left() - 2, max(seconds * 1.5, 60)), FILE)
-        bench.rows = [r for r in self.rows if r.get("model") == model]
+        start = time.monotonic()
+        some = TRAINED + SMOL if model == SMALL else [model]
+        with concurrent.futures.ThreadPoolExecutor(1 if self.args.tiny else len(some)) as pool:
+            whole = all(list(pool.map(lambda m: self.one(item, m, len(some) == 1), some)))
+        row = dict(item=[stage, model], whole=whole, seconds=round(time.monotonic() - start, 1), expected=seconds, made=time.strftime("%Y-%m-%d %H:%M:%S"))
+        self.rows.append(row)
+        with open(OUT / FILE, "a", encoding="utf-8") as f:
+            f.write(json.dumps(row) + "\n")
+        shutil.copy(OUT / FILE, STATE / FILE)
+
+    def one(self, item, model, alone):
+        """A stage of one model; whether all of it was done."""
+        stage, _, seconds, _ = item
+        bench = baselines.Bench(self.parsed(item, model), min(self.left() - 2, max(seconds * 1.5, 60)), FILE)
+        bench.rows, bench.watching = [r for r in self.rows if r.get("model") == model], alone
         before = len(bench.rows)
         if not bench.model.exists() and "/" not in model:
             baselines.run(bench, ["models"])
         if not bench.model.exists():
             bench.say(f"{bench.model} is not here")
-            return
+            return False
         baselines.run(bench, [stage])
         made = bench.rows[before:]
         self.rows += made
-        whole = any("error" not in r for r in made) and not bench.short
-        row = dict(item=[stage, model], whole=whole, seconds=round(time.monotonic() - bench.start, 1), expected=seconds, made=time.strftime("%Y-%m-%d %H:%M:%S"))
-        self.rows.append(row)
-        with open(OUT / FILE, "a", encoding="utf-8") as f:
-            f.write(json.dumps(row) + "\n")
-        shutil.copy(OUT / FILE, STATE / FILE)
+        return any("error" not in r for r in made) and not bench.short
 
     def tables(self):
         """All tables of what was measured in rounds, this time and earlier."""

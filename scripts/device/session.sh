@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs on the machine with the GPU, after unpack.sh and unpack_baselines.sh (and
-# unpack_smollm2.sh): all that was not measured yet, most important first, as far as BUDGET (560 s)
+# Runs on the machine with the GPU, after unpack.sh (errors), unpack_baselines.sh (what compares with
+# other programs) and unpack_smollm2.sh (SmolLM2): all that was not measured yet, most important first, as far as BUDGET (560 s)
 # goes. Called again, on that machine or on another one to which $OUT's session.jsonl was carried
 # as .device/session.jsonl, it goes on where it stopped. Docs: docs/BENCHMARKS.md, "How to
 # measure on a GPU".
@@ -12,7 +12,9 @@
 # Writes into $OUT, as it goes: session.jsonl (all rows), session.md (tables), session.log, and
 # cache.tar.xz (what was compiled).
 set -uo pipefail
-[ ! -f /tmp/zmlx/baselines.env ] || . /tmp/zmlx/baselines.env
+for env in /tmp/zmlx/baselines.env /tmp/zmlx/env.sh; do # the first one sources the other
+	[ ! -f "$env" ] || { . "$env"; break; }
+done
 export ZMLX_FIRST_USE=off PYTHONDONTWRITEBYTECODE=1
 out=${OUT:-/tmp}
 ! command -v nvidia-smi >/dev/null || nvidia-smi --query-gpu=name,driver_version,memory.used,clocks.sm,clocks.mem --format=csv,noheader
