@@ -29,7 +29,7 @@ LONG = "0,512,8192,32768"
 # Stage, model, what it is expected to take in seconds on an H200, flags of baselines.py. The seconds
 # are of the calls of 2026-11-29 where there were such, and otherwise counted: 15 to 20 s until mlx-lm has
 # read 17 GB page by page, 5 s for ours, 10 ms a step of mlx-lm. Making a model is 35 s (Qwen3) or
-# less, once a machine.
+# less, once a machine, and comes on top.
 PLAN = [
     ("errors", QWEN, 70, ""),
     ("rounds", QWEN, 310, f"--depths {LONG} --rounds 3"),
@@ -110,7 +110,7 @@ class Session:
     def one(self, item, model, alone):
         """A stage of one model; whether all of it was done."""
         stage, _, seconds, _ = item
-        bench = baselines.Bench(self.parsed(item, model), min(self.left() - 2, max(seconds * 1.5, 60)), FILE)
+        bench = baselines.Bench(self.parsed(item, model), self.left() - 2, FILE)
         bench.rows, bench.watching = [r for r in self.rows if r.get("model") == model], alone
         before = len(bench.rows)
         if not bench.model.exists() and "/" not in model:
@@ -118,6 +118,7 @@ class Session:
         if not bench.model.exists():
             bench.say(f"{bench.model} is not here")
             return False
+        bench.end = min(bench.end, time.monotonic() + max(seconds * 1.5, 60))
         baselines.run(bench, [stage])
         made = bench.rows[before:]
         self.rows += made
