@@ -80,6 +80,7 @@ type Generator struct {
 	program *graph.Program
 	head    engine.Session
 	greedy  engine.Session // nil, or what makes only the next token
+	batch   int            // sequences; more than one only for Together
 	caches  *cache.Caches
 	first   *cache.Caches // of the session's program; caches are these until they are quantized
 	vocab   int
@@ -108,11 +109,16 @@ func (g *Generator) Quantize(q *Quantized) { g.quantized = q }
 // the signature that package models gives: tokens, offset and caches in, logits and
 // caches out. Close it before the session.
 func New(ctx context.Context, e engine.Engine, s engine.Session, p *graph.Program) (*Generator, error) {
-	caches, err := cache.New(e, p, 1)
+	return NewBatch(ctx, e, s, p, 1)
+}
+
+// NewBatch is New for so many sequences side by side, for Together.
+func NewBatch(ctx context.Context, e engine.Engine, s engine.Session, p *graph.Program, batch int) (*Generator, error) {
+	caches, err := cache.New(e, p, batch)
 	if err != nil {
 		return nil, err
 	}
-	g := &Generator{engine: e, session: s, program: p, first: caches, caches: caches}
+	g := &Generator{engine: e, session: s, program: p, batch: batch, first: caches, caches: caches}
 	gr := p.Cases[0].Graph
 	for _, o := range gr.Outputs() {
 		if o.Name == "logits" {
@@ -123,7 +129,7 @@ func New(ctx context.Context, e engine.Engine, s engine.Session, p *graph.Progra
 				return nil, fmt.Errorf("program %s: the vocabulary of its logits is not a number", p.Name)
 			}
 			g.vocab, g.logits = int(n), t.DType
-			head, err := headProgram(t.DType, d, "next", "row", "logprobs")
+			head, err := headProgram(t.DType, batch, d, "next", "row", "logprobs")
 			if err != nil {
 				return nil, err
 			}
@@ -138,17 +144,17 @@ func New(ctx context.Context, e engine.Engine, s engine.Session, p *graph.Progra
 	return g, nil
 }
 
-// headProgram computes, from logits [1, seq_len, vocab], those of the last
+// headProgram computes, from logits [batch, seq_len, vocab], those of the last
 // position, their log-probabilities, and the most likely token as the next step's input. mlx-lm takes the
 // largest of the log-probabilities, not of the logits; they may tie where logits do not.
-func headProgram(t graph.DType, vocab graph.Dim, want ...string) (*graph.Program, error) {
+func headProgram(t graph.DType, batch int, vocab graph.Dim, want ...string) (*graph.Program, error) {
 	var outputs []output
 	for _, o := range []output{{"next", "next"}, {"row", "wide"}, {"logprobs", "sampled"}} {
 		if slices.Contains(want, o.name) {
 			outputs = append(outputs, o)
 		}
 	}
-	return programOf([]input{logitsInput(t, vocab)}, outputs,
+	return programOf([]input{logitsInput(t, batch, vocab)}, outputs,
 		"last", "slice(logits, axis=-2, start=seq_len-1)",
 		"row", "squeeze(last, axis=-2)",
 		"logprobs", "subtract(row, logsumexp(row, axis=-1, keepdims=true))",
@@ -207,7 +213,7 @@ func (g *Generator) Close() error {
 	return g.head.Close()
 }
 
-// step feeds tokens [1, n] to the model, and returns its logits, not computed yet.
+// step feeds tokens [batch, n] to the model, and returns its logits, not computed yet.
 // tokens is borrowed, or handed over with engine.Take.
 func (g *Generator) step(ctx context.Context, tokens engine.Tensor, n int) (engine.Tensor, error) {
 	session := g.session
@@ -234,6 +240,7 @@ func (g *Generator) step(ctx context.Context, tokens engine.Tensor, n int) (engi
 	return out["logits"], nil
 }
 
+// tokens are those of one call: of each sequence as many, one sequence after the other.
 func (g *Generator) tokens(ids []int) (engine.Tensor, error) {
 	data := make([]byte, 0, 4*len(ids))
 	for _, id := range ids {
@@ -242,7 +249,7 @@ func (g *Generator) tokens(ids []int) (engine.Tensor, error) {
 		}
 		data = binary.LittleEndian.AppendUint32(data, uint32(id))
 	}
-	return g.engine.NewTensor(graph.Int32, []int{1, len(ids)}, data)
+	return g.engine.NewTensor(graph.Int32, []int{g.batch, len(ids) / g.batch}, data)
 }
 
 // prefill feeds all of a prompt but its last token, in chunks.
@@ -343,6 +350,9 @@ func (u *under) release() {
 func (g *Generator) Generate(ctx context.Context, prompt []int, o Options) (*Result, error) {
 	if len(prompt) == 0 {
 		return nil, fmt.Errorf("the prompt has no tokens")
+	}
+	if g.batch != 1 {
+		return nil, fmt.Errorf("a generator of %d sequences makes tokens of all of them together", g.batch)
 	}
 	if o.PrefillStep <= 0 {
 		o.PrefillStep = PrefillStep

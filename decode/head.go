@@ -9,12 +9,12 @@ import (
 // type t the next token, and the logits and log-probabilities of the last position. Rules
 // may be applied to it as to a model.
 func HeadProgram(t graph.DType, vocab int64) (*graph.Program, error) {
-	return headProgram(t, graph.N(vocab), "next", "row", "logprobs")
+	return headProgram(t, 1, graph.N(vocab), "next", "row", "logprobs")
 }
 
-// GreedyProgram is the part of HeadProgram that makes the next token.
-func GreedyProgram(t graph.DType, vocab int64) (*graph.Program, error) {
-	return headProgram(t, graph.N(vocab), "next")
+// GreedyProgram is the part of HeadProgram that makes the next token, of so many sequences.
+func GreedyProgram(t graph.DType, batch int, vocab int64) (*graph.Program, error) {
+	return headProgram(t, batch, graph.N(vocab), "next")
 }
 
 // Greedy makes a generator use a session of GreedyProgram, rewritten perhaps, where nothing

@@ -15,9 +15,9 @@ type (
 	output struct{ name, line string }
 )
 
-// logitsInput is the logits of a call of one sequence, [1, seq_len, vocab].
-func logitsInput(t graph.DType, vocab graph.Dim) input {
-	return input{"logits", graph.T(t, graph.N(1), graph.Sym(graph.SymSeqLen), vocab)}
+// logitsInput is the logits of a call of so many sequences, [batch, seq_len, vocab].
+func logitsInput(t graph.DType, batch int, vocab graph.Dim) input {
+	return input{"logits", graph.T(t, graph.N(int64(batch)), graph.Sym(graph.SymSeqLen), vocab)}
 }
 
 // programOf makes what runs behind a model of lines, which are pairs of a name and an expression.

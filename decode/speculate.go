@@ -170,7 +170,7 @@ func (g *Generator) at(ctx context.Context, rows engine.Session, ids []int, samp
 
 // newRows loads what makes tokens of logits [1, seq_len, vocab], at every place.
 func newRows(ctx context.Context, g *Generator) (engine.Session, error) {
-	p, err := programOf([]input{logitsInput(g.logits, graph.N(int64(g.vocab)))}, []output{{"next", "next"}, {"logprobs", "sampled"}},
+	p, err := programOf([]input{logitsInput(g.logits, 1, graph.N(int64(g.vocab)))}, []output{{"next", "next"}, {"logprobs", "sampled"}},
 		"logprobs", "subtract(logits, logsumexp(logits, axis=-1, keepdims=true))",
 		"best", "argmax(logprobs, axis=-1)",
 		"next", "astype(best, int32)",

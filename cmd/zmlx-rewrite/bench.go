@@ -24,6 +24,8 @@ type benchOptions struct {
 	prompts, gens, depths []int
 	rounds, warmUp        int
 	seed                  uint64
+	batch                 int  // sequences side by side
+	rows                  bool // caches are filled with random rows
 	format, capsule       string
 	trace                 bool
 	traceSteps            int
@@ -37,12 +39,13 @@ func (a *app) benchCmd() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "bench",
 		Short: "Time the rewritten model against the unrewritten one, in turns",
-		Long: "Bench times prompts (pp) and generation (tg) of random tokens, batch 1, greedy, behind --n-depth\n" +
+		Long: "Bench times prompts (pp) and generation (tg) of random tokens, greedy, behind --n-depth\n" +
 			"tokens in the caches: the unrewritten and the rewritten program in rounds of A B B A in one\n" +
 			"process. A row is one program in one test: mean and standard deviation of tokens a second, as\n" +
 			"llama-bench prints them. The ratio is the median over rounds, with a 95 % interval by bootstrap.\n" +
 			"pp counts the time to the first new token, as mlx-lm does; tg the time from the first new token\n" +
-			"to the last. `tokens` says whether both programs made the same ones in every run. Exit code 1:\n" +
+			"to the last. With --batch-size so many sequences, each with tokens of its own, are fed and continued\n" +
+			"side by side, and tokens a second are those of all of them. `tokens` says whether both programs made the same ones in every run. Exit code 1:\n" +
 			"they did not.\n" +
 			"With --against FLAGS what those flags make takes the unrewritten program's place: another profile,\n" +
 			"other rules, kernels, a cache, or another model's program, on the weights of --model. What FLAGS do\n" +
@@ -65,6 +68,8 @@ func (a *app) benchCmd() *cobra.Command {
 	f.IntSliceVarP(&b.prompts, "n-prompt", "p", []int{512}, "`tokens` of the prompt; 0 for no such test; a list with commas")
 	f.IntSliceVarP(&b.gens, "n-gen", "n", []int{128}, "`tokens` to make; 0 for no such test; a list with commas")
 	f.IntSliceVarP(&b.depths, "n-depth", "d", []int{0}, "`tokens` in the caches beforehand; a list with commas")
+	f.IntVar(&b.batch, "batch-size", 1, "`sequences` side by side, as in mlx_lm.benchmark")
+	f.BoolVar(&b.rows, "random-rows", false, "fill the caches to --n-depth with random rows, not by reading tokens: a step takes as long, and long prompts take minutes")
 	f.IntVarP(&b.rounds, "repetitions", "r", 5, "`rounds` of A B B A that count")
 	f.IntVar(&b.warmUp, "warm-up", 1, "`rounds` before them that do not")
 	f.Uint64Var(&b.seed, "seed", 1, "of the random tokens")
@@ -83,13 +88,22 @@ func (b *benchOptions) check() error {
 	bad := func(format string, args ...any) error {
 		return diag.Errorf("usage/bench", diag.Pos{}, format, args...).WithHint("such as -p 512 -n 128 -d 0 -r 5, which it is if left out; -p 0 or -n 0 leaves these tests out")
 	}
+	if b.batch < 1 || b.batch > capsule.MaxBatch {
+		return bad("%d sequences side by side are not 1 to %d", b.batch, capsule.MaxBatch)
+	}
 	for _, n := range slices.Concat(b.prompts, b.gens, b.depths) {
-		if n < 0 || n > 1<<20 {
-			return bad("%d tokens are not 0 to %d", n, 1<<20)
+		if most := 1 << 20 / b.batch; n < 0 || n > most {
+			return bad("%d tokens are not 0 to %d", n, most)
 		}
 	}
 	if len(b.cells()) == 0 || b.rounds < 1 || b.warmUp < 0 || b.traceSteps < 1 {
 		return bad("bench needs tokens to feed (-p) or to make (-n), a depth, and --repetitions of at least 1")
+	}
+	switch {
+	case b.batch > 1 && b.trace:
+		return diag.Errorf("usage/bench", diag.Pos{}, "a step of several sequences is timed, not traced").WithHint("leave --batch-size or --trace out")
+	case b.rows && b.trace:
+		return diag.Errorf("usage/bench", diag.Pos{}, "--trace reads tokens to fill the caches").WithHint("leave --random-rows or --trace out")
 	}
 	return nil
 }
@@ -97,15 +111,22 @@ func (b *benchOptions) check() error {
 // cells are the tests, in llama-bench's order.
 func (b *benchOptions) cells() []capsule.Cell {
 	var out []capsule.Cell
+	batch := b.batch
+	if batch == 1 {
+		batch = 0 // as in capsules of versions that knew no other
+	}
+	cell := func(test string, depth, fed, made, counted int) {
+		out = append(out, capsule.Cell{Test: test, Batch: batch, Depth: depth, Rows: b.rows && depth > 0, Fed: fed, Made: made, Counted: counted * b.batch, Seed: b.seed, Runs: []capsule.Run{}, First: -1})
+	}
 	for _, d := range b.depths {
 		for _, n := range b.prompts {
 			if n > 0 {
-				out = append(out, capsule.Cell{Test: fmt.Sprintf("pp%d", n), Depth: d, Fed: n, Made: 1, Counted: n, Seed: b.seed, Runs: []capsule.Run{}, First: -1})
+				cell(fmt.Sprintf("pp%d", n), d, n, 1, n)
 			}
 		}
 		for _, n := range b.gens {
 			if n > 0 {
-				out = append(out, capsule.Cell{Test: fmt.Sprintf("tg%d", n), Depth: d, Fed: 1, Made: n + 1, Counted: n, Seed: b.seed, Runs: []capsule.Run{}, First: -1})
+				cell(fmt.Sprintf("tg%d", n), d, 1, n+1, n)
 			}
 		}
 	}
@@ -118,6 +139,9 @@ func (a *app) bench(ctx context.Context, o *options, b *benchOptions) error {
 	}
 	if o.model == "" {
 		return needsModel("bench")
+	}
+	if o.batch = b.batch; o.batch > 1 && o.kv.Bits > 0 {
+		return diag.Errorf("usage/kv", diag.Pos{}, "a quantized cache is timed with one sequence").WithHint("leave --batch-size or --kv-bits out")
 	}
 	names := strings.Split(o.profile, ",")
 	if len(names) > 1 && b.capsule != "" {
@@ -277,7 +301,7 @@ func cutShort(c *capsule.Capsule, cells []capsule.Cell, rounds int) *capsule.Cap
 
 // measureCell times one test. An error leaves in it what was measured.
 func (p *pair) measureCell(ctx context.Context, cell *capsule.Cell, o bench.Options, start time.Time, tick func()) error {
-	tokens := randomTokens(cell.Seed, cell.Depth+cell.Fed+1, p.vocab)[:cell.Depth+cell.Fed]
+	tokens := randomTokensOf(cell, p.vocab)
 	var first, last [2]*timed
 	way := func(side int) func() (float64, error) {
 		return func() (float64, error) {

@@ -252,7 +252,7 @@ func (w *workspace) greedy(o *options, p *graph.Program) (*graph.Program, error)
 		if out.Name != "logits" || !ok {
 			continue
 		}
-		head, err := decode.GreedyProgram(g.Type(out.Value).DType, n)
+		head, err := decode.GreedyProgram(g.Type(out.Value).DType, max(o.batch, 1), n)
 		if err != nil {
 			return nil, err
 		}

@@ -111,6 +111,7 @@ func (a *app) pairAgainst(ctx context.Context, o, other *options, wrap func(int,
 		return nil, err
 	}
 	p.done = append(p.done, p.runner.close)
+	p.batch = o.batch
 	if other != nil {
 		if err := p.sameWeights(); err != nil {
 			return nil, err
@@ -188,7 +189,7 @@ func (p *pair) load(ctx context.Context, side int, wrap func(int, engine.Session
 		return err
 	}
 	p.done = append(p.done, func() { s.Close() })
-	g, err := decode.New(ctx, p.engine, wrap(side, s), plain)
+	g, err := decode.NewBatch(ctx, p.engine, wrap(side, s), plain, max(p.batch, 1))
 	if err != nil {
 		return err
 	}
@@ -214,6 +215,13 @@ func randomTokens(seed uint64, n, vocab int) []int {
 	return out
 }
 
+// randomTokensOf are those that a cell feeds, one sequence after the other. One sequence has
+// those that earlier versions fed.
+func randomTokensOf(cell *capsule.Cell, vocab int) []int {
+	n := (cell.Depth + cell.Fed) * max(cell.Batch, 1)
+	return randomTokens(cell.Seed, n+1, vocab)[:n]
+}
+
 // timed is one run of one side.
 type timed struct {
 	seconds float64 // of what counts
@@ -232,11 +240,37 @@ func (p *pair) run(ctx context.Context, side int, tokens []int, depth, made int)
 	g := p.gens[side]
 	g.Reset()
 	if depth > 0 {
-		if _, err := g.Generate(ctx, tokens[:depth+1], decode.Options{}); err != nil {
+		if _, err := p.make(ctx, side, tokens, 0, depth+1, 0); err != nil {
 			return nil, err
 		}
 	}
-	r, err := g.Generate(ctx, tokens[depth:], decode.Options{MaxTokens: made})
+	return p.behind(ctx, side, tokens, depth, made)
+}
+
+// filled is run with random rows in the caches in place of what the model makes of the tokens.
+func (p *pair) filled(ctx context.Context, side int, tokens []int, depth, made int, seed uint64) (*timed, error) {
+	if err := p.gens[side].Fill(ctx, depth, seed); err != nil {
+		return nil, err
+	}
+	return p.behind(ctx, side, tokens, depth, made)
+}
+
+// make feeds a part of the list to each sequence, whose tokens stand one sequence after the other.
+func (p *pair) make(ctx context.Context, side int, tokens []int, from, to, made int) (*decode.Result, error) {
+	n, o := max(p.batch, 1), decode.Options{MaxTokens: made}
+	if n == 1 {
+		return p.gens[side].Generate(ctx, tokens[from:to], o)
+	}
+	var prompts [][]int
+	for each := range slices.Chunk(tokens, len(tokens)/n) {
+		prompts = append(prompts, each[from:to])
+	}
+	return p.gens[side].Together(ctx, prompts, o)
+}
+
+// behind is the rest of a run, once the caches are filled.
+func (p *pair) behind(ctx context.Context, side int, tokens []int, depth, made int) (*timed, error) {
+	r, err := p.make(ctx, side, tokens, depth, len(tokens)/max(p.batch, 1), made)
 	if err != nil {
 		return nil, err
 	}
@@ -251,14 +285,22 @@ func (p *pair) run(ctx context.Context, side int, tokens []int, depth, made int)
 	return t, nil
 }
 
-// runFor is run for a cell. The first run of each side also says what memory that side takes.
+// runCell is run for a cell.
+func (p *pair) runCell(ctx context.Context, cell *capsule.Cell, side int, tokens []int) (*timed, error) {
+	if cell.Rows {
+		return p.filled(ctx, side, tokens, cell.Depth, cell.Made, cell.Seed)
+	}
+	return p.run(ctx, side, tokens, cell.Depth, cell.Made)
+}
+
+// runFor is runCell; the first run of each side also says what memory that side takes.
 func (p *pair) runFor(ctx context.Context, cell *capsule.Cell, side int, tokens []int) (t *timed, err error) {
 	most := [2]*int64{&cell.PeakA, &cell.PeakB}[side]
 	if *most > 0 || p.memory.meter == nil {
-		return p.run(ctx, side, tokens, cell.Depth, cell.Made)
+		return p.runCell(ctx, cell, side, tokens)
 	}
 	n, err := p.memory.of(side, func() (err error) {
-		t, err = p.run(ctx, side, tokens, cell.Depth, cell.Made)
+		t, err = p.runCell(ctx, cell, side, tokens)
 		return err
 	})
 	*most = int64(n)
@@ -347,12 +389,12 @@ func rewriteOf(run *runner, p *planned) (capsule.Rewrite, error) {
 	cfg := p.s.cfg
 	both := [2]*graph.Program{p.before.plain, p.after.plain}
 	r := capsule.Rewrite{Profile: p.profile.Name, Preset: p.o.preset, Choice: p.o.choice(p.w, p.profile), Target: cfg.Setting.Target, Before: both[0].Hash().String(), After: both[1].Hash().String(),
-		Rules: map[string]string{}, Kernels: kernelHashes(run.catalog, p.after.loaded()...), RunsAs: run.kernels(), Launches: layers(both)}
+		Rules: map[string]string{}, Kernels: kernelHashes(run.catalog, p.after.loaded()...), RunsAs: run.kernels(), Launches: layers(both, run.batch)}
 	var err error
-	if r.Replacements, err = replacements(&r.Launches, p.s.res); err != nil {
+	if r.Replacements, err = replacements(&r.Launches, p.s.res, run.batch); err != nil {
 		return r, err
 	}
-	if r.Quantized, err = quantizedOf(p.before, p.after); err != nil {
+	if r.Quantized, err = quantizedOf(p.before, p.after, run.batch); err != nil {
 		return r, err
 	}
 	if k := &p.o.kv; k.Bits > 0 || k.size > 0 {
@@ -385,15 +427,15 @@ func kernelHashes(catalog *kernels.Catalog, list ...*graph.Program) map[string]s
 
 // quantizedOf says of the programs with a quantized cache, if there are any, what a capsule
 // says of the others.
-func quantizedOf(before, after *programs) (*capsule.Quantized, error) {
+func quantizedOf(before, after *programs, batch int) (*capsule.Quantized, error) {
 	by := after.by
 	if by == nil {
 		return nil, nil
 	}
 	both := [2]*graph.Program{before.quantized, after.quantized}
-	q := &capsule.Quantized{Before: both[0].Hash().String(), After: both[1].Hash().String(), Launches: layers(both)}
+	q := &capsule.Quantized{Before: both[0].Hash().String(), After: both[1].Hash().String(), Launches: layers(both, batch)}
 	var err error
-	if q.Replacements, err = replacements(&q.Launches, by.res); err != nil {
+	if q.Replacements, err = replacements(&q.Launches, by.res, batch); err != nil {
 		return nil, err
 	}
 	journal, err := by.res.Journal(by.cfg).Bytes()
@@ -405,10 +447,10 @@ func quantizedOf(before, after *programs) (*capsule.Quantized, error) {
 var numbered = regexp.MustCompile(`^([^0-9]*\.[0-9]+)(\..*)?$`)
 
 // layers counts the launches of a decode step by layer.
-func layers(programs [2]*graph.Program) []capsule.Layer {
+func layers(programs [2]*graph.Program, batch int) []capsule.Layer {
 	out := []capsule.Layer{}
 	for side, p := range programs {
-		c, err := p.Select(oneToken)
+		c, err := p.Select(oneStep(batch))
 		if err != nil {
 			continue
 		}
@@ -443,8 +485,8 @@ func layerOf(list *[]capsule.Layer, scope string) *capsule.Layer {
 
 // replacements draws what the rules did in the case that a decode step runs, each kind once,
 // and notes in the list of layers where that was.
-func replacements(list *[]capsule.Layer, res *rewrite.Result) ([]capsule.Replacement, error) {
-	decode, err := res.Program.Select(oneToken)
+func replacements(list *[]capsule.Layer, res *rewrite.Result, batch int) ([]capsule.Replacement, error) {
+	decode, err := res.Program.Select(oneStep(batch))
 	if err != nil {
 		return nil, nil // the program has no such step
 	}
@@ -472,8 +514,10 @@ func replacements(list *[]capsule.Layer, res *rewrite.Result) ([]capsule.Replace
 	return out, nil
 }
 
-// oneToken is a decode step of one sequence.
-var oneToken = map[string]int64{graph.SymBatch: 1, graph.SymSeqLen: 1, graph.SymKVLen: 1}
+// oneStep is a decode step of so many sequences.
+func oneStep(batch int) map[string]int64 {
+	return map[string]int64{graph.SymBatch: int64(max(batch, 1)), graph.SymSeqLen: 1, graph.SymKVLen: 1}
+}
 
 // finishCapsule notes the state of the machine at the end.
 func finishCapsule(c *capsule.Capsule) {

@@ -298,6 +298,9 @@ func (v *verification) tokens(ctx context.Context, sides []*recordedSide, c *cap
 	if len(sides) > 1 {
 		other = sides[1].o
 	}
+	for i := range c.Cells { // all have the same
+		sides[0].o.batch = c.Cells[i].Batch
+	}
 	p, err := v.pairAgainst(ctx, sides[0].o, other, nil)
 	if err != nil {
 		return err
@@ -318,7 +321,7 @@ func (v *verification) tokens(ctx context.Context, sides []*recordedSide, c *cap
 		cell := &c.Cells[i]
 		var tokens []int
 		if cell.Prompt == "" {
-			tokens = randomTokens(cell.Seed, cell.Depth+cell.Fed+1, p.vocab)[:cell.Depth+cell.Fed]
+			tokens = randomTokensOf(cell, p.vocab)
 		} else {
 			if p.tok == nil {
 				if p.tok, err = p.model.Tokenizer(); err != nil {
@@ -337,7 +340,7 @@ func (v *verification) tokens(ctx context.Context, sides []*recordedSide, c *cap
 		for side, want := range [2]string{cell.StreamA, cell.StreamB} {
 			line.last = time.Time{}
 			line.progress(begun, int64(len(p.gens)*i+side), int64(len(p.gens)*len(c.Cells)), "%s, %s: %d tokens again", cell.Name(), p.side(side), cell.Made)
-			t, err := p.run(ctx, side, tokens, cell.Depth, cell.Made)
+			t, err := p.runCell(ctx, cell, side, tokens)
 			line.clear() // what is found may go to the same terminal
 			if err != nil {
 				return err

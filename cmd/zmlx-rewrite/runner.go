@@ -114,6 +114,7 @@ type runner struct {
 	eos     []int
 	warn    io.Writer
 	ran     map[*kernels.Spec]string // where each runs: the device, or "reference"
+	batch   int                      // sequences side by side, of what is only timed; 0: one
 }
 
 // runner opens the engine and the model's text side. Close it when done.
@@ -188,7 +189,7 @@ func (r *runner) generator(ctx context.Context, p *programs) (*decode.Generator,
 }
 
 func (r *runner) host() *whole.Host {
-	return &whole.Host{Engine: r.engine, Catalog: r.catalog, Keeps: r.launches, Weights: r.model.Weights}
+	return &whole.Host{Engine: r.engine, Catalog: r.catalog, Keeps: r.launches, Weights: r.model.Weights, Batch: r.batch}
 }
 
 // launches reports whether the engine launches a kernel.

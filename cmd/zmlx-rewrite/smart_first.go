@@ -148,7 +148,7 @@ func (t *trials) due(l ledger.Ledger, capsules prior, at ledger.Place) ([]choose
 // weights that its replacements read, and for each launch that it saves as many as are read
 // in the time of one.
 func (t *trials) stakes(res *rewrite.Result) (map[string]int64, error) {
-	c, err := res.Program.Select(oneToken)
+	c, err := res.Program.Select(oneStep(1))
 	if err != nil {
 		return nil, nil // it has no such step
 	}
@@ -205,7 +205,7 @@ func (t *trials) checked(ctx context.Context, list []choose.Rule) error {
 
 // inStep reports whether a replacement is in the case that a decode step runs.
 func inStep(p *graph.Program, x *sites.Replacement) bool {
-	c, err := p.Select(oneToken)
+	c, err := p.Select(oneStep(1))
 	return err == nil && slices.Contains(x.Cases(), c.Name)
 }
 

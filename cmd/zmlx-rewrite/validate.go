@@ -53,6 +53,7 @@ func (a *app) validateCmd() *cobra.Command {
 	f.IntVar(&v.runs, "runs", 0, "time `n` runs of each program, in turns; 0 times the one that is compared, which also hands out its logits")
 	f.StringVar(&v.oracle, "oracle", "", "compare with this `program` as well: mlx-lm, in the Python that $ZMLX_PYTHON names, or python3")
 	f.BoolVar(&v.strict, "strict", false, "tokens that part at a near tie fail, too")
+	f.BoolVar(&v.float32, "float32", false, "hold both against the model in float32, fed the same tokens, whether tokens part or not")
 	f.StringVarP(&v.format, "output", "o", "text", "text or json")
 	return c
 }
@@ -62,6 +63,7 @@ type validateOptions struct {
 	prompts, oracle, format string
 	runs                    int
 	strict                  bool
+	float32                 bool
 }
 
 func (v *validateOptions) check(o *options) error {
@@ -115,7 +117,21 @@ type validated struct {
 	OwnError  float64    `json:"original_error,omitempty" jsonschema:"where tokens part in a half type: the largest error of a logit there against float32"`
 	RMS       float64    `json:"original_rms_error,omitempty" jsonschema:"root mean square of all errors of the unrewritten program against float32"`
 	Rewritten float64    `json:"rewritten_rms_error,omitempty" jsonschema:"the same of the rewritten program"`
+	Float32   *[2]far    `json:"float32,omitempty" jsonschema:"with --float32: how far each is from the model in float32, fed the tokens of the unrewritten one: unrewritten, rewritten"`
 	Rechunked *rechunked `json:"rechunked,omitempty" jsonschema:"the unrewritten program against itself, its prompt cut elsewhere"`
+}
+
+// far is how far a program is from float32.
+type far struct {
+	RMS   float64 `json:"rms_error" jsonschema:"root mean square of the errors of all logits"`
+	Max   float64 `json:"max_error" jsonschema:"the largest of a logit"`
+	KL    float64 `json:"kl_mean" jsonschema:"over all steps, in nats"`
+	KLMax float64 `json:"kl_max" jsonschema:"the largest of a step"`
+}
+
+func farFrom(truth, steps []decode.Step) far {
+	d := decode.MeasureDivergence(truth, steps)
+	return far{decode.MeasureErrors(steps, truth).RMS, d.Logit, d.Mean, d.Max}
 }
 
 // rechunked is the unrewritten model against itself, the prompt cut elsewhere.
@@ -149,6 +165,9 @@ func (a *app) validate(ctx context.Context, o *options, t *textOptions, vo *vali
 		return err
 	}
 	defer d.close()
+	if vo.float32 && inFloat32(d.s.program) {
+		return diag.Errorf("usage/validate", diag.Pos{File: o.model}, "computes in float32 already, so there is nothing to hold it against").WithHint("leave --float32 out, or give --dtype bfloat16")
+	}
 	r := d.r
 	var oracle *mlxlm.Oracle
 	if vo.oracle != "" {
@@ -216,7 +235,7 @@ func (a *app) validate(ctx context.Context, o *options, t *textOptions, vo *vali
 		if most[0] > 0 && most[1] > 0 {
 			v.PeakMemory = &most
 		}
-		for _, l := range layers([2]*graph.Program{d.unrewritten.last(ra), d.rewritten.last(rb)}) {
+		for _, l := range layers([2]*graph.Program{d.unrewritten.last(ra), d.rewritten.last(rb)}, 1) {
 			v.StepLaunches[0], v.StepLaunches[1] = v.StepLaunches[0]+l.Before, v.StepLaunches[1]+l.After
 		}
 		v.TPS, v.RewrittenTPS, v.PromptTPS = ra.TPS(), rb.TPS(), [2]float64{ra.PromptTPS(), rb.PromptTPS()}
@@ -229,9 +248,9 @@ func (a *app) validate(ctx context.Context, o *options, t *textOptions, vo *vali
 		c := decode.Compare(sa, sb)
 		v.Tokens, v.FirstDiff, v.Margin, v.MarginStep, v.MaxError = c.Steps, c.First, c.Margin, c.MarginStep, c.MaxError
 		switch {
-		case c.First < 0 && c.Exact:
+		case c.First < 0 && c.Exact && !vo.float32:
 			v.Verdict = "bit-exact"
-		case c.First < 0:
+		case c.First < 0 && !vo.float32:
 			v.Verdict = "token-identical"
 		case !inFloat32(d.s.program):
 			at.aside("in float32")
@@ -239,7 +258,7 @@ func (a *app) validate(ctx context.Context, o *options, t *textOptions, vo *vali
 			if err != nil {
 				return err
 			}
-			if err := v.judge(ctx, prompt, sa, before, after, sb, way{exact, opts}); err != nil {
+			if err := v.judge(ctx, prompt, sa, before, after, sb, way{exact, opts}, vo.float32); err != nil {
 				return err
 			}
 		default:
@@ -402,10 +421,13 @@ func (d *duel) truth(ctx context.Context, o *options) *truth {
 }
 
 // comparison it does the same with the unrewritten model and another chunking of the prompt.
-func (v *validated) judge(ctx context.Context, prompt []int, sa []decode.Step, before, after way, sb []decode.Step, exact way) error {
+func (v *validated) judge(ctx context.Context, prompt []int, sa []decode.Step, before, after way, sb []decode.Step, exact way, all bool) error {
 	f, err := hold(ctx, prompt, sa, after, sb, exact)
 	if err != nil {
 		return err
+	}
+	if all {
+		v.Float32 = &[2]far{farFrom(f.Truth, sa), farFrom(f.Truth, f.Led)}
 	}
 	v.OwnError, v.RMS, v.Rewritten = f.StepError, f.Stock, f.Error
 	v.Verdict = verdictOf(f)
@@ -465,9 +487,7 @@ func (a *app) duel(ctx context.Context, o *options, t *textOptions, command stri
 		return nil, err
 	}
 	d := &duel{w: w, prof: prof, s: all[0], texts: texts, closers: []func(){all[0].close}}
-	if command == "verify" {
-		measureInFloat32(d.s.program)
-	}
+	measureInFloat32(d.s.program)
 	if err := d.load(ctx, a, o); err != nil {
 		d.close()
 		return nil, err
@@ -517,6 +537,11 @@ func (a *app) printVerdict(v *validated, c *decode.Comparison, text string) {
 		v.printFloat32(a.stdout)
 	} else {
 		fmt.Fprintf(a.stdout, "  %d tokens equal · smallest margin (top1 − top2) %.4g at step %d · largest logit error %.3g\n", c.Steps, c.Margin, c.MarginStep, c.MaxError)
+	}
+	if f := v.Float32; f != nil {
+		for i, x := range f {
+			fmt.Fprintf(a.stdout, "  %-11s against float32: root mean square error %.4g, largest %.4g · KL mean %.3g, max %.3g nats\n", sides[i], x.RMS, x.Max, x.KL, x.KLMax)
+		}
 	}
 	fmt.Fprintf(a.stdout, "  fed the same tokens: KL mean %.3g, max %.3g nats · largest logit error %.3g\n", v.KL, v.KLMax, v.LogitError)
 	median := ""

@@ -35,6 +35,7 @@ type options struct {
 	unmeasured                     bool      // likewise, but for what failed
 	none                           bool      // no rules at all
 	flagsGiven                     string    // of what something is compared with: the flags that say it
+	batch                          int       // sequences side by side, of bench; 0: one
 	first                          bool      // of commands that look at the rules of a model that was never run here
 }
 

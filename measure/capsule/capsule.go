@@ -179,10 +179,12 @@ type Cell struct {
 	Test    string `json:"test" jsonschema:"pp512, tg128, or the prompt's kind and the length"`
 	Prompt  string `json:"prompt,omitempty" jsonschema:"kind of the prompt; empty for random tokens"`
 	Seed    uint64 `json:"seed,omitempty" jsonschema:"of random tokens"`
+	Batch   int    `json:"batch_size,omitempty" jsonschema:"sequences side by side, each with tokens of its own; absent: one. Tokens of a cell are then those of the first step, one of each sequence, then those of the second, and so on"`
 	Depth   int    `json:"depth" jsonschema:"tokens in the caches before what is timed"`
+	Rows    bool   `json:"random_rows,omitempty" jsonschema:"the caches were filled to the depth with random rows, and not with what the model makes of random tokens"`
 	Fed     int    `json:"fed" jsonschema:"tokens that are fed at once, after the depth"`
 	Made    int    `json:"made" jsonschema:"tokens that are made after them"`
-	Counted int    `json:"counted" jsonschema:"tokens that the seconds of a run are for"`
+	Counted int    `json:"counted" jsonschema:"tokens that the seconds of a run are for, of all sequences"`
 	Runs    []Run  `json:"runs" jsonschema:"in the order in which they ran"`
 	// Tokens of the first run of each side.
 	StreamA string `json:"tokens_sha256_a,omitempty" jsonschema:"of the unrewritten program's token stream, as little-endian int32"`
@@ -263,12 +265,17 @@ func (c *Cell) Identical() bool {
 	return true
 }
 
-// Name is the test with its depth, as llama-bench writes it: "tg128 @ d512".
+// Name is the test with its depth, as llama-bench writes it, and what there is more than one of:
+// "tg128 @ d512", "tg128 x4".
 func (c *Cell) Name() string {
-	if c.Depth == 0 || c.Prompt != "" {
-		return c.Test
+	name := c.Test
+	if c.Batch > 1 {
+		name += fmt.Sprintf(" x%d", c.Batch)
 	}
-	return fmt.Sprintf("%s @ d%d", c.Test, c.Depth)
+	if c.Depth == 0 || c.Prompt != "" {
+		return name
+	}
+	return fmt.Sprintf("%s @ d%d", name, c.Depth)
 }
 
 // Stream is the hash of a token stream.
@@ -368,6 +375,9 @@ const maxFile = 64 << 20
 // maxTokens bounds the tokens of a cell: report --verify makes them again.
 const maxTokens = 1 << 20
 
+// MaxBatch bounds the sequences of a cell.
+const MaxBatch = 1024
+
 // Read reads a capsule.
 func Read(file string) (*Capsule, error) {
 	f, err := os.Open(file)
@@ -425,7 +435,11 @@ func Parse(file string, data []byte) (*Capsule, error) {
 		if cell.Counted < 1 {
 			return bad("cell %s counts %d tokens", cell.Test, cell.Counted)
 		}
-		if cell.Depth < 0 || cell.Depth > maxTokens || cell.Fed < 0 || cell.Fed > maxTokens || cell.Made < 1 || cell.Made > maxTokens {
+		n := max(cell.Batch, 1)
+		if cell.Batch < 0 || cell.Batch > MaxBatch || cell.Batch != c.Cells[0].Batch {
+			return bad("cell %s has %d sequences side by side, the first cell %d", cell.Test, cell.Batch, c.Cells[0].Batch)
+		}
+		if cell.Depth < 0 || cell.Depth > maxTokens/n || cell.Fed < 0 || cell.Fed > maxTokens/n || cell.Made < 1 || cell.Made > maxTokens/n {
 			return bad("cell %s: %d tokens before, %d fed, %d made", cell.Test, cell.Depth, cell.Fed, cell.Made)
 		}
 		for _, r := range cell.Routing {

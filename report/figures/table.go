@@ -24,6 +24,7 @@ type Row struct {
 	Backend   string      `json:"backend" jsonschema:"engine, its version and its device"`
 	Test      string      `json:"test" jsonschema:"pp512, tg128, or kind of prompt and length"`
 	Depth     int         `json:"n_depth" jsonschema:"tokens in the caches before the test"`
+	Batch     int         `json:"batch_size,omitempty" jsonschema:"sequences side by side; absent: one. Tokens a second are those of all of them"`
 	Program   string      `json:"program" jsonschema:"which side this row is of: against is what took the place of the unrewritten program"`
 	Profile   string      `json:"profile" jsonschema:"of rules"`
 	Flags     string      `json:"flags,omitempty" jsonschema:"of bench --against"`
@@ -49,7 +50,7 @@ func Rows(file string, c *capsule.Capsule) []Row {
 	for i := range c.Cells {
 		cell := &c.Cells[i]
 		s := cell.Summary()
-		base := Row{Model: Describe(&c.Model), Size: c.Model.Bytes, Params: c.Model.Params, Backend: Backend(c), Test: cell.Test, Depth: cell.Depth, Profile: c.Rewrite.Profile, Routing: RoutingOf(cell), Cut: c.Interrupted, Capsule: file}
+		base := Row{Model: Describe(&c.Model), Size: c.Model.Bytes, Params: c.Model.Params, Backend: Backend(c), Test: cell.Test, Depth: cell.Depth, Batch: cell.Batch, Profile: c.Rewrite.Profile, Routing: RoutingOf(cell), Cut: c.Interrupted, Capsule: file}
 		a, b := base, base
 		a.Samples, b.Samples = []float64{}, []float64{} // not null, if there are none
 		a.Program, b.Program = Unrewritten, Rewritten
@@ -108,7 +109,9 @@ func Params(n int64) string {
 }
 
 // test is the test of a row with its depth.
-func (r *Row) test() string { return (&capsule.Cell{Test: r.Test, Depth: r.Depth}).Name() }
+func (r *Row) test() string {
+	return (&capsule.Cell{Test: r.Test, Depth: r.Depth, Batch: r.Batch}).Name()
+}
 
 func (r *Row) ratio() string {
 	switch {

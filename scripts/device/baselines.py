@@ -1,121 +1,36 @@
-"""Times zmlx-rewrite beside mlx-lm and llama.cpp on one card. baselines.sh runs it there.
+"""Times zmlx-rewrite beside mlx-lm and llama.cpp on one card, and holds its tokens and logits
+against MLX's own. baselines.sh runs it there for one model; session.py for all that is asked
+for. What is run is in programs.py.
 
-Each program is a process of its own, in rounds; every second round goes the other way
-round. Each has made 16 tokens before what counts. Depth is what the caches hold: our own
-program has made so many tokens, llama-bench reads a prompt, mlx-lm's caches are filled.
+Each program is a process of its own, in rounds; every second round goes the other way round.
 """
 
 import argparse
-import hashlib
 import json
 import os
-import pathlib
 import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+import programs
+from programs import MODELS, OUT, ROOT, Programs
+
 sys.path.insert(0, str(ROOT / "scripts/bench"))
 from paired import bootstrap  # noqa: E402
 
-OUT = pathlib.Path(os.environ.get("OUT", "/tmp"))
-MODELS = pathlib.Path(os.environ.get("MODELS", "/tmp/models"))
-LLAMA = pathlib.Path(os.environ.get("LLAMA", "/tmp/zmlx/llama"))
-WARM = 16
 SETTINGS = ["", "MLX_MAX_OPS_PER_BUFFER=500", "MLX_MAX_OPS_PER_BUFFER=500 MLX_MAX_MB_PER_BUFFER=4000", "MLX_MAX_OPS_PER_BUFFER=2000 MLX_MAX_MB_PER_BUFFER=20000"]
+PROMPTS = ROOT / "scripts/device/prompts.txt"
 
 
-def environment(text):
-    return dict(pair.split("=", 1) for pair in text.split())
+class Bench(Programs):
+    """The stages."""
 
-
-class Bench:
-    def __init__(self, args):
-        self.args, self.end = args, time.monotonic() + args.budget
-        self.model, self.gguf = MODELS / args.model, MODELS / f"{args.model}.gguf"
-        self.best = os.environ.get("BEST", "MLX_MAX_OPS_PER_BUFFER=500")
-        self.rows, self.gpu = [], None
-
-    def left(self):
-        return self.end - time.monotonic()
-
-    def say(self, text):
-        print(f"[{self.args.budget - self.left():5.1f} s] {text}", flush=True)
-
-    def keep(self, **row):
-        self.rows.append(row)
-        with open(OUT / "baselines.jsonl", "a", encoding="utf-8") as f:
-            f.write(json.dumps(row) + "\n")
-
-    def run(self, what, command, settings="", limit=120.0, env=None):
-        """What a program prints. If it fails, its last words are said and kept."""
-        limit = min(limit, self.left() - 3)
-        if limit < 5:
-            self.say(f"{what}: no time is left")
-            return ""
-        start = time.monotonic()
-        plain = {k: v for k, v in os.environ.items() if not k.startswith("MLX_MAX_")}
-        try:
-            done = subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=limit, check=False, cwd=ROOT,
-                                  env={**plain, **environment(settings), **(env or {})})
-            words, ok, out = done.stderr, done.returncode == 0, done.stdout
-            why = f"exit status {done.returncode}"
-        except subprocess.TimeoutExpired as e:
-            words, ok, out = (e.stderr or b"").decode(errors="replace"), False, (e.stdout or b"").decode(errors="replace")
-            why = f"stopped after {limit:.0f} s"
-        if ok:
-            return out
-        out = out[: out.rfind("\n") + 1]  # what there is of it, in whole lines
-        tail = (words + out).strip().splitlines()[-6:]
-        self.say(f"{what}: {why} after {time.monotonic() - start:.0f} s: " + " / ".join(tail)[-900:])
-        self.keep(what=what, model=self.args.model, settings=settings, error=why, words=tail)
-        return out
-
-    # What runs: each returns rows of depth and tokens a second.
-
-    def ours(self):
-        # One long text, whose tokens behind each depth count: no prompt has to be read, for which
-        # MLX compiles for minutes.
-        settings = os.environ.get("OURS", "MLX_MAX_OPS_PER_BUFFER=500")
-        out = self.run("zmlx-rewrite", ["zmlx-rewrite", "generate", "--model", self.model, "--prompt", "a", "--ignore-chat-template", "--ignore-eos",
-                                        "--max-tokens", max(self.args.depths) + self.args.tokens + WARM, "-o", "json", *self.args.ours], settings, limit=240)
-        rows = []
-        if out.startswith("{"):
-            r = json.loads(out)
-            at = r["token_times"]
-            for depth in self.args.depths:
-                first = depth + WARM
-                rows.append(dict(depth=depth, tps=(self.args.tokens - 1) / (at[first + self.args.tokens - 1] - at[first]), whole_tps=r["generation_tps"], rewritten=r.get("rewritten"),
-                                 sha=hashlib.sha256(str(r["tokens"][: self.args.tokens]).encode()).hexdigest()[:12], settings=settings))
-        return rows
-
-    def mlxlm(self, settings, depths=None, tokens=None):
-        depths = ",".join(map(str, depths or self.args.depths))
-        out = self.run("mlx-lm", [sys.executable, "scripts/device/mlxlm_decode.py", self.model, "--depth", depths, "--tokens", tokens or self.args.tokens, "--warm-up", WARM], settings)
-        return [json.loads(l) for l in out.splitlines() if l.startswith("{")]
-
-    def llama(self, attention="1", args=None):
-        paths = dict(LD_LIBRARY_PATH=f"{LLAMA}:{os.environ.get('LD_LIBRARY_PATH', '')}")
-        if self.gpu is None:
-            found = self.run("llama.cpp", [LLAMA / "llama-bench", "--list-devices"], limit=30, env=paths)
-            self.gpu = "CUDA" in found or self.args.cpu
-            self.say("llama.cpp: " + " ".join(found.split()))
-        if not self.gpu:  # it would run on the CPU, and take minutes
-            return []
-        args = args or ["-p", 0, "-n", self.args.tokens, "-d", ",".join(map(str, self.args.depths)), "-fa", attention, "-r", 1]
-        out = self.run("llama.cpp", [LLAMA / "llama-bench", "-m", self.gguf, *args, "-ngl", 99, "-o", "jsonl"], env=paths)
-        rows = []
-        for line in out.splitlines():
-            if line.startswith("{"):
-                r = json.loads(line)
-                if not r["gpu_info"] and not self.args.cpu:
-                    self.say(f"llama.cpp ran on {r['backends']}, not on the GPU: not counted")
-                    self.keep(what="llama.cpp", error="no GPU", backends=r["backends"])
-                    continue
-                rows.append(dict(depth=r["n_depth"], tps=r["avg_ts"], flash_attention=bool(r["flash_attn"]), backend=r["backends"], gpu=r["gpu_info"], gb=r["model_size"] / 1e9))
-        return rows
+    def __init__(self, args, budget, file="baselines.jsonl"):
+        super().__init__(args.model, budget, args.tokens, args.cpu, args.ours, file)
+        self.args = args
 
     # Stages.
 
@@ -129,7 +44,7 @@ class Bench:
         jobs = []
         if not (self.model / "model.safetensors").exists():
             jobs.append(["scripts/device/random_model.py", self.args.model, self.model])
-        if not self.gguf.exists():
+        if not self.gguf.exists() and "llama.cpp" not in self.args.without:
             config = self.model / "config.json"
             jobs.append(["scripts/device/random_gguf.py", config if config.exists() else self.args.model, self.gguf])
         running = [subprocess.Popen([sys.executable, *map(str, j)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for j in jobs]
@@ -144,108 +59,191 @@ class Bench:
     def sweep(self):
         found = {}
         for settings in SETTINGS:
-            for r in self.mlxlm(settings, [0], 64):
+            for r in self.mlxlm(settings, [0], tokens=64):
                 found[settings] = r["tps"]
-                self.keep(**dict(r, what="mlx-lm", stage="sweep", settings=settings, model=self.args.model))
+                self.keep(**dict(r, what="mlx-lm", stage="sweep"))
                 self.say(f"mlx-lm, {settings or 'default'}: {r['tps']:.1f} tok/s, peak {r['peak_gb']} GB, weights and warm-up {r['load_s'] + r['warm_up_s']:.0f} s")
         if found:
             self.best = max(found, key=found.get)
 
+    def attention(self):
+        for r in self.llama(self.args.depths, "1,0"):
+            self.keep(**dict(r, what="llama.cpp", stage="attention"))
+            self.say(f"llama.cpp, flash attention {'on' if r['flash_attention'] else 'off'}, depth {r['depth']}: {r['tps']:.1f} tok/s, {r['backend']}, {r['weights_gb']:.1f} GB")
+
     def rounds(self):
-        runs = {"zmlx-rewrite": self.ours, "mlx-lm best": lambda: self.mlxlm(self.best), "mlx-lm default": lambda: self.mlxlm(""), "llama.cpp": self.llama}
+        depths = self.args.depths
+        self.turns("rounds", {"zmlx-rewrite": lambda: self.ours(depths), "mlx-lm best": lambda: self.mlxlm(self.best, depths),
+                              "mlx-lm default": lambda: self.mlxlm("", depths), "llama.cpp": lambda: self.llama(depths)})
+        self.table("rounds", "depth", lambda r: r["depth"])
+
+    def batch(self):
+        """Sequences side by side, behind empty caches: tokens of all of them a second."""
+        batches = self.args.batches
+        self.turns("batch", {"zmlx-rewrite": lambda: [r for n in batches for r in self.ours([0], n)], "mlx-lm best": lambda: self.mlxlm(self.best, [0], batches),
+                             "mlx-lm default": lambda: self.mlxlm("", [0], batches), "llama.cpp": lambda: self.llama_batches(0, batches)})
+        self.table("batch", "sequences", lambda r: r["batch"])
+
+    def turns(self, stage, runs):
+        """Rounds of all programs, as many as there is time for. mlx-lm with its default settings is
+        in every second one: it is the slower one, and half of the time."""
         if not self.best:
             del runs["mlx-lm default"]
         names = [n for n in runs if n not in self.args.without]
         longest = 0.0
-        for i in range(self.args.rounds):
+        first = 1 + max((r["round"] for r in self.rows if r.get("stage") == stage and "round" in r), default=-1)  # session.py goes on with earlier ones
+        for i in range(first, first + self.args.rounds):
             start = time.monotonic()
             if self.left() < longest * 1.1 + 5:
                 self.say(f"no time for round {i}: one takes {longest:.0f} s")
+                self.short = True
                 break
+            self.watching = i == first  # whoever asks for the memory all the time may be in the way
             for name in names if i % 2 == 0 else names[::-1]:
-                for r in runs[name]():
-                    self.keep(**dict(r, what=name, stage="rounds", round=i, model=self.args.model))
-                    self.say(f"round {i}: {name:15} depth {r['depth']:6}: {r['tps']:7.1f} tok/s" + "".join(f"  {k} {r[k]}" for k in ("sha", "peak_gb") if k in r))
-            longest = max(longest, time.monotonic() - start)
-        self.table(names)
-
-    def table(self, names):
-        def of(name, depth):
-            return {r["round"]: r["tps"] for r in self.rows if r.get("stage") == "rounds" and r["what"] == name and r["depth"] == depth}
-
-        print(f"\n{self.args.model}, {self.args.tokens} tokens, medians over rounds; mlx-lm best is {self.best or 'its default'}\n")
-        print("| depth | program | rounds | tok/s | least to most | zmlx-rewrite is faster by, 95 % |\n|---|---|---|---|---|---|")
-        for depth in self.args.depths:
-            ours = of("zmlx-rewrite", depth)
-            for name in names:
-                got = of(name, depth)
-                if not got:
-                    print(f"| {depth} | {name} | 0 | | | |")
+                if name == "mlx-lm default" and i % 2:
                     continue
-                ratios = [ours[i] / got[i] for i in got if i in ours and name != "zmlx-rewrite"]
-                low, high = bootstrap(ratios) if ratios else (0, 0)
-                faster = f"{statistics.median(ratios):.2f} [{low:.2f}, {high:.2f}]" if ratios else ""
-                print(f"| {depth} | {name} | {len(got)} | {statistics.median(got.values()):.1f} | {min(got.values()):.1f} to {max(got.values()):.1f} | {faster} |")
-        print(flush=True)
+                for r in runs[name]():
+                    self.keep(**dict(r, what=name, stage=stage, round=i))
+                    self.say(f"round {i}: {name:15} depth {r['depth']:6} x{r['batch']:<3} {r['tps']:8.1f} tok/s" + "".join(f"  {k} {r[k]}" for k in ("sha", "same", "peak_gb", "device_gb", "host_gb") if k in r))
+            longest = max(longest, time.monotonic() - start)
+        self.watching = True
 
-    def attention(self):
-        for r in self.llama("1,0"):
-            self.keep(**dict(r, what="llama.cpp", stage="attention", model=self.args.model))
-            self.say(f"llama.cpp, flash attention {'on' if r['flash_attention'] else 'off'}, depth {r['depth']}: {r['tps']:.1f} tok/s, {r['backend']}, {r['gb']:.1f} GB")
+    def table(self, stage, what, of):
+        table(self.name, [r for r in self.rows if r.get("stage") == stage and "tps" in r], what, of, self.tokens, self.best)
+
+    def errors(self):
+        """How far the rewritten and the unrewritten program are from float32, fed the same tokens,
+        one a step, behind prompts of one token: so the steps are the replayed ones, and no
+        product of many rows is compiled."""
+        command = ["zmlx-rewrite", "validate", self.model, "--ignore-chat-template", "--ignore-eos", "--float32", "-m", self.args.error_tokens, "-o", "json"]
+        if self.args.error_dtype:
+            command += ["--dtype", self.args.error_dtype]
+        for p in "abcd":
+            command += ["--prompt", p]
+        rows = self.lines("validate", command, self.settings, limit=200)
+        for r in rows:
+            ours, stock = r["float32"][1], r["float32"][0]
+            r["no_larger"] = ours["rms_error"] <= stock["rms_error"]
+            self.keep(**dict(r, what="errors", stage="errors", **self.memory))
+            self.say(f"{r['prompt']!r}, {r['verdict']}, tokens part at {r['first_difference']}: against float32, rewritten rms {ours['rms_error']:.3g} max {ours['max_error']:.3g} KL {ours['kl_mean']:.2e}, "
+                     f"unrewritten rms {stock['rms_error']:.3g} max {stock['max_error']:.3g} KL {stock['kl_mean']:.2e}: {'no larger' if r['no_larger'] else 'LARGER'}")
+
+    def tokens_of(self):
+        """Ten prompts: tokens of the rewritten and the unrewritten program, and of the unrewritten one
+        with its prompt cut in two. In float32 they must be the same."""
+        for dtype in self.args.dtypes:
+            rows = self.lines("validate", ["zmlx-rewrite", "validate", self.model, "--prompts", PROMPTS, "--ignore-chat-template", "--ignore-eos", "-m", self.args.identity_tokens, "-o", "json",
+                                           "--dtype", dtype], self.settings, limit=240)
+            count = {}
+            for r in rows:
+                count[r["verdict"]] = count.get(r["verdict"], 0) + 1
+                r.pop("kernels", None)
+                self.keep(**dict(r, what="tokens", stage="tokens", dtype=dtype))
+            cut = [r["rechunked"]["first_difference"] >= 0 for r in rows if r.get("rechunked")]
+            self.say(f"{self.name} in {dtype}: {len(rows)} prompts, {sum(r['tokens'] for r in rows)} tokens compared; " + ", ".join(f"{n} {v}" for v, n in sorted(count.items()))
+                     + (f"; where they part, the unrewritten model parts from itself in {sum(cut)} of {len(cut)}, its prompt cut in two" if cut else ""))
 
     def bridge(self):
-        out = self.run("bridge", [sys.executable, "scripts/device/mlxlm_decode.py", self.model, "--tokens", 200, "--warm-up", WARM, "--patch"], self.best, limit=150)
-        for line in out.splitlines():
-            if line.startswith("{"):
-                self.keep(**dict(json.loads(line), stage="bridge", settings=self.best))
-                print(line[:900], flush=True)
-        (OUT / f"bridge-{self.args.model}.txt").write_text(out)
-
+        """mlx-lm with its model patched, with an empty cache folder and with what that left."""
+        with tempfile.TemporaryDirectory() as fresh:
+            for cache in "empty", "full":
+                out = self.run("bridge", [sys.executable, "scripts/device/mlxlm_decode.py", self.model, "--tokens", 200, "--warm-up", programs.WARM, "--patch",
+                                          *(["--patch-prompt", 512] if cache == "full" else [])], self.best, limit=180, env=dict(XDG_CACHE_HOME=fresh, MLX_PTX_CACHE_DIR=f"{fresh}/ptx"))
+                for line in out.splitlines():
+                    if line.startswith("{"):
+                        self.keep(**dict(json.loads(line), stage="bridge", cache=cache, settings=self.best, **self.memory))
+                        print(f"cache folder {cache}: {line[:900]}", flush=True)
 
     def prompt(self):
-        n = self.args.prompt
-        for settings in dict.fromkeys(["", self.best]):
-            out = self.run("mlx-lm", [sys.executable, "scripts/device/mlxlm_decode.py", self.model, "--prompt", n, "--tokens", 2, "--warm-up", 2, "--rounds", 3], settings, limit=300)
-            got = [json.loads(l)["prompt_tps"] for l in out.splitlines() if l.startswith("{")]
-            if got:
-                self.prompt_row("mlx-lm", settings, statistics.median(got))
-            out = self.run("zmlx-rewrite", ["zmlx-rewrite", "bench", "--model", self.model, "-p", n, "-n", 0, "-r", 2, "--warm-up", 1, "-o", "json"], settings, limit=300)
-            for r in (json.loads(l) for l in out.splitlines() if l.startswith("{")):
-                self.prompt_row(f"zmlx-rewrite, {r['program']}", settings, r["median_ts"])
-        for r in self.llama(args=["-p", n, "-n", 0, "-d", 0, "-fa", 1, "-r", 3]):
-            self.prompt_row("llama.cpp", "", r["tps"])
+        """Speed of reading a prompt, in turns: mlx-lm, ours, ours, mlx-lm; then llama.cpp. MLX compiles
+        its products of many rows first, which the first process of each pays for."""
+        lengths = self.args.prompts
+        for i in range(2):
+            for name in ("mlx-lm", "zmlx-rewrite") if i == 0 else ("zmlx-rewrite", "mlx-lm"):
+                rows = self.mlxlm(self.best, [0], prompts=lengths, rounds=3) if name == "mlx-lm" else self.ours([0], prompts=lengths, gens=[])
+                for r in rows:
+                    n = r["prompt"] if name == "mlx-lm" else int(r["test"].removeprefix("pp"))
+                    self.prompt_row(name, n, r["prompt_tps"] if name == "mlx-lm" else r["tps"], i, r)
+        for n in lengths:
+            for r in self.llama(args=["-p", n, "-n", 0, "-d", 0, "-fa", 1, "-r", 3]):
+                self.prompt_row("llama.cpp", n, r["tps"], 0, r)
+        of = lambda what, n: [r["tps"] for r in self.rows if r.get("stage") == "prompt" and r["what"] == what and r["prompt"] == n and "tps" in r]  # noqa: E731
+        for n in lengths:
+            ours, stock = of("zmlx-rewrite", n), of("mlx-lm", n)
+            if ours and stock:
+                self.say(f"prompt of {n}: zmlx-rewrite reads {statistics.median(ours) / statistics.median(stock):.3f} times as fast as mlx-lm, medians of {len(ours)} and {len(stock)}")
 
-    def prompt_row(self, what, settings, tps):
-        self.keep(what=what, stage="prompt", model=self.args.model, settings=settings, prompt=self.args.prompt, tps=tps)
-        self.say(f"prompt of {self.args.prompt}: {what:26} {tps:9.1f} tok/s  {settings}")
+    def prompt_row(self, what, n, tps, i, row):
+        self.keep(**dict(row, what=what, stage="prompt", prompt=n, tps=tps, round=i))
+        self.say(f"round {i}: prompt of {n}: {what:15} {tps:9.1f} tok/s")
 
 
-def main():
+def table(model, rows, what, of, tokens, best):
+    """Medians over rounds, and ratios of ours with their intervals."""
+    if not rows:
+        return
+    print(f"\n{model}, {tokens} tokens, medians over rounds; mlx-lm best is {best or 'its default'}; memory in GB: of arrays, and in use on the card\n")
+    print(f"| {what} | program | rounds | tok/s | least to most | zmlx-rewrite is faster by, 95 % | arrays | card |\n|---|---|---|---|---|---|---|---|")
+    names = list(dict.fromkeys(r["what"] for r in rows))
+    for key in sorted({of(r) for r in rows}):
+        here = {name: {r["round"]: r["tps"] for r in rows if r["what"] == name and of(r) == key} for name in names}
+        ours = here.get("zmlx-rewrite", {})
+        for name in sorted(names, key="zmlx-rewrite".__ne__):
+            got = here[name]
+            if not got:
+                print(f"| {key} | {name} | 0 | | | | | |")
+                continue
+            ratios = [ours[i] / got[i] for i in got if i in ours and name != "zmlx-rewrite"]
+            low, high = bootstrap(ratios) if ratios else (0, 0)
+            faster = f"{statistics.median(ratios):.2f}" + (f" [{low:.2f}, {high:.2f}]" if len(ratios) > 2 else "") if ratios else ""
+            most = lambda *keys: max((r[k] for r in rows for k in keys if r["what"] == name and of(r) == key and r.get(k)), default="")  # noqa: E731
+            print(f"| {key} | {name} | {len(got)} | {statistics.median(got.values()):.1f} | {min(got.values()):.1f} to {max(got.values()):.1f} | {faster} | {most('peak_gb')} | {most('device_gb', 'host_gb')} |")
+    print(flush=True)
+
+
+def parser():
+    numbers = lambda s: [int(d) for d in s.replace(",", " ").split()]  # noqa: E731
     p = argparse.ArgumentParser()
-    p.add_argument("model", help="a reference configuration")
-    p.add_argument("depths", nargs="?", default="0", type=lambda s: [int(d) for d in s.replace(",", " ").split()])
     p.add_argument("--tokens", type=int, default=128)
     p.add_argument("--rounds", type=int, default=4)
-    p.add_argument("--prompt", type=int, default=512, help="tokens, for the stage prompt")
-    p.add_argument("--budget", type=float, default=float(os.environ.get("BUDGET", 300)), help="seconds in all")
-    p.add_argument("--stages", default=os.environ.get("STAGES", "models attention sweep bridge rounds"))
+    p.add_argument("--batches", default="4,32", type=numbers, help="sequences side by side, for the stage batch")
+    p.add_argument("--prompts", default="512", type=numbers, help="tokens, for the stage prompt")
+    p.add_argument("--error-tokens", type=int, default=96, help="of each prompt, for the stage errors")
+    p.add_argument("--error-dtype", default="", help="likewise: the type of activations, for a model that computes in float32")
+    p.add_argument("--identity-tokens", type=int, default=512, help="of each prompt, for the stage tokens")
+    p.add_argument("--dtypes", default="float32,bfloat16", type=lambda s: s.split(","), help="of activations, for the stage tokens")
     p.add_argument("--without", action="append", default=[], help="leave a program out of the rounds")
-    p.add_argument("--ours", action="append", default=[], help="a flag for zmlx-rewrite generate: --ours=--exclude=RULE")
+    p.add_argument("--ours", action="append", default=[], help="a flag for zmlx-rewrite bench: --ours=--exclude=RULE")
     p.add_argument("--cpu", action="store_true", help="llama.cpp may run on the CPU, to try this script")
-    args = p.parse_args()
+    return p, numbers
+
+
+def run(bench, stages):
     OUT.mkdir(parents=True, exist_ok=True)
-    bench = Bench(args)
-    for stage in args.stages.replace(",", " ").split():
+    for stage in stages:
         if bench.left() < 8:
             bench.say(f"{stage}: no time is left")
+            bench.short = True
             continue
         bench.say(f"stage {stage}")
         try:
-            getattr(bench, stage)()
+            getattr(bench, {"tokens": "tokens_of"}.get(stage, stage))()
         except Exception as e:  # the other stages go on
             bench.say(f"{stage}: {type(e).__name__}: {e}")
             bench.keep(stage=stage, error=f"{type(e).__name__}: {e}")
+
+
+def main():
+    p, numbers = parser()
+    p.add_argument("model", help="a reference configuration")
+    p.add_argument("depths", nargs="?", default="0", type=numbers)
+    p.add_argument("--budget", type=float, default=float(os.environ.get("BUDGET", 300)), help="seconds in all")
+    p.add_argument("--stages", default=os.environ.get("STAGES", "models attention sweep bridge rounds"))
+    args = p.parse_args()
+    bench = Bench(args, args.budget)
+    run(bench, args.stages.replace(",", " ").split())
     bench.say("done")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -8,7 +8,7 @@
 # mlx-lm as a wheel, and MLX's Python module, which takes libmlx.so from pack.sh. llama.cpp as
 # node-llama-cpp publishes it, with CUDA: for an H100 or H200 it has PTX alone, of a CUDA newer
 # than the driver there, so that cuda_native.py assembles it here (ten minutes, once). Its own
-# llama-bench is compiled from the source of the same release, which comes with node-llama-cpp.
+# llama-bench and llama-batched-bench are compiled from the source of the same release, which comes with node-llama-cpp.
 set -euo pipefail
 . "$(dirname "$0")/../common.sh"
 
@@ -34,7 +34,7 @@ dir=$CACHE/device/baselines
 out=$ROOT/.device/3
 mkdir -p "$dir" "$out"
 lock device/baselines
-stamp="recipe 1, mlx $MLX, mlx-lm $MLX_LM, node-llama-cpp $NODE_LLAMA_CPP, ptxas $NVCC, sm_$SM"
+stamp="recipe 2, mlx $MLX, mlx-lm $MLX_LM, node-llama-cpp $NODE_LLAMA_CPP, ptxas $NVCC, sm_$SM"
 if [ "$(cat "$dir/stamp" 2>/dev/null)" != "$stamp" ]; then
 	# wheel312 NAME==VERSION SHA256: a wheel for Python 3.12, whatever runs here.
 	wheel312() {
@@ -75,6 +75,8 @@ if [ "$(cat "$dir/stamp" 2>/dev/null)" != "$stamp" ]; then
 	src=$dir/source/llama.cpp
 	"${CXX:-c++}" -O2 -DNDEBUG -std=c++17 -I"$src/include" -I"$src/common" -I"$src/ggml/include" -I"$src/vendor" -I"$src/tools/llama-bench" \
 		"$src"/tools/llama-bench/*.cpp -o "$dir/llama/llama-bench" "$dir"/llama/libllama*.so "$dir"/llama/libggml.*.so "$dir/llama/libggml-base.so" "-Wl,-rpath,\$ORIGIN"
+	"${CXX:-c++}" -O2 -DNDEBUG -std=c++17 -I"$src/include" -I"$src/common" -I"$src/ggml/include" -I"$src/vendor" \
+		"$src"/tools/batched-bench/*.cpp -o "$dir/llama/llama-batched-bench" "$dir"/llama/libllama*.so "$dir"/llama/libggml.*.so "$dir/llama/libggml-base.so" "-Wl,-rpath,\$ORIGIN"
 	say "assembling llama.cpp's kernels for sm_$SM (ten minutes on two cores)"
 	python3 scripts/device/cuda_native.py "$built/libggml-cuda.so" "$dir/llama/libggml-cuda.so" --sm $SM --cache "$dir/cubins" --jobs "$(nproc)" \
 		--ptxas "$dir/nvcc/nvidia/cu13/bin/ptxas" --fatbinary "$dir/nvcc/nvidia/cu13/bin/fatbinary"

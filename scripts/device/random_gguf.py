@@ -167,7 +167,7 @@ def model(c):
         vocab_size=c["vocab_size"], context_length=c["max_position_embeddings"], embedding_length=c["hidden_size"], block_count=c["num_hidden_layers"],
         feed_forward_length=c["intermediate_size"], attention__head_count=c["num_attention_heads"], attention__head_count_kv=c["num_key_value_heads"],
         attention__layer_norm_rms_epsilon=c.get("norm_eps") if lfm2 else c["rms_norm_eps"],
-        rope__freq_base=float(c["rope_parameters"]["rope_theta"] if lfm2 else c["rope_theta"]),
+        rope__freq_base=float(c["rope_theta"] if "rope_theta" in c else c["rope_parameters"]["rope_theta"]),
     )
     if "head_dim" in c:
         general.update(attention__key_length=c["head_dim"], attention__value_length=c["head_dim"])

@@ -68,7 +68,8 @@ def main(name, out):
     config = json.loads((out / "config.json").read_text())
     config = config.get("text_config", config)
     vocab = {f"<{i}>": i for i in range(config["vocab_size"])}
-    vocab.update({"a": vocab.pop("<1>")})
+    for i, letter in enumerate("abcdefgh", 1):  # prompts of one token each
+        vocab[letter] = vocab.pop(f"<{i}>")
     (out / "tokenizer.json").write_text(json.dumps({
         "version": "1.0", "added_tokens": [], "normalizer": None, "post_processor": None,
         "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False},

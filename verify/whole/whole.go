@@ -24,6 +24,7 @@ type Host struct {
 	Catalog *kernels.Catalog
 	Keeps   func(*kernels.Spec) bool // the kernels that the engine launches; others run as their references
 	Weights *weights.Store           // with what rules derived
+	Batch   int                      // sequences side by side; 0: one
 }
 
 // Load makes a program ready to generate. Close what it returns by calling done.
@@ -36,7 +37,7 @@ func (h *Host) Load(ctx context.Context, p *graph.Program) (g *decode.Generator,
 	if err != nil {
 		return nil, nil, err
 	}
-	if g, err = decode.New(ctx, h.Engine, s, plain); err != nil {
+	if g, err = decode.NewBatch(ctx, h.Engine, s, plain, max(h.Batch, 1)); err != nil {
 		s.Close()
 		return nil, nil, err
 	}
@@ -97,6 +98,8 @@ type Comparison struct {
 	// Errors against the unrewritten program in float32, along the same tokens: the root
 	// of the mean square over all logits. 0 if there is no measure: the model is float32.
 	Error, Stock float64
+	// What the errors were measured of: the rewritten program and float32 along the same tokens.
+	Led, Truth []decode.Step
 	// Largest error of the unrewritten program at the step where tokens part.
 	StepError float64
 }
@@ -129,7 +132,7 @@ func CompareLed(a, b, led, truth []decode.Step) *Comparison {
 }
 
 func judge(of *decode.Comparison, a, b, led, truth []decode.Step) *Comparison {
-	c := &Comparison{Comparison: of, Verdict: Identical, Tie: true}
+	c := &Comparison{Comparison: of, Verdict: Identical, Tie: true, Led: led, Truth: truth}
 	if c.Exact && c.First < 0 {
 		c.Verdict = BitExact
 		return c

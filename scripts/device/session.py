@@ -1,0 +1,170 @@
+"""Measures, on a machine with one GPU, what issue 7 and 9 ask for, most important first. session.sh
+runs it; it says what it is going to do, does what there is time for, and goes on the next time
+where it stopped. Each result is in $OUT/session.jsonl as soon as it is there.
+"""
+
+import argparse
+import concurrent.futures
+import contextlib
+import io
+import json
+import os
+import pathlib
+import shutil
+import time
+
+import baselines
+import programs
+from programs import MODELS, OUT, ROOT
+
+STATE = pathlib.Path(os.environ.get("STATE", "/tmp/zmlx/session"))
+FILE = "session.jsonl"
+
+QWEN, LFM, GPT, GLM, LFM8 = "Qwen3-30B-A3B-4bit", "LFM2-8B-A1B-4bit", "gpt-oss-20b-MXFP4-Q4", "GLM-4.7-Flash-4bit", "LFM2-8B-A1B-8bit"
+TRAINED = [f"testdata/trained/{m}" for m in ("qwen3_moe", "lfm2_moe", "gpt_oss", "glm4_moe_lite", "deepseek_v3", "gemma3_text")]
+SMOL = [os.environ.get("SMOLLM2", "/tmp/zmlx/smollm2") + "/" + f for f in ("SmolLM2-135M-Instruct.Q4_1.gguf", "SmolLM2-135M-MoE")]
+SMALL = "small models"  # these, side by side: nothing of them is timed
+LONG = "0,512,8192,32768"
+
+# Stage, model, what it is expected to take in seconds on an H200, flags of baselines.py. The seconds
+# are of the calls of 2026-11-29 where there were such, and otherwise counted: 15 to 20 s until mlx-lm has
+# read 17 GB page by page, 5 s for ours, 10 ms a step of mlx-lm. Making a model is 35 s (Qwen3) or
+# less, once a machine, and comes on top.
+PLAN = [
+    ("errors", QWEN, 70, ""),
+    ("rounds", QWEN, 310, f"--depths {LONG} --rounds 3"),
+    ("batch", QWEN, 150, "--rounds 2"),
+    ("errors", LFM, 30, ""),
+    ("rounds", LFM, 110, f"--depths {LONG} --rounds 3"),
+    ("batch", LFM, 100, "--rounds 2"),
+    ("tokens", SMALL, 120, ""),
+    ("bridge", QWEN, 220, ""),
+    ("bridge", LFM, 130, ""),
+    ("prompt", QWEN, 240, "--prompts 512,8192"),
+    ("prompt", LFM, 150, "--prompts 512,8192"),
+    ("rounds", GPT, 100, f"--depths {LONG} --rounds 2"),
+    ("errors", GPT, 45, ""),
+    ("rounds", GLM, 100, f"--depths {LONG} --rounds 2"),
+    ("errors", GLM, 60, ""),
+    ("rounds", LFM8, 80, f"--depths {LONG} --rounds 2 --without llama.cpp"),
+    ("errors", LFM8, 30, ""),
+    ("batch", GPT, 100, "--rounds 1"),
+    ("batch", GLM, 100, "--rounds 1"),
+]
+
+
+def plan(only, tiny):
+    """tiny: the same stages on small models, so that all of this can be tried without a GPU."""
+    rows = PLAN
+    if tiny:
+        small = {QWEN: "qwen3_moe", LFM: "lfm2_moe", GPT: "gpt_oss", GLM: "glm4_moe_lite", LFM8: "lfm2_moe"}
+        flags = " --tokens 24 --rounds 2 --error-tokens 12 --error-dtype bfloat16 --identity-tokens 24"
+        rows = [(s, small.get(m, m), 12, f.replace(LONG, "0,64,300").replace("512,8192", "64,200") + flags) for s, m, _, f in rows]
+    rows = list(dict.fromkeys(rows))
+    return [r for r in rows if not only or any(o in (r[0], r[1], f"{r[0]}:{r[1]}") for o in only)]
+
+
+class Session:
+    def __init__(self, args):
+        self.args, self.start = args, time.monotonic()
+        OUT.mkdir(parents=True, exist_ok=True)
+        STATE.mkdir(parents=True, exist_ok=True)
+        earlier = ROOT / ".device" / FILE  # of another machine, carried here
+        if not (STATE / FILE).exists() and earlier.exists():
+            shutil.copy(earlier, STATE / FILE)
+        self.rows = [json.loads(l) for l in (STATE / FILE).read_text().splitlines()] if (STATE / FILE).exists() else []
+        self.publish()
+
+    def left(self):
+        return self.args.budget - (time.monotonic() - self.start)
+
+    def publish(self):
+        if (STATE / FILE).exists():
+            shutil.copy(STATE / FILE, OUT / FILE)
+
+    def tries(self, item):
+        mine = [r for r in self.rows if r.get("item") == list(item[:2])]
+        return len(mine), any(r["whole"] for r in mine)
+
+    def parsed(self, item, model):
+        p, numbers = baselines.parser()
+        p.add_argument("--depths", default="0", type=numbers)
+        args = p.parse_args(item[3].split() + ["--cpu"] * self.args.tiny)
+        args.model = model
+        if model in SMOL:  # its activations are float32
+            args.dtypes = ["float32"]
+        return args
+
+    def run(self, item):
+        stage, model, seconds, _ = item
+        start = time.monotonic()
+        some = TRAINED + SMOL if model == SMALL else [model]
+        with concurrent.futures.ThreadPoolExecutor(1 if self.args.tiny else len(some)) as pool:
+            whole = all(list(pool.map(lambda m: self.one(item, m, len(some) == 1), some)))
+        row = dict(item=[stage, model], whole=whole, seconds=round(time.monotonic() - start, 1), expected=seconds, made=time.strftime("%Y-%m-%d %H:%M:%S"))
+        self.rows.append(row)
+        with open(OUT / FILE, "a", encoding="utf-8") as f:
+            f.write(json.dumps(row) + "\n")
+        shutil.copy(OUT / FILE, STATE / FILE)
+
+    def one(self, item, model, alone):
+        """A stage of one model; whether all of it was done."""
+        stage, _, seconds, _ = item
+        bench = baselines.Bench(self.parsed(item, model), self.left() - 2, FILE)
+        bench.rows, bench.watching = [r for r in self.rows if r.get("model") == model], alone
+        before = len(bench.rows)
+        if not bench.model.exists() and "/" not in model:
+            baselines.run(bench, ["models"])
+        if not bench.model.exists():
+            bench.say(f"{bench.model} is not here")
+            return False
+        bench.end = min(bench.end, time.monotonic() + max(seconds * 1.5, 60))
+        baselines.run(bench, [stage])
+        made = bench.rows[before:]
+        self.rows += made
+        return any("error" not in r for r in made) and not bench.short
+
+    def tables(self):
+        """All tables of what was measured in rounds, this time and earlier."""
+        text = io.StringIO()
+        with contextlib.redirect_stdout(text):
+            for stage, what in ("rounds", "depth"), ("batch", "sequences"):
+                for model in dict.fromkeys(r["model"] for r in self.rows if r.get("stage") == stage):
+                    rows = [r for r in self.rows if r.get("stage") == stage and r["model"] == model and "tps" in r]
+                    baselines.table(model, rows, what, lambda r: r["depth" if what == "depth" else "batch"], 24 if self.args.tiny else 128, "MLX_MAX_OPS_PER_BUFFER=500")
+        (OUT / "session.md").write_text(text.getvalue())
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("only", nargs="*", help="stages, models or STAGE:MODEL; all if left out")
+    p.add_argument("--budget", type=float, default=float(os.environ.get("BUDGET", 560)), help="seconds in all")
+    p.add_argument("--plan", action="store_true", help="say what would be done, and what it is expected to take")
+    p.add_argument("--tiny", action="store_true", help="small models, as there are in MODELS, to try this script")
+    args = p.parse_args()
+    s = Session(args)
+    items = plan(args.only, args.tiny)
+    print(f"what is to be done, of {args.budget:.0f} s; {MODELS} is where models are")
+    total = 0
+    for item in items:
+        n, whole = s.tries(item)
+        total += 0 if whole else item[2]
+        print(f"  {item[0]:8} {item[1]:40} {item[2]:4} s  " + ("done" if whole else f"{total:5} s in all" + (", tried before" if n else "")) + f"  {item[3]}")
+    if args.plan:
+        return
+    for item in items:
+        n, whole = s.tries(item)
+        if whole or n >= 2:
+            continue
+        if s.left() < 0.7 * item[2] + 5:
+            print(f"{item[0]} {item[1]}: no time, {s.left():.0f} s are left of the {item[2]} s that it takes", flush=True)
+            continue  # a shorter one may fit
+        print(f"\n== {item[0]} {item[1]}, {s.left():.0f} s left", flush=True)
+        s.run(item)
+        s.tables()
+    rest = [f"{i[0]} {i[1]}" for i in items if not s.tries(i)[1]]
+    print(f"{args.budget - s.left():.0f} s; {OUT / FILE} has {len(s.rows)} rows; " + ("not done: " + ", ".join(rest) if rest else "all is done"))
+
+
+if __name__ == "__main__":
+    main()
