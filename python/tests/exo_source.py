@@ -65,6 +65,37 @@ class Pidfile:
     def close(self): self.file.close()
 """
 
+# A sitecustomize that was there before the hook's: it has to be run, too. It keeps the reports
+# of a worker, and tells as that ends how many calls of the model were rewritten.
+SITE = """
+import atexit, importlib.machinery, json, os, sys
+kept = []
+
+class Finder:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name != "zmlx_rewrite.report":
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path)
+        run = spec.loader.exec_module
+
+        def exec_module(module):
+            run(module)
+            make = module.Report.__init__
+            module.Report.__init__ = lambda self, *args, **named: (kept.append(self), make(self, *args, **named))[1]
+
+        spec.loader.exec_module = exec_module
+        return spec
+
+@atexit.register
+def tell():
+    for report in kept:
+        with open(os.path.join(os.path.dirname(__file__), f"calls-{os.getpid()}"), "w") as f:
+            json.dump(report.calls, f)
+
+sys.meta_path.insert(0, Finder)
+"""
+
 
 def port() -> int:
     with socket.socket() as s:
@@ -158,7 +189,8 @@ def alone(model: str, config: dict[str, Any]) -> dict[str, Any]:
     for prompt in PROMPTS:
         task = request(model, prompt)
         got.append([r.token for r in mlx_generate(model=loaded, tokenizer=tokenizer, task=task, prompt=apply_chat_template(tokenizer, task), kv_prefix_cache=None, group=None)])
-    return {"tokens": got}
+    patch = getattr(type(loaded), "_zmlx_patch", None)
+    return {"tokens": got} | ({"calls": patch.report.calls} if patch else {})
 
 
 def workers(model: str, config: dict[str, Any], case: str) -> dict[str, Any]:
@@ -277,18 +309,17 @@ def parts(model: str, config: dict[str, Any], case: str) -> dict[str, Any]:
     got = [queue.get(timeout=150) for _ in ranks]
     for rank in ranks:
         rank.join(30)
-    assert got[0] == got[1], "the ranks have other tokens"
+    assert got[0][0] == got[1][0], "the ranks have other tokens"
     return {"tokens": got[0][0], "collectives": got[0][1] + got[1][1], "exit codes": [rank.exitcode for rank in ranks]}
 
 
 def node(model: str, config: dict[str, Any], hook: bool, folder: pathlib.Path) -> dict[str, Any]:
     """The launcher as a user starts it, or exo without it. Requests come over HTTP."""
-    (folder / "exo_rs.py").write_text(BINDINGS)
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), os.environ["PYTHONPATH"]])}
+    (folder / "site/exo_rs.py").write_text(BINDINGS)
     at = port()
     command = ["zmlx_rewrite", "exo", *FLAGS] if hook else ["exo"]
     with open(folder / "node.log", "w") as log:
-        started = subprocess.Popen([sys.executable, "-m", *command, "--offline", "--no-downloads", "--api-port", str(at)], env=env, stdout=log, stderr=log)
+        started = subprocess.Popen([sys.executable, "-m", *command, "--offline", "--no-downloads", "--api-port", str(at)], stdout=log, stderr=log)
 
     def ask(path: str, body: Any = None, method: str | None = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
@@ -331,14 +362,21 @@ def one(case: str, model: str, hook: bool) -> dict[str, Any]:
         (folder / "dashboard").mkdir()
         os.environ |= {"EXO_HOME": os.path.relpath(folder / "home", pathlib.Path.home()), "EXO_DASHBOARD_DIR": os.path.relpath(folder / "dashboard", pathlib.Path.home()),
                        "EXO_MODELS_READ_ONLY_DIRS": str(folder / "models"), "EXO_OFFLINE": "true", "HF_HUB_OFFLINE": "1"}
+        (folder / "site").mkdir()
+        (folder / "site/sitecustomize.py").write_text(SITE)
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(folder / "site"), os.environ["PYTHONPATH"]])
         config = place(model, folder / "models", case)
-        if case == "node":
-            return node(model, config, hook, folder)
-        with launcher.hooked(OPTIONS) if hook else contextlib.nullcontext():
+        with launcher.hooked(OPTIONS) if hook and case != "node" else contextlib.nullcontext():
             if case == "alone":
-                return alone(model, config)
-            got = workers(model, config, case)
-            return got if case == "worker" else parts(model, config, case)
+                got = alone(model, config)
+            elif case == "node":
+                got = node(model, config, hook, folder)
+            else:
+                got = workers(model, config, case)
+                if case != "worker":
+                    got = parts(model, config, case)
+        told = [json.loads(f.read_text()) for f in (folder / "site").glob("calls-*")]
+        return got | ({"calls": told[0]} if told else {})
 
 
 def compare(case: str, model: str) -> bool:
@@ -365,14 +403,15 @@ def compare(case: str, model: str) -> bool:
             wrong.append("a part of a model was not left alone")
         if not hooked["collectives"] or hooked["collectives"] != plain["collectives"]:
             wrong.append(f"{hooked['collectives']} collectives, without the hook {plain['collectives']}")
-    # exo may have stopped listening to its worker before the worker says the latter.
-    elif not any(": patched" in h for h in heard) or case != "node" and not any(re.search(r"calls: .*\d rewritten", h) for h in heard):
+    elif not any(": patched" in h for h in heard) or not hooked.get("calls", {}).get("rewritten"):
         wrong.append("the model is not patched, or none of its calls was rewritten")
     amount = f"{len(hooked['tokens'])} answers" if case == "node" else f"{sum(map(len, hooked['tokens']))} tokens"
     print(f"{case:<9}{model}: {'FAILED: ' + '; '.join(wrong) if wrong else f'the same {amount} with the hook and without it'}"
           + (f", by {hooked['collectives']} collectives each time" if hooked.get("collectives") and not wrong else ""))
     for line, times in heard.items():
-        print(f"         {line}{f' ({times} times)' if times > 1 else ''}", flush=True)
+        print(f"         {line}{f' ({times} times)' if times > 1 else ''}")
+    if hooked.get("calls"):
+        print(f"         calls of the model: {', '.join(f'{n} {what}' for what, n in sorted(hooked['calls'].items(), key=lambda c: -c[1]))}", flush=True)
     return not wrong
 
 

@@ -30,7 +30,6 @@ import os
 import pathlib
 import sys
 import tempfile
-import weakref
 from typing import Any, Callable, Iterator, Sequence
 
 MODULE = "exo.worker.engines.mlx.utils_mlx"
@@ -44,12 +43,6 @@ def say(text: object) -> None:
     sys.stderr.flush()
 
 
-def ended(report: Any) -> None:
-    """Says, when a model goes, which of its calls were rewritten, and why others were not."""
-    if report.state != "unchanged":
-        say(f"{report.model}: its calls: {', '.join(f'{n} {what}' for what, n in report.calls.items()) or 'none'}")
-
-
 def patched(got: Any, group: Any, options: dict[str, Any]) -> Any:
     """What load_mlx_items returned, with its model patched."""
     model = got[0] if isinstance(got, tuple) and got else None
@@ -61,9 +54,7 @@ def patched(got: Any, group: Any, options: dict[str, Any]) -> Any:
         try:
             from zmlx_rewrite.install import patch
 
-            report = patch(model, **options)
-            say(report)
-            weakref.finalize(model, ended, report)
+            say(patch(model, **options))
         except Exception as e:  # a worker that fails here would be started again and again
             say(f"the model was not patched: {type(e).__name__}: {e}")
     return got
