@@ -109,7 +109,7 @@ step_python() {
 	(cd python && ZMLX_REWRITE=$program "$PYTHON" -m unittest discover -s tests -t .) &&
 		ZMLX_REWRITE=$program "$PYTHON" python/tests/table.py --least "$([ -n "$names" ] && echo 13 || echo 40)" $names &&
 		ZMLX_REWRITE=$program "$PYTHON" python/tests/server.py testdata/trained/qwen3_moe --requests 32 --max-tokens 16 --flags "--kernels-as reference --keep-slower" &&
-		scripts/newcomer.sh
+		scripts/newcomer.sh && scripts/exo.sh
 }
 step_fuzz() { scripts/fuzz.sh "${FUZZTIME:-3s}"; }
 # The long form compares with whole vocabularies and templates that are not ours to

@@ -1,4 +1,5 @@
-"""The launcher, against the two shapes of exo's loader that were read (see zmlx_rewrite/exo.py)."""
+"""The launcher, against the shapes of exo's loader (see zmlx_rewrite/exo.py). scripts/exo.sh
+runs exo's own source with it, where that is to be had."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 PLAIN = """
-def load_mlx_items(bound_instance, group):
+def load_mlx_items(bound_instance, group, on_timeout=None, on_layer_loaded=None):
     from tests import architectures
     return architectures.build("qwen3"), "tokenizer"
 """
@@ -21,13 +22,14 @@ GENERATOR = """
 def load_mlx_items(bound_instance, group):
     from tests import architectures
     yield "layer 1"
-    return architectures.build("qwen3"), "tokenizer", None, None, None, None
+    return architectures.build("qwen3"), "tokenizer", None
 """
 MAIN = """
 import multiprocessing as mp, sys
 from collections.abc import Generator
 
 def worker(size):
+    assert "mlx.core" not in sys.modules  # exo sets variables that MLX reads, and imports it then
     from exo.worker.engines.mlx.utils_mlx import load_mlx_items  # as builder.py has it
 
     class Group:
@@ -48,8 +50,9 @@ def worker(size):
     made = getattr(type(model), "_zmlx_patch", None)
     print("worker:", made.report.calls if made else "not patched", flush=True)
 
-if __name__ == "__main__":
-    process = mp.get_context("spawn").Process(target=worker, args=(int(sys.argv[1]),))
+def main():  # what exo's command calls; the module itself runs nothing
+    print("arguments:", *sys.argv[1:], flush=True)
+    process = mp.get_context("spawn").Process(target=worker, args=(int(sys.argv[-1]),))
     process.start()
     process.join()
     print("exit", process.exitcode)
@@ -57,7 +60,7 @@ if __name__ == "__main__":
 
 
 class Exo(unittest.TestCase):
-    def run_exo(self, loader: str, *args: str, version: str = "0.3.68", flags: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
+    def run_exo(self, loader: str, *args: str, version: str = "0.3.68", flags: tuple[str, ...] = (), **env: str) -> subprocess.CompletedProcess:
         with tempfile.TemporaryDirectory() as folder:
             base = pathlib.Path(folder)
             package = base / "exo/worker/engines/mlx"
@@ -69,13 +72,25 @@ class Exo(unittest.TestCase):
             (base / f"exo-{version}.dist-info").mkdir()
             (base / f"exo-{version}.dist-info/METADATA").write_text(f"Metadata-Version: 2.1\nName: exo\nVersion: {version}\n")
             return subprocess.run([sys.executable, "-m", "zmlx_rewrite", "exo", "--kernels-as", "reference", "--keep-slower", "--rows", "1", *flags, *args],
-                                  capture_output=True, text=True, env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{base}"}, timeout=300, check=False)
+                                  capture_output=True, text=True, env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{base}", **env}, timeout=300, check=False)
 
     def test_workers(self):
         for loader in (PLAIN, GENERATOR):
             done = self.run_exo(loader, "0")
             self.assertIn("worker: {'rewritten': 1}", done.stdout, done.stderr)
             self.assertIn("qwen3: patched", done.stderr)
+
+    def test_arguments(self):
+        # All of exo's arguments are options; none is taken for one of the launcher's.
+        done = self.run_exo(PLAIN, "-v", "--offline", "--no-api", "--name", "0")
+        self.assertIn("arguments: -v --offline --no-api --name 0", done.stdout, done.stderr)
+        self.assertIn("worker: {'rewritten': 1}", done.stdout, done.stderr)
+
+    def test_a_patch_that_fails(self):
+        # Whatever it is, here a program that writes something else: exo goes on.
+        done = self.run_exo(PLAIN, "0", ZMLX_REWRITE="/bin/echo")
+        self.assertIn("worker: not patched", done.stdout, done.stderr)
+        self.assertIn("the model was not patched: JSONDecodeError", done.stderr)
 
     def test_parts(self):
         done = self.run_exo(PLAIN, "2")

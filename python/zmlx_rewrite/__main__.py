@@ -86,12 +86,16 @@ def main(argv: list[str] | None = None) -> int:
     r.add_argument("--rules")
     r.add_argument("program", help="mlx_lm.server, mlx_lm.generate, mlx_lm.benchmark, mlx_lm.chat, ...")
     r.add_argument("arguments", nargs=argparse.REMAINDER)
-    x = commands.add_parser("exo", help="run exo with its models patched", description="Runs exo with its models patched: exo [--rows N] [ARGUMENTS of exo]")
+    x = commands.add_parser("exo", help="run exo with its models patched", allow_abbrev=False,
+                            description="Runs exo with its models patched: exo [--rows N] [ARGUMENTS of exo]. What is not named here goes to exo.")
     choose(x)
     x.add_argument("--keep-slower", action="store_true")
     x.add_argument("--any-version", action="store_true", help="also a version of exo whose source was not read")
-    x.add_argument("arguments", nargs=argparse.REMAINDER)
-    args = parser.parse_args(argv)
+    args, rest = parser.parse_known_args(argv)
+    if args.command == "exo":  # its arguments are options, which REMAINDER does not take first
+        args.arguments = [a for a in rest if a != "--"]
+    elif rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         return run(args)
     except (binary.ToolError, Refused, install.PatchError, ValueError) as e:

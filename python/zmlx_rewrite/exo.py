@@ -1,20 +1,26 @@
 """exo with its models patched: python -m zmlx_rewrite exo [exo's arguments]
 
-All there is for exo is in this file. exo is in no package registry; what was read of it is
-its public source, exo-explore/exo: src/exo/worker/engines/mlx/utils_mlx.py at 028e29a6,
-where load_mlx_items(bound_instance, group) returns the model first, and builder.py at
-037ef3a3, where it is a generator that returns the model first; pyproject.toml at 00a9c3c4
-says version 0.3.68 and MLX 0.31.1, which is older than what this package needs: then each
-model's report says so, and exo runs as it is.
+All there is for exo is in this file. exo is in no package registry; python/tests/exo_source.py
+runs the source of exo-explore/exo at b5375f8c (0.3.70) with it, and docs/EXO.md says how far.
+There, as at 037ef3a3 (0.3.70), load_mlx_items(bound_instance, group) of utils_mlx.py is a
+generator that returns the model first; at 00a9c3c4 (0.3.68) it is a function that takes two
+more arguments and returns the model first. exo asks for MLX 0.32.0 or less, which is older than
+what this package needs: then each model's report says so, and exo runs as it is.
 
 Nothing of exo is edited. When utils_mlx is imported, here or in a worker process, the function
 is wrapped. A model that is one part of several (group of more than one) is left alone before
-anything of it runs: its collectives are for all ranks at once.
+anything of it runs: its collectives are for all ranks at once. Whatever a patch runs into, exo
+goes on with its model as it was.
+
+exo imports MLX only in its workers, after it has set the variables that MLX reads. So this file
+is loaded there by its path, without the package around it, until there is a model.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.metadata
@@ -22,32 +28,35 @@ import inspect
 import json
 import os
 import pathlib
-import runpy
 import sys
 import tempfile
-from typing import Any, Callable, Sequence
+from typing import Any, Callable, Iterator, Sequence
 
 MODULE = "exo.worker.engines.mlx.utils_mlx"
 FUNCTION = "load_mlx_items"
-VERSIONS = ("0.3.68",)  # whose source was read
+VERSIONS = ("0.3.68", "0.3.70")  # whose source was read
 OPTIONS = "ZMLX_REWRITE_EXO"  # in the environment: what worker processes patch with
 
 
 def say(text: object) -> None:
-    print(f"zmlx_rewrite: {text}", file=sys.stderr, flush=True)
+    sys.stderr.write(f"zmlx_rewrite: {text}\n")  # in one piece, between the lines of exo's other processes
+    sys.stderr.flush()
 
 
 def patched(got: Any, group: Any, options: dict[str, Any]) -> Any:
     """What load_mlx_items returned, with its model patched."""
-    from .install import patch
-
     model = got[0] if isinstance(got, tuple) and got else None
     if model is None or not callable(getattr(model, "parameters", None)):
         say(f"{FUNCTION} does not return a model first; exo runs as it is")
     elif group is not None and group.size() > 1:
         say(f"the model is one part of {group.size()}, and stays as it is, with its collectives")
     else:
-        say(patch(model, **options))
+        try:
+            from zmlx_rewrite.install import patch
+
+            say(patch(model, **options))
+        except Exception as e:  # a worker that fails here would be started again and again
+            say(f"the model was not patched: {type(e).__name__}: {e}")
     return got
 
 
@@ -113,18 +122,43 @@ class Finder(importlib.abc.MetaPathFinder):
 def install() -> None:
     """Puts the hook into this process; the options are in the environment."""
     if OPTIONS in os.environ and not any(isinstance(f, Finder) for f in sys.meta_path):
+        package = str(pathlib.Path(__file__).resolve().parents[1])
+        if package not in sys.path:
+            sys.path.append(package)
         sys.meta_path.insert(0, Finder(json.loads(os.environ[OPTIONS])))
 
 
 # Worker processes begin by importing sitecustomize. Another one further down the path is run, too.
-SITE = '''import os, sys, importlib.machinery, importlib.util
+SITE = """import os, sys, importlib.machinery, importlib.util
 here = os.path.dirname(os.path.abspath(__file__))
 spec = importlib.machinery.PathFinder.find_spec("sitecustomize", [p for p in sys.path if os.path.abspath(p or ".") != here])
 if spec and spec.loader:
     spec.loader.exec_module(importlib.util.module_from_spec(spec))
-from zmlx_rewrite import exo
-exo.install()
-'''
+spec = importlib.util.spec_from_file_location("zmlx_rewrite_exo", {file!r})
+hook = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(hook)
+hook.install()
+"""
+
+
+@contextlib.contextmanager
+def hooked(options: dict[str, Any]) -> Iterator[None]:
+    """The hook in this process and in the worker processes that it starts."""
+    before = {name: os.environ.get(name) for name in (OPTIONS, "PYTHONPATH")}
+    with tempfile.TemporaryDirectory(prefix="zmlx-rewrite-exo-") as folder:
+        (pathlib.Path(folder) / "sitecustomize.py").write_text(SITE.format(file=str(pathlib.Path(__file__).resolve())))
+        os.environ[OPTIONS] = json.dumps(options)
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [folder, before["PYTHONPATH"]]))
+        install()
+        try:
+            yield
+        finally:
+            sys.meta_path[:] = [f for f in sys.meta_path if not isinstance(f, Finder)]
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
 
 
 def run(arguments: Sequence[str], options: dict[str, Any], any_version: bool = False) -> None:
@@ -135,11 +169,10 @@ def run(arguments: Sequence[str], options: dict[str, Any], any_version: bool = F
         raise ValueError("exo is not installed here") from None
     if version not in VERSIONS and not any_version:
         raise ValueError(f"exo {version} is not one whose source was read ({', '.join(VERSIONS)}); --any-version tries it")
-    with tempfile.TemporaryDirectory(prefix="zmlx-rewrite-exo-") as folder:
-        (pathlib.Path(folder) / "sitecustomize.py").write_text(SITE)
-        package = str(pathlib.Path(__file__).resolve().parents[1])
-        os.environ[OPTIONS] = json.dumps(options)
-        os.environ["PYTHONPATH"] = os.pathsep.join([folder, package, *filter(None, [os.environ.get("PYTHONPATH")])])
-        install()
+    with hooked(options):
         sys.argv = ["exo", *arguments]
-        runpy.run_module("exo.main", run_name="__main__", alter_sys=True)
+        # What the command exo calls. exo.main itself, run as a program, does nothing.
+        main = getattr(importlib.import_module("exo.main"), "main", None)
+        if main is None:
+            raise ValueError(f"exo {version} has no exo.main.main, which starts it")
+        main()
