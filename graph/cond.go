@@ -80,8 +80,55 @@ func holds(diff int64, op Cmp) bool {
 // And returns the condition that all hold.
 func And(conds ...Cond) Cond { return join(condAnd, condFalse, conds) }
 
-// Or returns the condition that one holds at least.
-func Or(conds ...Cond) Cond { return join(condOr, condTrue, conds) }
+// Or returns the condition that one holds at least. Of comparisons of one thing the widest is
+// enough: n <= 1 || n <= 8 is n <= 8.
+func Or(conds ...Cond) Cond {
+	c := join(condOr, condTrue, conds)
+	if c.kind != condOr {
+		return c
+	}
+	widest := map[Dim]interval{} // at least lo, or at most hi
+	for _, s := range c.sub {
+		if p, r, ok := s.halfLine(); ok {
+			w, ok := widest[p]
+			if !ok {
+				w = interval{math.MaxInt64, math.MinInt64}
+			}
+			widest[p] = interval{min(w.lo, r.lo), max(w.hi, r.hi)}
+		}
+	}
+	var sub []Cond
+	for _, s := range c.sub {
+		p, r, ok := s.halfLine()
+		w := widest[p]
+		switch {
+		case !ok, r.hi == w.hi && r.hi > math.MinInt64, r.lo == w.lo && r.lo < math.MaxInt64:
+			sub = append(sub, s)
+		}
+	}
+	return Cond{kind: condOr, sub: sub}.single()
+}
+
+// halfLine returns what an inequality compares, and its bound: hi if that is an upper one, lo if it is
+// a lower one; the other one is out of reach.
+func (c Cond) halfLine() (Dim, interval, bool) {
+	if c.kind != condAtom || c.cmp == EQ || c.cmp == NE {
+		return Dim{}, interval{}, false
+	}
+	p, n := c.split()
+	r := interval{math.MaxInt64, math.MinInt64}
+	switch c.cmp {
+	case LT:
+		r.hi = n - 1
+	case LE:
+		r.hi = n
+	case GT:
+		r.lo = n + 1
+	case GE:
+		r.lo = n
+	}
+	return p, r, true
+}
 
 func join(kind, absorbing condKind, conds []Cond) Cond {
 	neutral := Cond{kind: condTrue + condFalse - absorbing}
@@ -99,13 +146,18 @@ func join(kind, absorbing condKind, conds []Cond) Cond {
 			sub = addCond(sub, c)
 		}
 	}
-	switch len(sub) {
-	case 0:
+	if len(sub) == 0 {
 		return neutral
-	case 1:
-		return sub[0]
 	}
-	return Cond{kind: kind, sub: sub}
+	return Cond{kind: kind, sub: sub}.single()
+}
+
+// single returns the one condition that c joins, if it is one.
+func (c Cond) single() Cond {
+	if len(c.sub) == 1 {
+		return c.sub[0]
+	}
+	return c
 }
 
 func addCond(list []Cond, c Cond) []Cond {

@@ -86,6 +86,26 @@ func TestCondMeaning(t *testing.T) {
 	}
 }
 
+// Of inequalities of one thing, Or keeps the widest; equal ones that are written otherwise stay.
+func TestOrKeepsTheWidest(t *testing.T) {
+	for _, c := range []struct{ cond, want string }{
+		{"batch <= 1 || batch <= 8", "batch <= 8"},
+		{"batch <= 8 || batch < 2", "batch <= 8"},
+		{"batch > 3 || batch >= 2 || batch > 5", "batch >= 2"},
+		{"batch <= 1 || batch > 4", "batch <= 1 || batch > 4"},
+		{"batch <= 1 || seq_len <= 8", "batch <= 1 || seq_len <= 8"},
+		{"2*batch <= 8 || batch <= 1", "2*batch <= 8 || batch <= 1"},
+		{"batch*seq_len <= 1 || batch*seq_len <= 8 || batch == 9", "batch*seq_len <= 8 || batch == 9"},
+		{"batch + 1 <= 3 || batch <= 2", "batch + 1 <= 3 || batch <= 2"},
+		{"seq_len == 1 && (batch <= 1 || batch <= 8)", "seq_len == 1 && batch <= 8"},
+	} {
+		got, err := ParseCond(c.cond)
+		if err != nil || got.String() != c.want {
+			t.Errorf("%s is %s, want %s (%v)", c.cond, got, c.want, err)
+		}
+	}
+}
+
 func TestCondGiven(t *testing.T) {
 	for _, c := range []struct{ cond, given, want string }{
 		{"seq_len <= 1", "seq_len == 1", "true"},

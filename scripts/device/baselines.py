@@ -8,6 +8,8 @@ Each program is a process of its own, in rounds; every second round goes the oth
 import argparse
 import json
 import os
+import pathlib
+import re
 import shutil
 import statistics
 import subprocess
@@ -83,6 +85,28 @@ class Bench(Programs):
         self.turns("batch", {"zmlx-rewrite": lambda: [r for n in batches for r in self.ours([0], n)], "mlx-lm best": lambda: self.mlxlm(self.best, [0], batches),
                              "mlx-lm default": lambda: self.mlxlm("", [0], batches), "llama.cpp": lambda: self.llama_batches(0, batches)})
         self.table("batch", "sequences", lambda r: r["batch"])
+
+    def wide(self):
+        """Steps of a few sequences with the rules that are for one on a GPU, made rules for eight: all of
+        a step is kernels then, and replayed. In turns with the rules as they are."""
+        with tempfile.TemporaryDirectory() as folder:
+            for file in sorted((ROOT / "rules").glob("*.yaml")):
+                text = re.sub(r"(?m)^( +(?:one_token|one_row): \{when: )(.*)$", lambda m: m[1] + re.sub(r"(?<!seq_len )<= 1\b", "<= 8", m[2]), file.read_text())
+                (pathlib.Path(folder) / file.name).write_text(text)
+            for n in 2, 4, 7:
+                command = ["zmlx-rewrite", "bench", "--model", self.model, "-p", 0, "-n", 64, "-r", 3, "--batch-size", n, "--against", f"--rules {folder}", "-o", "json", *self.flags]
+                for r in self.lines("wide", command, self.settings, limit=150):
+                    self.keep(**dict(r, stage="wide", what="wide" if r["program"] == "against" else "as it is", batch=n))
+                    if r["program"] == "rewritten":
+                        self.say(f"{n} sequences: {r['median_ts']:.1f} tokens/s, {r['launches_per_step']} launches, as it is {r['ratio']:.2f} {r['interval']} times the wide rules; tokens {'the same' if r['tokens_identical'] else 'OTHERS'}")
+
+    def fault(self):
+        """Where a prompt dies in MLX, if it does, with few layers and with more."""
+        for layers in 3, 12:
+            out = self.run("first_fault", [sys.executable, "scripts/device/first_fault.py", self.model, "--tokens", 128, "--layers", layers, "--out", OUT], self.best, limit=120)
+            if out:
+                self.keep(stage="fault", what="first_fault", layers=layers, found=out.splitlines())
+            print(out, flush=True)
 
     def turns(self, stage, runs):
         """Rounds of all programs, as many as there is time for. mlx-lm with its default settings is

@@ -33,6 +33,7 @@ LONG = "0,512,8192,32768"
 PLAN = [
     ("errors", QWEN, 70, ""),
     ("rounds", QWEN, 310, f"--depths {LONG} --rounds 3"),
+    ("wide", QWEN, 90, ""),
     ("batch", QWEN, 150, "--rounds 2"),
     ("errors", LFM, 30, ""),
     ("rounds", LFM, 110, f"--depths {LONG} --rounds 3"),
@@ -42,6 +43,7 @@ PLAN = [
     ("bridge", LFM, 130, ""),
     ("prompt", QWEN, 240, "--prompts 512,8192"),
     ("prompt", LFM, 150, "--prompts 512,8192"),
+    ("fault", GLM, 100, ""),
     ("rounds", GPT, 100, f"--depths {LONG} --rounds 2"),
     ("errors", GPT, 45, ""),
     ("rounds", GLM, 100, f"--depths {LONG} --rounds 2"),

@@ -17,6 +17,7 @@ for env in /tmp/zmlx/baselines.env /tmp/zmlx/env.sh; do # the first one sources 
 done
 export ZMLX_FIRST_USE=off PYTHONDONTWRITEBYTECODE=1
 out=${OUT:-/tmp}
+mkdir -p "$out"
 ! command -v nvidia-smi >/dev/null || nvidia-smi --query-gpu=name,driver_version,memory.used,clocks.sm,clocks.mem --format=csv,noheader
 "${PYTHON:-python3}" scripts/device/session.py "$@" 2>&1 | tee -a "$out/session.log"
 status=${PIPESTATUS[0]}
