@@ -87,37 +87,40 @@ func Or(conds ...Cond) Cond {
 	if c.kind != condOr {
 		return c
 	}
-	widest := map[Dim]interval{} // at least lo, or at most hi
+	below, above := map[Dim]int64{}, map[Dim]int64{} // the widest bounds
 	for _, s := range c.sub {
-		if p, r, ok := s.halfLine(); ok {
-			w, ok := widest[p]
-			if !ok {
-				w = interval{math.MaxInt64, math.MinInt64}
-			}
-			widest[p] = interval{min(w.lo, r.lo), max(w.hi, r.hi)}
+		p, r := s.halfLine()
+		if n, ok := below[p]; r.hi < math.MaxInt64 && (!ok || r.hi > n) {
+			below[p] = r.hi
+		}
+		if n, ok := above[p]; r.lo > math.MinInt64 && (!ok || r.lo < n) {
+			above[p] = r.lo
 		}
 	}
 	var sub []Cond
 	for _, s := range c.sub {
-		p, r, ok := s.halfLine()
-		w := widest[p]
-		switch {
-		case !ok, r.hi == w.hi && r.hi > math.MinInt64, r.lo == w.lo && r.lo < math.MaxInt64:
+		if p, r := s.halfLine(); r == anything || r.hi < math.MaxInt64 && r.hi == below[p] || r.lo > math.MinInt64 && r.lo == above[p] {
 			sub = append(sub, s)
 		}
 	}
 	return Cond{kind: condOr, sub: sub}.single()
 }
 
-// halfLine returns what an inequality compares, and its bound: hi if that is an upper one, lo if it is
-// a lower one; the other one is out of reach.
-func (c Cond) halfLine() (Dim, interval, bool) {
+// halfLine returns what an inequality compares, and where that has to be. All else is anywhere.
+func (c Cond) halfLine() (Dim, interval) {
 	if c.kind != condAtom || c.cmp == EQ || c.cmp == NE {
-		return Dim{}, interval{}, false
+		return Dim{}, anything
 	}
-	p, n := c.split()
-	r := interval{math.MaxInt64, math.MinInt64}
+	return c.interval()
+}
+
+// interval returns what an atom compares, and where that has to be: anywhere for !=.
+func (c Cond) interval() (Dim, interval) {
+	p, n := c.split() // p cmp n
+	r := anything
 	switch c.cmp {
+	case EQ:
+		r = interval{n, n}
 	case LT:
 		r.hi = n - 1
 	case LE:
@@ -127,7 +130,7 @@ func (c Cond) halfLine() (Dim, interval, bool) {
 	case GE:
 		r.lo = n
 	}
-	return p, r, true
+	return p, r
 }
 
 func join(kind, absorbing condKind, conds []Cond) Cond {
@@ -316,20 +319,8 @@ func (f *facts) learn(a Cond) {
 			f.learn(s)
 		}
 	case condAtom:
-		p, n := a.split() // p cmp n
-		r := anything
-		switch a.cmp {
-		case EQ:
-			r = interval{n, n}
-		case LT:
-			r.hi = n - 1
-		case LE:
-			r.hi = n
-		case GT:
-			r.lo = n + 1
-		case GE:
-			r.lo = n
-		default:
+		p, r := a.interval()
+		if r == anything {
 			return
 		}
 		old, ok := f.poly[p]
