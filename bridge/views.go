@@ -146,11 +146,7 @@ func keepsOrder(g *graph.Graph, n *graph.Node) bool {
 		t := g.Type(n.In[0])
 		last := -1
 		for _, a := range axes {
-			i := a.Int()
-			if i < 0 {
-				i += t.Rank()
-			}
-			if !t.Shape[i].Is(1) {
+			if i := a.Int(); !t.Shape[i].Is(1) {
 				if i < last {
 					return false
 				}

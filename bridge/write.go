@@ -224,7 +224,7 @@ func reshaped(g *graph.Graph) map[graph.ValueID]graph.ValueID {
 
 // node writes the lines of one node.
 func (w *writer) node(n *graph.Node) error {
-	if len(n.In) == 1 {
+	if len(n.In) == 1 { // it reads nothing else, so that it is in its kernel's stage
 		if r, ok := w.seen[n.In[0]]; ok && r == n.Out[0] {
 			w.local[r] = w.local[n.In[0]]
 			return nil

@@ -337,7 +337,7 @@ func (f *facts) learn(a Cond) {
 // split writes an atom as polynomial without constant term, compared with a number.
 func (c Cond) split() (Dim, int64) {
 	d := c.l.Sub(c.r)
-	return Dim{p: d.p}, -d.n
+	return Dim{p: d.p}, satMul(d.n, -1)
 }
 
 func (f *facts) simplify(c Cond) Cond {

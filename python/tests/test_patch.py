@@ -99,11 +99,26 @@ class Patch(unittest.TestCase):
     def test_compiled_otherwise(self):
         """Where what mx.compile makes of a function is another one, the function itself is called."""
         wrong = lambda f: lambda *a: tuple(x * 1.5 if mx.issubdtype(x.dtype, mx.floating) else x for x in f(*a))  # noqa: E731
-        with mock.patch.object(install, "COMPILED", ("reference",)), mock.patch.object(mx, "compile", wrong):
-            model, twin, report = patched()
-        self.assertEqual([s.state for s in report.shapes], ["rewritten"] * 3, report)
-        self.assertFalse(any(s.compiled for s in install.patch_of(model).steps.values()))
-        self.assertEqual(text(model), text(twin))
+
+        def refused(f):
+            def call(*_):
+                raise RuntimeError("[compile] no")
+
+            return call
+
+        for other in wrong, refused:
+            with mock.patch.object(install, "COMPILED", ("reference",)), mock.patch.object(mx, "compile", other):
+                model, twin, report = patched()
+            self.assertEqual([s.state for s in report.shapes], ["rewritten"] * 3, report)
+            self.assertFalse(any(s.compiled for s in install.patch_of(model).steps.values()))
+            self.assertEqual(text(model), text(twin))
+
+    def test_checked_once(self):
+        """What is no fault of mx.compile's is not tried again without it."""
+        with mock.patch.object(install, "COMPILED", ("reference",)), mock.patch.object(check, "same", side_effect=check.Differs("no")) as same:
+            _, _, report = patched(rows=1)
+        self.assertEqual([s.state for s in report.shapes], ["no"])
+        self.assertEqual(same.call_count, 1)
 
     def test_few_at_once(self):
         """What the check in float32 does for MLX's kernels gives the same numbers."""
@@ -119,8 +134,11 @@ class Patch(unittest.TestCase):
             self.assertTrue(check.bits(got, mx.gather_qmm(x, w, scales, biases, **how)), (rows, k, inner))
             self.assertTrue(max(sizes) < 8 or rows >= 8, sizes)
         table = mx.random.normal((5, 3), key=mx.random.key(4))
-        for dtype in (mx.float32, mx.bfloat16):
+        for dtype, taken in ((mx.float32, mx.uint32), (mx.bfloat16, mx.bfloat16)):
             a = table.astype(dtype)
+            with mock.patch.object(mx, "take", wraps=mx.take) as called:
+                few.take(a, mx.array([[4, 0]]), axis=-2)
+            self.assertEqual(called.call_args.args[0].dtype, taken)
             self.assertTrue(check.bits(few.take(a, mx.array([[4, 0]]), axis=-2), mx.take(a, mx.array([[4, 0]]), axis=-2)))
         self.assertIs(few.fast, mx.fast)
 

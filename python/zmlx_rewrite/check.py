@@ -21,6 +21,10 @@ class Differs(Exception):
     """The step is not the model."""
 
 
+class Otherwise(Differs):
+    """The rewritten step is not, though what was recorded is."""
+
+
 def arrays(caches: list[Any]) -> list[mx.array]:
     """All arrays that caches hold."""
     found: list[mx.array] = []
@@ -101,6 +105,7 @@ def same(model: nn.Module, recording: Recording, before: Step, after: Step, nume
             uncompiled = _run(live, recording)
         finally:
             mx.enable_compile()
+        lap("the model")
         if not equal(plain, uncompiled):
             raise Differs("the recorded step is not the model, bit for bit")
         if not accept_compiled:
@@ -111,14 +116,14 @@ def same(model: nn.Module, recording: Recording, before: Step, after: Step, nume
     if equal(got, want):
         return "bit-equal" + note
     if numerics == "exact":
-        raise Differs("its rules are exact, and the bits are others")
+        raise Otherwise("its rules are exact, and the bits are others")
     logits, mine = want[:STEPS], got[:STEPS]
     if any(not bool(mx.all(mx.isfinite(x))) for x in mine):
-        raise Differs("it gives what is no number")
+        raise Otherwise("it gives what is no number")
     if logits[0].dtype == mx.float32:
         size = max(rms(a - b) / max(rms(b), 1e-30) for a, b in zip(mine, logits))
         if size > FLOAT32:
-            raise Differs(f"it differs by {size:.1e} of the logits in float32")
+            raise Otherwise(f"it differs by {size:.1e} of the logits in float32")
         return f"{size:.0e} of the logits{note}"
     exact = make(lambda name: _float32(weights[name]))
     truth = _run(_stepper(exact), recording, _convert)[:STEPS]
@@ -126,7 +131,7 @@ def same(model: nn.Module, recording: Recording, before: Step, after: Step, nume
     theirs = max(rms(a.astype(mx.float32) - t) for a, t in zip(logits, truth))
     ours = max(rms(a.astype(mx.float32) - t) for a, t in zip(mine, truth))
     if ours > 2 * theirs:
-        raise Differs(f"its error against float32 is {ours / max(theirs, 1e-30):.1f} times the model's")
+        raise Otherwise(f"its error against float32 is {ours / max(theirs, 1e-30):.1f} times the model's")
     return f"{ours / max(theirs, 1e-30):.2f} x the model's own error{note}"
 
 

@@ -320,6 +320,7 @@ def _family(model: nn.Module, o: Options, report: Report, made: _Patch, kind: st
         if [e.slots() for e in recording.events] != [e.slots() for e in recordings[batches[0]].events]:
             shape.state = "it does other things with this batch"
             continue
+        lap("recording")
         plan = out["plans"][written["plan"]]
 
         def checked(compiled: bool) -> Step:
@@ -333,18 +334,20 @@ def _family(model: nn.Module, o: Options, report: Report, made: _Patch, kind: st
         try:
             try:
                 after = checked(report.kernels_as in COMPILED)
-            except check.Differs:
+            except (check.Otherwise, RuntimeError, ValueError, TypeError):
                 if report.kernels_as not in COMPILED:
                     raise
+                lap("compiled in vain")
                 after = checked(False)  # mx.compile may have joined operations, and rounded otherwise
         except (check.Differs, Later) as e:
             shape.state = str(e)
-            continue
         except (RuntimeError, ValueError, TypeError) as e:  # a kernel that does not compile, or launch
             shape.state = f"it does not run: {type(e).__name__}: {str(e).strip().splitlines()[0] if str(e).strip() else ''}"
+        if shape.state:
+            lap("checked in vain")
             continue
         if o.measure:
-            name = timings.key([after.source, *after.texts], weights, report.program, report.mlx_lm)
+            name = timings.key([after.source, *after.texts, *["compiled"] * after.compiled], weights, report.program, report.mlx_lm)
             shape.speedup = timings.find(name)
             if shape.speedup is None:
                 shape.speedup = check.speedup(original(model), model, recording, after)

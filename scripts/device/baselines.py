@@ -88,17 +88,20 @@ class Bench(Programs):
 
     def wide(self):
         """Steps of a few sequences with the rules that are for one on a GPU, made rules for eight: all of
-        a step is kernels then, and replayed. In turns with the rules as they are."""
-        with tempfile.TemporaryDirectory() as folder:
-            for file in sorted((ROOT / "rules").glob("*.yaml")):
-                text = re.sub(r"(?m)^( +(?:one_token|one_row): \{when: )(.*)$", lambda m: m[1] + re.sub(r"(?<!seq_len )<= 1\b", "<= 8", m[2]), file.read_text())
-                (pathlib.Path(folder) / file.name).write_text(text)
-            for n in 2, 4, 7:
-                command = ["zmlx-rewrite", "bench", "--model", self.model, "-p", 0, "-n", 64, "-r", 3, "--batch-size", n, "--against", f"--rules {folder}", "-o", "json", *self.flags]
-                for r in self.lines("wide", command, self.settings, limit=150):
-                    self.keep(**dict(r, stage="wide", what="wide" if r["program"] == "against" else "as it is", batch=n))
-                    if r["program"] == "rewritten":
-                        self.say(f"{n} sequences: {r['median_ts']:.1f} tokens/s, {r['launches_per_step']} launches, as it is {r['ratio']:.2f} {r['interval']} times the wide rules; tokens {'the same' if r['tokens_identical'] else 'OTHERS'}")
+        a step is kernels then, and replayed. In turns with the rules as they are. First those that
+        are for eight on a CPU, and the products that they need; then also those that make a
+        norm anew in each group, which takes longer for each sequence."""
+        for name, chosen in ("kernels", r'target == "cpu" &&|target != "cuda" \|\|'), ("kernels and norms", ""):
+            with tempfile.TemporaryDirectory() as folder:
+                for file in sorted((ROOT / "rules").glob("*.yaml")):
+                    widened = lambda m: m[1] + re.sub(r"(?<!seq_len )<= 1\b", "<= 8", m[2]) if re.search(chosen, m[2]) else m[0]  # noqa: E731, B023
+                    (pathlib.Path(folder) / file.name).write_text(re.sub(r"(?m)^( +(?:one_token|one_row): \{when: )(.*)$", widened, file.read_text()))
+                for n in 2, 4, 7:
+                    command = ["zmlx-rewrite", "bench", "--model", self.model, "-p", 0, "-n", 64, "-r", 3, "--batch-size", n, "--against", f"--rules {folder}", "-o", "json", *self.flags]
+                    for r in self.lines("wide", command, self.settings, limit=150):
+                        self.keep(**dict(r, stage="wide", what=name if r["program"] == "against" else "as it is", batch=n))
+                        if r["program"] == "rewritten":
+                            self.say(f"{n} sequences: {r['median_ts']:.1f} tokens/s, {r['launches_per_step']} launches, as it is {r['ratio']:.2f} {r['interval']} times the wide {name}; tokens {'the same' if r['tokens_identical'] else 'OTHERS'}")
 
     def fault(self):
         """Where a prompt dies in MLX, if it does, with few layers and with more."""

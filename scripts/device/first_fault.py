@@ -164,6 +164,7 @@ def child(*more):
 
 
 def main():
+    sys.stdout.reconfigure(line_buffering=True)  # what there is of it counts, if it is stopped
     p = argparse.ArgumentParser()
     p.add_argument("model")
     p.add_argument("--tokens", type=int, default=128)
@@ -192,10 +193,12 @@ def main():
             print("it dies in", log[-1].split(" ", 1)[1] if log else "the making of the model", "behind" if log else "", log[-2] if len(log) > 1 else "")
             return 2
         print("the operation is the last of\n    " + "\n    ".join(log[-4:]))
-        kept = pathlib.Path(a.out) / "first_fault.pickle"
+        kept = pathlib.Path(a.out) / f"first_fault_{a.layers}.pickle"
         if (size := (folder / "call").stat().st_size) < 200 << 20:
             kept.write_bytes((folder / "call").read_bytes())
-        print(f"its arguments, {size} bytes, are in {kept}")
+            print(f"its arguments, {size} bytes, are in {kept}")
+        else:
+            print(f"its arguments are {size} bytes, too many to keep")
         for step in ("alone", "anew"):
             code, said, why = child(str(folder / "call"), "--step", step)
             print(f"{'alone, the same numbers' if step == 'alone' else 'alone, random numbers in place of those with a point'}:", said if code == 0 else f"exit {code}: {why}")

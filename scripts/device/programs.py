@@ -12,6 +12,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -109,14 +110,14 @@ class Programs:
         plain = {k: v for k, v in os.environ.items() if not k.startswith("MLX_MAX_")}
         if self.watching:
             Memory.before()
-        p = subprocess.Popen([str(c) for c in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, errors="replace",
+        p = subprocess.Popen([str(c) for c in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, errors="replace", start_new_session=True,
                              env={**plain, **environment(settings), **(env or {})})
         memory = self.watching and Memory(p.pid)
         try:
             out, words = p.communicate(timeout=limit)
             why = f"exit status {p.returncode}"
         except subprocess.TimeoutExpired:
-            p.kill()
+            os.killpg(p.pid, signal.SIGKILL)  # and what it started: the next one is timed
             out, words = p.communicate()
             why, self.short = f"stopped after {limit:.0f} s", True
         self.memory, self.seconds, self.words = memory.end() if memory else {}, time.monotonic() - start, words

@@ -33,7 +33,7 @@ LONG = "0,512,8192,32768"
 PLAN = [
     ("errors", QWEN, 70, ""),
     ("rounds", QWEN, 310, f"--depths {LONG} --rounds 3"),
-    ("wide", QWEN, 90, ""),
+    ("wide", QWEN, 120, ""),
     ("batch", QWEN, 150, "--rounds 2"),
     ("errors", LFM, 30, ""),
     ("rounds", LFM, 110, f"--depths {LONG} --rounds 3"),
