@@ -22,118 +22,46 @@ func Views(g *graph.Graph) (*graph.Graph, error) {
 	return headsFirst(merged)
 }
 
-// copier copies a graph node by node.
-type copier struct {
-	from, out *graph.Graph
-	to        []graph.ValueID // of values of from
-}
-
-func newCopier(g *graph.Graph) *copier {
-	c := &copier{from: g, out: graph.New(), to: make([]graph.ValueID, g.NumValues())}
-	for _, v := range g.Inputs() { // in the order of the signature
-		c.to[v] = c.out.Input(g.InputName(v), g.Type(v))
-	}
-	return c
-}
-
-// leaf copies an input, a parameter or a constant.
-func (c *copier) leaf(n *graph.Node) {
-	switch v := n.Out[0]; n.Op.Name {
-	case "param":
-		c.to[v] = c.out.Param(c.from.InputName(v), c.from.Type(v))
-	case "constant":
-		c.to[v] = c.out.Constant(c.from.Literal(v))
-	}
-}
-
-// node copies a node whose operands in the copy are given by of.
-func (c *copier) node(n *graph.Node, of func(graph.ValueID) (graph.ValueID, error)) error {
-	in := make([]graph.ValueID, len(n.In))
-	for i, v := range n.In {
-		in[i] = v
-		if v != graph.None {
-			var err error
-			if in[i], err = of(v); err != nil {
-				return err
-			}
-		}
-	}
-	made, err := c.out.Add(n.Op, n.Scope, in, n.Attrs...)
-	if err != nil {
-		return err
-	}
-	for i, v := range n.Out {
-		c.to[v] = made[i]
-	}
-	return nil
-}
-
-// finish adds the outputs.
-func (c *copier) finish(of func(graph.ValueID) (graph.ValueID, error)) (*graph.Graph, error) {
-	for _, o := range c.from.Outputs() {
-		v, err := of(o.Value)
-		if err != nil {
-			return nil, err
-		}
-		c.out.Output(o.Name, v)
-	}
-	return c.out, c.out.Compact()
-}
-
 // mergeViews makes one reshape of views in a row that leave the elements in their order.
 func mergeViews(g *graph.Graph) (*graph.Graph, error) {
-	c := newCopier(g)
-	type view struct {
-		base graph.ValueID // in g: what it is a view of
-		node *graph.Node   // if it is the only view between them
-	}
-	views := map[graph.ValueID]view{}
+	h := g.Clone()
+	bases := map[graph.ValueID]graph.ValueID{} // of views: what they are views of
 	type key struct {
 		base  graph.ValueID
 		shape string
 	}
 	made := map[key]graph.ValueID{}
-	of := func(v graph.ValueID) (graph.ValueID, error) {
-		w, ok := views[v]
-		if !ok {
-			return c.to[v], nil
-		}
-		if g.Type(v).Equal(g.Type(w.base)) {
-			return c.to[w.base], nil
-		}
-		k := key{w.base, g.Type(v).String()}
-		if x, ok := made[k]; ok {
-			return x, nil
-		}
-		op, attrs, scope := graph.LookupOp("reshape"), []graph.Attr{graph.Dims(g.Type(v).Shape)}, g.Def(v).Scope
-		if w.node != nil {
-			op, attrs = w.node.Op, w.node.Attrs
-		}
-		x, err := c.out.Add(op, scope, []graph.ValueID{c.to[w.base]}, attrs...)
-		if err != nil {
-			return graph.None, err
-		}
-		made[k] = x[0]
-		return x[0], nil
-	}
 	for id := range g.NumNodes() {
 		n := g.Node(graph.NodeID(id))
+		if leaf(n) || !keepsOrder(g, n) {
+			continue
+		}
+		v, base := n.Out[0], n.In[0]
+		further, several := bases[base]
+		if several {
+			base = further
+		}
+		bases[v] = base
+		k := key{base, g.Type(v).String()}
+		x, ok := made[k]
 		switch {
-		case leaf(n):
-			c.leaf(n)
-		case keepsOrder(g, n):
-			w := view{base: n.In[0], node: n}
-			if before, ok := views[n.In[0]]; ok {
-				w = view{base: before.base}
-			}
-			views[n.Out[0]] = w
-		default:
-			if err := c.node(n, of); err != nil {
+		case g.Type(v).Equal(g.Type(base)):
+			x = base
+		case !ok && !several:
+			made[k] = v
+			continue // it stays what it is
+		case !ok:
+			r, err := h.Add(graph.LookupOp("reshape"), n.Scope, []graph.ValueID{base}, graph.Dims(g.Type(v).Shape))
+			if err != nil {
 				return nil, err
 			}
+			x, made[k] = r[0], r[0]
+		}
+		if err := h.Replace(v, x); err != nil {
+			return nil, err
 		}
 	}
-	return c.finish(of)
+	return h, h.Compact()
 }
 
 // keepsOrder reports whether a node is a view with the same elements in the same order.
@@ -169,60 +97,50 @@ type cut struct {
 // headsFirst cuts values into heads before they are cut into parts, if all that reads them are
 // parts of whole heads that are reshaped.
 func headsFirst(g *graph.Graph) (*graph.Graph, error) {
-	uses := g.Uses()
-	cuts := map[graph.ValueID]cut{}
+	uses, h := g.Uses(), g.Clone()
 	for id := range g.NumNodes() {
 		n := g.Node(graph.NodeID(id))
 		for _, v := range n.Out {
 			// One view more is made of the whole, unless it is a kernel's.
 			if k, saved := headsOf(g, uses, v); saved > 1 || saved == 1 && n.Op.IsKernel() {
-				cuts[v] = k
-			}
-		}
-	}
-	c := newCopier(g)
-	of := func(v graph.ValueID) (graph.ValueID, error) { return c.to[v], nil }
-	whole := map[graph.ValueID]graph.ValueID{} // in heads
-	for id := range g.NumNodes() {
-		n := g.Node(graph.NodeID(id))
-		var err error
-		switch k, ok := cuts[operand(n)]; {
-		case leaf(n):
-			c.leaf(n)
-		case ok: // a part
-			s, _ := partOf(g, n)
-			heads, done := whole[n.In[0]]
-			if !done {
-				x, err := c.out.Add(graph.LookupOp("reshape"), n.Scope, []graph.ValueID{c.to[n.In[0]]}, graph.Dims(k.shape))
-				if err != nil {
+				if err := k.put(g, h, uses, v); err != nil {
 					return nil, err
 				}
-				heads = x[0]
-				whole[n.In[0]] = heads
 			}
-			var x []graph.ValueID
-			x, err = c.out.Add(n.Op, n.Scope, []graph.ValueID{heads}, graph.Dims{graph.N(int64(k.axis - len(k.shape)))},
-				graph.Dims{graph.N(int64(s.from / k.size))}, graph.Dims{graph.N(int64(s.to / k.size))}, nil)
-			if err == nil {
-				c.to[n.Out[0]] = x[0]
-			}
-		case n.Op.Name == "reshape" && c.out.Type(c.to[n.In[0]]).Equal(g.Type(n.Out[0])):
-			c.to[n.Out[0]] = c.to[n.In[0]]
-		default:
-			err = c.node(n, of)
-		}
-		if err != nil {
-			return nil, err
 		}
 	}
-	return c.finish(of)
+	return h, h.Compact()
 }
 
-func operand(n *graph.Node) graph.ValueID {
-	if len(n.In) == 0 || n.Op.Name != "slice" {
-		return graph.None
+// put has what reads the parts of v in g read parts of v in heads, in h.
+func (k *cut) put(g, h *graph.Graph, uses *graph.Uses, v graph.ValueID) error {
+	reshape := graph.LookupOp("reshape")
+	heads, err := h.Add(reshape, g.Def(v).Scope, []graph.ValueID{v}, graph.Dims(k.shape))
+	if err != nil {
+		return err
 	}
-	return n.In[0]
+	one := func(n int) graph.Dims { return graph.Dims{graph.N(int64(n))} }
+	for _, id := range uses.Of(v) {
+		n := g.Node(id)
+		s, _ := partOf(g, n)
+		x, err := h.Add(n.Op, n.Scope, heads, one(k.axis-len(k.shape)), one(s.from/k.size), one(s.to/k.size), nil)
+		if err != nil {
+			return err
+		}
+		for _, r := range uses.Of(n.Out[0]) {
+			seen := g.Node(r)
+			y := x
+			if t := g.Type(seen.Out[0]); !t.Equal(h.Type(x[0])) {
+				if y, err = h.Add(reshape, seen.Scope, x, graph.Dims(t.Shape)); err != nil {
+					return err
+				}
+			}
+			if err := h.Replace(seen.Out[0], y[0]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // part is what a slice takes of the last axis.

@@ -83,10 +83,7 @@ func (a *app) rewriteEach(o *options, first func(*workspace, *profiles.Profile, 
 		start := time.Now()
 		var r *rewritten
 		if err == nil {
-			err = o.kv.withRings(s)
-		}
-		if err == nil && !o.kv.beside {
-			err = o.kv.withCache(s)
+			err = o.kv.change(s)
 		}
 		if err == nil {
 			r, err = rewriteOne(w, prof, o, s, env)

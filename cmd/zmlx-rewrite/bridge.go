@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -123,9 +122,7 @@ func (a *app) writeBridge(o *options, as string, calls []string, out, format str
 		return a.json(b)
 	}
 	var text bytes.Buffer
-	enc := json.NewEncoder(&text)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(b); err != nil {
+	if err := writeJSON(&text, b); err != nil {
 		return err
 	}
 	file, err := written(out, text.Bytes())

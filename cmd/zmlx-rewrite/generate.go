@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -125,8 +126,10 @@ func (a *app) generate(ctx context.Context, o *options, t *textOptions, d *draft
 	return cut
 }
 
-func (a *app) json(x any) error {
-	enc := json.NewEncoder(a.stdout)
+func (a *app) json(x any) error { return writeJSON(a.stdout, x) }
+
+func writeJSON(w io.Writer, x any) error {
+	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
 	return enc.Encode(x)
 }

@@ -76,10 +76,7 @@ func (a *app) programs(o *options, after bool) ([]*subject, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err = o.kv.withRings(s); err == nil {
-			err = o.kv.withCache(s)
-		}
-		if err != nil {
+		if err := o.kv.change(s); err != nil {
 			s.close()
 			return nil, err
 		}

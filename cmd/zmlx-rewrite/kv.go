@@ -145,6 +145,15 @@ func (k *kvOptions) withCache(s *subject) error {
 	return nil
 }
 
+// change replaces the program of a subject by the one with the caches that were asked for; those
+// that are quantized only where no other program runs first.
+func (k *kvOptions) change(s *subject) error {
+	if err := k.withRings(s); err != nil || k.beside {
+		return err
+	}
+	return k.withCache(s)
+}
+
 // account says of a program with quantized caches how they are.
 func (k *kvOptions) account(p *graph.Program) *report.KVCache {
 	g := p.Cases[0].Graph
