@@ -169,6 +169,7 @@ func headsOf(g *graph.Graph, uses *graph.Uses, v graph.ValueID) (best cut, most 
 	type seen struct {
 		part  part
 		shape []graph.Dim // that it is reshaped to
+		any   bool        // whether its readers, kernels, do without
 	}
 	var all []seen
 	for _, id := range uses.Of(v) {
@@ -181,7 +182,12 @@ func headsOf(g *graph.Graph, uses *graph.Uses, v graph.ValueID) (best cut, most 
 			if g.Node(r).Op.Name != "reshape" {
 				return cut{}, 0
 			}
-			all = append(all, seen{s, g.Type(g.Node(r).Out[0]).Shape})
+			out := g.Node(r).Out[0]
+			kernels := !uses.IsOutput(out)
+			for _, k := range uses.Of(out) {
+				kernels = kernels && g.Node(k).Op.IsKernel()
+			}
+			all = append(all, seen{s, g.Type(out).Shape, kernels})
 		}
 	}
 	for _, x := range all {
@@ -191,7 +197,7 @@ func headsOf(g *graph.Graph, uses *graph.Uses, v graph.ValueID) (best cut, most 
 		}
 		saved := 0
 		for _, y := range all {
-			if slices.Equal(k.of(y.part), y.shape) {
+			if y.any || slices.Equal(k.of(y.part), y.shape) {
 				saved++
 			}
 		}

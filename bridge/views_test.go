@@ -282,8 +282,51 @@ case decode when batch == 1
 		"output_shapes=[(8,)]":         1, // v4, which something else reads
 		"output_shapes=[(1, 1, 3, 8)]": 1, // v7, in heads: one part needs no reshape then
 		"output_shapes=[(1, 1, 8)]":    1, // v14, an output
-		"mx.reshape(":                  4, // v3, v5, v11, v15
+		"mx.reshape(":                  3, // v5, v11, v15; v3 is read by a kernel alone
 		"mx.negative(v0)":              1,
+	} {
+		if strings.Count(source, want) != n {
+			t.Errorf("%d times %s, want %d:\n%s", strings.Count(source, want), want, n, source)
+		}
+	}
+}
+
+// TestAddressed: what a kernel gets in place of a view that begins where its base does.
+func TestAddressed(t *testing.T) {
+	const text = `zmlx 1
+program p
+param w : float32[8]
+case decode when batch == 1
+  input x : float32[1, 4, 8]
+  input y : float32[2, 4, 8]
+  v0 = slice(x, axis=[1], stop=[2]) : float32[1, 2, 8]
+  v1 = kernel.rms_norm(v0, w, eps=1e-06) : float32[1, 2, 8]
+  v2 = slice(x, axis=[1], start=[2]) : float32[1, 2, 8]
+  v3 = kernel.rms_norm(v2, w, eps=1e-06) : float32[1, 2, 8]
+  v4 = slice(y, axis=[1], stop=[2]) : float32[2, 2, 8]
+  v5 = kernel.rms_norm(v4, w, eps=1e-06) : float32[2, 2, 8]
+  v6 = slice(x, axis=[1], stop=[3]) : float32[1, 3, 8]
+  v7 = reshape(v6, shape=[3, 8]) : float32[3, 8]
+  v8 = kernel.rms_norm(v7, w, eps=1e-06) : float32[3, 8]
+  v9 = negative(v7) : float32[3, 8]
+  v10 = slice(x, axis=[1], stop=[1]) : float32[1, 1, 8]
+  v11 = kernel.rms_norm(v10, w, eps=1e-06) : float32[1, 1, 8]
+  output a = v1
+  output b = v3
+  output c = v5
+  output d = v8
+  output e = v9
+  output f = v10
+  output g = v11
+`
+	source := written(t, text, &Events{Inputs: []int{-1, -1}, Outputs: []int{0, 0, 0, 0, 0, 0, 0}})
+	for want, n := range map[string]int{
+		"inputs=[a0, w0]": 3, // v1, v8, v11
+		"a0[:, 2:4, :]":   1, // it begins elsewhere
+		"a1[:, 0:2, :]":   1, // the second row's part is not behind the first row's
+		"a0[:, 0:3, :]":   1, // v9 reads it, too
+		"a0[:, 0:1, :]":   1, // an output
+		"a0[:, 0:2, :]":   0,
 	} {
 		if strings.Count(source, want) != n {
 			t.Errorf("%d times %s, want %d:\n%s", strings.Count(source, want), want, n, source)

@@ -43,8 +43,9 @@ type Kernel struct {
 	Results []string `json:"results" jsonschema:"names, in order"`
 	Header  string   `json:"header" jsonschema:"of the text that MLX compiles"`
 	Source  string   `json:"source" jsonschema:"body of the kernel, as MLX compiles it"`
+	Unit    string   `json:"unit,omitempty" jsonschema:"for CUDA: the whole text for NVRTC, without MLX's headers, of an extern C function of that name"`
 
-	text func() (header, source string) // makes them, which takes longer than all else of a call
+	text func(*Kernel) error // makes them, which takes longer than all else of a call
 }
 
 // Call is one use of a function: before an event, with arrays and weights by name.
@@ -77,7 +78,7 @@ func NewModule() *Module {
 
 // Write adds a graph without symbols, cut, to the module.
 func (m *Module) Write(c *cutGraph, launcher Launcher) (*Step, error) {
-	w := &writer{m: m, c: c, g: c.g, names: map[graph.ValueID]string{}, launcher: launcher, seen: reshaped(c.g)}
+	w := &writer{m: m, c: c, g: c.g, names: map[graph.ValueID]string{}, launcher: launcher, uses: c.g.Uses(), seen: reshaped(c.g)}
 	step := &Step{Taken: map[string]string{}, Calls: []Call{}}
 	for _, v := range c.g.Inputs() {
 		w.names[v] = c.g.InputName(v)
@@ -123,21 +124,33 @@ type writer struct {
 	g        *graph.Graph
 	names    map[graph.ValueID]string // of values outside of functions
 	launcher Launcher
+	uses     *graph.Uses
 	seen     map[graph.ValueID]graph.ValueID // results of kernels, and what they are reshaped to
 
 	// Of the function at hand.
-	call  *Call
-	local map[graph.ValueID]string
-	lines []string
-	next  int
+	call   *Call
+	inside map[graph.ValueID]bool // what its nodes give
+	local  map[graph.ValueID]string
+	lines  []string
+	next   int
 }
 
 // stage writes one function. Names in it are by order, so that the same stage of another
 // layer has the same text.
 func (w *writer) stage(s *stage) (*Call, error) {
 	w.call, w.local, w.lines, w.next = &Call{Event: s.event, In: []string{}, Weights: []string{}, Out: []string{}}, map[graph.ValueID]string{}, nil, 0
+	w.inside = map[graph.ValueID]bool{}
+	for _, id := range s.nodes {
+		for _, v := range w.g.Node(id).Out {
+			w.inside[v] = true
+		}
+	}
+	left := forKernels(w.g, w.uses, s)
 	for _, id := range s.nodes {
 		n := w.g.Node(id)
+		if left[id] {
+			continue
+		}
 		if err := w.node(n); err != nil {
 			return nil, diag.Errorf("bridge/op", diag.Pos{}, "%v", err).WithScope(n.Scope)
 		}
@@ -233,8 +246,12 @@ func (w *writer) node(n *graph.Node) error {
 	in := make([]string, len(n.In))
 	types := make([]graph.Type, len(n.In))
 	for i, v := range n.In {
+		given := v
+		if n.Op.IsKernel() {
+			given = addressed(w.g, w.inside, v)
+		}
 		var err error
-		if in[i], err = w.operand(v); err != nil {
+		if in[i], err = w.operand(given); err != nil {
 			return err
 		}
 		types[i].DType = graph.NoDType
@@ -278,7 +295,9 @@ func (w *writer) launch(n *graph.Node, in []string, types, out []graph.Type) (st
 	if _, ok := w.m.kernel[k.Name]; !ok {
 		w.m.kernel[k.Name] = len(w.m.Kernels)
 		if k.text != nil {
-			k.Header, k.Source = k.text()
+			if err := k.text(k); err != nil {
+				return "", err
+			}
 		}
 		w.m.Kernels = append(w.m.Kernels, *k)
 	}

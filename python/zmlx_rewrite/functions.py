@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import base64
 import keyword
-import os
-import pathlib
-import tempfile
 from typing import Any, Callable
 
 import mlx.core as mx
 
-from . import host
+from . import host, nvrtc
 from .record import CacheRef, Event, Held, Recording, Slot
 
 
@@ -56,15 +53,19 @@ class _Few:
         return mx.take(a.view(mx.uint32), indices, axis=axis).view(mx.float32)
 
 
-def namespace(module: dict[str, Any], target: str, core: Any = mx) -> dict[str, Any]:
-    """The functions of a module, ready to be called. core is what they find under mx."""
-    names: dict[str, Any] = {"mx": core, "known": {}, "compiled": {}}
+def namespace(module: dict[str, Any], target: str, core: Any = mx, units: nvrtc.Units | None = None) -> dict[str, Any]:
+    """The functions of a module, ready to be called. core is what they find under mx; units
+    are its kernels, compiled without MLX."""
+    names: dict[str, Any] = {"mx": core, "known": {}}
     for name, c in module["constants"].items():
         names[name] = constant(c)
     mx.eval([v for k, v in names.items() if k.startswith("c_")])
     for k in module["kernels"]:
         if k.get("hash"):
             names["k_" + k["name"]] = host.Kernel(k["kernel"], k["hash"], names["known"])
+            continue
+        if units is not None:
+            names["k_" + k["name"]] = units.kernels[k["name"]]
             continue
         make = mx.fast.cuda_kernel if target == "cuda" else mx.fast.metal_kernel
         header, source = _shorter(k) if target == "cuda" else (k["header"], k["source"])
@@ -77,22 +78,18 @@ def namespace(module: dict[str, Any], target: str, core: Any = mx) -> dict[str, 
 def _shorter(k: dict[str, Any]) -> tuple[str, str]:
     """A kernel's text as two #include lines: MLX hashes the text at each launch, and 13 kB
     take it 4 µs. The files are named by content; where none can be written, the text."""
-    folder = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "zmlx-rewrite" / "cuda"
+    folder = nvrtc.cache()
     if any(c in str(folder) for c in '"\\\n'):
         return k["header"], k["source"]
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lines = []
-        for ending, text in ((".h", k["header"]), (".inc", k["source"])):
-            path = folder / (k["name"] + ending)
+    lines = []
+    for ending, text in ((".h", k["header"]), (".inc", k["source"])):
+        path = folder / (k["name"] + ending)
+        try:
             if not path.is_file() or path.read_text() != text:
-                handle, made = tempfile.mkstemp(dir=folder, prefix=".new-")
-                with os.fdopen(handle, "w") as f:
-                    f.write(text)
-                os.replace(made, path)
-            lines.append(f'#include "{path}"\n')
-    except OSError:
-        return k["header"], k["source"]
+                nvrtc.place(path, text.encode())
+        except OSError:
+            return k["header"], k["source"]
+        lines.append(f'#include "{path}"\n')
     return lines[0], lines[1]
 
 
@@ -121,6 +118,10 @@ def derive(weights: dict[str, mx.array], how: dict[str, dict[str, Any]], name: s
     if op == "increment":
         return args[0] + mx.array(1, args[0].dtype)
     raise Later(f"weights are made by {op}, which this package does not know")
+
+
+def _with(function: Callable[..., Any], weights: tuple[mx.array, ...]) -> Callable[..., Any]:
+    return lambda *given: function(*given, *weights)
 
 
 class Step:
@@ -222,12 +223,15 @@ class Step:
         for i in range(len(recording.events) + 1):
             for c in by_event.get(i, []):
                 f = self.functions[c["function"]]["name"]
-                self.names[f] = functions[f] if not self.compiled else functions["compiled"].setdefault(f, mx.compile(functions[f]))
                 held = tuple(self.weights(w) for w in c["weights"])
                 if any(isinstance(k, host.Kernel) for k in functions.values()):
                     host.remember(held, functions["known"])
-                weights = self._hold(held, "weights") if held else ""
-                args = ", ".join([self._var(a) for a in c["in"]] + ([f"*{weights}"] if weights else []))
+                args = ", ".join(self._var(a) for a in c["in"])
+                if self.compiled:  # with its weights in it, which are looked at in every call otherwise
+                    f = self._hold(mx.compile(_with(functions[f], held)), f + "_")
+                else:
+                    self.names[f] = functions[f]
+                    args += f", *{self._hold(held, 'weights')}" if held else ""
                 lines.append(f"{''.join(self._var(o) + ', ' for o in c['out'])}= {f}({args})")
             if i == len(recording.events):
                 break

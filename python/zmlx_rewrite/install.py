@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.metadata
+import itertools
 import operator
 import os
 import pathlib
@@ -16,7 +18,7 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx.utils import tree_flatten
 
-from . import binary, check, host, timings
+from . import binary, check, host, nvrtc, timings
 from .capture import caches_of, capture, model_type, original, vocabulary
 from .functions import Later, Step, derive, in_float32, namespace
 from .record import Recording, Refused, names_of, record
@@ -43,20 +45,21 @@ class _Patch:
         self.report = report
         self.steps: dict[tuple[Any, ...], Step] = {}
         self.stale = ""
-        self.holders, self.keys, self.held = _edges(model)
+        self.holders, self.held = _children(model)
+        # Live views of what the holders hold now. The last one tells where they end.
+        self.now = [h.values() if isinstance(h, dict) else h for h in self.holders] + [[self]]
+        self.before = [*itertools.chain.from_iterable(self.held), self]
 
     def fresh(self, model: nn.Module) -> str:
         """Why the model is another one than was recorded, or "" ."""
-        try:
-            if all(map(operator.is_, map(operator.getitem, self.holders, self.keys), self.held)):
-                return ""
-        except (KeyError, IndexError):
-            pass
+        if all(map(operator.is_, itertools.chain.from_iterable(self.now), self.before)):
+            return ""
         names = names_of(model)
-        for holder, key, held in zip(self.holders, self.keys, self.held):
-            now = holder.get(key) if isinstance(holder, dict) else holder[key] if key < len(holder) else None
-            if now is not held:
-                return f"{names.get(id(holder), 'a list of modules') or 'the model'}: {key} was replaced"
+        for holder, held in zip(self.holders, self.held):
+            keys, now = (list(holder), list(holder.values())) if isinstance(holder, dict) else (range(len(holder)), holder)
+            for key, a, b in itertools.zip_longest(keys, now, held):
+                if a is not b:
+                    return f"{names.get(id(holder), 'a list of modules') or 'the model'}: {key} was {'replaced' if len(now) == len(held) else 'added or removed'}"
         return "the model was changed"
 
     def call(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -92,21 +95,19 @@ class _Patch:
         self.report.calls[what] = self.report.calls.get(what, 0) + 1
 
 
-def _edges(model: nn.Module) -> tuple[list[Any], list[Any], list[Any]]:
-    """All arrays and modules of the model, and what holds each."""
-    holders, keys, held = [], [], []
+def _children(model: nn.Module) -> tuple[list[Any], list[list[Any]]]:
+    """All modules, dictionaries and lists of the model, and what each holds."""
+    holders, held = [], []
 
     def walk(node: Any) -> None:
-        for key, value in node.items() if isinstance(node, dict) else enumerate(node):
-            if isinstance(value, (mx.array, nn.Module, dict, list)):
-                holders.append(node)
-                keys.append(key)
-                held.append(value)
-                if not isinstance(value, mx.array):
-                    walk(value)
+        holders.append(node)
+        held.append(list(node.values() if isinstance(node, dict) else node))
+        for value in held[-1]:
+            if isinstance(value, (dict, list)):  # a module is a dictionary
+                walk(value)
 
     walk(model)
-    return holders, keys, held
+    return holders, held
 
 
 def patch_of(model: nn.Module) -> _Patch | None:
@@ -251,21 +252,23 @@ def _make(model: nn.Module, o: Options, report: Report) -> _Patch | None:
         if isinstance(getattr(module, "pipeline_size", None), int) and module.pipeline_size > 1:
             raise Refused(f"{name or 'the model'} is one part of a pipeline of {module.pipeline_size}")
     made = _Patch(model, report)
-    for kind in ("alone", "batched") if o.batched else ("alone",):
-        if made.steps and time.perf_counter() > o.end:
-            report.notes.append(f"batches of the server were not looked at: {o.seconds:.0f} s were over")
-            break
-        try:
-            _family(model, o, report, made, kind)
-        except (Refused, check.Differs) as e:
-            if kind == "alone":
-                raise Refused(str(e)) from e
-            report.notes.append(f"batches of the server: {e}")
+    with contextlib.ExitStack() as closing:
+        for kind in ("alone", "batched") if o.batched else ("alone",):
+            if made.steps and time.perf_counter() > o.end:
+                report.notes.append(f"batches of the server were not looked at: {o.seconds:.0f} s were over")
+                break
+            try:
+                _family(model, o, report, made, kind, closing)
+            except (Refused, check.Differs) as e:
+                if kind == "alone":
+                    raise Refused(str(e)) from e
+                report.notes.append(f"batches of the server: {e}")
     return made if made.steps else None
 
 
-def _family(model: nn.Module, o: Options, report: Report, made: _Patch, kind: str) -> None:
-    """Records the shapes of one kind of caches, has them rewritten, and keeps what holds."""
+def _family(model: nn.Module, o: Options, report: Report, made: _Patch, kind: str, closing: contextlib.ExitStack) -> None:
+    """Records the shapes of one kind of caches, has them rewritten, and keeps what holds. What is
+    not needed any more when all is looked at is for closing."""
     last = time.perf_counter()
 
     def lap(what: str) -> None:
@@ -288,10 +291,14 @@ def _family(model: nn.Module, o: Options, report: Report, made: _Patch, kind: st
     report.notes += [n for n in out["notes"] if n not in report.notes]
     if kind == "alone":
         report.rules = _rules(out["plans"])
+    units = _units(out["module"], report)
+    if units is not None:
+        closing.callback(units.close)
     try:
-        names = namespace(out["module"], report.target)
+        names = namespace(out["module"], report.target, units=units)
     except RuntimeError as e:  # no back end for the kernels
         raise Refused(f"the kernels cannot be made here: {e}") from e
+    took = 0.0  # by the last shape
     weights = dict(tree_flatten(model.parameters()))
     made_of: dict[str, mx.array] = {}
 
@@ -310,8 +317,12 @@ def _family(model: nn.Module, o: Options, report: Report, made: _Patch, kind: st
         if written["refused"] or not written["rewritten"]:
             shape.state, shape.launches_after = written["refused"] or "no rule applies", 0
             continue
-        if made.steps and time.perf_counter() > o.end:
+        begin = time.perf_counter()
+        if made.steps and begin + took > o.end:
             shape.state, shape.launches_after = f"not looked at: {o.seconds:.0f} s were over", 0
+            continue
+        if made.steps and report.device == "cuda" and o.seconds is not None and shape.launches_before != report.shapes[0].launches_before:
+            shape.state, shape.launches_after = "not looked at: MLX does it by other operations, which it compiles for up to a minute first (seconds=None takes the time)", 0
             continue
         recording = recordings.get(b)
         if recording is None:
@@ -331,28 +342,37 @@ def _family(model: nn.Module, o: Options, report: Report, made: _Patch, kind: st
             shape.numerics = check.same(model, recording, before, step, plan["numerics"], weights, exact, o.accept_compiled, lap)
             return step
 
+        compiled = report.kernels_as in COMPILED
         try:
-            try:
-                after = checked(report.kernels_as in COMPILED)
-            except (check.Otherwise, RuntimeError, ValueError, TypeError):
-                if report.kernels_as not in COMPILED:
-                    raise
-                lap("compiled in vain")
-                after = checked(False)  # mx.compile may have joined operations, and rounded otherwise
+            while True:
+                try:
+                    after = checked(compiled)
+                    break
+                except (check.Otherwise, RuntimeError, ValueError, TypeError) as e:
+                    if units is not None and not isinstance(e, check.Otherwise):
+                        report.notes.append(f"MLX compiles the kernels: {_first_line(e)}")
+                        units, names = None, namespace(out["module"], report.target)
+                    elif compiled:
+                        compiled = False  # mx.compile may have joined operations, and rounded otherwise
+                    else:
+                        raise
+                    lap("compiled in vain")
         except (check.Differs, Later) as e:
             shape.state = str(e)
         except (RuntimeError, ValueError, TypeError) as e:  # a kernel that does not compile, or launch
-            shape.state = f"it does not run: {type(e).__name__}: {str(e).strip().splitlines()[0] if str(e).strip() else ''}"
+            shape.state = f"it does not run: {_first_line(e)}"
+        took = time.perf_counter() - begin
         if shape.state:
             lap("checked in vain")
             continue
         if o.measure:
-            name = timings.key([after.source, *after.texts, *["compiled"] * after.compiled], weights, report.program, report.mlx_lm)
+            name = timings.key([after.source, *after.texts, *["compiled"] * after.compiled, *["ahead"] * (units is not None)], weights, report.program, report.mlx_lm)
             shape.speedup = timings.find(name)
             if shape.speedup is None:
                 shape.speedup = check.speedup(original(model), model, recording, after)
                 timings.keep(name, shape.speedup)
                 lap("timing")
+                took = time.perf_counter() - begin
             if shape.speedup < 1:
                 shape.state = "not faster here"
                 continue
@@ -360,6 +380,21 @@ def _family(model: nn.Module, o: Options, report: Report, made: _Patch, kind: st
         made.steps[(b, 1, recording.tokens.dtype, *recording.kinds)] = after
         for other in (mx.int32, mx.uint32, mx.int64):
             made.steps.setdefault((b, 1, other, *recording.kinds), after)
+
+
+def _units(module: dict[str, Any], report: Report) -> nvrtc.Units | None:
+    """The kernels, compiled without MLX, where that is possible."""
+    if report.target != "cuda" or not module["kernels"] or not all(k.get("unit") for k in module["kernels"]):
+        return None
+    try:
+        return nvrtc.Units(module["kernels"])
+    except nvrtc.Unavailable as e:
+        report.notes.append(f"MLX compiles the kernels: {e}")
+        return None
+
+
+def _first_line(e: Exception) -> str:
+    return f"{type(e).__name__}: {str(e).strip().splitlines()[0] if str(e).strip() else ''}"
 
 
 def _rules(plans: list[dict[str, Any]]) -> list[Rule]:

@@ -9,7 +9,6 @@ import argparse
 import json
 import os
 import pathlib
-import re
 import shutil
 import statistics
 import subprocess
@@ -86,23 +85,6 @@ class Bench(Programs):
                              "mlx-lm default": lambda: self.mlxlm("", [0], batches), "llama.cpp": lambda: self.llama_batches(0, batches)})
         self.table("batch", "sequences", lambda r: r["batch"])
 
-    def wide(self):
-        """Steps of a few sequences with the rules that are for one on a GPU, made rules for eight: all of
-        a step is kernels then, and replayed. In turns with the rules as they are. First those that
-        are for eight on a CPU, and the products that they need; then also those that make a
-        norm anew in each group, which takes longer for each sequence."""
-        for name, chosen in ("kernels", r'target == "cpu" &&|target != "cuda" \|\|'), ("kernels and norms", ""):
-            with tempfile.TemporaryDirectory() as folder:
-                for file in sorted((ROOT / "rules").glob("*.yaml")):
-                    widened = lambda m: m[1] + re.sub(r"(?<!seq_len )<= 1\b", "<= 8", m[2]) if re.search(chosen, m[2]) else m[0]  # noqa: E731, B023
-                    (pathlib.Path(folder) / file.name).write_text(re.sub(r"(?m)^( +(?:one_token|one_row): \{when: )(.*)$", widened, file.read_text()))
-                for n in 2, 4, 7:
-                    command = ["zmlx-rewrite", "bench", "--model", self.model, "-p", 0, "-n", 64, "-r", 3, "--batch-size", n, "--against", f"--rules {folder}", "-o", "json", *self.flags]
-                    for r in self.lines("wide", command, self.settings, limit=150):
-                        self.keep(**dict(r, stage="wide", what=name if r["program"] == "against" else "as it is", batch=n))
-                        if r["program"] == "rewritten":
-                            self.say(f"{n} sequences: {r['median_ts']:.1f} tokens/s, {r['launches_per_step']} launches, as it is {r['ratio']:.2f} {r['interval']} times the wide {name}; tokens {'the same' if r['tokens_identical'] else 'OTHERS'}")
-
     def fault(self):
         """Where a prompt dies in MLX, if it does, with few layers and with more."""
         for layers in 3, 12:
@@ -145,7 +127,7 @@ class Bench(Programs):
         command = ["zmlx-rewrite", "validate", self.model, "--ignore-chat-template", "--ignore-eos", "--float32", "-m", self.args.error_tokens, "-o", "json"]
         if self.args.error_dtype:
             command += ["--dtype", self.args.error_dtype]
-        for p in "abcd":
+        for p in "abcdefgh":
             command += ["--prompt", p]
         rows = self.lines("validate", command, self.settings, limit=200)
         for r in rows:
@@ -154,6 +136,10 @@ class Bench(Programs):
             self.keep(**dict(r, what="errors", stage="errors", **self.memory))
             self.say(f"{r['prompt']!r}, {r['verdict']}, tokens part at {r['first_difference']}: against float32, rewritten rms {ours['rms_error']:.3g} max {ours['max_error']:.3g} KL {ours['kl_mean']:.2e}, "
                      f"unrewritten rms {stock['rms_error']:.3g} max {stock['max_error']:.3g} KL {stock['kl_mean']:.2e}: {'no larger' if r['no_larger'] else 'LARGER'}")
+
+        pooled = [sum(r["float32"][i]["rms_error"] ** 2 for r in rows) ** 0.5 for i in (0, 1)] if rows else [0, 0]
+        if rows:
+            self.say(f"all {len(rows)} prompts: rewritten rms {pooled[1] / len(rows) ** 0.5:.4g}, unrewritten {pooled[0] / len(rows) ** 0.5:.4g}, {pooled[1] / pooled[0]:.3f} of it")
 
     def tokens_of(self):
         """Ten prompts: tokens of the rewritten and the unrewritten program, and of the unrewritten one

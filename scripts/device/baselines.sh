@@ -8,7 +8,7 @@
 #
 # Stages, which STAGES chooses: models (made unless they are there), attention (llama.cpp with
 # flash attention and without), sweep (settings of MLX; the fastest is mlx-lm's best), bridge (mlx-lm
-# with its model patched), rounds; and, only if named, batch (--batches 4,32), wide (rules for several sequences), fault (where MLX dies), errors (against float32),
+# with its model patched), rounds; and, only if named, batch (--batches 4,32), fault (where MLX dies), errors (against float32),
 # tokens, and prompt (speed of reading --prompts 512; MLX compiles for minutes first). BUDGET is for
 # all of them, in seconds; what there was no time for is said. A round of Qwen3-30B-A3B at depths
 # 0,512,8192,32768 takes about 120 s, half of it mlx-lm's weights. session.sh runs all of this for

@@ -31,16 +31,15 @@ LONG = "0,512,8192,32768"
 # read 17 GB page by page, 5 s for ours, 10 ms a step of mlx-lm. Making a model is 35 s (Qwen3) or
 # less, once a machine, and comes on top.
 PLAN = [
-    ("errors", QWEN, 70, ""),
+    ("bridge", QWEN, 160, ""),
+    ("bridge", LFM, 110, ""),
+    ("errors", QWEN, 80, "--error-tokens 64"),
+    ("batch", QWEN, 90, "--rounds 1 --batches 2,4,7,32"),
     ("rounds", QWEN, 310, f"--depths {LONG} --rounds 3"),
-    ("wide", QWEN, 120, ""),
-    ("batch", QWEN, 150, "--rounds 2"),
     ("errors", LFM, 30, ""),
     ("rounds", LFM, 110, f"--depths {LONG} --rounds 3"),
     ("batch", LFM, 100, "--rounds 2"),
     ("tokens", SMALL, 120, ""),
-    ("bridge", QWEN, 220, ""),
-    ("bridge", LFM, 130, ""),
     ("prompt", QWEN, 240, "--prompts 512,8192"),
     ("prompt", LFM, 150, "--prompts 512,8192"),
     ("fault", GLM, 100, ""),
