@@ -20,7 +20,7 @@ from mlx_lm.tuner.utils import linear_to_lora_layers
 
 import zmlx_rewrite
 from tests import architectures
-from zmlx_rewrite import binary, capture, check, functions, host, install, record, timings
+from zmlx_rewrite import binary, capture, check, functions, host, install, nvrtc, record, timings
 
 
 def patched(name: str = "qwen3", **more):
@@ -77,7 +77,7 @@ class Patch(unittest.TestCase):
                 report = zmlx_rewrite.patch(model, kernels_as="reference", measure=False, rows=2, batched=False, seconds=None)
                 self.assertEqual([s.state for s in report.shapes], ["rewritten"] * 2, report)
                 self.assertTrue(all(s.numerics == "bit-equal" or "x the model's own error" in s.numerics for s in report.shapes), report)
-                judged = [] if all(s.numerics == "bit-equal" for s in report.shapes) else ["in float32"]
+                judged = [] if all(s.numerics == "bit-equal" for s in report.shapes) else ["in float32", "errors"]
                 self.assertEqual(list(report.phases), ["recording", "rewriting", "weights", "the model", "as recorded", "rewritten", *judged])
                 self.assertLessEqual(sum(report.phases.values()), report.seconds)
 
@@ -282,6 +282,24 @@ class Stale(unittest.TestCase):
 
         self.stale(change, r"stale: model.layers.1.mlp.up_proj: weight was replaced")
 
+    def test_what_is_added(self):
+        """What no recording has seen is no change; what comes after it still is."""
+        model, twin, report = patched()
+        model.model.layers[1].mlp.more = nn.Linear(4, 4)
+        self.assertEqual(text(model), text(twin))
+        self.assertNotIn("stale", report.state)
+        del model.model.layers[1].mlp["more"]
+        self.assertEqual(text(model), text(twin))
+        self.assertNotIn("stale", report.state)
+        model.model.norm.weight = model.model.norm.weight * 2
+        text(model)
+        self.assertEqual(report.state, "stale: model.norm: weight was replaced")
+        model, _, report = patched()
+        del model.model.norm["weight"]
+        with self.assertRaises(AttributeError):
+            model(mx.array([[1]]), cache=make_prompt_cache(model))
+        self.assertEqual(report.state, "stale: model.norm: weight was replaced")
+
     def test_type(self):
         self.stale(lambda m: m.set_dtype(mx.float16), "stale: .* was replaced")
 
@@ -300,6 +318,77 @@ class Stale(unittest.TestCase):
         untrained = architectures.build("qwen3")
         untrained.train()
         self.assertIn("training", zmlx_rewrite.patch(untrained).reason)
+
+
+NVRTC = pathlib.Path(__file__).resolve().parents[2] / ".cache/tools/cuda/lib/libnvrtc.so.13"
+
+
+class Ahead(unittest.TestCase):
+    """Kernels for CUDA that are compiled before they are launched."""
+
+    def test_hash(self):
+        """What g++ 12 prints of std::hash<std::string>."""
+        for text, want in (("", 0x553E93901E462A6E), ("a", 0x454DDEE488C1ED6B), ("qmv_add", 0x5195B6729287CCFE), ("12345678", 0x8C5B90A33A04DCA5),
+                           ("qmv_add_aaa08de3cd608136 sm_90a 0123456789abcdef 4711", 0x4B5E55ABC2B132A2)):
+            self.assertEqual(nvrtc.std_hash(text.encode()), want, text)
+
+    def units(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = str(pathlib.Path(folder) / "step.mlxfn")
+            capture.capture(architectures.build("qwen3_moe"), path, 1, "alone")
+            return binary.bridge(path, [(1, 1)], "source", ["--preset", "inference", "--target", "cuda"])["module"]["kernels"]
+
+    @unittest.skipUnless(NVRTC.is_file(), "NVRTC is not here (make setup-test)")
+    def test_compiled(self):
+        """Every unit is one that NVRTC compiles, and MLX finds the code by the kernel's name."""
+        kernels = self.units()
+        self.assertGreater(len(kernels), 4)
+        with tempfile.TemporaryDirectory() as folder, mock.patch.dict("os.environ", {"XDG_CACHE_HOME": folder + "/cache", "MLX_PTX_CACHE_DIR": folder + "/mlx"}):
+            with mock.patch.object(nvrtc, "loaded", lambda: NVRTC), mock.patch.object(mx, "device_info", lambda: {"architecture": "sm_90"}):
+                units = nvrtc.Units(kernels)
+                for k in units.kernels.values():
+                    k.ready.result()
+                kept = list(pathlib.Path(folder, "cache/zmlx-rewrite/cuda").iterdir())
+                self.assertEqual(len(kept), len(kernels))
+                self.assertTrue(all(f.read_bytes().startswith(b"\x7fELF") for f in kept))
+                k = units.kernels[kernels[0]["name"]]
+                module = pathlib.Path(folder, f"mlx/{k.name}_{nvrtc.std_hash(k.word):x}.ptx")
+                self.assertIn(k.name.encode(), module.read_bytes())
+                self.assertEqual(module.with_suffix(".txt").read_text(), f"{k.name}\t{k.name}\n")
+                units.close()
+                self.assertEqual(list(pathlib.Path(folder, "mlx").iterdir()), [])
+                with mock.patch.object(nvrtc, "compile", side_effect=AssertionError("compiled again")):
+                    again = nvrtc.Units(kernels)
+                    for k in again.kernels.values():
+                        k.ready.result()
+                    again.close()
+
+    @unittest.skipUnless(NVRTC.is_file(), "NVRTC is not here (make setup-test)")
+    def test_what_does_not_compile(self):
+        with self.assertRaisesRegex(nvrtc.Unavailable, "broken: NVRTC says 6"):
+            nvrtc.compile(NVRTC, "broken", "no", "sm_90a")
+
+    def test_without(self):
+        """Where kernels cannot be had so, MLX compiles their texts."""
+        closed = []
+
+        class Units:
+            def close(self):
+                closed.append(self)
+
+        def namespace(module, target, core=mx, units=None):
+            names = functions.namespace(module, target, core)
+            if units is not None:
+                fail = lambda *_: (_ for _ in ()).throw(RuntimeError("Failed to load compiled kernel"))  # noqa: E731
+                names.update({f["name"]: fail for f in module["functions"]})
+            return names
+
+        with mock.patch.object(install, "_units", lambda *_: Units()), mock.patch.object(install, "namespace", namespace):
+            model, twin, report = patched(rows=2)
+        self.assertEqual([s.state for s in report.shapes], ["rewritten"] * 2)
+        self.assertEqual(report.notes, ["MLX compiles the kernels: RuntimeError: Failed to load compiled kernel"])
+        self.assertEqual(len(closed), 1)
+        self.assertEqual(text(model), text(twin))
 
 
 @unittest.skipUnless(host.file(), "there is no libzmlx-kernels (make build)")

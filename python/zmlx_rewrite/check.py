@@ -14,6 +14,7 @@ from .functions import Step
 from .record import Recording
 
 STEPS = 3  # one after the other, so that what is written into caches is read again
+MANY = 16  # where errors are compared: of a few steps they differ by more than a fault would make of them
 FLOAT32 = 1e-5  # of the logits: what another order of float32 sums may do to them
 
 
@@ -50,13 +51,13 @@ def _state(c: Any) -> Any:
     return c.state
 
 
-def _run(do: Callable[[mx.array, list[Any]], mx.array], recording: Recording, convert: Any = None) -> list[mx.array]:
+def _run(do: Callable[[mx.array, list[Any]], mx.array], recording: Recording, convert: Any = None, steps: int = STEPS) -> list[mx.array]:
     """The logits of several steps and what the caches hold behind them."""
     caches = copy.deepcopy(recording.caches)
     if convert is not None:
         convert(caches)
     out = []
-    for i in range(STEPS):
+    for i in range(steps):
         tokens = recording.tokens if i == 0 else (recording.tokens + i) % 2
         out.append(do(tokens, caches))
         mx.eval(out[-1], arrays(caches))
@@ -126,10 +127,11 @@ def same(model: nn.Module, recording: Recording, before: Step, after: Step, nume
             raise Otherwise(f"it differs by {size:.1e} of the logits in float32")
         return f"{size:.0e} of the logits{note}"
     exact = make(lambda name: _float32(weights[name]))
-    truth = _run(_stepper(exact), recording, _convert)[:STEPS]
+    truth = _run(_stepper(exact), recording, _convert, MANY)[:MANY]
     lap("in float32")
-    theirs = max(rms(a.astype(mx.float32) - t) for a, t in zip(logits, truth))
-    ours = max(rms(a.astype(mx.float32) - t) for a, t in zip(mine, truth))
+    error = lambda step: rms(mx.stack([a.astype(mx.float32) - t for a, t in zip(_run(_stepper(step), recording, steps=MANY), truth)]))  # noqa: E731
+    theirs, ours = error(before), error(after)
+    lap("errors")
     if ours > 2 * theirs:
         raise Otherwise(f"its error against float32 is {ours / max(theirs, 1e-30):.1f} times the model's")
     return f"{ours / max(theirs, 1e-30):.2f} x the model's own error{note}"

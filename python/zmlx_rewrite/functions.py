@@ -216,11 +216,24 @@ class Step:
                 else:
                     before.append(f"if {read} is not None: raise Later('a cache holds a state')")
         lines = [f"({''.join(m + ', ' for m in masks)}) = masks"] if masks else []
+        reads: dict[int, list[Event]] = {}
+        for i, e in enumerate(recording.events):
+            if e.kind == "read":
+                reads.setdefault(recording.after(i), []).append(e)
         by_event: dict[int, list[dict[str, Any]]] = {}
         for c in calls:
             by_event.setdefault(c["event"], []).append(c)
         offsets = 0
         for i in range(len(recording.events) + 1):
+            for e in reads.get(i - 1, []):
+                # Caches of one length share one array.
+                x = self._var(e.result.name)
+                lines.append(f"n = {self._cache(e.path)}.offset")
+                if shapes[e.result.name][0] == ():
+                    lines += [f"{x} = offsets.get(n)", f"if {x} is None: {x} = offsets[n] = array(n, int32)"]
+                    offsets += 1
+                else:
+                    lines.append(f"{x} = n")
             for c in by_event.get(i, []):
                 f = self.functions[c["function"]]["name"]
                 held = tuple(self.weights(w) for w in c["weights"])
@@ -237,16 +250,7 @@ class Step:
                 break
             e = recording.events[i]
             cache = self._cache(e.path) if e.path else ""
-            if e.kind == "read":
-                # Caches of one length share one array.
-                x = self._var(e.result.name)
-                lines.append(f"n = {cache}.offset")
-                if shapes[e.result.name][0] == ():
-                    lines += [f"{x} = offsets.get(n)", f"if {x} is None: {x} = offsets[n] = array(n, int32)"]
-                    offsets += 1
-                else:
-                    lines.append(f"{x} = n")
-            elif e.kind in ("update", "call"):
+            if e.kind in ("update", "call"):
                 lines.append(f"{self._targets(e.result)} = {cache}.{e.name}({self._args(e)})")
             elif e.kind == "get" and isinstance(e.result, Slot):
                 lines.append(f"{self._var(e.result.name)} = {cache}[{e.args[0]}]")

@@ -45,22 +45,27 @@ class _Patch:
         self.report = report
         self.steps: dict[tuple[Any, ...], Step] = {}
         self.stale = ""
-        self.holders, self.held = _children(model)
-        # Live views of what the holders hold now. The last one tells where they end.
-        self.now = [h.values() if isinstance(h, dict) else h for h in self.holders] + [[self]]
-        self.before = [*itertools.chain.from_iterable(self.held), self]
+        self.looked = 0  # shapes that were looked at
+        self.edges = _edges(model)
+        self.look()
+
+    def look(self) -> None:
+        """Keeps what all holders hold now, so that a change is seen by going over their live views."""
+        holders = {id(holder): holder for holder, _, _ in self.edges}.values()
+        # The last one tells where they end.
+        self.now = [h.values() if isinstance(h, dict) else h for h in holders] + [[self]]
+        self.before = list(itertools.chain.from_iterable(self.now))
 
     def fresh(self, model: nn.Module) -> str:
         """Why the model is another one than was recorded, or "" ."""
         if all(map(operator.is_, itertools.chain.from_iterable(self.now), self.before)):
             return ""
-        names = names_of(model)
-        for holder, held in zip(self.holders, self.held):
-            keys, now = (list(holder), list(holder.values())) if isinstance(holder, dict) else (range(len(holder)), holder)
-            for key, a, b in itertools.zip_longest(keys, now, held):
-                if a is not b:
-                    return f"{names.get(id(holder), 'a list of modules') or 'the model'}: {key} was {'replaced' if len(now) == len(held) else 'added or removed'}"
-        return "the model was changed"
+        for holder, key, held in self.edges:
+            now = holder.get(key) if isinstance(holder, dict) else holder[key] if key < len(holder) else None
+            if now is not held:
+                return f"{names_of(model).get(id(holder), 'a list of modules') or 'the model'}: {key} was replaced"
+        self.look()  # something was added that is not looked at: a norm that keeps what it made of its weight
+        return ""
 
     def call(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         why = self.stale
@@ -95,19 +100,19 @@ class _Patch:
         self.report.calls[what] = self.report.calls.get(what, 0) + 1
 
 
-def _children(model: nn.Module) -> tuple[list[Any], list[list[Any]]]:
-    """All modules, dictionaries and lists of the model, and what each holds."""
-    holders, held = [], []
+def _edges(model: nn.Module) -> list[tuple[Any, Any, Any]]:
+    """All arrays, modules, dictionaries and lists of the model: what holds each, by which key, and itself."""
+    edges: list[tuple[Any, Any, Any]] = []
 
     def walk(node: Any) -> None:
-        holders.append(node)
-        held.append(list(node.values() if isinstance(node, dict) else node))
-        for value in held[-1]:
-            if isinstance(value, (dict, list)):  # a module is a dictionary
-                walk(value)
+        for key, value in node.items() if isinstance(node, dict) else enumerate(node):  # a module is a dictionary
+            if isinstance(value, (mx.array, dict, list)):
+                edges.append((node, key, value))
+                if not isinstance(value, mx.array):
+                    walk(value)
 
     walk(model)
-    return holders, held
+    return edges
 
 
 def patch_of(model: nn.Module) -> _Patch | None:
@@ -254,7 +259,7 @@ def _make(model: nn.Module, o: Options, report: Report) -> _Patch | None:
     made = _Patch(model, report)
     with contextlib.ExitStack() as closing:
         for kind in ("alone", "batched") if o.batched else ("alone",):
-            if made.steps and time.perf_counter() > o.end:
+            if made.looked and time.perf_counter() > o.end:
                 report.notes.append(f"batches of the server were not looked at: {o.seconds:.0f} s were over")
                 break
             try:
@@ -318,12 +323,13 @@ def _family(model: nn.Module, o: Options, report: Report, made: _Patch, kind: st
             shape.state, shape.launches_after = written["refused"] or "no rule applies", 0
             continue
         begin = time.perf_counter()
-        if made.steps and begin + took > o.end:
+        if made.looked and begin + took > o.end:
             shape.state, shape.launches_after = f"not looked at: {o.seconds:.0f} s were over", 0
             continue
-        if made.steps and report.device == "cuda" and o.seconds is not None and shape.launches_before != report.shapes[0].launches_before:
+        if made.looked and report.device == "cuda" and o.seconds is not None and shape.launches_before != report.shapes[0].launches_before:
             shape.state, shape.launches_after = "not looked at: MLX does it by other operations, which it compiles for up to a minute first (seconds=None takes the time)", 0
             continue
+        made.looked += 1
         recording = recordings.get(b)
         if recording is None:
             tokens = mx.random.randint(0, vocabulary(model), (b, 1), key=mx.random.key(b))

@@ -97,6 +97,16 @@ class Recording:
     constants: dict[tuple[tuple[int, ...], str], Any]  # attributes of caches that the model looked at
     whole: dict[str, str]  # modules that stay Python, and why
 
+    def after(self, at: int) -> int:
+        """The event behind which the one at this place may be done: for a read of a cache's
+        length that is the last one that has to do with the same cache, or -1. A model
+        asks as late as it can, which would cut a stage in two."""
+        path = self.events[at].path
+        if self.events[at].kind != "read":
+            return at
+        same = lambda other: other[: len(path)] == path[: len(other)]  # noqa: E731
+        return max((i for i, e in enumerate(self.events[:at]) if e.kind != "read" and (same(e.path) if e.path else e.kind == "module")), default=-1)
+
 
 def _leaves(tree: Any) -> Iterator[Any]:
     if isinstance(tree, dict):
@@ -460,7 +470,7 @@ def export(model: nn.Module, recordings: list[Recording], whole: dict[int, str],
     inputs = ["tokens", *(name for name, _, _ in first.inputs)]
     outputs = [name for e in first.events for name in e.slots()] + ["logits"]
     need = [int(name[1:].split(".")[0]) for name in outputs[:-1]] + [len(first.events)]
-    available = [-1] + [int(name[1:].split(".")[0]) for name in inputs[1:]]
+    available = [-1] + [first.after(int(name[1:].split(".")[0])) for name in inputs[1:]]
     metadata = {"zmlx_capture": FORMAT, "inputs": inputs, "outputs": outputs, "config": {"model_type": model_type},
                 "stages": {"inputs": available, "outputs": need, "end": len(first.events)}}
     caches: list[Any] = []

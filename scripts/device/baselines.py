@@ -167,6 +167,16 @@ class Bench(Programs):
                         self.keep(**dict(json.loads(line), stage="bridge", cache=cache, settings=self.best, **self.memory))
                         print(f"cache folder {cache}: {line[:900]}", flush=True)
 
+    def settings_of_mlx(self):
+        """mlx-lm patched and not, by the settings of MLX that start work otherwise."""
+        for settings in [*SETTINGS, "MLX_USE_CUDA_GRAPHS=0"]:
+            for line in self.run("bridge", [sys.executable, "scripts/device/mlxlm_decode.py", self.model, "--tokens", 100, "--warm-up", programs.WARM, "--patch", "--patch-seconds", 0], settings, limit=100).splitlines():
+                if line.startswith("{"):
+                    row = json.loads(line)
+                    self.keep(**dict(row, stage="settings", settings=settings))
+                    if row["what"] in ("host", "bridge pairs"):
+                        self.say(f"{settings or 'default'}: {line[:300]}")
+
     def prompt(self):
         """Speed of reading a prompt, in turns: mlx-lm, ours, ours, mlx-lm; then llama.cpp. MLX compiles
         its products of many rows first, which the first process of each pays for."""
@@ -240,7 +250,7 @@ def run(bench, stages):
             continue
         bench.say(f"stage {stage}")
         try:
-            getattr(bench, {"tokens": "tokens_of"}.get(stage, stage))()
+            getattr(bench, {"tokens": "tokens_of", "settings": "settings_of_mlx"}.get(stage, stage))()
         except Exception as e:  # the other stages go on
             bench.say(f"{stage}: {type(e).__name__}: {e}")
             bench.keep(stage=stage, error=f"{type(e).__name__}: {e}")

@@ -31,15 +31,16 @@ LONG = "0,512,8192,32768"
 # read 17 GB page by page, 5 s for ours, 10 ms a step of mlx-lm. Making a model is 35 s (Qwen3) or
 # less, once a machine, and comes on top.
 PLAN = [
-    ("bridge", QWEN, 160, ""),
     ("bridge", LFM, 110, ""),
+    ("settings", QWEN, 190, ""),
     ("errors", QWEN, 80, "--error-tokens 64"),
     ("batch", QWEN, 90, "--rounds 1 --batches 2,4,7,32"),
     ("rounds", QWEN, 310, f"--depths {LONG} --rounds 3"),
-    ("errors", LFM, 30, ""),
     ("rounds", LFM, 110, f"--depths {LONG} --rounds 3"),
     ("batch", LFM, 100, "--rounds 2"),
     ("tokens", SMALL, 120, ""),
+    ("bridge", QWEN, 200, ""),
+    ("errors", LFM, 40, ""),
     ("prompt", QWEN, 240, "--prompts 512,8192"),
     ("prompt", LFM, 150, "--prompts 512,8192"),
     ("fault", GLM, 100, ""),
