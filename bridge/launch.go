@@ -99,6 +99,9 @@ func (h Host) Launch(n *graph.Node, operands []string, in, out []graph.Type) (st
 	if err != nil {
 		return "", nil, err
 	}
+	for range len(l.spec.Inputs) - len(in) { // optional ones at the end, which the node leaves out
+		operands, in = append(operands, "None"), append(in, graph.Type{DType: graph.NoDType})
+	}
 	var types []int64
 	for _, t := range in {
 		types = append(types, int64(kernels.DTypeCode(t.DType)))
