@@ -20,7 +20,7 @@ from mlx_lm.tuner.utils import linear_to_lora_layers
 
 import zmlx_rewrite
 from tests import architectures
-from zmlx_rewrite import binary, capture, check, functions, host, install, nvrtc, record, timings
+from zmlx_rewrite import binary, capture, check, family, functions, host, install, nvrtc, record, timings
 
 
 def patched(name: str = "qwen3", **more):
@@ -84,7 +84,7 @@ class Patch(unittest.TestCase):
     def test_compiled(self):
         """On GPUs mx.compile keeps the functions; here those with kernels as references."""
         for name in ("qwen3", "qwen3_moe", "lfm2", "gemma2"):
-            with self.subTest(name), mock.patch.object(install, "COMPILED", ("reference",)):
+            with self.subTest(name), mock.patch.object(family, "COMPILED", ("reference",)):
                 model, twin, report = patched(name)
                 self.assertEqual([s.state for s in report.shapes], ["rewritten"] * 3, report)
                 self.assertTrue(all(s.compiled for s in install.patch_of(model).steps.values()))
@@ -107,7 +107,7 @@ class Patch(unittest.TestCase):
             return call
 
         for other in wrong, refused:
-            with mock.patch.object(install, "COMPILED", ("reference",)), mock.patch.object(mx, "compile", other):
+            with mock.patch.object(family, "COMPILED", ("reference",)), mock.patch.object(mx, "compile", other):
                 model, twin, report = patched()
             self.assertEqual([s.state for s in report.shapes], ["rewritten"] * 3, report)
             self.assertFalse(any(s.compiled for s in install.patch_of(model).steps.values()))
@@ -115,7 +115,7 @@ class Patch(unittest.TestCase):
 
     def test_checked_once(self):
         """What is no fault of mx.compile's is not tried again without it."""
-        with mock.patch.object(install, "COMPILED", ("reference",)), mock.patch.object(check, "same", side_effect=check.Differs("no")) as same:
+        with mock.patch.object(family, "COMPILED", ("reference",)), mock.patch.object(check, "same", side_effect=check.Differs("no")) as same:
             _, _, report = patched(rows=1)
         self.assertEqual([s.state for s in report.shapes], ["no"])
         self.assertEqual(same.call_count, 1)
@@ -383,7 +383,7 @@ class Ahead(unittest.TestCase):
                 names.update({f["name"]: fail for f in module["functions"]})
             return names
 
-        with mock.patch.object(install, "_units", lambda *_: Units()), mock.patch.object(install, "namespace", namespace):
+        with mock.patch.object(family, "_units", lambda *_: Units()), mock.patch.object(family, "namespace", namespace):
             model, twin, report = patched(rows=2)
         self.assertEqual([s.state for s in report.shapes], ["rewritten"] * 2)
         self.assertEqual(report.notes, ["MLX compiles the kernels: RuntimeError: Failed to load compiled kernel"])
