@@ -10,17 +10,10 @@ import (
 	"zmlx-rewrite/graph"
 )
 
-// rowKernel is kernels that read a matrix for each row, or for a few; where rows are many,
-// MLX's own products are better. one says that they are for a single row.
-type rowKernel struct {
-	prefix string
-	one    bool
-}
-
-var fewRows = []rowKernel{
-	{"kernel.rms_norm_qmv", true}, {"kernel.rms_norm_gather_qmm", true},
-	{"kernel.gather_qmm", false}, {"kernel.qmv_", false}, {"kernel.add_rms_norm", false}, {"kernel.router_", false},
-}
+// fewRows are kernels, by the beginning of their names, that read a matrix for each row, or make
+// a norm anew in each group: where rows are more than eight, MLX's own products are better.
+var fewRows = []string{"kernel.rms_norm_qmv", "kernel.rms_norm_gather_qmm", "kernel.rms_norm_softmax_topk", "kernel.rms_norm_sigmoid_topk",
+	"kernel.gather_qmm", "kernel.qmv_", "kernel.add_rms_norm", "kernel.router_"}
 
 // TestSweep calls each 4-bit reference model, rewritten for NVIDIA, with batches and lengths
 // on both sides of the rules' guards: what the case that is taken launches must be meant
@@ -49,7 +42,7 @@ func TestSweep(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				single := 0 // kernels for one row only that one token launches
+				few := map[int64]int{} // by batch: kernels for few rows that a step of it launches
 				for _, batch := range []int64{1, 2, 3, 4, 5, 6, 7, 8, 9, 32} {
 					for _, length := range []int64{1, 2, 33, 64} {
 						c, err := res.res.Program.Select(map[string]int64{graph.SymBatch: batch, graph.SymSeqLen: length, graph.SymKVLen: length, graph.SymWindowLen: length})
@@ -64,15 +57,14 @@ func TestSweep(t *testing.T) {
 							}
 						}
 						for name, n := range count {
-							i := slices.IndexFunc(fewRows, func(f rowKernel) bool {
-								return strings.HasPrefix(name, f.prefix)
-							})
-							switch {
-							case i < 0:
-							case rows > 8, fewRows[i].one && rows > 1:
+							if !slices.ContainsFunc(fewRows, func(prefix string) bool { return strings.HasPrefix(name, prefix) }) {
+								continue
+							}
+							if rows > 8 {
 								t.Errorf("batch %d, length %d: case %s launches %s %d times, for %d rows", batch, length, c.Name, name, n, rows)
-							case fewRows[i].one:
-								single += n
+							}
+							if rows <= 8 && length == 1 {
+								few[batch] += n
 							}
 						}
 						if rows == 1 && len(count) == 0 {
@@ -80,7 +72,12 @@ func TestSweep(t *testing.T) {
 						}
 					}
 				}
-				t.Logf("%d cases; one token launches %d kernels that are for one row", len(res.res.Program.Cases), single)
+				t.Logf("%d cases; steps launch, by batch, kernels that are for few rows: %v", len(res.res.Program.Cases), few)
+				for batch := range int64(8) {
+					if few[batch+1] == 0 {
+						t.Errorf("a step of %d launches none of the kernels that are for few rows", batch+1)
+					}
+				}
 			})
 		}
 	}
