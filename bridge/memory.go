@@ -11,7 +11,8 @@ import (
 
 // sameStart reports whether the elements of a view are the first ones of its base, in order.
 func sameStart(g *graph.Graph, n *graph.Node) bool {
-	return !leaf(n) && len(n.Out) == 1 && len(n.In) > 0 && g.Type(n.In[0]).Rank() > 0 && // Metal gives kernels numbers, not arrays of rank 0
+	return !leaf(n) && len(n.Out) == 1 && len(n.In) > 0 &&
+		g.Type(n.In[0]).Rank() > 0 && g.Type(n.Out[0]).Rank() > 0 && // Metal gives kernels numbers, not arrays of rank 0
 		(keepsOrder(g, n) || firstPart(g, n))
 }
 

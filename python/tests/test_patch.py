@@ -6,6 +6,7 @@ import copy
 import ctypes
 import json
 import pathlib
+import queue
 import tempfile
 import threading
 import unittest
@@ -13,7 +14,7 @@ from unittest import mock
 
 import mlx.core as mx
 import mlx.nn as nn
-from mlx.utils import tree_flatten
+from mlx.utils import tree_flatten, tree_map
 from mlx_lm.generate import generate_step, speculative_generate_step
 from mlx_lm.models.cache import QuantizedKVCache, RotatingKVCache, load_prompt_cache, make_prompt_cache, save_prompt_cache
 from mlx_lm.tuner.utils import linear_to_lora_layers
@@ -107,7 +108,7 @@ class Patch(unittest.TestCase):
             return call
 
         for other in wrong, refused:
-            with mock.patch.object(family, "COMPILED", ("reference",)), mock.patch.object(mx, "compile", other):
+            with mock.patch.object(family, "COMPILED", ("reference",)), mock.patch.object(functions, "_compiled", {}), mock.patch.object(mx, "compile", other):
                 model, twin, report = patched()
             self.assertEqual([s.state for s in report.shapes], ["rewritten"] * 3, report)
             self.assertFalse(any(s.compiled for s in install.patch_of(model).steps.values()))
@@ -239,7 +240,7 @@ class Timing(unittest.TestCase):
     def test_time_is_up(self):
         """The first shape is looked at in any case, the others stay the model's."""
         model, twin, report = patched(rows=3, batched=True, seconds=0.0)
-        self.assertEqual([s.state for s in report.shapes], ["rewritten"] + ["not looked at: 0 s were over"] * 2)
+        self.assertEqual([s.state for s in report.shapes], ["rewritten"] + ["not looked at: 0 s would not suffice"] * 2)
         self.assertIn("batches of the server were not looked at", report.notes[0])
         self.assertEqual(text(model), text(twin))
 
@@ -300,6 +301,49 @@ class Stale(unittest.TestCase):
             model(mx.array([[1]]), cache=make_prompt_cache(model))
         self.assertEqual(report.state, "stale: model.norm: weight was replaced")
 
+    def test_in_place(self):
+        """A weight that is another one though the array is the same is what the functions get."""
+        with mock.patch.object(family, "COMPILED", ("reference",)):
+            model, twin, report = patched()
+        for _ in range(2):
+            self.assertEqual(text(model), text(twin))
+            for m in model, twin:
+                m.model.norm.weight[:] = -m.model.norm.weight
+        self.assertEqual(text(model), text(twin))
+        self.assertEqual(set(report.calls), {"rewritten", "another shape"})
+
+    def test_threads(self):
+        """A thread that lives on gets the steps of the last patch, whatever it ran before: MLX has a cache of
+        compiled functions in each, by their addresses."""
+        asked, answers = queue.Queue(), queue.Queue()
+
+        def logits(m):
+            caches = make_prompt_cache(m)
+            return [m(mx.array([[t]]), cache=caches).tolist() for t in (3, 1, 4)]
+
+        def work():
+            while (m := asked.get()) is not None:
+                answers.put(logits(m))
+                del m
+
+        worker = threading.Thread(target=work)
+        worker.start()
+        self.addCleanup(worker.join)
+        self.addCleanup(asked.put, None)
+        model = architectures.build("llama")
+        with mock.patch.object(family, "COMPILED", ("reference",)):
+            for i in range(10):
+                report = zmlx_rewrite.patch(model, kernels_as="reference", measure=False, rows=1, batched=False, seconds=None)
+                asked.put(model)
+                there, here = answers.get(timeout=60), logits(model)
+                self.assertEqual(report.calls, {"rewritten": 6})
+                zmlx_rewrite.unpatch(model)
+                want = logits(model)
+                for got in there, here:
+                    self.assertTrue(mx.allclose(mx.array(got), mx.array(want), atol=1e-4), i)
+                model.update(tree_map(lambda x: x * 1.3, model.parameters()))
+                del report
+
     def test_type(self):
         self.stale(lambda m: m.set_dtype(mx.float16), "stale: .* was replaced")
 
@@ -346,8 +390,12 @@ class Ahead(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder, mock.patch.dict("os.environ", {"XDG_CACHE_HOME": folder + "/cache", "MLX_PTX_CACHE_DIR": folder + "/mlx"}):
             with mock.patch.object(nvrtc, "loaded", lambda: NVRTC), mock.patch.object(mx, "device_info", lambda: {"architecture": "sm_90"}):
                 units = nvrtc.Units(kernels)
-                for k in units.kernels.values():
-                    k.ready.result()
+                texts = [f"v0 = k_{k['name']}(inputs=[])" for k in kernels]
+                with self.assertRaisesRegex(nvrtc.Unavailable, "was not compiled"):
+                    units.kernels[kernels[0]["name"]]([], (1, 1, 1), (1, 1, 1), [], [])
+                units.prepare(texts[:1])
+                self.assertEqual([k.placed for k in units.kernels.values()], [True] + [False] * (len(kernels) - 1))
+                units.prepare(texts)
                 kept = list(pathlib.Path(folder, "cache/zmlx-rewrite/cuda").iterdir())
                 self.assertEqual(len(kept), len(kernels))
                 self.assertTrue(all(f.read_bytes().startswith(b"\x7fELF") for f in kept))
@@ -359,9 +407,15 @@ class Ahead(unittest.TestCase):
                 self.assertEqual(list(pathlib.Path(folder, "mlx").iterdir()), [])
                 with mock.patch.object(nvrtc, "compile", side_effect=AssertionError("compiled again")):
                     again = nvrtc.Units(kernels)
-                    for k in again.kernels.values():
-                        k.ready.result()
+                    again.prepare(texts)
                     again.close()
+                kept[0].write_bytes(b"")  # broken: it is made again
+                with mock.patch.object(nvrtc, "compile", wraps=nvrtc.compile) as compiled:
+                    again = nvrtc.Units(kernels)
+                    again.prepare(texts)
+                self.assertEqual(compiled.call_count, 1)
+                again.forget()
+                self.assertEqual(list(kept[0].parent.iterdir()), [])
 
     @unittest.skipUnless(NVRTC.is_file(), "NVRTC is not here (make setup-test)")
     def test_what_does_not_compile(self):
@@ -373,8 +427,14 @@ class Ahead(unittest.TestCase):
         closed = []
 
         class Units:
+            def prepare(self, sources):
+                self.prepared = sources
+
+            def forget(self):
+                closed.append("forgotten")
+
             def close(self):
-                closed.append(self)
+                closed.append("closed")
 
         def namespace(module, target, core=mx, units=None):
             names = functions.namespace(module, target, core)
@@ -387,7 +447,7 @@ class Ahead(unittest.TestCase):
             model, twin, report = patched(rows=2)
         self.assertEqual([s.state for s in report.shapes], ["rewritten"] * 2)
         self.assertEqual(report.notes, ["MLX compiles the kernels: RuntimeError: Failed to load compiled kernel"])
-        self.assertEqual(len(closed), 1)
+        self.assertEqual(closed, ["forgotten", "closed"])
         self.assertEqual(text(model), text(twin))
 
 

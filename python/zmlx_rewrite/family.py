@@ -50,6 +50,7 @@ class Family:
         self.weights = dict(tree_flatten(model.parameters()))
         self.made_of: dict[str, mx.array] = {}
         self.took = 0.0  # by the last shape
+        self.launches = 0  # of the first shape that was looked at, unrewritten
 
     def lap(self, what: str) -> None:
         """Says what the time since the last call was for."""
@@ -86,6 +87,7 @@ class Family:
                 shape.launches_after = 0
                 continue
             self.made.looked += 1
+            self.launches = self.launches or shape.launches_before
             begin = time.perf_counter()
             step = self.checked(written, shape)
             if step is not None:
@@ -99,8 +101,8 @@ class Family:
         if not self.made.looked or self.o.seconds is None:
             return ""
         if time.perf_counter() + self.took > self.o.end:
-            return f"not looked at: {self.o.seconds:.0f} s were over"
-        if self.report.device == "cuda" and shape.launches_before != self.report.shapes[0].launches_before:
+            return f"not looked at: {self.o.seconds:.0f} s would not suffice"
+        if self.report.device == "cuda" and self.launches and shape.launches_before != self.launches:
             return "not looked at: MLX does it by other operations, which it compiles for up to a minute first (seconds=None takes the time)"
         return ""
 
@@ -118,6 +120,7 @@ class Family:
                 except (check.Otherwise, RuntimeError, ValueError, TypeError) as e:
                     if self.units is not None and not isinstance(e, check.Otherwise):
                         self.report.notes.append(f"MLX compiles the kernels: {_first_line(e)}")
+                        self.units.forget()
                         self.units, self.names = None, namespace(self.out["module"], self.report.target)
                     elif compiled:
                         compiled = False  # mx.compile may have joined operations, and rounded otherwise
@@ -142,6 +145,9 @@ class Family:
     def compared(self, recording: Recording, written: dict[str, Any], shape: Shape, compiled: bool) -> Step:
         """The rewritten step, held against the model."""
         module, plan = self.out["module"], self.out["plans"][written["plan"]]
+        if self.units is not None:
+            self.units.prepare([module["functions"][c["function"]]["source"] for c in written["rewritten"]["calls"]])
+            self.lap("compiling")
         before = Step(recording, written["before"], self.names, module, self.weight)
         after = Step(recording, written["rewritten"], self.names, module, self.weight, compiled=compiled)
         self.lap("weights")  # that rules make of others

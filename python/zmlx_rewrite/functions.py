@@ -56,7 +56,7 @@ class _Few:
 def namespace(module: dict[str, Any], target: str, core: Any = mx, units: nvrtc.Units | None = None) -> dict[str, Any]:
     """The functions of a module, ready to be called. core is what they find under mx; units
     are its kernels, compiled without MLX."""
-    names: dict[str, Any] = {"mx": core, "known": {}}
+    names: dict[str, Any] = {"mx": core, "known": {}, "kernels": "units" if units is not None else "texts"}
     for name, c in module["constants"].items():
         names[name] = constant(c)
     mx.eval([v for k, v in names.items() if k.startswith("c_")])
@@ -120,8 +120,21 @@ def derive(weights: dict[str, mx.array], how: dict[str, dict[str, Any]], name: s
     raise Later(f"weights are made by {op}, which this package does not know")
 
 
-def _with(function: Callable[..., Any], weights: tuple[mx.array, ...]) -> Callable[..., Any]:
-    return lambda *given: function(*given, *weights)
+# For the life of the process. MLX knows a compiled function by the address of the Python function,
+# in a cache of each thread, of which only the one that called it last forgets it with the
+# function: another function at that address would be taken for it. So none is ever freed. What
+# they were traced with are placeholders; weights are arguments, so that a change of one in
+# place is seen.
+_compiled: dict[tuple[str, str], Callable[..., Any]] = {}
+
+
+def compiled(source: str, function: Callable[..., Any], kernels: str) -> Callable[..., Any]:
+    """mx.compile of a function, once for each text and each way to run kernels: names in a text
+    say what they stand for by its content."""
+    key = source, kernels
+    if key not in _compiled:
+        _compiled[key] = mx.compile(function)
+    return _compiled[key]
 
 
 class Step:
@@ -235,16 +248,13 @@ class Step:
                 else:
                     lines.append(f"{x} = n")
             for c in by_event.get(i, []):
-                f = self.functions[c["function"]]["name"]
+                f, source = (self.functions[c["function"]][k] for k in ("name", "source"))
+                self.names[f] = functions[f] if not self.compiled else compiled(source, functions[f], functions["kernels"])
                 held = tuple(self.weights(w) for w in c["weights"])
                 if any(isinstance(k, host.Kernel) for k in functions.values()):
                     host.remember(held, functions["known"])
-                args = ", ".join(self._var(a) for a in c["in"])
-                if self.compiled:  # with its weights in it, which are looked at in every call otherwise
-                    f = self._hold(mx.compile(_with(functions[f], held)), f + "_")
-                else:
-                    self.names[f] = functions[f]
-                    args += f", *{self._hold(held, 'weights')}" if held else ""
+                weights = self._hold(held, "weights") if held else ""
+                args = ", ".join([self._var(a) for a in c["in"]] + ([f"*{weights}"] if weights else []))
                 lines.append(f"{''.join(self._var(o) + ', ' for o in c['out'])}= {f}({args})")
             if i == len(recording.events):
                 break

@@ -8,6 +8,7 @@ CPU, where MLX has no vector code for packed weights, that is still many times f
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import functools
 import os
@@ -80,7 +81,7 @@ def address(x: mx.array) -> tuple[int, bool]:
 class Kernel:
     """One kernel. known are arrays, by id, that are held and stay where they are: weights."""
 
-    def __init__(self, name: str, hash: str, known: dict[int, tuple[mx.array, int]]):
+    def __init__(self, name: str, hash: str, known: dict[int, tuple[mx.array, mx.array, int]]):
         path = file()
         if path is None:
             raise Refused("there is no libzmlx-kernels beside the program; ZMLX_KERNELS names one")
@@ -105,7 +106,7 @@ class Kernel:
                 continue
             entry = known.get(id(x))
             if entry is not None:
-                given[i] = entry[1]
+                given[i] = entry[2]
                 continue
             where, whole = address(x)
             if not whole:
@@ -125,10 +126,11 @@ class Kernel:
         return out
 
 
-def remember(arrays: Sequence[mx.array], known: dict[int, tuple[mx.array, int]]) -> None:
-    """Looks weights up once."""
+def remember(arrays: Sequence[mx.array], known: dict[int, tuple[mx.array, mx.array, int]]) -> None:
+    """Looks weights up once. A copy of each is held, which shares its numbers: where a weight is changed in
+    place, the array gets others, and those that are known have to stay."""
     mx.eval(arrays)
     for x in arrays:
         where, whole = address(x)
         if whole:
-            known[id(x)] = (x, where)
+            known[id(x)] = (x, copy.copy(x), where)

@@ -17,6 +17,7 @@ away again. Where any of this is otherwise, a launch fails, and patch takes the 
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -33,13 +34,15 @@ class Unavailable(RuntimeError):
 
 
 def cache() -> pathlib.Path:
-    """Where compiled and written kernels are; the program's own replay has its there, too."""
-    return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "zmlx-rewrite" / "cuda"
+    """Where compiled and written kernels are; the program's own replay keeps its there, too."""
+    folder = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "zmlx-rewrite" / "cuda"
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder
 
 
 def place(path: pathlib.Path, data: bytes) -> None:
     """Writes a file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     handle, made = tempfile.mkstemp(dir=path.parent, prefix=".new-")
     try:
         with os.fdopen(handle, "wb") as f:
@@ -82,13 +85,16 @@ def includes(library: pathlib.Path) -> list[str]:
 
 
 @functools.lru_cache(None)
-def _library(path: str) -> ctypes.CDLL:
-    return ctypes.CDLL(path)
+def _library(path: str) -> tuple[ctypes.CDLL, str]:
+    """NVRTC and its version."""
+    lib, major, minor = ctypes.CDLL(path), ctypes.c_int(), ctypes.c_int()
+    lib.nvrtcVersion(ctypes.byref(major), ctypes.byref(minor))
+    return lib, f"{major.value}.{minor.value}"
 
 
 def compile(library: pathlib.Path, name: str, text: str, arch: str) -> bytes:
     """Machine code of a text for an architecture such as sm_90a. Other threads go on meanwhile."""
-    lib, program = _library(str(library)), ctypes.c_void_p()
+    (lib, _), program = _library(str(library)), ctypes.c_void_p()
     options = ["--device-as-default-execution-space", "--gpu-architecture=" + arch, *("--include-path=" + d for d in includes(library))]
 
     def do(rc: int) -> None:
@@ -118,62 +124,85 @@ def mlx_folder() -> pathlib.Path:
 class Kernel:
     """A kernel, called as one of mx.fast.cuda_kernel is."""
 
-    def __init__(self, name: str, word: bytes, ready: concurrent.futures.Future[None]):
-        self.name, self.word, self.ready = name, word, ready
+    def __init__(self, name: str, word: bytes):
+        self.name, self.word, self.placed = name, word, False
 
     def __call__(self, inputs: Sequence[mx.array], grid: tuple[int, ...], threadgroup: tuple[int, ...], output_shapes: Sequence[Sequence[int]], output_dtypes: Sequence[mx.Dtype]) -> list[mx.array]:
-        if self.ready is not None:
-            try:
-                self.ready.result()
-            except concurrent.futures.CancelledError as e:
-                raise Unavailable(f"{self.name} was not compiled") from e
-            self.ready = None
+        if not self.placed:
+            raise Unavailable(f"{self.name} was not compiled")
         return mx.fast.precompiled_cuda_kernel(name=self.name, compiled_source=self.word, inputs=inputs, output_shapes=output_shapes, output_dtypes=output_dtypes, scalars=[],
                                                grid=grid, threadgroup=threadgroup, shared_memory=0, ensure_row_contiguous=True)
 
 
 class Units:
-    """The kernels of a module, compiled in the background in the order of the module. Close it
-    when all that is used was launched once."""
+    """The kernels of a module. Unavailable, where MLX has to compile them."""
 
     def __init__(self, kernels: list[dict[str, Any]]):
-        library = loaded()
-        if library is None or not includes(library) or not hasattr(mx.fast, "precompiled_cuda_kernel"):
-            raise Unavailable("there is no NVRTC, or no precompiled_cuda_kernel in this MLX")
-        arch = str(mx.device_info()["architecture"])
-        if arch.removeprefix("sm_").isdigit() and int(arch.removeprefix("sm_")) >= 90:
-            arch += "a"  # as MLX does
-        self.library, self.arch, self.folder = library, arch, mlx_folder()
-        self.placed: list[pathlib.Path] = []
-        self.pool = concurrent.futures.ThreadPoolExecutor(min(os.cpu_count() or 1, 16), thread_name_prefix="nvrtc")
-        self.kernels = {}
+        try:
+            library = loaded()
+            if library is None or not includes(library) or not hasattr(mx.fast, "precompiled_cuda_kernel"):
+                raise Unavailable("there is no NVRTC, or no precompiled_cuda_kernel in this MLX")
+            self.arch = str(mx.device_info()["architecture"])
+            if int(self.arch.removeprefix("sm_")) >= 90:
+                self.arch += "a"  # as MLX does
+            self.library, self.folder = library, mlx_folder()
+            self.version = _library(str(library))[1]
+        except (OSError, AttributeError, KeyError, ValueError) as e:
+            raise Unavailable(f"{type(e).__name__}: {e}") from e
+        self.kernels, self.texts = {}, {}
+        self.files: list[pathlib.Path] = []  # in MLX's folder
         for k in kernels:
-            sum_ = hashlib.sha256((k["unit"] + "0").encode()).hexdigest()[:16]  # no limit of registers: the program's replay, whose files these are, too, may set one
-            word = f"{k['name']} {arch} {sum_} {os.getpid()}".encode()
-            self.kernels[k["name"]] = Kernel(k["name"], word, self.pool.submit(self.make, k["name"], k["unit"], sum_, word))
+            self.texts[k["name"]] = k["unit"]
+            self.kernels[k["name"]] = Kernel(k["name"], f"{k['name']} {self.arch} {self.sum(k['name'])} {os.getpid()}".encode())
 
-    def make(self, name: str, text: str, sum_: str, word: bytes) -> None:
-        kept = cache() / f"{name}-{self.arch}-{sum_}.cubin"
+    def sum(self, name: str) -> str:
+        return hashlib.sha256(self.texts[name].encode()).hexdigest()[:16]
+
+    def kept(self, name: str) -> pathlib.Path:
+        """The file of a kernel's code in the user's cache."""
+        return cache() / f"{name}-{self.arch}-nvrtc-{self.version}-{self.sum(name)}.cubin"
+
+    def prepare(self, sources: Sequence[str]) -> None:
+        """Compiles what functions with these texts launch, if it is not there, several at a time."""
+        wanted = [k for name, k in self.kernels.items() if not k.placed and any(f"k_{name}(" in text for text in sources)]
+        with concurrent.futures.ThreadPoolExecutor(min(os.cpu_count() or 1, 16), thread_name_prefix="nvrtc") as pool:
+            try:
+                list(pool.map(self.make, wanted))
+            except (OSError, AttributeError) as e:
+                raise Unavailable(f"{type(e).__name__}: {e}") from e
+
+    def make(self, k: Kernel) -> None:
+        kept, code = self.kept(k.name), b""
         try:
             code = kept.read_bytes()
         except OSError:
-            code = compile(self.library, name, text, self.arch)
+            pass
+        if not code.startswith(b"\x7fELF"):
+            code = compile(self.library, k.name, self.texts[k.name], self.arch)
             try:
                 place(kept, code)
             except OSError:
                 pass  # it is compiled again next time
-        module = self.folder / f"{name}_{std_hash(word):x}.ptx"
-        self.placed += [module, module.with_suffix(".txt")]
-        try:
-            place(module.with_suffix(".txt"), f"{name}\t{name}\n".encode())
-            place(module, code)
-        except OSError as e:
-            raise Unavailable(f"{module}: {e}") from e
+        module = self.folder / f"{k.name}_{std_hash(k.word):x}.ptx"
+        self.files += [module, module.with_suffix(".txt")]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        place(module.with_suffix(".txt"), f"{k.name}\t{k.name}\n".encode())
+        place(module, code)
+        k.placed = True
+
+    def forget(self) -> None:
+        """Throws away what was kept: a launch failed."""
+        self.remove([self.kept(name) for name, k in self.kernels.items() if k.placed])
 
     def close(self) -> None:
-        self.pool.shutdown(cancel_futures=True)
-        for path in self.placed:
-            path.unlink(missing_ok=True)
+        """Takes the files out of MLX's folder: what was launched once stays in its memory."""
+        self.remove(self.files)
+
+    @staticmethod
+    def remove(files: list[pathlib.Path]) -> None:
+        for path in files:
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 __all__ = ["Kernel", "Unavailable", "Units", "std_hash"]
