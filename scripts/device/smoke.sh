@@ -5,6 +5,7 @@
 # nearly equal choices takes the other one, validate says so; anything else is a fault.
 #
 #     scripts/device/smoke.sh              # after unpack.sh, or here with bin/ in PATH
+#     SEQUENCES="2 5 8" scripts/device/smoke.sh
 set -uo pipefail
 [ ! -f /tmp/zmlx/env.sh ] || . /tmp/zmlx/env.sh
 status=0
@@ -22,7 +23,7 @@ deepseek_v3 d1bf3d4c1980
 gemma3_text 5f5e83c30be5
 TOKENS
 for model in qwen3_moe lfm2_moe gpt_oss glm4_moe_lite deepseek_v3 gemma3_text; do
-	for sequences in 2 5 8; do
+	for sequences in ${SEQUENCES:-5}; do
 		MLX_ENABLE_TF32=0 zmlx-rewrite bench --quiet --model "testdata/trained/$model" -p 0 -n 32 -r 1 --batch-size $sequences --dtype float32 -o json |
 			python3 -c 'import json, sys; r = [json.loads(l) for l in sys.stdin][-1]; print(*sys.argv[1:], "sequences:", r["launches_per_step"], "launches, tokens", "the same" if r["tokens_identical"] else "OTHERS from " + str(r["first_difference"]) + " on"); sys.exit(not r["tokens_identical"])' "$model" $sequences || status=1
 	done
