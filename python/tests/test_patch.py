@@ -82,6 +82,23 @@ class Patch(unittest.TestCase):
                 self.assertEqual(list(report.phases), ["recording", "rewriting", "weights", "the model", "as recorded", "rewritten", *judged])
                 self.assertLessEqual(sum(report.phases.values()), report.seconds)
 
+    def test_no_number_in_a_later_step(self):
+        """All steps whose errors are compared have to be numbers."""
+        run, mine = check._run, []
+
+        def late(do, recording, convert=None, steps=check.STEPS):
+            out = run(do, recording, convert, steps)
+            if steps == check.MANY and convert is None:  # the unrewritten step, then the rewritten one
+                mine.append(out)
+                if len(mine) == 2:
+                    out[5] = out[5] * mx.nan
+            return out
+
+        with mock.patch.object(check, "_run", late):
+            report = zmlx_rewrite.patch(architectures.build("gpt_oss", mx.bfloat16, True), kernels_as="reference", measure=False, rows=1, batched=False, seconds=None)
+        self.assertEqual(len(mine), 2)
+        self.assertEqual([s.state for s in report.shapes], ["it gives what is no number"])
+
     def test_compiled(self):
         """On GPUs mx.compile keeps the functions; here those with kernels as references."""
         for name in ("qwen3", "qwen3_moe", "lfm2", "gemma2"):
