@@ -334,8 +334,35 @@ case decode when batch == 1
 	}
 }
 
-// written is the one stage of a program with kernels, with fewer views.
+// TestNumberOfAView: Metal gives a kernel a number where an operand has rank 0, so that it is made an array,
+// of the one element that the view has, and not of those of its base.
+func TestNumberOfAView(t *testing.T) {
+	const text = `zmlx 1
+program p
+case decode when batch == 1
+  input q : float32[1, 2, 1, 8]
+  input o : int32[4]
+  v0 = slice(o, axis=[0], stop=[1]) : int32[1]
+  v1 = squeeze(v0, axis=[0]) : int32[]
+  v2 = kernel.rope(q, v1, dims=8, base=10000.0) : float32[1, 2, 1, 8]
+  output y = v2
+`
+	ev := &Events{Inputs: []int{-1, -1}, Outputs: []int{0}}
+	source := writtenFor(t, kernels.Metal, text, ev)
+	for _, want := range []string{"[0:1]", "mx.squeeze(v", "mx.reshape(v"} {
+		if !strings.Contains(source, want) {
+			t.Errorf("no %s in\n%s", want, source)
+		}
+	}
+}
+
+// written is the one stage of a program with kernels, with fewer views, for NVIDIA.
 func written(t *testing.T, text string, ev *Events) string {
+	t.Helper()
+	return writtenFor(t, kernels.CUDA, text, ev)
+}
+
+func writtenFor(t *testing.T, target kernels.Target, text string, ev *Events) string {
 	t.Helper()
 	catalog, issues := kernels.Load()
 	if err := issues.Err(); err != nil {
@@ -354,7 +381,7 @@ func written(t *testing.T, text string, ev *Events) string {
 		t.Fatal(err)
 	}
 	m := NewModule()
-	if _, err := m.Write(cut, Sources{Target: kernels.CUDA, Catalog: catalog}); err != nil {
+	if _, err := m.Write(cut, Sources{Target: target, Catalog: catalog}); err != nil {
 		t.Fatal(err)
 	}
 	return m.Functions[0].Source
