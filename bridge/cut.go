@@ -140,6 +140,12 @@ func Cut(g *graph.Graph, ev *Events) (*cutGraph, error) {
 	return c, nil
 }
 
+// inside reports whether a value is computed in a stage.
+func (c *cutGraph) inside(stage int, v graph.ValueID) bool {
+	at, ok := c.at[v]
+	return ok && at == stage
+}
+
 // outputs finds the values of each stage that events or other stages read.
 func (c *cutGraph) outputs() {
 	outside := map[graph.ValueID]bool{}

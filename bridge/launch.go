@@ -82,14 +82,12 @@ func (s Sources) Launch(n *graph.Node, operands []string, in, out []graph.Type) 
 	}
 	call := fmt.Sprintf("k_%s(inputs=[%s], grid=%s, threadgroup=%s, output_shapes=[%s], output_dtypes=[%s])", text.Name,
 		strings.Join(given, ", "), ints(l.grid[:]), ints(l.group[:]), strings.Join(l.shapes, ", "), strings.Join(l.dtypes, ", "))
-	return call, &Kernel{Name: text.Name, Kernel: l.spec.Name, Inputs: text.Inputs, Results: text.Results, text: func(k *Kernel) error {
+	return call, &Kernel{Name: text.Name, Kernel: l.spec.Name, Inputs: text.Inputs, Results: text.Results, text: func(k *Kernel) {
 		text.Minify(s.Target)
 		k.Header, k.Source = text.Header, text.Body
-		if s.Target != kernels.CUDA {
-			return nil
+		if s.Target == kernels.CUDA {
+			k.Unit = l.spec.StandaloneOf(text, l.values, l.types, nil)
 		}
-		_, k.Unit, err = l.spec.Standalone(l.values, l.types, nil)
-		return err
 	}}, nil
 }
 

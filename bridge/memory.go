@@ -19,50 +19,35 @@ func sameStart(g *graph.Graph, n *graph.Node) bool {
 // firstPart reports whether a slice begins at 0 and is in one piece: all axes before the one
 // that it shortens have one element.
 func firstPart(g *graph.Graph, n *graph.Node) bool {
-	if n.Op.Name != "slice" {
-		return false
-	}
-	t := g.Type(n.In[0])
-	spans, err := (&graph.Call{Op: n.Op, In: []graph.Type{t}, Attrs: n.Attrs}).Spans()
-	if err != nil || len(spans) != 1 || spans[0].Stride != 1 || !spans[0].Start.Is(0) {
-		return false
-	}
-	for _, d := range t.Shape[:spans[0].Axis] {
-		if !d.Is(1) {
-			return false
-		}
-	}
-	return true
+	s, ok := oneSpan(g, n)
+	return ok && s.Start.Is(0) && !slices.ContainsFunc(g.Type(n.In[0]).Shape[:s.Axis], func(d graph.Dim) bool { return !d.Is(1) })
 }
 
-// addressed is the value that a kernel may be given in place of v, so far as views are of
-// the kernel's own stage.
-func addressed(g *graph.Graph, inside map[graph.ValueID]bool, v graph.ValueID) graph.ValueID {
-	for inside[v] && sameStart(g, g.Def(v)) {
-		v = g.Def(v).In[0]
+// addressed is the value that a kernel of a stage may be given in place of v, so far as views are of
+// that stage.
+func (c *cutGraph) addressed(stage int, v graph.ValueID) graph.ValueID {
+	for c.inside(stage, v) && sameStart(c.g, c.g.Def(v)) {
+		v = c.g.Def(v).In[0]
 	}
 	return v
 }
 
 // forKernels returns the views of a stage that nothing reads but the stage's kernels, which
 // are given what they are views of.
-func forKernels(g *graph.Graph, uses *graph.Uses, s *stage) map[graph.NodeID]bool {
-	inside, found := map[graph.NodeID]bool{}, map[graph.NodeID]bool{}
-	for _, id := range s.nodes {
-		inside[id] = true
-	}
-	for _, id := range slices.Backward(s.nodes) {
-		n := g.Node(id)
-		if !sameStart(g, n) || uses.IsOutput(n.Out[0]) {
-			continue
-		}
-		only := true
-		for _, r := range uses.Of(n.Out[0]) {
-			only = only && inside[r] && (found[r] || g.Node(r).Op.IsKernel())
-		}
-		if only {
+func (c *cutGraph) forKernels(uses *graph.Uses, stage int) map[graph.NodeID]bool {
+	found := map[graph.NodeID]bool{}
+	for _, id := range slices.Backward(c.stages[stage].nodes) {
+		n := c.g.Node(id)
+		if sameStart(c.g, n) && readOnlyBy(c.g, uses, n.Out[0], func(id graph.NodeID, r *graph.Node) bool {
+			return c.inside(stage, r.Out[0]) && (found[id] || r.Op.IsKernel())
+		}) {
 			found[id] = true
 		}
 	}
 	return found
+}
+
+// readOnlyBy reports whether a value is no output, and all that reads it is such.
+func readOnlyBy(g *graph.Graph, uses *graph.Uses, v graph.ValueID, such func(graph.NodeID, *graph.Node) bool) bool {
+	return !uses.IsOutput(v) && !slices.ContainsFunc(uses.Of(v), func(id graph.NodeID) bool { return !such(id, g.Node(id)) })
 }

@@ -147,17 +147,25 @@ func (k *cut) put(g, h *graph.Graph, uses *graph.Uses, v graph.ValueID) error {
 type part struct{ from, to int }
 
 func partOf(g *graph.Graph, n *graph.Node) (part, bool) {
-	if n.Op.Name != "slice" {
+	s, ok := oneSpan(g, n)
+	if !ok || s.Axis != g.Type(n.In[0]).Rank()-1 {
 		return part{}, false
 	}
-	t := g.Type(n.In[0])
-	spans, err := (&graph.Call{Op: n.Op, In: []graph.Type{t}, Attrs: n.Attrs}).Spans()
-	if err != nil || len(spans) != 1 || spans[0].Axis != t.Rank()-1 || spans[0].Stride != 1 {
-		return part{}, false
-	}
-	from, ok1 := spans[0].Start.Const()
-	to, ok2 := spans[0].Stop.Const()
+	from, ok1 := s.Start.Const()
+	to, ok2 := s.Stop.Const()
 	return part{int(from), int(to)}, ok1 && ok2
+}
+
+// oneSpan is what a slice takes, if that is a run of one axis.
+func oneSpan(g *graph.Graph, n *graph.Node) (graph.Span, bool) {
+	if n.Op.Name != "slice" {
+		return graph.Span{}, false
+	}
+	spans, err := (&graph.Call{Op: n.Op, In: []graph.Type{g.Type(n.In[0])}, Attrs: n.Attrs}).Spans()
+	if err != nil || len(spans) != 1 || spans[0].Stride != 1 {
+		return graph.Span{}, false
+	}
+	return spans[0], true
 }
 
 // headsOf finds the cut of v into heads with which most of its parts need no reshape, and how
@@ -183,11 +191,7 @@ func headsOf(g *graph.Graph, uses *graph.Uses, v graph.ValueID) (best cut, most 
 				return cut{}, 0
 			}
 			out := g.Node(r).Out[0]
-			kernels := !uses.IsOutput(out)
-			for _, k := range uses.Of(out) {
-				kernels = kernels && g.Node(k).Op.IsKernel()
-			}
-			all = append(all, seen{s, g.Type(out).Shape, kernels})
+			all = append(all, seen{s, g.Type(out).Shape, readOnlyBy(g, uses, out, func(_ graph.NodeID, k *graph.Node) bool { return k.Op.IsKernel() })})
 		}
 	}
 	for _, x := range all {

@@ -277,18 +277,14 @@ case decode when batch == 1
   output logits = v16
 `
 	source := written(t, text, &Events{Inputs: []int{-1, -1}, Outputs: []int{0, 0, 0, 0, 0, 0}})
-	for want, n := range map[string]int{
+	counted(t, source, map[string]int{
 		"output_shapes=[(1, 2, 4)]":    1, // v0, and no reshape
 		"output_shapes=[(8,)]":         1, // v4, which something else reads
 		"output_shapes=[(1, 1, 3, 8)]": 1, // v7, in heads: one part needs no reshape then
 		"output_shapes=[(1, 1, 8)]":    1, // v14, an output
 		"mx.reshape(":                  3, // v5, v11, v15; v3 is read by a kernel alone
 		"mx.negative(v0)":              1,
-	} {
-		if strings.Count(source, want) != n {
-			t.Errorf("%d times %s, want %d:\n%s", strings.Count(source, want), want, n, source)
-		}
-	}
+	})
 }
 
 // TestAddressed: what a kernel gets in place of a view that begins where its base does.
@@ -320,18 +316,14 @@ case decode when batch == 1
   output g = v11
 `
 	source := written(t, text, &Events{Inputs: []int{-1, -1}, Outputs: []int{0, 0, 0, 0, 0, 0, 0}})
-	for want, n := range map[string]int{
+	counted(t, source, map[string]int{
 		"inputs=[a0, w0]": 3, // v1, v8, v11
 		"a0[:, 2:4, :]":   1, // it begins elsewhere
 		"a1[:, 0:2, :]":   1, // the second row's part is not behind the first row's
 		"a0[:, 0:3, :]":   1, // v9 reads it, too
 		"a0[:, 0:1, :]":   1, // an output
 		"a0[:, 0:2, :]":   0,
-	} {
-		if strings.Count(source, want) != n {
-			t.Errorf("%d times %s, want %d:\n%s", strings.Count(source, want), want, n, source)
-		}
-	}
+	})
 }
 
 // TestNumberOfAView: Metal gives a kernel a number where an operand has rank 0, so that it is made an array,
@@ -352,6 +344,16 @@ case decode when batch == 1
 	for _, want := range []string{"[0:1]", "mx.squeeze(v", "mx.reshape(v"} {
 		if !strings.Contains(source, want) {
 			t.Errorf("no %s in\n%s", want, source)
+		}
+	}
+}
+
+// counted demands that texts are in the source so many times.
+func counted(t *testing.T, source string, times map[string]int) {
+	t.Helper()
+	for want, n := range times {
+		if got := strings.Count(source, want); got != n {
+			t.Errorf("%d times %s, want %d:\n%s", got, want, n, source)
 		}
 	}
 }

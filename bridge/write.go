@@ -45,7 +45,7 @@ type Kernel struct {
 	Source  string   `json:"source" jsonschema:"body of the kernel, as MLX compiles it"`
 	Unit    string   `json:"unit,omitempty" jsonschema:"for CUDA: the whole text for NVRTC, without MLX's headers, of an extern C function of that name"`
 
-	text func(*Kernel) error // makes them, which takes longer than all else of a call
+	text func(*Kernel) // makes them, which takes longer than all else of a call
 }
 
 // Call is one use of a function: before an event, with arrays and weights by name.
@@ -78,7 +78,8 @@ func NewModule() *Module {
 
 // Write adds a graph without symbols, cut, to the module.
 func (m *Module) Write(c *cutGraph, launcher Launcher) (*Step, error) {
-	w := &writer{m: m, c: c, g: c.g, names: map[graph.ValueID]string{}, launcher: launcher, uses: c.g.Uses(), seen: reshaped(c.g)}
+	w := &writer{m: m, c: c, g: c.g, names: map[graph.ValueID]string{}, launcher: launcher, uses: c.g.Uses()}
+	w.seen = reshaped(c.g, w.uses)
 	step := &Step{Taken: map[string]string{}, Calls: []Call{}}
 	for _, v := range c.g.Inputs() {
 		w.names[v] = c.g.InputName(v)
@@ -91,11 +92,11 @@ func (m *Module) Write(c *cutGraph, launcher Launcher) (*Step, error) {
 			w.names[v] = fmt.Sprintf("v%d", v)
 		}
 	}
-	for _, s := range c.stages {
+	for at, s := range c.stages {
 		if len(s.nodes) == 0 {
 			continue
 		}
-		call, err := w.stage(s)
+		call, err := w.stage(at)
 		if err != nil {
 			return nil, err
 		}
@@ -128,24 +129,20 @@ type writer struct {
 	seen     map[graph.ValueID]graph.ValueID // results of kernels, and what they are reshaped to
 
 	// Of the function at hand.
-	call   *Call
-	inside map[graph.ValueID]bool // what its nodes give
-	local  map[graph.ValueID]string
-	lines  []string
-	next   int
+	at    int // its stage
+	call  *Call
+	local map[graph.ValueID]string
+	lines []string
+	next  int
 }
 
 // stage writes one function. Names in it are by order, so that the same stage of another
 // layer has the same text.
-func (w *writer) stage(s *stage) (*Call, error) {
+func (w *writer) stage(at int) (*Call, error) {
+	s := w.c.stages[at]
+	w.at = at
 	w.call, w.local, w.lines, w.next = &Call{Event: s.event, In: []string{}, Weights: []string{}, Out: []string{}}, map[graph.ValueID]string{}, nil, 0
-	w.inside = map[graph.ValueID]bool{}
-	for _, id := range s.nodes {
-		for _, v := range w.g.Node(id).Out {
-			w.inside[v] = true
-		}
-	}
-	left := forKernels(w.g, w.uses, s)
+	left := w.c.forKernels(w.uses, w.at)
 	for _, id := range s.nodes {
 		n := w.g.Node(id)
 		if left[id] {
@@ -219,8 +216,8 @@ func (w *writer) constant(l *graph.Literal) (string, error) {
 
 // reshaped finds the results of kernels that nothing reads but one reshape: a kernel fills memory,
 // and the shape that MLX is told of it may as well be that one.
-func reshaped(g *graph.Graph) map[graph.ValueID]graph.ValueID {
-	uses, found := g.Uses(), map[graph.ValueID]graph.ValueID{}
+func reshaped(g *graph.Graph, uses *graph.Uses) map[graph.ValueID]graph.ValueID {
+	found := map[graph.ValueID]graph.ValueID{}
 	for id := range g.NumNodes() {
 		n := g.Node(graph.NodeID(id))
 		if !n.Op.IsKernel() {
@@ -248,7 +245,7 @@ func (w *writer) node(n *graph.Node) error {
 	for i, v := range n.In {
 		given := v
 		if n.Op.IsKernel() {
-			given = addressed(w.g, w.inside, v)
+			given = w.c.addressed(w.at, v)
 		}
 		var err error
 		if in[i], err = w.operand(given); err != nil {
@@ -295,9 +292,7 @@ func (w *writer) launch(n *graph.Node, in []string, types, out []graph.Type) (st
 	if _, ok := w.m.kernel[k.Name]; !ok {
 		w.m.kernel[k.Name] = len(w.m.Kernels)
 		if k.text != nil {
-			if err := k.text(k); err != nil {
-				return "", err
-			}
+			k.text(k)
 		}
 		w.m.Kernels = append(w.m.Kernels, *k)
 	}

@@ -72,6 +72,11 @@ func (s *Spec) Standalone(v *Values, results []graph.DType, p *Prologue) (*GPU, 
 		return nil, "", err
 	}
 	g.Minify(CUDA)
+	return g, s.StandaloneOf(g, v, results, p), nil
+}
+
+// StandaloneOf is the unit of a text for CUDA that is assembled already, and minified.
+func (s *Spec) StandaloneOf(g *GPU, v *Values, results []graph.DType, p *Prologue) string {
 	var b strings.Builder
 	if p == nil {
 		p = &Prologue{}
@@ -79,7 +84,7 @@ func (s *Spec) Standalone(v *Values, results []graph.DType, p *Prologue) (*GPU, 
 	fmt.Fprintf(&b, "%s%s%s\nextern \"C\" __global__ void %s(\n", standaloneHead, p.Declarations, g.Header, g.Name)
 	s.parameters(&b, g, v, results, "const %s *%s", "%s *%s")
 	b.WriteString(p.Parameter)
-	return g, strings.TrimSuffix(b.String(), ",\n") + ") {\n" + p.Statement + g.Body + "}\n", nil
+	return strings.TrimSuffix(b.String(), ",\n") + ") {\n" + p.Statement + g.Body + "}\n"
 }
 
 // NVRTC has no <stdint.h> of its own.

@@ -26,9 +26,9 @@ class Patched:
         self.stale = ""
         self.looked = 0  # shapes that were looked at
         self.edges = _edges(model)
-        self.look()
+        self.snapshot()
 
-    def look(self) -> None:
+    def snapshot(self) -> None:
         """Keeps what all holders hold now, so that a change is seen by going over their live views."""
         holders = {id(holder): holder for holder, _, _ in self.edges}.values()
         # The last one tells where they end.
@@ -43,7 +43,7 @@ class Patched:
             now = holder.get(key) if isinstance(holder, dict) else holder[key] if key < len(holder) else None
             if now is not held:
                 return f"{names_of(model).get(id(holder), 'a list of modules') or 'the model'}: {key} was replaced"
-        self.look()  # something was added that is not looked at: a norm that keeps what it made of its weight
+        self.snapshot()  # something was added that is not looked at: a norm that keeps what it made of its weight
         return ""
 
     def call(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
