@@ -7,8 +7,11 @@ import ctypes
 import json
 import pathlib
 import queue
+import re
 import tempfile
 import threading
+import time
+import types
 import unittest
 from unittest import mock
 
@@ -260,6 +263,21 @@ class Timing(unittest.TestCase):
         self.assertEqual([s.state for s in report.shapes], ["rewritten"] + ["not looked at: 0 s would not suffice"] * 2)
         self.assertIn("batches of the server were not looked at", report.notes[0])
         self.assertEqual(text(model), text(twin))
+
+    def test_what_is_not_begun(self):
+        """What the shape before took has to fit; on NVIDIA other operations, which MLX compiles, are left out."""
+        def skipped(looked=1, seconds=20.0, left=10.0, took=5.0, device="cuda", launches=(100, 100)):
+            of = types.SimpleNamespace(made=types.SimpleNamespace(looked=looked), o=install.Options(seconds=seconds, end=time.perf_counter() + left), took=took,
+                                       report=types.SimpleNamespace(device=device), launches=launches[0])
+            return family.Family.skipped(of, {"refused": "", "rewritten": {"calls": []}}, mock.Mock(launches_before=launches[1]))
+
+        self.assertEqual(skipped(), "")
+        self.assertRegex(skipped(took=11.0), "20 s would not suffice")
+        self.assertRegex(skipped(launches=(100, 101)), "MLX does it by other operations")
+        self.assertEqual(skipped(launches=(100, 101), device="cpu"), "")
+        self.assertEqual(skipped(launches=(100, 101), took=11.0, seconds=None), "")
+        self.assertEqual(skipped(launches=(0, 101)), "")  # the first of its kind of caches
+        self.assertEqual(skipped(looked=0, took=11.0, left=-1.0), "")
 
     def test_search(self):
         """A rule without which a step is faster is left out."""
@@ -584,6 +602,27 @@ class Refusals(unittest.TestCase):
 
 
 class Recording(unittest.TestCase):
+    def test_when_a_length_is_read(self):
+        """As early as nothing else has to do with the same cache."""
+        events = [record.Event(kind, path, "", (), {}, None) for kind, path in (
+            ("read", (0,)), ("update", (0,)), ("attention", ()), ("read", (0,)), ("set", (1,)), ("read", (2, 0)), ("call", (2,)), ("read", (2, 0)), ("read", (1,)), ("module", ()), ("read", (3,)))]
+        recording = record.Recording(1, 1, (), [], mx.array([[1]]), events, [], {}, {})
+        got = {i: recording.after(i) for i, e in enumerate(events) if e.kind == "read"}
+        self.assertEqual(got, {0: -1, 3: 1, 5: -1, 7: 6, 8: 4, 10: 9})
+        self.assertEqual([recording.after(i) for i in (1, 2, 4)], [1, 2, 4])
+
+    def test_one_stage_in_front_of_attention(self):
+        """A length that is read behind the state of the layer before does not cut a stage in two."""
+
+        def stages():
+            model, twin, report = patched("lfm2", rows=1)
+            self.assertEqual(text(model), text(twin))
+            return len(re.findall(r"= stage\d+\(", next(iter(install.patch_of(model).steps.values())).source))
+
+        early = stages()
+        with mock.patch.object(record.Recording, "after", lambda _, at: at):
+            self.assertLess(early, stages())
+
     def test_functions_are_put_back(self):
         from mlx_lm.models import base, qwen3
 
