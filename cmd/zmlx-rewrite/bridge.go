@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -53,6 +54,7 @@ type bridgedStep struct {
 	Refused   string          `json:"refused" jsonschema:"why there is nothing for it; empty if there is"`
 	Plan      int             `json:"plan" jsonschema:"its case: a place in plans, from 0"`
 	Launches  report.Launches `json:"launches" jsonschema:"of the call"`
+	Tiles     []string        `json:"tiles" jsonschema:"kernels of the unrewritten call that MLX for CUDA compiles at their first launch, by the end of MLX's names: products of packed weights with 8 rows and more"`
 	Before    *bridge.Step    `json:"before" jsonschema:"unrewritten; null if it was refused"`
 	Rewritten *bridge.Step    `json:"rewritten" jsonschema:"null if no rule applies"`
 }
@@ -224,7 +226,7 @@ func (a *app) bridge(o *options, as string, calls []string) (*bridged, error) {
 			return nil, err
 		}
 		env := map[string]int64{graph.SymBatch: int64(batch), graph.SymSeqLen: int64(length)}
-		step := bridgedStep{Batch: batch, SeqLen: length}
+		step := bridgedStep{Batch: batch, SeqLen: length, Tiles: []string{}}
 		at, err := caseOf(after, env)
 		if err == nil {
 			_, err = caseOf(s.program, env)
@@ -234,16 +236,17 @@ func (a *app) bridge(o *options, as string, calls []string) (*bridged, error) {
 			b.Steps = append(b.Steps, step)
 			continue
 		}
-		if step.Before, _, err = a.bridgeStep(module, s.program, env, events, nil, false); err != nil {
+		var g *graph.Graph
+		if step.Before, g, err = a.bridgeStep(module, s.program, env, events, nil, false); err != nil {
 			return nil, err
 		}
+		step.Tiles = append(step.Tiles, bridge.Tiles(g)...)
 		step.Plan, step.Launches = at, b.Plans[at].Launches
 		if len(res.Cases[at].Sites) > 0 {
-			var made []string
-			if step.Rewritten, made, err = a.bridgeStep(module, after, env, events, launcher, true); err != nil {
+			if step.Rewritten, g, err = a.bridgeStep(module, after, env, events, launcher, true); err != nil {
 				return nil, err
 			}
-			for _, name := range made {
+			for _, name := range slices.Sorted(maps.Keys(g.Params())) {
 				b.derive(after, name)
 			}
 		}
@@ -253,9 +256,9 @@ func (a *app) bridge(o *options, as string, calls []string) (*bridged, error) {
 	return b, nil
 }
 
-// bridgeStep writes the case of a call, and returns the parameters that it reads. What is not
-// rewritten stays as it was recorded, views and all.
-func (a *app) bridgeStep(m *bridge.Module, p *graph.Program, env map[string]int64, events *bridge.Events, launcher bridge.Launcher, rewritten bool) (*bridge.Step, []string, error) {
+// bridgeStep writes the case of a call, and returns its graph. What is not rewritten stays as it
+// was recorded, views and all.
+func (a *app) bridgeStep(m *bridge.Module, p *graph.Program, env map[string]int64, events *bridge.Events, launcher bridge.Launcher, rewritten bool) (*bridge.Step, *graph.Graph, error) {
 	i, err := caseOf(p, env)
 	if err != nil {
 		return nil, nil, err
@@ -277,12 +280,7 @@ func (a *app) bridgeStep(m *bridge.Module, p *graph.Program, env map[string]int6
 	if err != nil {
 		return nil, nil, err
 	}
-	var read []string
-	for name := range g.Params() {
-		read = append(read, name)
-	}
-	slices.Sort(read)
-	return step, read, nil
+	return step, g, nil
 }
 
 // derive adds how a parameter is made, and those that it is made of, if any is.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import ctypes
 import json
+import os
 import pathlib
 import queue
 import re
@@ -19,12 +20,12 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx.utils import tree_flatten, tree_map
 from mlx_lm.generate import generate_step, speculative_generate_step
-from mlx_lm.models.cache import QuantizedKVCache, RotatingKVCache, load_prompt_cache, make_prompt_cache, save_prompt_cache
+from mlx_lm.models.cache import KVCache, QuantizedKVCache, RotatingKVCache, load_prompt_cache, make_prompt_cache, save_prompt_cache
 from mlx_lm.tuner.utils import linear_to_lora_layers
 
 import zmlx_rewrite
 from tests import architectures
-from zmlx_rewrite import binary, capture, check, family, functions, host, install, nvrtc, record, timings
+from zmlx_rewrite import binary, capture, check, family, functions, host, install, nvrtc, record, shortcuts, timings
 
 
 def patched(name: str = "qwen3", **more):
@@ -184,6 +185,43 @@ class Patch(unittest.TestCase):
                 self.assertTrue(check.bits(model(x, cache=a), twin(x, cache=b)))
         self.assertEqual(report.calls, {"another shape": 24})
 
+    def test_one_more_row(self):
+        """What is done in place of mlx-lm's function gives and keeps the same arrays, where a cache grows, too."""
+        self.assertTrue(shortcuts.known_cache(KVCache))
+        self.assertFalse(shortcuts.known_cache(RotatingKVCache))
+        self.assertFalse(shortcuts.known_cache(type("KVCache", (KVCache,), {"__module__": KVCache.__module__})))
+        a, b = KVCache(), KVCache()
+        for n in range(2 * KVCache.step + 2):
+            keys, values = (mx.random.normal((1, 2, 1, d)) for d in (4, 6))
+            want, got = a.update_and_fetch(keys, values), shortcuts.add(b, keys, values, shortcuts.Places())
+            self.assertEqual(a.offset, b.offset)
+            self.assertTrue(check.equal([*want, a.keys, a.values], [*got, b.keys, b.values]), n)
+
+    def test_changed_caches(self):
+        """A class of caches that somebody changes is called again; and so is a text that is not known."""
+        model, twin, report = patched(rows=1)
+        source = next(iter(install.patch_of(model).steps.values())).source
+        self.assertRegex(source, r"= add\(caches\[0\], .*, places\)\n.*= attention\(")
+        self.assertEqual(text(model), text(twin))
+        calls = []
+
+        def update(self, *args):
+            calls.append(args)
+            return was(self, *args)
+
+        was = KVCache.update_and_fetch
+        with mock.patch.object(KVCache, "update_and_fetch", update):
+            self.assertEqual(text(model), text(twin))
+        self.assertIn("KVCache was changed", report.calls)
+        self.assertTrue(calls)
+        with mock.patch.dict(shortcuts.KNOWN, {"KVCache": set()}):
+            shortcuts.known_cache.cache_clear()
+            model, twin, _ = patched(rows=1)
+            self.assertEqual(text(model), text(twin))
+        shortcuts.known_cache.cache_clear()
+        source = next(iter(install.patch_of(model).steps.values())).source
+        self.assertRegex(source, r"caches\[0\].update_and_fetch\(.*\)\n.*= attention\d+\(.*cache=caches\[0\]")
+
     def test_prompt_caches_and_speculation(self):
         model, twin, report = patched()
         with tempfile.TemporaryDirectory() as folder:
@@ -266,14 +304,19 @@ class Timing(unittest.TestCase):
 
     def test_what_is_not_begun(self):
         """What the shape before took has to fit; on NVIDIA other operations, which MLX compiles, are left out."""
-        def skipped(looked=1, seconds=20.0, left=10.0, took=5.0, device="cuda", launches=(100, 100)):
-            of = types.SimpleNamespace(made=types.SimpleNamespace(looked=looked), o=install.Options(seconds=seconds, end=time.perf_counter() + left), took=took,
+        def skipped(looked=1, seconds=20.0, left=10.0, took=5.0, device="cuda", launches=(100, 100), tiles=()):
+            of = types.SimpleNamespace(made=types.SimpleNamespace(looked=looked, tiles={"bfloat16_m16_b4_g64_affine"}), to_compile=lambda tiles: family.Family.to_compile(of, tiles), o=install.Options(seconds=seconds, end=time.perf_counter() + left), took=took,
                                        report=types.SimpleNamespace(device=device), launches=launches[0])
-            return family.Family.skipped(of, {"refused": "", "rewritten": {"calls": []}}, mock.Mock(launches_before=launches[1]))
+            return family.Family.skipped(of, {"refused": "", "rewritten": {"calls": []}, "tiles": tiles}, mock.Mock(launches_before=launches[1]))
 
         self.assertEqual(skipped(), "")
         self.assertRegex(skipped(took=11.0), "20 s would not suffice")
         self.assertRegex(skipped(launches=(100, 101)), "MLX does it by other operations")
+        self.assertEqual(skipped(tiles=["bfloat16_m16_b4_g64_affine"]), "")
+        with tempfile.TemporaryDirectory() as folder, mock.patch.dict(os.environ, MLX_PTX_CACHE_DIR=folder):
+            self.assertRegex(skipped(tiles=["bfloat16_m16_b8_g64_affine"]), "MLX does it by other operations")
+            pathlib.Path(folder, "qmm_sm80_tn_bfloat16_m16_b8_g64_affine.ptx").touch()
+            self.assertEqual(skipped(tiles=["bfloat16_m16_b8_g64_affine"]), "")
         self.assertEqual(skipped(launches=(100, 101), device="cpu"), "")
         self.assertEqual(skipped(launches=(100, 101), took=11.0, seconds=None), "")
         self.assertEqual(skipped(launches=(0, 101)), "")  # the first of its kind of caches

@@ -87,6 +87,7 @@ class Family:
                 shape.launches_after = 0
                 continue
             self.made.looked += 1
+            self.made.tiles.update(written["tiles"])
             self.launches = self.launches or shape.launches_before
             begin = time.perf_counter()
             step = self.checked(written, shape)
@@ -102,9 +103,14 @@ class Family:
             return ""
         if time.perf_counter() + self.took > self.o.end:
             return f"not looked at: {self.o.seconds:.0f} s would not suffice"
-        if self.report.device == "cuda" and self.launches and shape.launches_before != self.launches:
+        if self.report.device == "cuda" and (self.launches and shape.launches_before != self.launches or self.to_compile(written["tiles"])):
             return "not looked at: MLX does it by other operations, which it compiles for up to a minute first (seconds=None takes the time)"
         return ""
+
+    def to_compile(self, tiles: list[str]) -> list[str]:
+        """Those of MLX's kernels that it was not seen to have compiled, in this process or before."""
+        folder = nvrtc.mlx_folder()
+        return [t for t in tiles if t not in self.made.tiles and not any(folder.glob(f"qmm_*_{t}.ptx"))]
 
     def checked(self, written: dict[str, Any], shape: Shape) -> Step | None:
         """The rewritten step, if it is the model; else shape.state says why it is not."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+import inspect
 import keyword
 from typing import Any, Callable
 
 import mlx.core as mx
 
-from . import host, nvrtc
+from . import host, nvrtc, shortcuts
 from .record import CacheRef, Event, Held, Recording, Slot
 
 
@@ -147,7 +148,8 @@ class Step:
         # each operation anew: a kernel's text is put together at every call.
         self.compiled = compiled
         self.functions, self.weights = module["functions"], weights
-        self.names: dict[str, Any] = {"mx": mx, "Later": Later, "array": mx.array, "int32": mx.int32}
+        self.names: dict[str, Any] = {"mx": mx, "Later": Later, "array": mx.array, "int32": mx.int32, "add": shortcuts.add, "Places": shortcuts.Places,
+                                      "attention": mx.fast.scaled_dot_product_attention}
         self.count = 0
         self.taken: dict[str, str] = step["taken"]
         self.constants = {k: v for k, v in functions.items() if k.startswith("c_")}
@@ -198,6 +200,19 @@ class Step:
     def _args(self, e: Event) -> str:
         return ", ".join([self._tree(a) for a in e.args] + [f"{k}={self._tree(v)}" for k, v in e.kwargs.items()])
 
+    def _attention(self, e: Event, short: dict[tuple[int, ...], Any]) -> str | None:
+        """What mx.fast's attention is given, where mlx-lm's does nothing but to call it."""
+        if not shortcuts.known_attention(e.do):
+            return None
+        try:
+            given = inspect.signature(e.do).bind(*e.args, **e.kwargs).arguments
+        except TypeError:
+            return None
+        cache = given.pop("cache", None)
+        if not isinstance(cache, CacheRef) or cache.path not in short:
+            return None
+        return ", ".join([self._tree(given.pop(k)) for k in ("queries", "keys", "values")] + [f"{k}={self._tree(v)}" for k, v in given.items() if v is not None])
+
     def _targets(self, t: Any) -> str:
         if isinstance(t, (tuple, list)):
             return "(" + "".join(self._targets(v) + ", " for v in t) + ")"
@@ -208,6 +223,11 @@ class Step:
     def _write(self, recording: Recording, calls: list[dict[str, Any]], functions: dict[str, Any]) -> str:
         shapes = {name: (shape, dtype) for name, shape, dtype in recording.inputs}
         before, masks = [], []
+        short = {e.path: recording.kinds[e.path[0]] for e in recording.events if e.kind == "update" and len(e.path) == 1 and len(e.args) == 2 and not e.kwargs
+                 and recording.length == 1 and shortcuts.known_cache(recording.kinds[e.path[0]])}
+        for kind in dict.fromkeys(short.values()):
+            name = self._hold(kind, "kind")
+            before.append(f"if {name}.update_and_fetch is not {self._hold(kind.update_and_fetch, 'update')}: raise Later('{kind.__name__} was changed')")
         for (path, name), value in sorted(recording.constants.items()):
             before.append(f"if {self._cache(path)}.{name} != {self._value(value)}: raise Later('{name} of a cache is another one')")
         for e in recording.events:
@@ -260,17 +280,23 @@ class Step:
                 break
             e = recording.events[i]
             cache = self._cache(e.path) if e.path else ""
-            if e.kind in ("update", "call"):
+            if e.path in short and e.kind == "update":
+                lines.append(f"{self._targets(e.result)} = add({cache}, {self._args(e)}, places)")
+            elif e.kind in ("update", "call"):
                 lines.append(f"{self._targets(e.result)} = {cache}.{e.name}({self._args(e)})")
             elif e.kind == "get" and isinstance(e.result, Slot):
                 lines.append(f"{self._var(e.result.name)} = {cache}[{e.args[0]}]")
             elif e.kind == "set":
                 lines.append(f"{cache}[{e.args[0]}] = {self._value(e.args[1])}")
+            elif e.kind == "attention" and (given := self._attention(e, short)) is not None:
+                lines.append(f"{self._targets(e.result)} = attention({given})")
             elif e.kind in ("attention", "module"):
                 do = self._hold(e.module if e.kind == "module" else e.do, e.kind)
                 lines.append(f"{self._targets(e.result)} = {do}({self._args(e)})")
         if offsets:
             lines.insert(0, "offsets = {}")
+        if short:
+            lines.insert(0, "places = Places()")
         before.append(f"return ({''.join(m + ', ' for m in masks)})")
         lines.append(f"return {self._value(Slot('logits'))}")
         return ("def prepare(caches):\n    " + "\n    ".join(before) + "\n\ndef step(tokens, caches, masks):\n    " + "\n    ".join(lines) + "\n")
