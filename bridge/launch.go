@@ -13,6 +13,9 @@ import (
 type Sources struct {
 	Target  kernels.Target // Metal or CUDA
 	Catalog *kernels.Catalog
+	// Packed saves arrays: kernels find operands in what these are views of, and several results that
+	// only kernels read are in one memory. A person reads the other form with less effort.
+	Packed bool
 }
 
 // Host launches kernels of the library for CPUs, which zmlx_rewrite calls.
@@ -57,8 +60,14 @@ func launchOf(c *kernels.Catalog, n *graph.Node, in, out []graph.Type) (*launche
 	return l, nil
 }
 
+// Anywhere implements Launcher.
+func (s Sources) Anywhere() bool { return s.Packed }
+
+// Anywhere implements Launcher: the library is given whole arrays.
+func (Host) Anywhere() bool { return false }
+
 // Launch implements Launcher. The graph has no symbols, so that all numbers are in the text.
-func (s Sources) Launch(n *graph.Node, operands []string, in, out []graph.Type) (string, *Kernel, error) {
+func (s Sources) Launch(n *graph.Node, operands []Operand, in, out []graph.Type, shared *Shared) (string, *Kernel, error) {
 	l, err := launchOf(s.Catalog, n, in, out)
 	if err != nil {
 		return "", nil, err
@@ -71,14 +80,49 @@ func (s Sources) Launch(n *graph.Node, operands []string, in, out []graph.Type) 
 		return "", nil, fmt.Errorf("%s has numbers that are not known", n.Op.Name)
 	}
 	var given []string
-	for i, x := range operands {
-		switch {
-		case in[i].DType == graph.NoDType:
+	memories := map[string]string{} // in Python, and the kernel's name of it
+	for i, o := range operands {
+		if in[i].DType == graph.NoDType {
 			continue
-		case in[i].Rank() == 0 && s.Target == kernels.Metal: // which gives a kernel the number, not an array
+		}
+		x, name := o.Name, l.spec.Inputs[i].Name
+		if o.Shared {
+			m, ok := memories[x]
+			if !ok {
+				m = fmt.Sprintf("zmlx_memory%d", len(memories))
+				memories[x] = m
+				given = append(given, x)
+			}
+			text.Put(name, kernels.Place{Memory: m, Bytes: o.Bytes})
+		}
+		if o.From != 0 {
+			text.Advance(name, o.From)
+		}
+		if o.Shared {
+			continue
+		}
+		if in[i].Rank() == 0 && s.Target == kernels.Metal { // which gives a kernel the number, not an array
 			x = "mx.reshape(" + x + ", (1,))"
 		}
 		given = append(given, x)
+	}
+	if shared != nil {
+		for i, at := range shared.At {
+			if at >= 0 {
+				text.Put(l.spec.Results[i], kernels.Place{Memory: "zmlx_memory", Bytes: at})
+			}
+		}
+		alone := func(list []string) []string {
+			var kept []string
+			for i, x := range list {
+				if shared.At[i] < 0 {
+					kept = append(kept, x)
+				}
+			}
+			return kept
+		}
+		l.shapes = append(alone(l.shapes), fmt.Sprintf("(%d,)", shared.Bytes))
+		l.dtypes = append(alone(l.dtypes), "mx.uint8")
 	}
 	call := fmt.Sprintf("k_%s(inputs=[%s], grid=%s, threadgroup=%s, output_shapes=[%s], output_dtypes=[%s])", text.Name,
 		strings.Join(given, ", "), ints(l.grid[:]), ints(l.group[:]), strings.Join(l.shapes, ", "), strings.Join(l.dtypes, ", "))
@@ -92,13 +136,17 @@ func (s Sources) Launch(n *graph.Node, operands []string, in, out []graph.Type) 
 }
 
 // Launch implements Launcher.
-func (h Host) Launch(n *graph.Node, operands []string, in, out []graph.Type) (string, *Kernel, error) {
+func (h Host) Launch(n *graph.Node, operands []Operand, in, out []graph.Type, _ *Shared) (string, *Kernel, error) {
 	l, err := launchOf(h.Catalog, n, in, out)
 	if err != nil {
 		return "", nil, err
 	}
 	for range len(l.spec.Inputs) - len(in) { // optional ones at the end, which the node leaves out
-		operands, in = append(operands, "None"), append(in, graph.Type{DType: graph.NoDType})
+		operands, in = append(operands, Operand{Name: "None"}), append(in, graph.Type{DType: graph.NoDType})
+	}
+	names := make([]string, len(operands))
+	for i, o := range operands {
+		names[i] = o.Name
 	}
 	var types []int64
 	for _, t := range in {
@@ -111,7 +159,7 @@ func (h Host) Launch(n *graph.Node, operands []string, in, out []graph.Type) (st
 	for i, v := range l.values.Floats {
 		floats[i] = strconv.FormatFloat(v, 'g', -1, 64)
 	}
-	call := fmt.Sprintf("k_%s([%s], %s, (%s), %s, %s, %s, [%s], [%s])", l.spec.Name, strings.Join(operands, ", "), ints(l.ints), strings.Join(append(floats, ""), ", "),
+	call := fmt.Sprintf("k_%s([%s], %s, (%s), %s, %s, %s, [%s], [%s])", l.spec.Name, strings.Join(names, ", "), ints(l.ints), strings.Join(append(floats, ""), ", "),
 		ints(types), ints(l.grid[:]), ints(l.group[:]), strings.Join(l.shapes, ", "), strings.Join(l.dtypes, ", "))
 	return call, &Kernel{Name: l.spec.Name, Kernel: l.spec.Name, Hash: l.spec.ContentHash}, nil
 }

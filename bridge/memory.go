@@ -7,38 +7,106 @@ import (
 )
 
 // A kernel gets the address of its operand and knows the shape from its numbers, so that a view
-// that begins where its base does and has its elements in their order need not be made for it.
+// that has its elements in one piece, in their order, need not be made for it: the kernel begins
+// where the view does in what it is a view of.
 
-// sameStart reports whether the elements of a view are the first ones of its base, in order.
-func sameStart(g *graph.Graph, n *graph.Node) bool {
-	return !leaf(n) && len(n.Out) == 1 && len(n.In) > 0 &&
-		g.Type(n.In[0]).Rank() > 0 && g.Type(n.Out[0]).Rank() > 0 && // Metal gives kernels numbers, not arrays of rank 0
-		(keepsOrder(g, n) || firstPart(g, n))
-}
-
-// firstPart reports whether a slice begins at 0 and is in one piece: all axes before the one
-// that it shortens have one element.
-func firstPart(g *graph.Graph, n *graph.Node) bool {
-	s, ok := oneSpan(g, n)
-	return ok && s.Start.Is(0) && !slices.ContainsFunc(g.Type(n.In[0]).Shape[:s.Axis], func(d graph.Dim) bool { return !d.Is(1) })
-}
-
-// addressed is the value that a kernel of a stage may be given in place of v, so far as views are of
-// that stage.
-func (c *cutGraph) addressed(stage int, v graph.ValueID) graph.ValueID {
-	for c.inside(stage, v) && sameStart(c.g, c.g.Def(v)) {
-		v = c.g.Def(v).In[0]
+// startOf is where a view has its first element in its base, counted in elements. ok: the others are behind it,
+// in order.
+func startOf(g *graph.Graph, n *graph.Node) (start int64, ok bool) {
+	if leaf(n) || len(n.Out) != 1 || len(n.In) == 0 ||
+		g.Type(n.In[0]).Rank() == 0 || g.Type(n.Out[0]).Rank() == 0 { // Metal gives kernels numbers, not arrays of rank 0
+		return 0, false
 	}
-	return v
+	if keepsOrder(g, n) {
+		return 0, true
+	}
+	s, ok := oneSpan(g, n)
+	if !ok {
+		return 0, false
+	}
+	shape := g.Type(n.In[0]).Shape
+	// In one piece: all axes before the one that it shortens have one element.
+	if slices.ContainsFunc(shape[:s.Axis], func(d graph.Dim) bool { return !d.Is(1) }) {
+		return 0, false
+	}
+	return s.Start.Mul(graph.Product(shape[s.Axis+1:])).Const()
+}
+
+// address is where a kernel finds an operand: so many elements behind the start of a value.
+type address struct {
+	of   graph.ValueID
+	from int64
+}
+
+// addressed is what a kernel of a stage may be given in place of v, so far as views are of that
+// stage. Only behind the start of a value, if kernels can be told so.
+func (c *cutGraph) addressed(stage int, v graph.ValueID, anywhere bool) address {
+	a := address{of: v}
+	for c.inside(stage, a.of) {
+		n := c.g.Def(a.of)
+		start, ok := startOf(c.g, n)
+		if !ok || start != 0 && !anywhere {
+			break
+		}
+		a = address{n.In[0], a.from + start}
+	}
+	return a
+}
+
+// Operand is what a kernel is given.
+type Operand struct {
+	Name   string // in Python; None if it is absent
+	Shared bool   // it is in memory with others, as many bytes behind its start
+	Bytes  int64
+	From   int64 // it begins so many elements further on
+}
+
+// Shared is memory for several results of a kernel.
+type Shared struct {
+	At    []int64 // of each result, in bytes; -1 of one that is an array of its own
+	Bytes int64   // in all
+}
+
+// inMemory is where a result is that is no array of its own.
+type inMemory struct {
+	memory string // in Python
+	bytes  int64
+}
+
+// sharing finds the results of a kernel that nothing but the stage's kernels reads: an array
+// costs Python and MLX a microsecond or two, in each step, and one does for all of them.
+func (w *writer) sharing(n *graph.Node) *Shared {
+	if !w.anywhere() {
+		return nil
+	}
+	s, several := &Shared{}, 0
+	for _, v := range n.Out {
+		t := w.g.Type(v)
+		size, ok := graph.Product(t.Shape).Const()
+		at := int64(-1)
+		if ok && readOnlyBy(w.g, w.uses, v, func(id graph.NodeID, r *graph.Node) bool {
+			return w.c.inside(w.at, r.Out[0]) && (w.left[id] || r.Op.IsKernel())
+		}) {
+			at = s.Bytes
+			s.Bytes += (size*int64(t.DType.Size()) + 15) &^ 15 // kernels read up to 16 bytes at once
+			several++
+		}
+		s.At = append(s.At, at)
+	}
+	if several < 2 {
+		return nil
+	}
+	return s
 }
 
 // forKernels returns the views of a stage that nothing reads but the stage's kernels, which
 // are given what they are views of.
-func (c *cutGraph) forKernels(uses *graph.Uses, stage int) map[graph.NodeID]bool {
+func (c *cutGraph) forKernels(uses *graph.Uses, stage int, anywhere bool) map[graph.NodeID]bool {
 	found := map[graph.NodeID]bool{}
 	for _, id := range slices.Backward(c.stages[stage].nodes) {
 		n := c.g.Node(id)
-		if sameStart(c.g, n) && readOnlyBy(c.g, uses, n.Out[0], func(id graph.NodeID, r *graph.Node) bool {
+		start, ok := startOf(c.g, n)
+		if ok && (start == 0 || anywhere) && readOnlyBy(c.g, uses, n.Out[0], func(id graph.NodeID, r *graph.Node) bool {
 			return c.inside(stage, r.Out[0]) && (found[id] || r.Op.IsKernel())
 		}) {
 			found[id] = true

@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"zmlx-rewrite/engine/ref"
 	"zmlx-rewrite/graph"
 	"zmlx-rewrite/kernels"
+	"zmlx-rewrite/verify/kernelcheck"
 )
 
 // TestViews: what is left of the views of a graph. All values are the same, bit for bit.
@@ -287,7 +289,7 @@ case decode when batch == 1
 	})
 }
 
-// TestAddressed: what a kernel gets in place of a view that begins where its base does.
+// TestAddressed: what a kernel gets in place of a view that has its elements in one piece.
 func TestAddressed(t *testing.T) {
 	const text = `zmlx 1
 program p
@@ -315,15 +317,81 @@ case decode when batch == 1
   output f = v10
   output g = v11
 `
-	source := written(t, text, &Events{Inputs: []int{-1, -1}, Outputs: []int{0, 0, 0, 0, 0, 0, 0}})
-	counted(t, source, map[string]int{
-		"inputs=[a0, w0]": 3, // v1, v8, v11
-		"a0[:, 2:4, :]":   1, // it begins elsewhere
+	ev := &Events{Inputs: []int{-1, -1}, Outputs: []int{0, 0, 0, 0, 0, 0, 0}}
+	counted(t, written(t, text, ev), map[string]int{
+		"inputs=[a0, w0]": 4, // v1, v3, which begins further on, v8, v11
+		"a0[:, 2:4, :]":   0,
 		"a1[:, 0:2, :]":   1, // the second row's part is not behind the first row's
 		"a0[:, 0:3, :]":   1, // v9 reads it, too
 		"a0[:, 0:1, :]":   1, // an output
 		"a0[:, 0:2, :]":   0,
 	})
+	// The kernel's text says where it begins: two rows of eight further on.
+	for _, target := range []kernels.Target{kernels.CUDA, kernels.Metal} {
+		found := 0
+		for _, k := range moduleFor(t, target, text, ev).Kernels {
+			if strings.Contains(k.Source, "\nx += 16;\n") {
+				found++
+				compiles(t, &k)
+			}
+		}
+		if found != 1 {
+			t.Errorf("%s: %d kernels begin further on, want 1", target, found)
+		}
+	}
+	// The CPU's kernels get addresses from Python, of what begins there.
+	counted(t, moduleFor(t, "", text, ev).Functions[0].Source, map[string]int{"([a0, w0], ": 3, "a0[:, 2:4, :]": 1})
+}
+
+// compiles demands that NVRTC takes a kernel for NVIDIA, where there is an NVRTC.
+func compiles(t *testing.T, k *Kernel) {
+	t.Helper()
+	if k.Unit == "" {
+		return
+	}
+	if _, err := kernelcheck.NVRTC(k.Unit, "sm_90a"); err != nil && !errors.Is(err, kernelcheck.ErrNoNVRTC) && !errors.Is(err, kernelcheck.ErrNoCompiler) {
+		t.Errorf("%s: %v", k.Name, err)
+	}
+}
+
+// TestSharedMemory: results that only kernels read are in one array; one that something else reads is
+// an array of its own.
+func TestSharedMemory(t *testing.T) {
+	const text = `zmlx 1
+program p
+param w : float32[10]
+case decode when batch == 1
+  input x : float32[1, 3, 10]
+  input y : float32[1, 3, 10]
+  v0, v1 = kernel.add_rms_norm(x, y, w, eps=1e-06) : float32[1, 3, 10], float32[1, 3, 10]
+  v2 = slice(v1, axis=[1], start=[1]) : float32[1, 2, 10]
+  v3 = kernel.rms_norm(v2, w, eps=1e-06) : float32[1, 2, 10]
+  v4, v5 = kernel.add_rms_norm(v0, v1, w, eps=1e-06) : float32[1, 3, 10], float32[1, 3, 10]
+  v6 = kernel.rms_norm(v4, w, eps=1e-06) : float32[1, 3, 10]
+  v7 = negative(v5) : float32[1, 3, 10]
+  output a = v3
+  output b = v6
+  output c = v7
+`
+	ev := &Events{Inputs: []int{-1, -1}, Outputs: []int{0, 0, 0}}
+	for _, target := range []kernels.Target{kernels.CUDA, kernels.Metal} {
+		m := moduleFor(t, target, text, ev)
+		// 120 bytes each, and the second one where 16 bytes can be read at once.
+		counted(t, m.Functions[0].Source, map[string]int{
+			"v0 = k_add_rms_norm_":                   1,
+			"output_shapes=[(256,)]":                 1,
+			"inputs=[v0, w0]":                        2, // v3 and v4, which gets both operands in one array
+			"output_shapes=[(1, 3, 10), (1, 3, 10)]": 1, // only one of v4 and v5 could be shared
+			"output_dtypes=[mx.uint8]":               1,
+		})
+		var all strings.Builder
+		for _, k := range m.Kernels {
+			all.WriteString(k.Source)
+			compiles(t, &k)
+		}
+		counted(t, all.String(), map[string]int{"*)(zmlx_memory + 0);": 1, "*)(zmlx_memory + 128);": 1, "*)(zmlx_memory0 + 0);": 1, "*)(zmlx_memory0 + 128);": 2, "\nx += 10;\n": 1})
+	}
+	counted(t, moduleFor(t, "", text, ev).Functions[0].Source, map[string]int{"v0, v1 = k_add_rms_norm(": 1})
 }
 
 // TestNumberOfAView: Metal gives a kernel a number where an operand has rank 0, so that it is made an array,
@@ -366,6 +434,12 @@ func written(t *testing.T, text string, ev *Events) string {
 
 func writtenFor(t *testing.T, target kernels.Target, text string, ev *Events) string {
 	t.Helper()
+	return moduleFor(t, target, text, ev).Functions[0].Source
+}
+
+// moduleFor is the module for a GPU, or for the CPU's library.
+func moduleFor(t *testing.T, target kernels.Target, text string, ev *Events) *Module {
+	t.Helper()
 	catalog, issues := kernels.Load()
 	if err := issues.Err(); err != nil {
 		t.Fatal(err)
@@ -382,9 +456,13 @@ func writtenFor(t *testing.T, target kernels.Target, text string, ev *Events) st
 	if err != nil {
 		t.Fatal(err)
 	}
+	var launcher Launcher = Host{Catalog: catalog}
+	if target != "" {
+		launcher = Sources{Target: target, Catalog: catalog, Packed: true}
+	}
 	m := NewModule()
-	if _, err := m.Write(cut, Sources{Target: target, Catalog: catalog}); err != nil {
+	if _, err := m.Write(cut, launcher); err != nil {
 		t.Fatal(err)
 	}
-	return m.Functions[0].Source
+	return m
 }

@@ -66,9 +66,13 @@ type Step struct {
 // Launcher spells calls of kernels that Python can launch. It is nil where there are none:
 // then a graph with kernels is an error.
 type Launcher interface {
-	// Launch returns the text of a call, which gives a list of arrays, and the kernel. Absent
-	// operands are None.
-	Launch(n *graph.Node, operands []string, in, out []graph.Type) (string, *Kernel, error)
+	// Launch returns the text of a call, which gives a list of arrays, and the kernel. out are the
+	// types of the node's results, also of those that are in shared memory, which the call gives
+	// behind the others; shared is nil if none is.
+	Launch(n *graph.Node, operands []Operand, in, out []graph.Type, shared *Shared) (string, *Kernel, error)
+	// Anywhere tells whether kernels can be told where in an array an operand or a result is. If not,
+	// each is an array of its own.
+	Anywhere() bool
 }
 
 // NewModule returns a module without functions.
@@ -129,11 +133,13 @@ type writer struct {
 	seen     map[graph.ValueID]graph.ValueID // results of kernels, and what they are reshaped to
 
 	// Of the function at hand.
-	at    int // its stage
-	call  *Call
-	local map[graph.ValueID]string
-	lines []string
-	next  int
+	at     int // its stage
+	call   *Call
+	local  map[graph.ValueID]string
+	shared map[graph.ValueID]inMemory // results that are no arrays of their own
+	left   map[graph.NodeID]bool      // views that are not made
+	lines  []string
+	next   int
 }
 
 // stage writes one function. Names in it are by order, so that the same stage of another
@@ -142,7 +148,9 @@ func (w *writer) stage(at int) (*Call, error) {
 	s := w.c.stages[at]
 	w.at = at
 	w.call, w.local, w.lines, w.next = &Call{Event: s.event, In: []string{}, Weights: []string{}, Out: []string{}}, map[graph.ValueID]string{}, nil, 0
-	left := w.c.forKernels(w.uses, w.at)
+	w.shared = map[graph.ValueID]inMemory{}
+	left := w.c.forKernels(w.uses, w.at, w.anywhere())
+	w.left = left
 	for _, id := range s.nodes {
 		n := w.g.Node(id)
 		if left[id] {
@@ -240,52 +248,98 @@ func (w *writer) node(n *graph.Node) error {
 			return nil
 		}
 	}
-	in := make([]string, len(n.In))
-	types := make([]graph.Type, len(n.In))
+	if n.Op.IsKernel() {
+		return w.kernel(n)
+	}
+	in, types := make([]string, len(n.In)), make([]graph.Type, len(n.In))
 	for i, v := range n.In {
-		given := v
-		if n.Op.IsKernel() {
-			given = w.c.addressed(w.at, v)
-		}
 		var err error
-		if in[i], err = w.operand(given); err != nil {
+		if in[i], err = w.operand(v); err != nil {
 			return err
 		}
-		types[i].DType = graph.NoDType
-		if v != graph.None {
-			types[i] = w.g.Type(v)
-		}
+		types[i] = w.typeOf(v)
 	}
-	out := make([]string, len(n.Out))
-	outTypes := make([]graph.Type, len(n.Out))
-	for i, v := range n.Out {
-		out[i] = fmt.Sprintf("v%d", w.next)
-		w.next++
-		w.local[v], outTypes[i] = out[i], w.g.Type(v)
-		if r, ok := w.seen[v]; ok {
-			outTypes[i] = w.g.Type(r)
-		}
-	}
-	var text string
-	var err error
-	if n.Op.IsKernel() {
-		text, err = w.launch(n, in, types, outTypes)
-	} else {
-		text, err = spell(&graph.Call{Op: n.Op, In: types, Attrs: n.Attrs}, in, outTypes[0])
-	}
+	text, err := spell(&graph.Call{Op: n.Op, In: types, Attrs: n.Attrs}, in, w.g.Type(n.Out[0]))
 	if err != nil {
 		return err
+	}
+	out := make([]string, len(n.Out))
+	for i, v := range n.Out {
+		out[i] = w.newName()
+		w.local[v] = out[i]
 	}
 	w.lines = append(w.lines, strings.Join(out, ", ")+" = "+text)
 	return nil
 }
 
+func (w *writer) typeOf(v graph.ValueID) graph.Type {
+	if v == graph.None {
+		return graph.Type{DType: graph.NoDType}
+	}
+	return w.g.Type(v)
+}
+
+func (w *writer) newName() string {
+	w.next++
+	return fmt.Sprintf("v%d", w.next-1)
+}
+
+// kernel writes the lines of a kernel's node.
+func (w *writer) kernel(n *graph.Node) error {
+	in, types := make([]Operand, len(n.In)), make([]graph.Type, len(n.In))
+	for i, v := range n.In {
+		a := w.c.addressed(w.at, v, w.anywhere())
+		types[i], in[i].From = w.typeOf(v), a.from
+		if p, ok := w.shared[a.of]; ok {
+			in[i].Name, in[i].Shared, in[i].Bytes = p.memory, true, p.bytes
+			continue
+		}
+		var err error
+		if in[i].Name, err = w.operand(a.of); err != nil {
+			return err
+		}
+	}
+	shared := w.sharing(n)
+	var out []string
+	results := make([]graph.Type, len(n.Out))
+	for i, v := range n.Out {
+		results[i] = w.g.Type(v)
+		if r, ok := w.seen[v]; ok {
+			results[i] = w.g.Type(r)
+		}
+		if shared == nil || shared.At[i] < 0 {
+			out = append(out, w.newName())
+			w.local[v] = out[len(out)-1]
+		}
+	}
+	if shared != nil {
+		memory := w.newName()
+		out = append(out, memory)
+		for i, v := range n.Out {
+			if shared.At[i] >= 0 {
+				w.shared[v] = inMemory{memory, shared.At[i]}
+			}
+		}
+	}
+	text, err := w.launch(n, in, types, results, shared)
+	if err != nil {
+		return err
+	}
+	if len(out) == 1 {
+		text += "[0]"
+	}
+	w.lines = append(w.lines, strings.Join(out, ", ")+" = "+text)
+	return nil
+}
+
+func (w *writer) anywhere() bool { return w.launcher != nil && w.launcher.Anywhere() }
+
 // launch writes the call of a kernel.
-func (w *writer) launch(n *graph.Node, in []string, types, out []graph.Type) (string, error) {
+func (w *writer) launch(n *graph.Node, in []Operand, types, out []graph.Type, shared *Shared) (string, error) {
 	if w.launcher == nil {
 		return "", fmt.Errorf("%s: there is nothing to launch it with", n.Op.Name)
 	}
-	text, k, err := w.launcher.Launch(n, in, types, out)
+	text, k, err := w.launcher.Launch(n, in, types, out, shared)
 	if err != nil {
 		return "", err
 	}
@@ -295,9 +349,6 @@ func (w *writer) launch(n *graph.Node, in []string, types, out []graph.Type) (st
 			k.text(k)
 		}
 		w.m.Kernels = append(w.m.Kernels, *k)
-	}
-	if len(out) == 1 {
-		text += "[0]"
 	}
 	return text, nil
 }

@@ -100,6 +100,8 @@ type GPU struct {
 	// Dynamic are the places among Spec.Ints of numbers that are not in the text: they
 	// are the elements of one more input, int32.
 	Dynamic []int
+
+	places map[string]Place // of operands and results that share memory
 }
 
 // dynamicName is the input with the numbers that change from step to step.
@@ -162,7 +164,7 @@ func (s *Spec) Assemble(target Target, v *Values, results []graph.DType) (*GPU, 
 		return nil, err
 	}
 	g.Header = head + h
-	g.Name = s.Name + "_" + contentHash(g.Header, g.Body)[:16]
+	g.name(s.Name)
 	return g, nil
 }
 

@@ -100,21 +100,6 @@ typedef long long int64_t;
 typedef unsigned long long uint64_t;
 `
 
-// parameters writes one parameter a line, each with a comma.
-func (s *Spec) parameters(b *strings.Builder, g *GPU, v *Values, results []graph.DType, in, out string) {
-	for i, x := range s.Inputs {
-		if v.Types[i] != graph.NoDType {
-			fmt.Fprintf(b, "    "+in+",\n", typeNames[v.Types[i]], x.Name)
-		}
-	}
-	if len(g.Dynamic) > 0 {
-		fmt.Fprintf(b, "    "+in+",\n", "int", dynamicName)
-	}
-	for i, r := range s.Results {
-		fmt.Fprintf(b, "    "+out+",\n", typeNames[results[i]], r)
-	}
-}
-
 // Values returns the numbers of a trial, as a call with these types would have them.
 func (t *Trial) Values() (*Values, error) { return t.Spec.Values(t.Inputs, t.Attrs) }
 

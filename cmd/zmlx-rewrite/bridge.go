@@ -310,7 +310,7 @@ func launcherFor(as, target string) (bridge.Launcher, error) {
 	case target == "cpu":
 		return nil, diag.Errorf("usage/kernels-as", diag.Pos{}, "Python's MLX launches no kernels on a CPU").WithHint("--kernels-as none leaves rules with kernels out")
 	}
-	return bridge.Sources{Target: kernels.Target(target)}, nil
+	return bridge.Sources{Target: kernels.Target(target), Packed: true}, nil
 }
 
 // notHere says why Python cannot run a rule's kernels, or "".

@@ -157,14 +157,18 @@ class Bench(Programs):
                      + (f"; where they part, the unrewritten model parts from itself in {sum(cut)} of {len(cut)}, its prompt cut in two" if cut else ""))
 
     def bridge(self):
-        """mlx-lm with its model patched, with an empty cache folder and with what that left."""
+        """mlx-lm with its model patched, with MLX's own settings: with an empty cache folder, and with
+        what that left and MLX had compiled on this machine before."""
         with tempfile.TemporaryDirectory() as fresh:
             for cache in "empty", "full":
+                before = pathlib.Path(os.environ.get("MLX_PTX_CACHE_DIR", "none"))
+                if cache == "full" and before.is_dir():
+                    shutil.copytree(before, f"{fresh}/ptx", dirs_exist_ok=True)
                 out = self.run("bridge", [sys.executable, "scripts/device/mlxlm_decode.py", self.model, "--tokens", 200, "--warm-up", programs.WARM, "--patch",
-                                          *(["--patch-prompt", 512] if cache == "full" else [])], self.best, limit=180, env=dict(XDG_CACHE_HOME=fresh, MLX_PTX_CACHE_DIR=f"{fresh}/ptx"))
+                                          *(["--patch-prompt", 512] if cache == "full" else [])], limit=180, env=dict(XDG_CACHE_HOME=fresh, MLX_PTX_CACHE_DIR=f"{fresh}/ptx"))
                 for line in out.splitlines():
                     if line.startswith("{"):
-                        self.keep(**dict(json.loads(line), stage="bridge", cache=cache, settings=self.best, **self.memory))
+                        self.keep(**dict(json.loads(line), stage="bridge", cache=cache, **self.memory))
                         print(f"cache folder {cache}: {line[:900]}", flush=True)
 
     def settings_of_mlx(self):
