@@ -86,8 +86,8 @@ class Bench(Programs):
         self.table("batch", "sequences", lambda r: r["batch"])
 
     def fault(self):
-        """Where a prompt dies in MLX, if it does, with few layers and with more."""
-        for layers in 3, 12:
+        """Where a prompt dies in MLX, if it does, with few layers and with all."""
+        for layers in 3, 1000:
             out = self.run("first_fault", [sys.executable, "scripts/device/first_fault.py", self.model, "--tokens", 128, "--layers", layers, "--out", OUT], self.best, limit=120)
             if out:
                 self.keep(stage="fault", what="first_fault", layers=layers, found=out.splitlines())

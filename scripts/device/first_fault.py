@@ -183,11 +183,12 @@ def main():
         folder = pathlib.Path(name)
         code, said, why = child(*same, "--folder", name, "--free")
         print("as it is:", said if code == 0 else f"exit {code}: {why}")
-        free = code
+        if code == 0:
+            return 0
         code, said, why = child(*same, "--folder", name)
         print("each operation waited for:", said if code == 0 else f"exit {code}: {why}")
         if code == 0:
-            return 2 if free else 0
+            return 2
         log = (folder / "log").read_text().splitlines() if (folder / "log").exists() else []
         if not log or " what is given to " in log[-1]:
             print("it dies in", log[-1].split(" ", 1)[1] if log else "the making of the model", "behind" if log else "", log[-2] if len(log) > 1 else "")
