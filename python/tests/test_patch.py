@@ -302,6 +302,20 @@ class Timing(unittest.TestCase):
         self.assertIn("batches of the server were not looked at", report.notes[0])
         self.assertEqual(text(model), text(twin))
 
+    def test_what_comes_first(self):
+        """One sequence, then what the server does, then the rest; the report has them in another order."""
+        looked = []
+
+        def checked(of, written, shape):
+            looked.append((shape.caches, shape.batch))
+            return was(of, written, shape)
+
+        was = family.Family.checked
+        with mock.patch.object(family.Family, "checked", checked):
+            _, _, report = patched(rows=2, batched=True)
+        self.assertEqual(looked, [("alone", 1), ("batched", 1), ("batched", 2), ("alone", 2)])
+        self.assertEqual([(s.caches, s.batch) for s in report.shapes], sorted(looked))
+
     def test_what_is_not_begun(self):
         """What the shape before took has to fit; on NVIDIA other operations, which MLX compiles, are left out."""
         def skipped(looked=1, seconds=20.0, left=10.0, took=5.0, device="cuda", launches=(100, 100), tiles=()):

@@ -4,6 +4,7 @@ and timed."""
 from __future__ import annotations
 
 import contextlib
+import itertools
 import pathlib
 import tempfile
 import time
@@ -36,6 +37,7 @@ class Family:
             self.recordings, self.whole = capture(model, path, o.rows, kind)
             self.lap("recording")
             self.out = binary.bridge(path, [(b, 1) for b in range(1, o.rows + 1)], report.kernels_as, o.flags(report.target))
+        self.left = iter(self.out["steps"])
         self.first = self.recordings[min(self.recordings)]
         self.pool: list[Any] = []  # of caches, from which those of larger batches are put together
         self.lap("rewriting")
@@ -77,9 +79,10 @@ class Family:
             mx.eval(self.made_of[name])
         return self.made_of[name]
 
-    def look(self) -> None:
-        """Looks at all shapes that there is time for, and keeps steps that hold and are faster."""
-        for written in self.out["steps"]:
+    def look(self, most: int | None = None) -> None:
+        """Looks at shapes that there is time for, at most so many further ones, and keeps steps that hold
+        and are faster."""
+        for written in itertools.islice(self.left, most):
             shape = Shape(written["batch"], 1, self.kind, "", written["launches"]["before"], written["launches"]["after"])
             self.report.shapes.append(shape)
             shape.state = self.skipped(written, shape)
