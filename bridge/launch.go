@@ -108,21 +108,9 @@ func (s Sources) Launch(n *graph.Node, operands []Operand, in, out []graph.Type,
 	}
 	if shared != nil {
 		for i, at := range shared.At {
-			if at >= 0 {
-				text.Put(l.spec.Results[i], kernels.Place{Memory: "zmlx_memory", Bytes: at})
-			}
+			text.Put(l.spec.Results[i], kernels.Place{Memory: "zmlx_memory", Bytes: at})
 		}
-		alone := func(list []string) []string {
-			var kept []string
-			for i, x := range list {
-				if shared.At[i] < 0 {
-					kept = append(kept, x)
-				}
-			}
-			return kept
-		}
-		l.shapes = append(alone(l.shapes), fmt.Sprintf("(%d,)", shared.Bytes))
-		l.dtypes = append(alone(l.dtypes), "mx.uint8")
+		l.shapes, l.dtypes = []string{fmt.Sprintf("(%d,)", shared.Bytes)}, []string{"mx.uint8"}
 	}
 	call := fmt.Sprintf("k_%s(inputs=[%s], grid=%s, threadgroup=%s, output_shapes=[%s], output_dtypes=[%s])", text.Name,
 		strings.Join(given, ", "), ints(l.grid[:]), ints(l.group[:]), strings.Join(l.shapes, ", "), strings.Join(l.dtypes, ", "))

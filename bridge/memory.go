@@ -61,9 +61,9 @@ type Operand struct {
 	From   int64 // it begins so many elements further on
 }
 
-// Shared is memory for several results of a kernel.
+// Shared is one memory for all results of a kernel.
 type Shared struct {
-	At    []int64 // of each result, in bytes; -1 of one that is an array of its own
+	At    []int64 // of each result, in bytes
 	Bytes int64   // in all
 }
 
@@ -73,28 +73,23 @@ type inMemory struct {
 	bytes  int64
 }
 
-// sharing finds the results of a kernel that nothing but the stage's kernels reads: an array
-// costs Python and MLX a microsecond or two, in each step, and one does for all of them.
+// sharing is for a kernel of several results that nothing but the stage's kernels reads, else nil: an
+// array costs Python and MLX a microsecond or two, in each step, and one does for all of them.
 func (w *writer) sharing(n *graph.Node) *Shared {
-	if !w.anywhere() {
+	if !w.anywhere() || len(n.Out) < 2 {
 		return nil
 	}
-	s, several := &Shared{}, 0
+	s := &Shared{}
 	for _, v := range n.Out {
 		t := w.g.Type(v)
 		size, ok := graph.Product(t.Shape).Const()
-		at := int64(-1)
-		if ok && readOnlyBy(w.g, w.uses, v, func(id graph.NodeID, r *graph.Node) bool {
+		if !ok || !readOnlyBy(w.g, w.uses, v, func(id graph.NodeID, r *graph.Node) bool {
 			return w.c.inside(w.at, r.Out[0]) && (w.left[id] || r.Op.IsKernel())
 		}) {
-			at = s.Bytes
-			s.Bytes += (size*int64(t.DType.Size()) + 15) &^ 15 // kernels read up to 16 bytes at once
-			several++
+			return nil
 		}
-		s.At = append(s.At, at)
-	}
-	if several < 2 {
-		return nil
+		s.At = append(s.At, s.Bytes)
+		s.Bytes += (size*int64(t.DType.Size()) + 15) &^ 15 // kernels read up to 16 bytes at once
 	}
 	return s
 }

@@ -354,44 +354,118 @@ func compiles(t *testing.T, k *Kernel) {
 	}
 }
 
-// TestSharedMemory: results that only kernels read are in one array; one that something else reads is
-// an array of its own.
+// TestFurtherOn: a view of a view, with an axis cut in two between them.
+func TestFurtherOn(t *testing.T) {
+	const text = `zmlx 1
+program p
+param w : float32[8]
+case decode when batch == 1
+  input x : float32[1, 6, 8]
+  v0 = slice(x, axis=[1], start=[1], stop=[5]) : float32[1, 4, 8]
+  v1 = reshape(v0, shape=[2, 2, 8]) : float32[2, 2, 8]
+  v2 = slice(v1, axis=[0], start=[1]) : float32[1, 2, 8]
+  v3 = kernel.rms_norm(v2, w, eps=1e-06) : float32[1, 2, 8]
+  output y = v3
+`
+	m := moduleFor(t, kernels.CUDA, text, &Events{Inputs: []int{-1}, Outputs: []int{0}})
+	counted(t, m.Functions[0].Source, map[string]int{"inputs=[a0, w0]": 1, "mx.reshape(": 0, ":": 1})
+	counted(t, m.Kernels[0].Source, map[string]int{"\nx += 24;\n": 1})
+}
+
+// TestSharedMemory: results are in one array if kernels alone read them.
 func TestSharedMemory(t *testing.T) {
 	const text = `zmlx 1
 program p
-param w : float32[10]
+param w : bfloat16[10]
 case decode when batch == 1
-  input x : float32[1, 3, 10]
-  input y : float32[1, 3, 10]
-  v0, v1 = kernel.add_rms_norm(x, y, w, eps=1e-06) : float32[1, 3, 10], float32[1, 3, 10]
-  v2 = slice(v1, axis=[1], start=[1]) : float32[1, 2, 10]
-  v3 = kernel.rms_norm(v2, w, eps=1e-06) : float32[1, 2, 10]
-  v4, v5 = kernel.add_rms_norm(v0, v1, w, eps=1e-06) : float32[1, 3, 10], float32[1, 3, 10]
-  v6 = kernel.rms_norm(v4, w, eps=1e-06) : float32[1, 3, 10]
-  v7 = negative(v5) : float32[1, 3, 10]
+  input x : bfloat16[1, 3, 10]
+  input y : bfloat16[1, 3, 10]
+  v0, v1 = kernel.add_rms_norm(x, y, w, eps=1e-06) : bfloat16[1, 3, 10], bfloat16[1, 3, 10]
+  v2 = slice(v1, axis=[1], start=[1]) : bfloat16[1, 2, 10]
+  v3 = kernel.rms_norm(v2, w, eps=1e-06) : bfloat16[1, 2, 10]
+  v4, v5 = kernel.add_rms_norm(v1, v0, w, eps=1e-06) : bfloat16[1, 3, 10], bfloat16[1, 3, 10]
+  v6, v7 = kernel.add_rms_norm(v4, v1, w, eps=1e-06) : bfloat16[1, 3, 10], bfloat16[1, 3, 10]
+  v8 = kernel.rms_norm(v5, w, eps=1e-06) : bfloat16[1, 3, 10]
+  v9 = negative(v7) : bfloat16[1, 3, 10]
   output a = v3
   output b = v6
-  output c = v7
+  output c = v8
+  output d = v9
 `
-	ev := &Events{Inputs: []int{-1, -1}, Outputs: []int{0, 0, 0}}
+	ev := &Events{Inputs: []int{-1, -1}, Outputs: []int{0, 0, 0, 0}}
 	for _, target := range []kernels.Target{kernels.CUDA, kernels.Metal} {
 		m := moduleFor(t, target, text, ev)
-		// 120 bytes each, and the second one where 16 bytes can be read at once.
+		// 60 bytes each, and the second one where 16 bytes can be read at once.
 		counted(t, m.Functions[0].Source, map[string]int{
-			"v0 = k_add_rms_norm_":                   1,
-			"output_shapes=[(256,)]":                 1,
-			"inputs=[v0, w0]":                        2, // v3 and v4, which gets both operands in one array
-			"output_shapes=[(1, 3, 10), (1, 3, 10)]": 1, // only one of v4 and v5 could be shared
-			"output_dtypes=[mx.uint8]":               1,
+			"v0 = k_add_rms_norm_":     1,
+			"output_shapes=[(128,)]":   2, // v0 and v1, v4 and v5
+			"output_dtypes=[mx.uint8]": 2,
+			"inputs=[v0, w0]":          2, // v3, and v4, which has both operands in one array
+			"inputs=[v2, v0, w0]":      1, // v6, which has them in two
+			"v3, v4 = k_add_rms_norm_": 1, // v6 and v7, which others read
 		})
 		var all strings.Builder
 		for _, k := range m.Kernels {
 			all.WriteString(k.Source)
 			compiles(t, &k)
+			if k.Unit != "" && strings.Contains(k.Source, "zmlx_memory1") {
+				counted(t, k.Unit, map[string]int{"    const uint8_t *zmlx_memory0,\n    const uint8_t *zmlx_memory1,\n    const bfloat16_t *w,\n": 1})
+			}
+			if k.Unit != "" && strings.Contains(k.Source, "(zmlx_memory + 0)") {
+				counted(t, k.Unit, map[string]int{"    uint8_t *zmlx_memory)": 1})
+			}
 		}
-		counted(t, all.String(), map[string]int{"*)(zmlx_memory + 0);": 1, "*)(zmlx_memory + 128);": 1, "*)(zmlx_memory0 + 0);": 1, "*)(zmlx_memory0 + 128);": 2, "\nx += 10;\n": 1})
+		counted(t, all.String(), map[string]int{
+			"*)(zmlx_memory + 0);": 2, "*)(zmlx_memory + 64);": 2, // of both calls
+			"const device x_t* x = (const device x_t*)(zmlx_memory0 + 64);": 3, // v2 of v1, v1, and v5
+			"*)(zmlx_memory0 + 0);": 2, "*)(zmlx_memory1 + 64);": 1, // v0; v4; v1
+			"\nx += 10;\n": 1,
+		})
 	}
 	counted(t, moduleFor(t, "", text, ev).Functions[0].Source, map[string]int{"v0, v1 = k_add_rms_norm(": 1})
+}
+
+// TestReadLater: what a later stage reads is an array, of results and of views.
+func TestReadLater(t *testing.T) {
+	const text = `zmlx 1
+program p
+param w : float32[8]
+case decode when batch == 1
+  input x : float32[1, 4, 8]
+  input e2 : float32[1, 4, 8]
+  v0, v1 = kernel.add_rms_norm(x, x, w, eps=1e-06) : float32[1, 4, 8], float32[1, 4, 8]
+  v2 = slice(x, axis=[1], start=[2]) : float32[1, 2, 8]
+  v3 = kernel.rms_norm(v0, w, eps=1e-06) : float32[1, 4, 8]
+  v4 = kernel.rms_norm(v2, w, eps=1e-06) : float32[1, 2, 8]
+  v5, v6 = kernel.add_rms_norm(v1, e2, w, eps=1e-06) : float32[1, 4, 8], float32[1, 4, 8]
+  v7 = slice(v0, axis=[1], start=[2]) : float32[1, 2, 8]
+  v8 = kernel.rms_norm(v7, w, eps=1e-06) : float32[1, 2, 8]
+  v9 = kernel.rms_norm(v6, w, eps=1e-06) : float32[1, 4, 8]
+  v10 = kernel.rms_norm(v5, w, eps=1e-06) : float32[1, 4, 8]
+  v11 = slice(e2, axis=[1], start=[2]) : float32[1, 2, 8]
+  v12, v13 = kernel.add_rms_norm(v7, v11, w, eps=1e-06) : float32[1, 2, 8], float32[1, 2, 8]
+  output s1 = v3
+  output s2 = v4
+  output s3 = v8
+  output s4 = v9
+  output s5 = v10
+  output logits = v12
+`
+	m := moduleFor(t, kernels.CUDA, text, &Events{Inputs: []int{-1, 2}, Outputs: []int{1, 1, 1, 3, 3, 3}, End: 3})
+	var all strings.Builder
+	for _, f := range m.Functions {
+		all.WriteString(f.Source)
+	}
+	if len(m.Functions) != 2 {
+		t.Fatalf("%d stages, want 2:\n%s", len(m.Functions), all.String())
+	}
+	counted(t, m.Functions[0].Source, map[string]int{"output_shapes=[(1, 4, 8), (1, 4, 8)]": 1, "mx.uint8": 0, "[:, 2:4, :]": 1})
+	counted(t, m.Functions[1].Source, map[string]int{"output_dtypes=[mx.uint8]": 1, "[:, 2:4, :]": 0})
+	all.Reset()
+	for _, k := range m.Kernels {
+		all.WriteString(k.Source)
+	}
+	counted(t, all.String(), map[string]int{"\nx += 16;\n": 1, "\nr += 16;\n": 1}) // v4 and v8, and v12 of v11
 }
 
 // TestNumberOfAView: Metal gives a kernel a number where an operand has rank 0, so that it is made an array,
@@ -414,6 +488,17 @@ case decode when batch == 1
 			t.Errorf("no %s in\n%s", want, source)
 		}
 	}
+	// And an array made of a number is made.
+	const one = `zmlx 1
+program p
+case decode when batch == 1
+  input q : float32[1, 4, 1]
+  input o : float32[]
+  v0 = reshape(o, shape=[1]) : float32[1]
+  v1 = kernel.rms_norm(q, v0, eps=1e-06) : float32[1, 4, 1]
+  output y = v1
+`
+	counted(t, writtenFor(t, kernels.Metal, one, ev), map[string]int{"mx.reshape(a0, (1,))": 1, "inputs=[a1, v0]": 1})
 }
 
 // counted demands that texts are in the source so many times.

@@ -67,8 +67,7 @@ type Step struct {
 // then a graph with kernels is an error.
 type Launcher interface {
 	// Launch returns the text of a call, which gives a list of arrays, and the kernel. out are the
-	// types of the node's results, also of those that are in shared memory, which the call gives
-	// behind the others; shared is nil if none is.
+	// types of the node's results; if shared is not nil, the call gives the memory that they are in.
 	Launch(n *graph.Node, operands []Operand, in, out []graph.Type, shared *Shared) (string, *Kernel, error)
 	// Anywhere tells whether kernels can be told where in an array an operand or a result is. If not,
 	// each is an array of its own.
@@ -136,7 +135,7 @@ type writer struct {
 	at     int // its stage
 	call   *Call
 	local  map[graph.ValueID]string
-	shared map[graph.ValueID]inMemory // results that are no arrays of their own
+	placed map[graph.ValueID]inMemory // results that are no arrays of their own
 	left   map[graph.NodeID]bool      // views that are not made
 	lines  []string
 	next   int
@@ -148,12 +147,11 @@ func (w *writer) stage(at int) (*Call, error) {
 	s := w.c.stages[at]
 	w.at = at
 	w.call, w.local, w.lines, w.next = &Call{Event: s.event, In: []string{}, Weights: []string{}, Out: []string{}}, map[graph.ValueID]string{}, nil, 0
-	w.shared = map[graph.ValueID]inMemory{}
-	left := w.c.forKernels(w.uses, w.at, w.anywhere())
-	w.left = left
+	w.placed = map[graph.ValueID]inMemory{}
+	w.left = w.c.forKernels(w.uses, w.at, w.anywhere())
 	for _, id := range s.nodes {
 		n := w.g.Node(id)
-		if left[id] {
+		if w.left[id] {
 			continue
 		}
 		if err := w.node(n); err != nil {
@@ -290,7 +288,7 @@ func (w *writer) kernel(n *graph.Node) error {
 	for i, v := range n.In {
 		a := w.c.addressed(w.at, v, w.anywhere())
 		types[i], in[i].From = w.typeOf(v), a.from
-		if p, ok := w.shared[a.of]; ok {
+		if p, ok := w.placed[a.of]; ok {
 			in[i].Name, in[i].Shared, in[i].Bytes = p.memory, true, p.bytes
 			continue
 		}
@@ -307,18 +305,13 @@ func (w *writer) kernel(n *graph.Node) error {
 		if r, ok := w.seen[v]; ok {
 			results[i] = w.g.Type(r)
 		}
-		if shared == nil || shared.At[i] < 0 {
+		if i == 0 || shared == nil {
 			out = append(out, w.newName())
-			w.local[v] = out[len(out)-1]
 		}
-	}
-	if shared != nil {
-		memory := w.newName()
-		out = append(out, memory)
-		for i, v := range n.Out {
-			if shared.At[i] >= 0 {
-				w.shared[v] = inMemory{memory, shared.At[i]}
-			}
+		if shared == nil {
+			w.local[v] = out[i]
+		} else {
+			w.placed[v] = inMemory{out[0], shared.At[i]}
 		}
 	}
 	text, err := w.launch(n, in, types, results, shared)

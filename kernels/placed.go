@@ -15,7 +15,7 @@ type Place struct {
 }
 
 // Put has a kernel find an operand or a result in memory that is given to it as bytes. Of several
-// in one memory that is one parameter: in place of the first operand, and behind all other results.
+// in one memory that is one parameter, in place of the first.
 func (g *GPU) Put(name string, p Place) {
 	space, list := "const device", &g.Inputs
 	at := slices.Index(g.Inputs, name)
@@ -24,25 +24,22 @@ func (g *GPU) Put(name string, p Place) {
 	}
 	*list = slices.Delete(slices.Clone(*list), at, at+1)
 	if !slices.Contains(*list, p.Memory) {
-		if list == &g.Results {
-			at = len(*list)
-		}
 		*list = slices.Insert(*list, at, p.Memory)
 	}
 	if g.places == nil {
 		g.places = map[string]Place{}
 	}
 	g.places[name] = p
-	g.state(fmt.Sprintf("%s %s_t* %s = (%s %s_t*)(%s + %d);\n", space, name, name, space, name, p.Memory, p.Bytes))
+	g.prepend(fmt.Sprintf("%s %s_t* %s = (%s %s_t*)(%s + %d);\n", space, name, name, space, name, p.Memory, p.Bytes))
 }
 
 // Advance has the kernel find an operand so many elements further on.
 func (g *GPU) Advance(operand string, elements int64) {
-	g.state(fmt.Sprintf("%s += %d;\n", operand, elements))
+	g.prepend(fmt.Sprintf("%s += %d;\n", operand, elements))
 }
 
-// state puts a statement in front of the kernel's own text.
-func (g *GPU) state(text string) {
+// prepend puts a statement in front of the kernel's own text, which is then another one.
+func (g *GPU) prepend(text string) {
 	before, after, _ := strings.Cut(g.Body, "#line ")
 	g.Body = before + text + "#line " + after
 	g.name(g.Name[:strings.LastIndexByte(g.Name, '_')])
@@ -52,7 +49,7 @@ func (g *GPU) name(kernel string) { g.Name = kernel + "_" + contentHash(g.Header
 
 // parameters writes one parameter a line, each with a comma.
 func (s *Spec) parameters(b *strings.Builder, g *GPU, v *Values, results []graph.DType, in, out string) {
-	types := map[string]graph.DType{dynamicName: graph.Int32}
+	types := map[string]graph.DType{}
 	for i, x := range s.Inputs {
 		types[x.Name] = v.Types[i]
 	}

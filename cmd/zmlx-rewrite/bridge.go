@@ -22,7 +22,7 @@ import (
 )
 
 // bridgeFormat is the form of what the command writes; zmlx_rewrite asks for it.
-const bridgeFormat = 1
+const bridgeFormat = 2
 
 // Ways of running a kernel from Python.
 const (
@@ -54,7 +54,7 @@ type bridgedStep struct {
 	Refused   string          `json:"refused" jsonschema:"why there is nothing for it; empty if there is"`
 	Plan      int             `json:"plan" jsonschema:"its case: a place in plans, from 0"`
 	Launches  report.Launches `json:"launches" jsonschema:"of the call"`
-	Tiles     []string        `json:"tiles" jsonschema:"kernels of the unrewritten call that MLX for CUDA compiles at their first launch, by the end of MLX's names: products of packed weights with 8 rows and more"`
+	Tiles     []string        `json:"tiles" jsonschema:"modules of the unrewritten call that MLX for CUDA compiles at their first launch: products of packed weights with 8 rows and more"`
 	Before    *bridge.Step    `json:"before" jsonschema:"unrewritten; null if it was refused"`
 	Rewritten *bridge.Step    `json:"rewritten" jsonschema:"null if no rule applies"`
 }

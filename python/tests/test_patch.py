@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import ctypes
+import functools
 import json
 import os
 import pathlib
@@ -19,6 +20,7 @@ from unittest import mock
 import mlx.core as mx
 import mlx.nn as nn
 from mlx.utils import tree_flatten, tree_map
+from mlx_lm.models import base
 from mlx_lm.generate import generate_step, speculative_generate_step
 from mlx_lm.models.cache import KVCache, QuantizedKVCache, RotatingKVCache, load_prompt_cache, make_prompt_cache, save_prompt_cache
 from mlx_lm.tuner.utils import linear_to_lora_layers
@@ -155,6 +157,19 @@ class Patch(unittest.TestCase):
                 sizes = [c.kwargs["rhs_indices"].size for c in called.call_args_list]
             self.assertTrue(check.bits(got, mx.gather_qmm(x, w, scales, biases, **how)), (rows, k, inner))
             self.assertTrue(max(sizes) < 8 or rows >= 8, sizes)
+        chosen = mx.sort(mx.random.randint(0, 6, (30,), key=mx.random.key(3))).astype(mx.uint32)
+        x, how = mx.random.normal((30, 1, 128)), dict(lhs_indices=None, rhs_indices=chosen, transpose=True, group_size=64, bits=4, sorted_indices=True)
+        with mock.patch.object(mx, "gather_qmm", wraps=mx.gather_qmm) as called:
+            got = few.gather_qmm(x, w, scales, biases, **how)
+            self.assertEqual([c.kwargs["rhs_indices"].size for c in called.call_args_list], [7, 7, 7, 7, 2])
+        self.assertTrue(check.bits(got, mx.gather_qmm(x, w, scales, biases, **how)))
+        for shape in ((8, 1), (2, 9), (7, 1)):
+            x, how = mx.random.normal((*shape, 128)), dict(transpose=True, group_size=64, bits=4)
+            with mock.patch.object(mx, "quantized_matmul", wraps=mx.quantized_matmul) as called:
+                got = few.quantized_matmul(x, w[0], scales[0], biases[0], **how)
+                self.assertLess(max(c.args[0].size // 128 for c in called.call_args_list), 8)
+            self.assertTrue(mx.allclose(got, mx.quantized_matmul(x, w[0], scales[0], biases[0], **how), atol=1e-5))
+            self.assertEqual(got.shape, (*shape, 64))
         table = mx.random.normal((5, 3), key=mx.random.key(4))
         for dtype, taken in ((mx.float32, mx.uint32), (mx.bfloat16, mx.bfloat16)):
             a = table.astype(dtype)
@@ -190,6 +205,10 @@ class Patch(unittest.TestCase):
         self.assertTrue(shortcuts.known_cache(KVCache))
         self.assertFalse(shortcuts.known_cache(RotatingKVCache))
         self.assertFalse(shortcuts.known_cache(type("KVCache", (KVCache,), {"__module__": KVCache.__module__})))
+        keys = mx.random.normal((1, 2, 3, 4))  # several rows at once
+        a, b = KVCache(), KVCache()
+        for _ in range(2):
+            self.assertTrue(check.equal(a.update_and_fetch(keys, keys), shortcuts.add(b, keys, keys, shortcuts.Places())))
         a, b = KVCache(), KVCache()
         for n in range(2 * KVCache.step + 2):
             keys, values = (mx.random.normal((1, 2, 1, d)) for d in (4, 6))
@@ -198,29 +217,56 @@ class Patch(unittest.TestCase):
             self.assertTrue(check.equal([*want, a.keys, a.values], [*got, b.keys, b.values]), n)
 
     def test_changed_caches(self):
-        """A class of caches that somebody changes is called again; and so is a text that is not known."""
-        model, twin, report = patched(rows=1)
-        source = next(iter(install.patch_of(model).steps.values())).source
-        self.assertRegex(source, r"= add\(caches\[0\], .*, places\)\n.*= attention\(")
-        self.assertEqual(text(model), text(twin))
-        calls = []
+        """Whoever puts a function of his own in place of mlx-lm's has it called, before a patch and after it."""
+        was, read, calls = KVCache.update_and_fetch, KVCache.keys_and_values, []
 
         def update(self, *args):
             calls.append(args)
             return was(self, *args)
 
-        was = KVCache.update_and_fetch
-        with mock.patch.object(KVCache, "update_and_fetch", update):
-            self.assertEqual(text(model), text(twin))
-        self.assertIn("KVCache was changed", report.calls)
-        self.assertTrue(calls)
-        with mock.patch.dict(shortcuts.KNOWN, {"KVCache": set()}):
-            shortcuts.known_cache.cache_clear()
-            model, twin, _ = patched(rows=1)
-            self.assertEqual(text(model), text(twin))
-        shortcuts.known_cache.cache_clear()
+        def get(self):
+            calls.append(self)
+            return read(self)
+
+        def steps(model, caches=None):
+            caches = caches or make_prompt_cache(model)
+            return [model(mx.array([[t]]), cache=caches).tolist() for t in (3, 1)]
+
+        model, twin, report = patched(rows=1)
         source = next(iter(install.patch_of(model).steps.values())).source
-        self.assertRegex(source, r"caches\[0\].update_and_fetch\(.*\)\n.*= attention\d+\(.*cache=caches\[0\]")
+        self.assertRegex(source, r"= add\(caches\[0\], .*, places\)\n.*= mx.fast.scaled_dot_product_attention\(")
+        want = steps(twin)
+        self.assertEqual(steps(model), want)
+        for name, mine in (("update_and_fetch", update), ("update_and_fetch", functools.wraps(was)(update)), ("keys_and_values", get)):
+            with mock.patch.object(KVCache, name, mine):
+                calls.clear()
+                self.assertEqual(steps(model), want)
+                self.assertEqual(len(calls), 2 * len(model.layers), name)
+                again, _, _ = patched(rows=1)
+                calls.clear()
+                self.assertEqual(steps(again), want)
+                self.assertEqual(len(calls), 2 * len(model.layers), name)
+        self.assertEqual(report.calls, {"rewritten": 2, "KVCache was changed": 6})
+        caches = make_prompt_cache(model)
+        for c in caches:
+            c.update_and_fetch = functools.partial(update, c)
+        calls.clear()
+        self.assertEqual(steps(model, caches), want)
+        self.assertEqual((len(calls), report.calls["a cache was changed"]), (2 * len(model.layers), 2))
+        with mock.patch.object(mx.fast, "scaled_dot_product_attention", wraps=mx.fast.scaled_dot_product_attention) as attention:
+            self.assertEqual(steps(model), want)
+        self.assertEqual(attention.call_count, 2 * len(model.layers))
+
+    def test_unknown_texts(self):
+        """Functions of another text or place than is known are called as they are."""
+        for change, wanted in ((mock.patch.dict(shortcuts.KNOWN, {"KVCache": set()}), r"caches\[0\].update_and_fetch\(.*\)\n.*= attention\d+\(.*cache=caches\[0\]"),
+                               (mock.patch.dict(shortcuts.KNOWN, {"scaled_dot_product_attention": set()}), r"= add\(caches\[0\], .*\)\n.*= attention\d+\(.*cache=caches\[0\]"),
+                               (mock.patch.object(base.scaled_dot_product_attention, "__module__", "mine"), r"= add\(caches\[0\], .*\)\n.*= attention\d+\(.*cache=caches\[0\]"),
+                               (mock.patch.object(KVCache, "__module__", "mine"), r"caches\[0\].update_and_fetch\(.*\)\n.*= attention\d+\(")):
+            with change:
+                model, twin, _ = patched(rows=1)
+                self.assertEqual(text(model), text(twin))
+                self.assertRegex(next(iter(install.patch_of(model).steps.values())).source, wanted)
 
     def test_prompt_caches_and_speculation(self):
         model, twin, report = patched()
@@ -319,18 +365,22 @@ class Timing(unittest.TestCase):
     def test_what_is_not_begun(self):
         """What the shape before took has to fit; on NVIDIA other operations, which MLX compiles, are left out."""
         def skipped(looked=1, seconds=20.0, left=10.0, took=5.0, device="cuda", launches=(100, 100), tiles=()):
-            of = types.SimpleNamespace(made=types.SimpleNamespace(looked=looked, tiles={"bfloat16_m16_b4_g64_affine"}), to_compile=lambda tiles: family.Family.to_compile(of, tiles), o=install.Options(seconds=seconds, end=time.perf_counter() + left), took=took,
+            of = types.SimpleNamespace(made=types.SimpleNamespace(looked=looked, tiles={"qmm_sm80_tn_bfloat16_m16_b4_g64_affine"}), to_compile=lambda tiles: family.Family.to_compile(of, tiles), o=install.Options(seconds=seconds, end=time.perf_counter() + left), took=took,
                                        report=types.SimpleNamespace(device=device), launches=launches[0])
             return family.Family.skipped(of, {"refused": "", "rewritten": {"calls": []}, "tiles": tiles}, mock.Mock(launches_before=launches[1]))
 
         self.assertEqual(skipped(), "")
         self.assertRegex(skipped(took=7.0), "20 s would not suffice")  # half as much again
         self.assertRegex(skipped(launches=(100, 101)), "MLX does it by other operations")
-        self.assertEqual(skipped(tiles=["bfloat16_m16_b4_g64_affine"]), "")
+        self.assertEqual(skipped(tiles=["qmm_sm80_tn_bfloat16_m16_b4_g64_affine"]), "")
         with tempfile.TemporaryDirectory() as folder, mock.patch.dict(os.environ, MLX_PTX_CACHE_DIR=folder):
-            self.assertRegex(skipped(tiles=["bfloat16_m16_b8_g64_affine"]), "MLX does it by other operations")
-            pathlib.Path(folder, "qmm_sm80_tn_bfloat16_m16_b8_g64_affine.ptx").touch()
-            self.assertEqual(skipped(tiles=["bfloat16_m16_b8_g64_affine"]), "")
+            other = ["qmm_sm80_tn_bfloat16_m16_b8_g64_affine"]
+            self.assertRegex(skipped(tiles=other), "MLX compiles its products")
+            self.assertEqual(skipped(tiles=other, device="cpu"), "")
+            pathlib.Path(folder, "qmm_naive_tn_aligned_bfloat16_m16_b8_g64_affine.ptx").touch()
+            self.assertRegex(skipped(tiles=other), "MLX compiles its products")
+            pathlib.Path(folder, other[0] + ".ptx").touch()
+            self.assertEqual(skipped(tiles=other), "")
         self.assertEqual(skipped(launches=(100, 101), device="cpu"), "")
         self.assertEqual(skipped(launches=(100, 101), took=11.0, seconds=None), "")
         self.assertEqual(skipped(launches=(0, 101)), "")  # the first of its kind of caches

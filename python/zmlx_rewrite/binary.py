@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 from typing import Any, Sequence
 
-FORMAT = 1  # of what `zmlx-rewrite bridge` prints
+FORMAT = 2  # of what `zmlx-rewrite bridge` prints
 
 
 class ToolError(Exception):

@@ -90,7 +90,6 @@ class Family:
                 shape.launches_after = 0
                 continue
             self.made.looked += 1
-            self.made.tiles.update(written["tiles"])
             self.launches = self.launches or shape.launches_before
             begin = time.perf_counter()
             step = self.checked(written, shape)
@@ -106,14 +105,16 @@ class Family:
             return ""
         if time.perf_counter() + 1.5 * self.took > self.o.end:  # shapes are looked at by their size, and a host is slow at times
             return f"not looked at: {self.o.seconds:.0f} s would not suffice"
-        if self.report.device == "cuda" and (self.launches and shape.launches_before != self.launches or self.to_compile(written["tiles"])):
+        if self.report.device == "cuda" and self.launches and shape.launches_before != self.launches:
             return "not looked at: MLX does it by other operations, which it compiles for up to a minute first (seconds=None takes the time)"
+        if self.report.device == "cuda" and self.to_compile(written["tiles"]):
+            return "not looked at: MLX compiles its products for up to a minute first (seconds=None takes the time)"
         return ""
 
     def to_compile(self, tiles: list[str]) -> list[str]:
-        """Those of MLX's kernels that it was not seen to have compiled, in this process or before."""
+        """Those of MLX's modules that it has not compiled, as far as is seen: for a shape before, or in its folder."""
         folder = nvrtc.mlx_folder()
-        return [t for t in tiles if t not in self.made.tiles and not any(folder.glob(f"qmm_*_{t}.ptx"))]
+        return [t for t in tiles if t not in self.made.tiles and not (folder / f"{t}.ptx").is_file()]
 
     def checked(self, written: dict[str, Any], shape: Shape) -> Step | None:
         """The rewritten step, if it is the model; else shape.state says why it is not."""
@@ -121,6 +122,7 @@ class Family:
         if [e.slots() for e in recording.events] != [e.slots() for e in self.first.events]:
             shape.state = "it does other things with this batch"
             return None
+        self.made.tiles.update(written["tiles"])
         compiled = self.report.kernels_as in COMPILED
         try:
             while True:

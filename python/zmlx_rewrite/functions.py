@@ -36,7 +36,7 @@ class _Few:
     def gather_qmm(x: mx.array, w: mx.array, scales: mx.array, biases: mx.array | None = None, lhs_indices: mx.array | None = None, rhs_indices: mx.array | None = None, **how: Any) -> mx.array:
         """From 8 products of one row each on, MLX multiplies tiles; these are fewer at once."""
         call = lambda x, i: mx.gather_qmm(x, w, scales, biases, lhs_indices=None, rhs_indices=i, **how)  # noqa: E731
-        if lhs_indices is not None or rhs_indices is None or x.ndim < 3 or x.shape[-2] > 1 or how.get("sorted_indices"):
+        if lhs_indices is not None or rhs_indices is None or x.ndim < 3 or x.shape[-2] > 1:
             return mx.gather_qmm(x, w, scales, biases, lhs_indices=lhs_indices, rhs_indices=rhs_indices, **how)
         k = rhs_indices.shape[-1]
         rows = rhs_indices.size // k
@@ -45,6 +45,15 @@ class _Few:
             return call(x, rhs_indices)
         parts = [call(x if x.shape[-3] == 1 else x[..., i : i + at_once, :, :], rhs_indices[..., i : i + at_once]) for i in range(0, k, at_once)]
         return mx.concatenate(parts, axis=-3)
+
+    @staticmethod
+    def quantized_matmul(x: mx.array, w: mx.array, scales: mx.array, biases: mx.array | None = None, **how: Any) -> mx.array:
+        """The same, of 8 rows and more."""
+        rows = x.reshape(-1, x.shape[-1]) if w.ndim == 2 else None
+        if rows is None or rows.shape[0] < 8:
+            return mx.quantized_matmul(x, w, scales, biases, **how)
+        out = mx.concatenate([mx.quantized_matmul(rows[i : i + 7], w, scales, biases, **how) for i in range(0, rows.shape[0], 7)])
+        return out.reshape(*x.shape[:-1], out.shape[-1])
 
     @staticmethod
     def take(a: mx.array, indices: mx.array, axis: int | None = None) -> mx.array:
@@ -148,8 +157,7 @@ class Step:
         # each operation anew: a kernel's text is put together at every call.
         self.compiled = compiled
         self.functions, self.weights = module["functions"], weights
-        self.names: dict[str, Any] = {"mx": mx, "Later": Later, "array": mx.array, "int32": mx.int32, "add": shortcuts.add, "Places": shortcuts.Places,
-                                      "attention": mx.fast.scaled_dot_product_attention}
+        self.names: dict[str, Any] = {"mx": mx, "Later": Later, "array": mx.array, "int32": mx.int32, "add": shortcuts.add, "Places": shortcuts.Places, "changed": shortcuts.changed}
         self.count = 0
         self.taken: dict[str, str] = step["taken"]
         self.constants = {k: v for k, v in functions.items() if k.startswith("c_")}
@@ -225,9 +233,9 @@ class Step:
         before, masks = [], []
         short = {e.path: recording.kinds[e.path[0]] for e in recording.events if e.kind == "update" and len(e.path) == 1 and len(e.args) == 2 and not e.kwargs
                  and recording.length == 1 and shortcuts.known_cache(recording.kinds[e.path[0]])}
-        for kind in dict.fromkeys(short.values()):
-            name = self._hold(kind, "kind")
-            before.append(f"if {name}.update_and_fetch is not {self._hold(kind.update_and_fetch, 'update')}: raise Later('{kind.__name__} was changed')")
+        if short:
+            held = self._hold({kind: shortcuts.methods(kind) for kind in short.values()}, "held")
+            before += [f"x = changed({held}, [{', '.join(self._cache(path) for path in sorted(short))}])", "if x: raise Later(x)"]
         for (path, name), value in sorted(recording.constants.items()):
             before.append(f"if {self._cache(path)}.{name} != {self._value(value)}: raise Later('{name} of a cache is another one')")
         for e in recording.events:
@@ -289,7 +297,7 @@ class Step:
             elif e.kind == "set":
                 lines.append(f"{cache}[{e.args[0]}] = {self._value(e.args[1])}")
             elif e.kind == "attention" and (given := self._attention(e, short)) is not None:
-                lines.append(f"{self._targets(e.result)} = attention({given})")
+                lines.append(f"{self._targets(e.result)} = mx.fast.scaled_dot_product_attention({given})")
             elif e.kind in ("attention", "module"):
                 do = self._hold(e.module if e.kind == "module" else e.do, e.kind)
                 lines.append(f"{self._targets(e.result)} = {do}({self._args(e)})")

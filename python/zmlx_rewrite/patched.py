@@ -25,7 +25,7 @@ class Patched:
         self.steps: dict[tuple[Any, ...], Step] = {}
         self.stale = ""
         self.looked = 0  # shapes that were looked at
-        self.tiles: set[str] = set()  # MLX's kernels of products that they have, which MLX compiles once
+        self.tiles: set[str] = set()  # MLX's modules that they launched, which MLX compiles once
         self.edges = _edges(model)
         self.snapshot()
 

@@ -23,26 +23,41 @@ KNOWN = {
     "scaled_dot_product_attention": {"8deba4a8a8fb4e29"},  # 0.32.0
 }
 _ALL = slice(None)
+_METHODS = "update_and_fetch", "keys_and_values"
 
 
+@functools.lru_cache(None)
 def _text(*functions: Callable[..., Any]) -> str:
-    try:
-        return hashlib.sha256("".join(inspect.getsource(f) for f in functions).encode()).hexdigest()[:16]
-    except (OSError, TypeError):  # no source
+    try:  # of the very function: getsource of it would look through a decorator
+        return hashlib.sha256("".join(inspect.getsource(f.__code__) for f in functions).encode()).hexdigest()[:16]
+    except (AttributeError, OSError, TypeError):  # no source
         return ""
 
 
-@functools.lru_cache(None)
+def methods(kind: type) -> tuple[Any, ...]:
+    """The functions of a class in place of which add is."""
+    return tuple(kind.__dict__.get(name) for name in _METHODS)
+
+
 def known_cache(kind: type) -> bool:
     """Whether instances of exactly this class may be given rows by add."""
-    parts = [kind.__dict__.get(name) for name in ("update_and_fetch", "keys_and_values")]
-    return kind.__module__ == "mlx_lm.models.cache" and kind.__name__ in KNOWN and all(map(inspect.isfunction, parts)) and _text(*parts) in KNOWN[kind.__name__]  # type: ignore[arg-type]
+    return kind.__module__ == "mlx_lm.models.cache" and kind.__name__ in KNOWN and _text(*methods(kind)) in KNOWN[kind.__name__]
 
 
-@functools.lru_cache(None)
 def known_attention(function: Callable[..., Any]) -> bool:
     """Whether a function is mx.fast's of that name for a cache without bits."""
     return getattr(function, "__module__", "") == "mlx_lm.models.base" and _text(function) in KNOWN.get(getattr(function, "__name__", ""), ())
+
+
+def changed(held: dict[type, tuple[Any, ...]], caches: list[Any]) -> str:
+    """What somebody put in place of functions that were known, or ""."""
+    for kind, known in held.items():
+        if methods(kind) != known:
+            return f"{kind.__name__} was changed"
+    for c in caches:
+        if "update_and_fetch" in c.__dict__ or "keys_and_values" in c.__dict__:
+            return "a cache was changed"
+    return ""
 
 
 class Places(dict[int, Any]):
@@ -66,4 +81,4 @@ def add(cache: Any, keys: mx.array, values: mx.array, places: Places) -> tuple[m
     return (held[whole], rows[whole]) if n + 1 < held.shape[2] else (held, rows)
 
 
-__all__ = ["Places", "add", "known_attention", "known_cache"]
+__all__ = ["Places", "add", "changed", "known_attention", "known_cache", "methods"]
