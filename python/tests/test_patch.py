@@ -354,13 +354,16 @@ class Timing(unittest.TestCase):
 
         def checked(of, written, shape):
             looked.append((shape.caches, shape.batch))
+            written["tiles"] = [f"{shape.caches} {shape.batch}"]
             return was(of, written, shape)
 
         was = family.Family.checked
         with mock.patch.object(family.Family, "checked", checked):
-            _, _, report = patched(rows=2, batched=True)
+            model, _, report = patched(rows=2, batched=True)
+        self.assertEqual(install.patch_of(model).tiles, {"alone 1", "alone 2", "batched 1", "batched 2"})
         self.assertEqual(looked, [("alone", 1), ("batched", 1), ("batched", 2), ("alone", 2)])
         self.assertEqual([(s.caches, s.batch) for s in report.shapes], sorted(looked))
+        self.assertLessEqual(sum(report.phases.values()), report.seconds)  # no time is counted twice
 
     def test_what_is_not_begun(self):
         """What the shape before took has to fit; on NVIDIA other operations, which MLX compiles, are left out."""

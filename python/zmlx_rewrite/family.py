@@ -82,6 +82,7 @@ class Family:
     def look(self, most: int | None = None) -> None:
         """Looks at shapes that there is time for, at most so many further ones, and keeps steps that hold
         and are faster."""
+        self.last = time.perf_counter()  # another family may have been looked at
         for written in itertools.islice(self.left, most):
             shape = Shape(written["batch"], 1, self.kind, "", written["launches"]["before"], written["launches"]["after"])
             self.report.shapes.append(shape)
