@@ -85,30 +85,28 @@ func (s Sources) Launch(n *graph.Node, operands []Operand, in, out []graph.Type,
 		if in[i].DType == graph.NoDType {
 			continue
 		}
-		x, name := o.Name, l.spec.Inputs[i].Name
-		if o.Shared {
+		name, x := l.spec.Inputs[i].Name, o.Name
+		switch {
+		case o.Shared:
 			m, ok := memories[x]
 			if !ok {
 				m = fmt.Sprintf("zmlx_memory%d", len(memories))
 				memories[x] = m
 				given = append(given, x)
 			}
-			text.Put(name, kernels.Place{Memory: m, Bytes: o.Bytes})
+			text.Put(name, m, o.Bytes)
+		case in[i].Rank() == 0 && s.Target == kernels.Metal: // which gives a kernel the number, not an array
+			given = append(given, "mx.reshape("+x+", (1,))")
+		default:
+			given = append(given, x)
 		}
 		if o.From != 0 {
 			text.Advance(name, o.From)
 		}
-		if o.Shared {
-			continue
-		}
-		if in[i].Rank() == 0 && s.Target == kernels.Metal { // which gives a kernel the number, not an array
-			x = "mx.reshape(" + x + ", (1,))"
-		}
-		given = append(given, x)
 	}
 	if shared != nil {
 		for i, at := range shared.At {
-			text.Put(l.spec.Results[i], kernels.Place{Memory: "zmlx_memory", Bytes: at})
+			text.Put(l.spec.Results[i], "zmlx_memory", at)
 		}
 		l.shapes, l.dtypes = []string{fmt.Sprintf("(%d,)", shared.Bytes)}, []string{"mx.uint8"}
 	}

@@ -67,12 +67,6 @@ type Shared struct {
 	Bytes int64   // in all
 }
 
-// inMemory is where a result is that is no array of its own.
-type inMemory struct {
-	memory string // in Python
-	bytes  int64
-}
-
 // sharing is for a kernel of several results that nothing but the stage's kernels reads, else nil: an
 // array costs Python and MLX a microsecond or two, in each step, and one does for all of them.
 func (w *writer) sharing(n *graph.Node) *Shared {
@@ -83,9 +77,7 @@ func (w *writer) sharing(n *graph.Node) *Shared {
 	for _, v := range n.Out {
 		t := w.g.Type(v)
 		size, ok := graph.Product(t.Shape).Const()
-		if !ok || !readOnlyBy(w.g, w.uses, v, func(id graph.NodeID, r *graph.Node) bool {
-			return w.c.inside(w.at, r.Out[0]) && (w.left[id] || r.Op.IsKernel())
-		}) {
+		if !ok || !w.c.onlyKernels(w.uses, w.at, v, w.left) {
 			return nil
 		}
 		s.At = append(s.At, s.Bytes)
@@ -101,13 +93,19 @@ func (c *cutGraph) forKernels(uses *graph.Uses, stage int, anywhere bool) map[gr
 	for _, id := range slices.Backward(c.stages[stage].nodes) {
 		n := c.g.Node(id)
 		start, ok := startOf(c.g, n)
-		if ok && (start == 0 || anywhere) && readOnlyBy(c.g, uses, n.Out[0], func(id graph.NodeID, r *graph.Node) bool {
-			return c.inside(stage, r.Out[0]) && (found[id] || r.Op.IsKernel())
-		}) {
+		if ok && (start == 0 || anywhere) && c.onlyKernels(uses, stage, n.Out[0], found) {
 			found[id] = true
 		}
 	}
 	return found
+}
+
+// onlyKernels reports whether nothing reads a value but kernels of a stage, and views there that
+// are not made.
+func (c *cutGraph) onlyKernels(uses *graph.Uses, stage int, v graph.ValueID, left map[graph.NodeID]bool) bool {
+	return readOnlyBy(c.g, uses, v, func(id graph.NodeID, r *graph.Node) bool {
+		return c.inside(stage, r.Out[0]) && (left[id] || r.Op.IsKernel())
+	})
 }
 
 // readOnlyBy reports whether a value is no output, and all that reads it is such.

@@ -135,8 +135,8 @@ type writer struct {
 	at     int // its stage
 	call   *Call
 	local  map[graph.ValueID]string
-	placed map[graph.ValueID]inMemory // results that are no arrays of their own
-	left   map[graph.NodeID]bool      // views that are not made
+	placed map[graph.ValueID]Operand // results that are no arrays of their own
+	left   map[graph.NodeID]bool     // views that are not made
 	lines  []string
 	next   int
 }
@@ -147,7 +147,7 @@ func (w *writer) stage(at int) (*Call, error) {
 	s := w.c.stages[at]
 	w.at = at
 	w.call, w.local, w.lines, w.next = &Call{Event: s.event, In: []string{}, Weights: []string{}, Out: []string{}}, map[graph.ValueID]string{}, nil, 0
-	w.placed = map[graph.ValueID]inMemory{}
+	w.placed = map[graph.ValueID]Operand{}
 	w.left = w.c.forKernels(w.uses, w.at, w.anywhere())
 	for _, id := range s.nodes {
 		n := w.g.Node(id)
@@ -287,36 +287,39 @@ func (w *writer) kernel(n *graph.Node) error {
 	in, types := make([]Operand, len(n.In)), make([]graph.Type, len(n.In))
 	for i, v := range n.In {
 		a := w.c.addressed(w.at, v, w.anywhere())
-		types[i], in[i].From = w.typeOf(v), a.from
-		if p, ok := w.placed[a.of]; ok {
-			in[i].Name, in[i].Shared, in[i].Bytes = p.memory, true, p.bytes
-			continue
+		given, ok := w.placed[a.of]
+		if !ok {
+			var err error
+			if given.Name, err = w.operand(a.of); err != nil {
+				return err
+			}
 		}
-		var err error
-		if in[i].Name, err = w.operand(a.of); err != nil {
-			return err
-		}
+		given.From = a.from
+		in[i], types[i] = given, w.typeOf(v)
 	}
-	shared := w.sharing(n)
-	var out []string
 	results := make([]graph.Type, len(n.Out))
 	for i, v := range n.Out {
-		results[i] = w.g.Type(v)
 		if r, ok := w.seen[v]; ok {
-			results[i] = w.g.Type(r)
+			v = r
 		}
-		if i == 0 || shared == nil {
-			out = append(out, w.newName())
-		}
-		if shared == nil {
-			w.local[v] = out[i]
-		} else {
-			w.placed[v] = inMemory{out[0], shared.At[i]}
-		}
+		results[i] = w.g.Type(v)
 	}
+	shared := w.sharing(n)
 	text, err := w.launch(n, in, types, results, shared)
 	if err != nil {
 		return err
+	}
+	var out []string
+	if shared != nil {
+		out = []string{w.newName()}
+	}
+	for i, v := range n.Out {
+		if shared != nil {
+			w.placed[v] = Operand{Name: out[0], Shared: true, Bytes: shared.At[i]}
+			continue
+		}
+		w.local[v] = w.newName()
+		out = append(out, w.local[v])
 	}
 	if len(out) == 1 {
 		text += "[0]"

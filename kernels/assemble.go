@@ -100,8 +100,6 @@ type GPU struct {
 	// Dynamic are the places among Spec.Ints of numbers that are not in the text: they
 	// are the elements of one more input, int32.
 	Dynamic []int
-
-	places map[string]Place // of operands and results that share memory
 }
 
 // dynamicName is the input with the numbers that change from step to step.

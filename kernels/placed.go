@@ -8,29 +8,19 @@ import (
 	"zmlx-rewrite/graph"
 )
 
-// Place is where a kernel finds an operand or a result that shares memory with others.
-type Place struct {
-	Memory string // the parameter that it is in
-	Bytes  int64  // behind the start of it
-}
-
-// Put has a kernel find an operand or a result in memory that is given to it as bytes. Of several
-// in one memory that is one parameter, in place of the first.
-func (g *GPU) Put(name string, p Place) {
+// Put has a kernel find an operand or a result so many bytes behind the start of memory that it shares with
+// others. The memory is one parameter, in place of the first of them.
+func (g *GPU) Put(name, memory string, bytes int64) {
 	space, list := "const device", &g.Inputs
 	at := slices.Index(g.Inputs, name)
 	if at < 0 {
 		space, list, at = "device", &g.Results, slices.Index(g.Results, name)
 	}
 	*list = slices.Delete(slices.Clone(*list), at, at+1)
-	if !slices.Contains(*list, p.Memory) {
-		*list = slices.Insert(*list, at, p.Memory)
+	if !slices.Contains(*list, memory) {
+		*list = slices.Insert(*list, at, memory)
 	}
-	if g.places == nil {
-		g.places = map[string]Place{}
-	}
-	g.places[name] = p
-	g.prepend(fmt.Sprintf("%s %s_t* %s = (%s %s_t*)(%s + %d);\n", space, name, name, space, name, p.Memory, p.Bytes))
+	g.prepend(fmt.Sprintf("%s %s_t* %s = (%s %s_t*)(%s + %d);\n", space, name, name, space, name, memory, bytes))
 }
 
 // Advance has the kernel find an operand so many elements further on.
@@ -49,27 +39,22 @@ func (g *GPU) name(kernel string) { g.Name = kernel + "_" + contentHash(g.Header
 
 // parameters writes one parameter a line, each with a comma.
 func (s *Spec) parameters(b *strings.Builder, g *GPU, v *Values, results []graph.DType, in, out string) {
-	types := map[string]graph.DType{}
+	types := map[string]string{dynamicName: "int"}
 	for i, x := range s.Inputs {
-		types[x.Name] = v.Types[i]
+		types[x.Name] = typeNames[v.Types[i]]
 	}
 	for i, r := range s.Results {
-		types[r] = results[i]
+		types[r] = typeNames[results[i]]
 	}
-	for _, p := range g.places {
-		types[p.Memory] = graph.Uint8
-	}
-	write := func(form, name string) {
-		typ := typeNames[types[name]]
-		if name == dynamicName {
-			typ = "int"
+	write := func(form string, names []string) {
+		for _, name := range names {
+			typ, ok := types[name]
+			if !ok { // memory that several are in
+				typ = typeNames[graph.Uint8]
+			}
+			fmt.Fprintf(b, "    "+form+",\n", typ, name)
 		}
-		fmt.Fprintf(b, "    "+form+",\n", typ, name)
 	}
-	for _, name := range g.Inputs {
-		write(in, name)
-	}
-	for _, name := range g.Results {
-		write(out, name)
-	}
+	write(in, g.Inputs)
+	write(out, g.Results)
 }

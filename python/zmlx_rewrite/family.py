@@ -106,9 +106,11 @@ class Family:
             return ""
         if time.perf_counter() + 1.5 * self.took > self.o.end:  # shapes are looked at by their size, and a host is slow at times
             return f"not looked at: {self.o.seconds:.0f} s would not suffice"
-        if self.report.device == "cuda" and self.launches and shape.launches_before != self.launches:
+        if self.report.device != "cuda":
+            return ""
+        if self.launches and shape.launches_before != self.launches:
             return "not looked at: MLX does it by other operations, which it compiles for up to a minute first (seconds=None takes the time)"
-        if self.report.device == "cuda" and self.to_compile(written["tiles"]):
+        if self.to_compile(written["tiles"]):
             return "not looked at: MLX compiles its products for up to a minute first (seconds=None takes the time)"
         return ""
 

@@ -49,9 +49,9 @@ class _Few:
     @staticmethod
     def quantized_matmul(x: mx.array, w: mx.array, scales: mx.array, biases: mx.array | None = None, **how: Any) -> mx.array:
         """The same, of 8 rows and more."""
-        rows = x.reshape(-1, x.shape[-1]) if w.ndim == 2 else None
-        if rows is None or rows.shape[0] < 8:
+        if w.ndim > 2 or x.size < 8 * x.shape[-1]:
             return mx.quantized_matmul(x, w, scales, biases, **how)
+        rows = x.reshape(-1, x.shape[-1])
         out = mx.concatenate([mx.quantized_matmul(rows[i : i + 7], w, scales, biases, **how) for i in range(0, rows.shape[0], 7)])
         return out.reshape(*x.shape[:-1], out.shape[-1])
 
@@ -208,6 +208,11 @@ class Step:
     def _args(self, e: Event) -> str:
         return ", ".join([self._tree(a) for a in e.args] + [f"{k}={self._tree(v)}" for k, v in e.kwargs.items()])
 
+    @staticmethod
+    def _adds(recording: Recording, e: Event) -> bool:
+        """Whether shortcuts.add does what the event is."""
+        return e.kind == "update" and recording.length == 1 and len(e.path) == 1 and len(e.args) == 2 and not e.kwargs and shortcuts.known_cache(recording.kinds[e.path[0]])
+
     def _attention(self, e: Event, short: dict[tuple[int, ...], Any]) -> str | None:
         """What mx.fast's attention is given, where mlx-lm's does nothing but to call it."""
         if not shortcuts.known_attention(e.do):
@@ -231,8 +236,7 @@ class Step:
     def _write(self, recording: Recording, calls: list[dict[str, Any]], functions: dict[str, Any]) -> str:
         shapes = {name: (shape, dtype) for name, shape, dtype in recording.inputs}
         before, masks = [], []
-        short = {e.path: recording.kinds[e.path[0]] for e in recording.events if e.kind == "update" and len(e.path) == 1 and len(e.args) == 2 and not e.kwargs
-                 and recording.length == 1 and shortcuts.known_cache(recording.kinds[e.path[0]])}
+        short = {e.path: recording.kinds[e.path[0]] for e in recording.events if self._adds(recording, e)}
         if short:
             held = self._hold({kind: shortcuts.methods(kind) for kind in short.values()}, "held")
             before += [f"x = changed({held}, [{', '.join(self._cache(path) for path in sorted(short))}])", "if x: raise Later(x)"]
@@ -288,7 +292,7 @@ class Step:
                 break
             e = recording.events[i]
             cache = self._cache(e.path) if e.path else ""
-            if e.path in short and e.kind == "update":
+            if self._adds(recording, e):
                 lines.append(f"{self._targets(e.result)} = add({cache}, {self._args(e)}, places)")
             elif e.kind in ("update", "call"):
                 lines.append(f"{self._targets(e.result)} = {cache}.{e.name}({self._args(e)})")
