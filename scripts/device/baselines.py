@@ -29,9 +29,10 @@ PROMPTS = ROOT / "scripts/device/prompts.txt"
 class Bench(Programs):
     """The stages."""
 
-    def __init__(self, args, budget, file="baselines.jsonl"):
-        super().__init__(args.model, budget, args.tokens, args.cpu, args.ours, file)
-        self.args = args
+    def __init__(self, args, budget, file="baselines.jsonl", lane=None, using=()):
+        """using: other models that are in use, and are not removed where the disk is full."""
+        super().__init__(args.model, budget, args.tokens, args.cpu, args.ours, file, lane)
+        self.args, self.using = args, using
 
     # Stages.
 
@@ -39,7 +40,7 @@ class Bench(Programs):
         MODELS.mkdir(parents=True, exist_ok=True)
         if not (self.model / "model.safetensors").exists() and shutil.disk_usage(MODELS).free < 40e9:
             for other in MODELS.iterdir():  # random weights, made again in half a minute
-                if other not in (self.model, self.gguf):
+                if other.name.removesuffix(".gguf") not in {self.name, *self.using}:
                     self.say(f"removing {other}: the disk is nearly full")
                     shutil.rmtree(other) if other.is_dir() else other.unlink()
         jobs = []
@@ -48,7 +49,7 @@ class Bench(Programs):
         if not self.gguf.exists() and "llama.cpp" not in self.args.without:
             config = self.model / "config.json"
             jobs.append(["scripts/device/random_gguf.py", config if config.exists() else self.args.model, self.gguf])
-        running = [subprocess.Popen([sys.executable, *map(str, j)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for j in jobs]
+        running = [subprocess.Popen([*self.lane.prefix(), sys.executable, *map(str, j)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, **self.lane.environment()}) for j in jobs]
         for p in running:
             try:
                 out, _ = p.communicate(timeout=max(self.left() - 10, 1))
@@ -118,7 +119,7 @@ class Bench(Programs):
         self.watching = True
 
     def table(self, stage, what, of):
-        table(self.name, [r for r in self.rows if r.get("stage") == stage and "tps" in r], what, of, self.tokens, self.best)
+        print(table(self.name, [r for r in self.rows if r.get("stage") == stage and "tps" in r], what, of, self.tokens, self.best), flush=True)
 
     def errors(self):
         """How far the rewritten and the unrewritten program are from float32, fed the same tokens,
@@ -161,11 +162,11 @@ class Bench(Programs):
         what that left and MLX had compiled on this machine before."""
         with tempfile.TemporaryDirectory() as fresh:
             for cache in "empty", "full":
-                before = pathlib.Path(os.environ.get("MLX_PTX_CACHE_DIR", "none"))
+                before = pathlib.Path(self.lane.ptx or self.lane.shared)
                 if cache == "full" and before.is_dir():
                     shutil.copytree(before, f"{fresh}/ptx", dirs_exist_ok=True)
                 out = self.run("bridge", [sys.executable, "scripts/device/mlxlm_decode.py", self.model, "--tokens", 200, "--warm-up", programs.WARM, "--patch",
-                                          *(["--patch-prompt", 512] if cache == "full" else [])], limit=180, env=dict(XDG_CACHE_HOME=fresh, MLX_PTX_CACHE_DIR=f"{fresh}/ptx"))
+                                          *(["--patch-prompt", 512] if cache == "full" else [])], limit=240, env=dict(XDG_CACHE_HOME=fresh, MLX_PTX_CACHE_DIR=f"{fresh}/ptx"))
                 for line in out.splitlines():
                     if line.startswith("{"):
                         self.keep(**dict(json.loads(line), stage="bridge", cache=cache, **self.memory))
@@ -208,9 +209,9 @@ class Bench(Programs):
 def table(model, rows, what, of, tokens, best):
     """Medians over rounds, and ratios of ours with their intervals."""
     if not rows:
-        return
-    print(f"\n{model}, {tokens} tokens, medians over rounds; mlx-lm best is {best or 'its default'}; memory in GB: of arrays, and in use on the card\n")
-    print(f"| {what} | program | rounds | tok/s | least to most | zmlx-rewrite is faster by, 95 % | arrays | card |\n|---|---|---|---|---|---|---|---|")
+        return ""
+    lines = [f"\n{model}, {tokens} tokens, medians over rounds; mlx-lm best is {best or 'its default'}; memory in GB: of arrays, and in use on the card\n",
+             f"| {what} | program | rounds | tok/s | least to most | zmlx-rewrite is faster by, 95 % | arrays | card |\n|---|---|---|---|---|---|---|---|"]
     names = list(dict.fromkeys(r["what"] for r in rows))
     for key in sorted({of(r) for r in rows}):
         here = {name: {r["round"]: r["tps"] for r in rows if r["what"] == name and of(r) == key} for name in names}
@@ -218,14 +219,14 @@ def table(model, rows, what, of, tokens, best):
         for name in sorted(names, key="zmlx-rewrite".__ne__):
             got = here[name]
             if not got:
-                print(f"| {key} | {name} | 0 | | | | | |")
+                lines.append(f"| {key} | {name} | 0 | | | | | |")
                 continue
             ratios = [ours[i] / got[i] for i in got if i in ours and name != "zmlx-rewrite"]
             low, high = bootstrap(ratios) if ratios else (0, 0)
             faster = f"{statistics.median(ratios):.2f}" + (f" [{low:.2f}, {high:.2f}]" if len(ratios) > 2 else "") if ratios else ""
             most = lambda *keys: max((r[k] for r in rows for k in keys if r["what"] == name and of(r) == key and r.get(k)), default="")  # noqa: E731
-            print(f"| {key} | {name} | {len(got)} | {statistics.median(got.values()):.1f} | {min(got.values()):.1f} to {max(got.values()):.1f} | {faster} | {most('peak_gb')} | {most('device_gb', 'host_gb')} |")
-    print(flush=True)
+            lines.append(f"| {key} | {name} | {len(got)} | {statistics.median(got.values()):.1f} | {min(got.values()):.1f} to {max(got.values()):.1f} | {faster} | {most('peak_gb')} | {most('device_gb', 'host_gb')} |")
+    return "\n".join(lines) + "\n"
 
 
 def parser():

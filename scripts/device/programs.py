@@ -31,28 +31,63 @@ def environment(text):
     return dict(pair.split("=", 1) for pair in text.split())
 
 
+class Lane:
+    """What programs have for themselves while others run beside them: a card, cores, and a folder of
+    the modules that MLX compiles, whose files it does not write whole."""
+
+    def __init__(self, card=0, cores=(), ptx=None):
+        self.card, self.cores, self.ptx, self.idle = card, list(cores), ptx, None
+        self.shared = pathlib.Path(os.environ.get("MLX_PTX_CACHE_DIR", "/nowhere"))
+
+    def prefix(self):
+        return ["taskset", "-c", f"{self.cores[0]}-{self.cores[-1]}"] if self.cores else []
+
+    def environment(self):
+        return {**({"CUDA_VISIBLE_DEVICES": str(self.card)} if self.cores else {}), **({"MLX_PTX_CACHE_DIR": str(self.ptx)} if self.ptx else {})}
+
+    def take(self):
+        """Has what other lanes compiled until now."""
+        if self.ptx:
+            copy_missing(self.shared, self.ptx)
+
+    def give(self):
+        if self.ptx:
+            copy_missing(self.ptx, self.shared)
+
+    def query(self):
+        return ["nvidia-smi", "-i", str(self.card), "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
+
+    def before(self):
+        """Notes what is in use on the card, in MiB, before the first process."""
+        if self.idle is None and shutil.which("nvidia-smi"):
+            self.idle = int(subprocess.run(self.query(), capture_output=True, text=True, timeout=20, check=True).stdout.split()[0])
+
+
+def copy_missing(source, target):
+    """Each file is there whole or not at all; the text beside a module comes first, as the module is looked for."""
+    for f in sorted((f for f in source.rglob("*") if f.is_file()), key=lambda f: f.suffix == ".ptx"):
+        to = target / f.relative_to(source)
+        if not to.exists():
+            to.parent.mkdir(parents=True, exist_ok=True)
+            part = to.with_name(f".{os.getpid()}-{threading.get_ident()}")
+            shutil.copy(f, part)
+            os.replace(part, to)
+
+
 class Memory:
     """The most memory in use while a process runs: of the card, if there is one."""
 
-    QUERY = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
-    idle = None  # MiB in use on the card before the first process
-
-    def __init__(self, pid):
-        self.pid, self.most, self.over, self.card = pid, 0, threading.Event(), None
+    def __init__(self, pid, lane):
+        self.pid, self.lane, self.most, self.over, self.card = pid, lane, 0, threading.Event(), None
         if shutil.which("nvidia-smi"):
-            self.card = subprocess.Popen([*self.QUERY, "-lms", "250"], stdout=subprocess.PIPE, text=True)
+            self.card = subprocess.Popen([*lane.query(), "-lms", "250"], stdout=subprocess.PIPE, text=True)
         self.thread = threading.Thread(target=self.watch, daemon=True)
         self.thread.start()
-
-    @classmethod
-    def before(cls):
-        if cls.idle is None and shutil.which("nvidia-smi"):
-            cls.idle = int(subprocess.run(cls.QUERY, capture_output=True, text=True, timeout=20, check=True).stdout.split()[0])
 
     def watch(self):
         if self.card:
             for line in self.card.stdout:
-                self.most = max(self.most, (int(line) - self.idle) * 2**20)
+                self.most = max(self.most, (int(line) - self.lane.idle) * 2**20)
             return
         while not self.over.wait(0.2):
             try:
@@ -74,7 +109,8 @@ class Programs:
     """What runs of one model. model is a reference configuration, whose folder and GGUF are in
     MODELS, or a folder of the checkout."""
 
-    def __init__(self, model, budget, tokens=128, cpu=False, flags=(), file="baselines.jsonl"):
+    def __init__(self, model, budget, tokens=128, cpu=False, flags=(), file="baselines.jsonl", lane=None):
+        self.lane = lane or Lane()
         self.name, self.tokens, self.cpu, self.flags, self.file = model, tokens, cpu, list(flags), file
         self.model, self.gguf = MODELS / model, MODELS / f"{model}.gguf"
         if (ROOT / model).is_dir() or pathlib.Path(model).suffix == ".gguf":
@@ -89,7 +125,8 @@ class Programs:
         return self.end - time.monotonic()
 
     def say(self, text):
-        print(f"[{time.monotonic() - self.start:5.1f} s] {text}", flush=True)
+        where = f" {self.name}" if self.lane.ptx else ""  # others speak, too
+        print(f"[{time.monotonic() - self.start:5.1f} s{where}] {text}", flush=True)
 
     def keep(self, **row):
         row = dict(model=self.name, **{k: v for k, v in row.items() if k != "model"})
@@ -109,10 +146,10 @@ class Programs:
         start = time.monotonic()
         plain = {k: v for k, v in os.environ.items() if not k.startswith("MLX_MAX_")}
         if self.watching:
-            Memory.before()
-        p = subprocess.Popen([str(c) for c in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, errors="replace", start_new_session=True,
-                             env={**plain, **environment(settings), **(env or {})})
-        memory = self.watching and Memory(p.pid)
+            self.lane.before()
+        p = subprocess.Popen([str(c) for c in [*self.lane.prefix(), *command]], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, errors="replace", start_new_session=True,
+                             env={**plain, **self.lane.environment(), **environment(settings), **(env or {})})
+        memory = self.watching and Memory(p.pid, self.lane)
         try:
             out, words = p.communicate(timeout=limit)
             why = f"exit status {p.returncode}"

@@ -1,21 +1,23 @@
-"""Measures, on a machine with one GPU, what issue 7 and 9 ask for, most important first. session.sh
-runs it; it says what it is going to do, does what there is time for, and goes on the next time
-where it stopped. Each result is in $OUT/session.jsonl as soon as it is there.
+"""Measures, on a machine with one GPU or several, what issue 7 and 9 ask for, most important first.
+session.sh runs it; it says what it is going to do, does what there is time for, and goes on the next
+time where it stopped. Each result is in $OUT/session.jsonl as soon as it is there.
+
+Each GPU has cores of its own and does one part after the other; no model is on two at once.
 """
 
 import argparse
 import concurrent.futures
-import contextlib
-import io
 import json
 import os
 import pathlib
 import shutil
+import subprocess
+import threading
 import time
 
 import baselines
 import programs
-from programs import MODELS, OUT, ROOT
+from programs import LOCK, MODELS, OUT, ROOT, Lane
 
 STATE = pathlib.Path(os.environ.get("STATE", "/tmp/zmlx/session"))
 FILE = "session.jsonl"
@@ -23,7 +25,7 @@ FILE = "session.jsonl"
 QWEN, LFM, GPT, GLM, LFM8 = "Qwen3-30B-A3B-4bit", "LFM2-8B-A1B-4bit", "gpt-oss-20b-MXFP4-Q4", "GLM-4.7-Flash-4bit", "LFM2-8B-A1B-8bit"
 TRAINED = [f"testdata/trained/{m}" for m in ("qwen3_moe", "lfm2_moe", "gpt_oss", "glm4_moe_lite", "deepseek_v3", "gemma3_text")]
 SMOL = [os.environ.get("SMOLLM2", "/tmp/zmlx/smollm2") + "/" + f for f in ("SmolLM2-135M-Instruct.Q4_1.gguf", "SmolLM2-135M-MoE")]
-SMALL = "small models"  # these, side by side: nothing of them is timed
+SIDE_BY_SIDE = {"trained models": TRAINED, "SmolLM2": SMOL}  # three at once: nothing of them is timed
 LONG = "0,512,8192,32768"
 
 # Stage, model, what it is expected to take in seconds on an H200, flags of baselines.py. The seconds
@@ -31,14 +33,15 @@ LONG = "0,512,8192,32768"
 # read 17 GB page by page, 5 s for ours, 10 ms a step of mlx-lm. Making a model is 35 s (Qwen3) or
 # less, once a machine, and comes on top.
 PLAN = [
-    ("bridge", QWEN, 240, ""),
-    ("tokens", SMALL, 120, ""),
-    ("batch", QWEN, 200, "--rounds 1"),
     ("prompt", QWEN, 240, "--prompts 512,8192"),
-    ("prompt", LFM, 150, "--prompts 512,8192"),
-    ("batch", LFM, 100, "--rounds 2"),
+    ("tokens", "SmolLM2", 150, ""),
+    ("tokens", "trained models", 250, ""),
+    ("bridge", QWEN, 240, ""),  # behind the prompt, which compiles what a patch finds compiled
     ("rounds", GPT, 100, f"--depths {LONG} --rounds 2"),
     ("errors", GPT, 45, ""),
+    ("batch", QWEN, 200, "--rounds 1"),
+    ("prompt", LFM, 150, "--prompts 512,8192"),
+    ("batch", LFM, 100, "--rounds 2"),
     ("rounds", LFM8, 80, f"--depths {LONG} --rounds 2 --without llama.cpp"),
     ("errors", LFM8, 30, ""),
     ("rounds", GLM, 100, f"--depths {LONG} --rounds 2"),
@@ -66,6 +69,23 @@ def plan(only, tiny):
     return [r for r in rows if not only or any(o in (r[0], r[1], f"{r[0]}:{r[1]}") for o in only)]
 
 
+def cards():
+    """How many GPUs there are; one where it cannot be told."""
+    try:
+        out = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return 1
+    return max(out.count("GPU "), 1)
+
+
+def lanes(n):
+    """One of n GPUs each, with its share of the cores; a machine with one GPU is taken as it is."""
+    if n == 1:
+        return [Lane()]
+    share = os.cpu_count() // n
+    return [Lane(i, range(i * share, (i + 1) * share), STATE / f"ptx{i}") for i in range(n)]
+
+
 class Session:
     def __init__(self, args):
         self.args, self.start = args, time.monotonic()
@@ -75,6 +95,7 @@ class Session:
         if not (STATE / FILE).exists() and earlier.exists():
             shutil.copy(earlier, STATE / FILE)
         self.rows = [json.loads(l) for l in (STATE / FILE).read_text().splitlines()] if (STATE / FILE).exists() else []
+        self.using, self.change = {}, threading.Condition()  # model: its lane
         self.publish()
 
     def left(self):
@@ -97,22 +118,50 @@ class Session:
             args.dtypes = ["float32"]
         return args
 
-    def run(self, item):
+    def work(self, lane, todo):
+        """One lane's part: the first of what is to be done whose model no other lane has."""
+        while True:
+            with self.change:
+                while not (item := next((i for i in todo if i[1] not in self.using), None)):
+                    if not todo:
+                        return
+                    self.change.wait()
+                todo.remove(item)
+                self.using[item[1]] = lane
+            try:
+                if self.left() < 0.7 * item[2] + 5:
+                    print(f"{item[0]} {item[1]}: no time, {self.left():.0f} s are left of the {item[2]} s that it takes", flush=True)
+                    continue  # a shorter one may fit
+                print(f"\n== {item[0]} {item[1]}" + f", on GPU {lane.card}" * bool(lane.ptx) + f", {self.left():.0f} s left", flush=True)
+                lane.take()
+                self.run(item, lane)
+                lane.give()
+                self.tables()
+            finally:
+                with self.change:
+                    del self.using[item[1]]
+                    self.change.notify_all()
+
+    def run(self, item, lane):
         stage, model, seconds, _ = item
         start = time.monotonic()
-        some = TRAINED + SMOL if model == SMALL else [model]
-        with concurrent.futures.ThreadPoolExecutor(1 if self.args.tiny else len(some)) as pool:
-            whole = all(list(pool.map(lambda m: self.one(item, m, len(some) == 1), some)))
+        some = SIDE_BY_SIDE.get(model, [model])
+        with concurrent.futures.ThreadPoolExecutor(1 if self.args.tiny else 3) as pool:
+            whole = all(list(pool.map(lambda m: self.one(item, m, len(some) == 1, lane), some)))
         row = dict(item=[stage, model], whole=whole, seconds=round(time.monotonic() - start, 1), expected=seconds, made=time.strftime("%Y-%m-%d %H:%M:%S"))
         self.rows.append(row)
-        with open(OUT / FILE, "a", encoding="utf-8") as f:
-            f.write(json.dumps(row) + "\n")
-        shutil.copy(OUT / FILE, STATE / FILE)
+        with LOCK:
+            with open(OUT / FILE, "a", encoding="utf-8") as f:
+                f.write(json.dumps(row) + "\n")
+            shutil.copy(OUT / FILE, STATE / FILE)
 
-    def one(self, item, model, alone):
+    def one(self, item, model, alone, lane):
         """A stage of one model; whether all of it was done."""
         stage, _, seconds, _ = item
-        bench = baselines.Bench(self.parsed(item, model), self.left() - 2, FILE)
+        if not alone:  # has modules of its own: others of this card run beside it
+            lane = Lane(lane.card, lane.cores, STATE / f"ptx-{pathlib.Path(model).stem}")
+            lane.take()
+        bench = baselines.Bench(self.parsed(item, model), self.left() - 2, FILE, lane, self.using)
         bench.rows, bench.watching = [r for r in self.rows if r.get("model") == model], alone
         before = len(bench.rows)
         if not bench.model.exists() and "/" not in model:
@@ -122,25 +171,27 @@ class Session:
             return False
         bench.end = min(bench.end, time.monotonic() + max(seconds * 1.5, 60))
         baselines.run(bench, [stage])
+        if not alone:
+            lane.give()
         made = bench.rows[before:]
         self.rows += made
         return any("error" not in r for r in made) and not bench.short
 
     def tables(self):
         """All tables of what was measured in rounds, this time and earlier."""
-        text = io.StringIO()
-        with contextlib.redirect_stdout(text):
-            for stage, what in ("rounds", "depth"), ("batch", "sequences"):
-                for model in dict.fromkeys(r["model"] for r in self.rows if r.get("stage") == stage):
-                    rows = [r for r in self.rows if r.get("stage") == stage and r["model"] == model and "tps" in r]
-                    baselines.table(model, rows, what, lambda r: r["depth" if what == "depth" else "batch"], 24 if self.args.tiny else 128, "MLX_MAX_OPS_PER_BUFFER=500")
-        (OUT / "session.md").write_text(text.getvalue())
+        text = ""
+        for stage, what in ("rounds", "depth"), ("batch", "sequences"):
+            for model in dict.fromkeys(r["model"] for r in list(self.rows) if r.get("stage") == stage):
+                rows = [r for r in list(self.rows) if r.get("stage") == stage and r["model"] == model and "tps" in r]
+                text += baselines.table(model, rows, what, lambda r: r["depth" if what == "depth" else "batch"], 24 if self.args.tiny else 128, "MLX_MAX_OPS_PER_BUFFER=500")
+        (OUT / "session.md").write_text(text)
 
 
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("only", nargs="*", help="stages, models or STAGE:MODEL; all if left out")
     p.add_argument("--budget", type=float, default=float(os.environ.get("BUDGET", 560)), help="seconds in all")
+    p.add_argument("--cards", type=int, help="how many GPUs; all that there are if left out")
     p.add_argument("--plan", action="store_true", help="say what would be done, and what it is expected to take")
     p.add_argument("--tiny", action="store_true", help="small models, as there are in MODELS, to try this script")
     args = p.parse_args()
@@ -154,16 +205,11 @@ def main():
         print(f"  {item[0]:8} {item[1]:40} {item[2]:4} s  " + ("done" if whole else f"{total:5} s in all" + (", tried before" if n else "")) + f"  {item[3]}")
     if args.plan:
         return
-    for item in items:
-        n, whole = s.tries(item)
-        if whole or n >= 2:
-            continue
-        if s.left() < 0.7 * item[2] + 5:
-            print(f"{item[0]} {item[1]}: no time, {s.left():.0f} s are left of the {item[2]} s that it takes", flush=True)
-            continue  # a shorter one may fit
-        print(f"\n== {item[0]} {item[1]}, {s.left():.0f} s left", flush=True)
-        s.run(item)
-        s.tables()
+    todo = [i for i in items if s.tries(i)[0] < 2 and not s.tries(i)[1]]
+    use = lanes(args.cards or cards())
+    with concurrent.futures.ThreadPoolExecutor(len(use)) as pool:
+        for done in [pool.submit(s.work, lane, todo) for lane in use]:
+            done.result()
     rest = [f"{i[0]} {i[1]}" for i in items if not s.tries(i)[1]]
     print(f"{args.budget - s.left():.0f} s; {OUT / FILE} has {len(s.rows)} rows; " + ("not done: " + ", ".join(rest) if rest else "all is done"))
 
