@@ -40,18 +40,65 @@ const (
 
 var negated = map[Cmp]Cmp{EQ: NE, NE: EQ, LT: GE, GE: LT, GT: LE, LE: GT}
 
+// mirrored is how the right side compares with the left one.
+var mirrored = map[Cmp]Cmp{EQ: EQ, NE: NE, LT: GT, GT: LT, LE: GE, GE: LE}
+
 // True is the condition that always holds, False the one that never does.
 var (
 	True  = Cond{}
 	False = Cond{kind: condFalse}
 )
 
-// Compare returns the condition "l op r"; it is decided at once if both are numbers.
+// Compare returns the condition "l op r"; it is decided at once if both are numbers. A number is
+// compared without a common factor: 8*n >= 100 is n >= 13, so that it is seen what else it says of n.
 func Compare(l Dim, op Cmp, r Dim) Cond {
 	if n, ok := l.Sub(r).Const(); ok {
 		return boolCond(holds(n, op))
 	}
+	if n, ok := r.Const(); ok {
+		if p, n, ok := reduced(l, op, n); ok {
+			return Compare(p, op, N(n))
+		}
+	} else if n, ok := l.Const(); ok {
+		if p, n, ok := reduced(r, mirrored[op], n); ok {
+			return Compare(N(n), op, p)
+		}
+	}
 	return Cond{kind: condAtom, cmp: op, l: l, r: r}
+}
+
+// reduced divides "p op n" by the common factor of p's terms, if it has one and no number of its own.
+func reduced(p Dim, op Cmp, n int64) (Dim, int64, bool) {
+	if p.n != 0 || p.saturated() {
+		return Dim{}, 0, false
+	}
+	factor := int64(0)
+	for _, t := range p.p.terms {
+		factor = gcd(factor, t.coef)
+	}
+	if factor <= 1 {
+		return Dim{}, 0, false
+	}
+	low := n / factor
+	if n%factor < 0 {
+		low--
+	}
+	up := n%factor != 0 // whether n is between low and low + 1, in factors
+	if up && (op == EQ || op == NE) {
+		return Dim{}, 0, false
+	}
+	if up && (op == GE || op == LT) {
+		low++
+	}
+	p, ok := p.Div(N(factor))
+	return p, low, ok
+}
+
+func gcd(a, b int64) int64 {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return max(a, -a)
 }
 
 func boolCond(b bool) Cond {

@@ -41,7 +41,7 @@ func TestEval(t *testing.T) {
 		{"has(b)", "false", ""},
 		{"seq_len <= 1", "true", ""}, // it is 1 where this is tried
 		{"rows(x) <= 8", "batch*seq_len <= 8", ""},
-		{"size(x) <= 64 * 8", "64*batch*seq_len <= 512", ""},
+		{"size(x) <= 64 * 8", "batch*seq_len <= 8", ""},
 		{"batch > 4 || bits == 4", "true", ""},
 		{"kv_len <= 1024", "false", "kv_len"},
 		{"dim(b, 0) == 1", "false", "b"},
