@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -332,5 +333,39 @@ func TestNextStepBeforeToken(t *testing.T) {
 	}
 	if want := []string{"dispatch", "dispatch", "read", "dispatch", "read", "read"}; !slices.Equal(w.log, want) {
 		t.Errorf("%v, want %v", w.log, want)
+	}
+}
+
+// asked is an engine that only notes which of the numbered tensors it is asked for.
+type asked struct {
+	engine.Engine
+	log []string
+}
+
+type numbered struct {
+	engine.Tensor
+	n int
+}
+
+func (a *asked) note(what string, list []engine.Tensor) error {
+	a.log = append(a.log, fmt.Sprintf("%s %d to %d", what, list[0].(numbered).n, list[len(list)-1].(numbered).n))
+	return nil
+}
+
+func (a *asked) AsyncEval(list ...engine.Tensor) error               { return a.note("begin", list) }
+func (a *asked) Eval(_ context.Context, list ...engine.Tensor) error { return a.note("wait for", list) }
+
+// Of a prompt's chunk four layers are under way at most, and never less than two until the last.
+func TestComputeInParts(t *testing.T) {
+	a := &asked{}
+	var list []engine.Tensor
+	for i := range 11 {
+		list = append(list, numbered{n: i})
+	}
+	if err := (&Generator{engine: a}).compute(context.Background(), list); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"begin 0 to 7", "wait for 0 to 3", "begin 4 to 10", "wait for 4 to 7", "wait for 8 to 10"}; !slices.Equal(a.log, want) {
+		t.Errorf("%q, want %q", a.log, want)
 	}
 }

@@ -363,6 +363,15 @@ func (g *Graph) Launches() int {
 	return n
 }
 
+// Cost returns that of all nodes.
+func (g *Graph) Cost() Cost {
+	var c Cost
+	for i := range g.nodes {
+		c = c.Plus(g.nodes[i].Op.Cost())
+	}
+	return c
+}
+
 // Ordered returns g if its nodes are in canonical order, and else a copy in which they are:
 // what Compact would make of it.
 func (g *Graph) Ordered() (*Graph, error) {

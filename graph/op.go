@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -23,6 +24,8 @@ type Op struct {
 	// Elementwise says that each element of the result is made of the operands' elements in
 	// the same place, after broadcasting.
 	Elementwise bool
+	// Packed says that MLX multiplies by a packed matrix in the op.
+	Packed bool
 	// Launches is how many GPU kernels MLX starts for the op: 0 for views and
 	// leaves. It is the unit of every cost that plans and reports state.
 	Launches int
@@ -149,6 +152,32 @@ func (o *Op) OperandIndex(name string) int {
 
 // IsLeaf reports whether the op has no operands and no inference: input, param, constant.
 func (o *Op) IsLeaf() bool { return o.Infer == nil }
+
+// Cost is what a rewrite has to lower, so that rewriting ends: MLX's products of packed matrices; if
+// there are as many, MLX's own launches; if there are as many, all launches.
+type Cost struct{ Packed, Own, Launches int }
+
+// Cost returns what the op counts for.
+func (o *Op) Cost() Cost {
+	c := Cost{Launches: o.Launches}
+	if !o.IsKernel() {
+		c.Own = o.Launches
+	}
+	if o.Packed {
+		c.Packed = 1
+	}
+	return c
+}
+
+// Plus returns the cost of both.
+func (c Cost) Plus(d Cost) Cost {
+	return Cost{c.Packed + d.Packed, c.Own + d.Own, c.Launches + d.Launches}
+}
+
+// Below reports whether c is lower than d.
+func (c Cost) Below(d Cost) bool {
+	return cmp.Or(cmp.Compare(c.Packed, d.Packed), cmp.Compare(c.Own, d.Own), cmp.Compare(c.Launches, d.Launches)) < 0
+}
 
 // IsKernel reports whether the op is a call of a kernel.
 func (o *Op) IsKernel() bool { return strings.HasPrefix(o.Name, KernelPrefix) }

@@ -143,27 +143,16 @@ type Match struct {
 // Names returns the names of values that a match of the pattern binds, in order.
 func (p *Pattern) Names() []string { return p.names }
 
-// Launches returns how many kernels MLX starts for the nodes that go away with a match.
-// Ranges may stay, since others may read them.
-func (p *Pattern) Launches() int {
-	n := 0
+// Cost returns that of the nodes that go away with a match. Ranges may stay, since others may read
+// them.
+func (p *Pattern) Cost() graph.Cost {
+	var c graph.Cost
 	for i := range p.nodes {
 		if len(p.nodes[i].in) > 0 {
-			n += p.nodes[i].op.Launches
+			c = c.Plus(p.nodes[i].op.Cost())
 		}
 	}
-	return n
-}
-
-// StockLaunches is Launches without those of kernels.
-func (p *Pattern) StockLaunches() int {
-	n := 0
-	for i := range p.nodes {
-		if len(p.nodes[i].in) > 0 && !p.nodes[i].op.IsKernel() {
-			n += p.nodes[i].op.Launches
-		}
-	}
-	return n
+	return c
 }
 
 // Named returns what name i of the pattern's Names is bound to; graph.None if absent.

@@ -284,8 +284,8 @@ func TestMatch(t *testing.T) {
 		t.Errorf("bindings %v", b)
 	}
 	// The range may stay, and what is left is rms_norm, the kernel, exp and add.
-	if p.Launches() != 4 || p.StockLaunches() != 3 || p.Size() != 5 {
-		t.Errorf("%d launches, %d of them MLX's, %d nodes", p.Launches(), p.StockLaunches(), p.Size())
+	if c := p.Cost(); c.Launches != 4 || c.Own != 3 || p.Size() != 5 {
+		t.Errorf("%d launches, %d of them MLX's, %d nodes", c.Launches, c.Own, p.Size())
 	}
 	for op, has := range map[string]bool{"add": true, "rms_norm": true, "log": false} {
 		if p.HasOp(map[*graph.Op]bool{graph.LookupOp(op): true}) != has {

@@ -101,6 +101,42 @@ func TestWhole(t *testing.T) {
 	}
 }
 
+// TestPacked: a product of a packed matrix may become more of MLX's launches, if a cost says so, and
+// nothing else may become one, whatever it saves: that is what rewriting ends on.
+func TestPacked(t *testing.T) {
+	const cost = "\n    cost: {always: {when: 'dim(x, 0) >= 1', source: a test, launches: 1}}"
+	const unpack = "\n    match: {y: 'quantized_matmul(x, w, s, b)'}\n    replace: {d: 'dequantize(w, s, b)', y: 'matmul(x, transpose(d, axes=[1, 0]))'}"
+	const product = `
+  input x : float32[4, 64]
+  input w : uint32[8, 8]
+  input s : float32[8, 1]
+  input b : float32[8, 1]
+  y = quantized_matmul(x, w, s, b) : float32[4, 8] @ Y
+  output out = y
+`
+	const unpacked = `
+  input x : float32[4, 64]
+  input w : uint32[8, 8]
+  input s : float32[8, 1]
+  input b : float32[8, 1]
+  d = dequantize(w, s, b) : float32[8, 64] @ D
+  t = transpose(d, axes=[1, 0]) : float32[64, 8] @ D
+  y = matmul(x, t) : float32[4, 8] @ Y
+  output out = y
+`
+	for _, c := range []struct{ name, rule, program, want string }{
+		{"unpacked first", unpack + cost, product, "r@Y"},
+		{"without a cost that says so", unpack, product, ""},
+		{"packed again", "\n    match: {y: 'matmul(x, transpose(dequantize(w, s, b), axes=[1, 0]))'}\n    replace: {y: 'quantized_matmul(x, w, s, b)'}", unpacked, ""},
+		{"there and back", unpack + cost + "\n    numerics: reordered\n  - name: back\n    doc: Back.\n    match: {y: 'matmul(x, transpose(dequantize(w, s, b), axes=[1, 0]))'}\n    replace: {y: 'quantized_matmul(x, w, s, b)'}\n    numerics: reordered", product, "r@Y"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cfg := configOf(t, rule("r", c.rule), nil)
+			equal(t, "applied", applied(&rewritten(t, cfg, programOf(t, cfg, c.program)).Cases[0]), c.want)
+		})
+	}
+}
+
 // TestRowsFit: that attention sees no more rows than a cache has holds in every call; no case
 // is split by it. That a kernel takes so many is asked.
 func TestRowsFit(t *testing.T) {

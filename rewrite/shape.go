@@ -107,13 +107,12 @@ func (f *finder) build(s *shape, r *rules.Rule, cand *candidate) (*replacement, 
 		}
 		h.Output(result, v)
 	}
-	launches, stock := 0, 0
+	var cost graph.Cost
 	for id := first; id < graph.NodeID(h.NumNodes()); id++ {
 		n := h.Node(id)
-		launches += n.Op.Launches
+		cost = cost.Plus(n.Op.Cost())
 		spec := f.rw.cfg.Set.Kernels.SpecOf(n.Op)
 		if spec == nil {
-			stock += n.Op.Launches
 			continue
 		}
 		cond, failure := domain(spec, h, n, f.matchEnv(cand.match))
@@ -126,11 +125,10 @@ func (f *finder) build(s *shape, r *rules.Rule, cand *candidate) (*replacement, 
 		}
 		s.cond = graph.And(s.cond, cond)
 	}
-	// Fewer of MLX's own launches, or as many and fewer in all, which can be so only so often:
-	// rewriting ends. More launches in all need a rule that says so.
-	before, own := cand.match.Pattern.Launches(), cand.match.Pattern.StockLaunches()
-	if rep.saved = before - launches; rep.saved < -r.More || stock > own || stock == own && rep.saved <= 0 {
-		return no(CodeCost, "", fmt.Sprintf("fewer than %d launches", before), fmt.Sprintf("%d", launches))
+	// Rewriting ends, since each step lowers the cost. More launches in all need a rule that says so.
+	before := cand.match.Pattern.Cost()
+	if rep.saved = before.Launches - cost.Launches; rep.saved < -r.More || !cost.Below(before) {
+		return no(CodeCost, "", fmt.Sprintf("fewer than %d launches", before.Launches), fmt.Sprintf("%d", cost.Launches))
 	}
 	return rep, nil
 }

@@ -62,11 +62,15 @@ func (f *finder) experts(n *graph.Node) int {
 		return 0
 	}
 	for _, v := range n.In {
-		for range 4 { // a stack may be read transposed
-			if v == graph.None || f.params[v] || !f.g.Def(v).Op.IsView() || len(f.g.Def(v).In) == 0 {
+		for range 4 { // a stack may be read transposed, and unpacked
+			if v == graph.None || f.params[v] {
 				break
 			}
-			v = f.g.Def(v).In[0]
+			from := f.g.Def(v)
+			if len(from.In) == 0 || !from.Op.IsView() && from.Op.Name != "dequantize" {
+				break
+			}
+			v = from.In[0]
 		}
 		if v != graph.None && f.params[v] && f.g.Type(v).Rank() == 3 {
 			if e, ok := f.g.Type(v).Shape[0].Const(); ok {

@@ -205,7 +205,7 @@ func (b *between) undoing() *Verdict {
 		}
 		b.falls(res, fail)
 	}
-	v.Detail = fmt.Sprintf("%d times a rule behind another at its instances: none gives back what was there; launches, or MLX's own among as many, fall with each rewrite", v.Count)
+	v.Detail = fmt.Sprintf("%d times a rule behind another at its instances: none gives back what was there; products of packed matrices, or MLX's own launches among as many, or all launches, fall with each rewrite", v.Count)
 	if len(v.Why) > 0 {
 		v.Detail = v.Why[0]
 	}
@@ -224,34 +224,20 @@ func unpaid(res *rewrite.Result, r *rules.Rule) string {
 	return ""
 }
 
-// measure is what falls with each rewrite: launches of MLX's own ops, then all.
-type measure struct{ launches, stock int }
-
-func measureOf(g *graph.Graph) measure {
-	var m measure
-	for id := range graph.NodeID(g.NumNodes()) {
-		op := g.Node(id).Op
-		m.launches += op.Launches
-		if !op.IsKernel() {
-			m.stock += op.Launches
-		}
-	}
-	return m
-}
-
+// falls holds that each rewrite lowers the cost of a graph, which is why rewriting ends.
 func (b *between) falls(res *rewrite.Result, fail func(code, format string, args ...any)) {
 	for _, c := range res.Cases {
 		if len(c.Sites) == 0 {
 			continue
 		}
-		was, now := measureOf(c.Before), measureOf(c.After)
+		was, now := c.Before.Cost(), c.After.Cost()
 		more := 0
 		for _, s := range c.Sites {
 			more += s.Rule.More
 		}
-		if now.stock > was.stock || now.stock == was.stock && now.launches >= was.launches || now.launches > was.launches+more {
+		if !now.Below(was) || now.Launches > was.Launches+more {
 			fail(CodeTermination, "%s, %s: %d launches, %d of MLX's own, and %d and %d before: %s at %s saves nothing",
-				res.Before.Name, c.Name, now.launches, now.stock, was.launches, was.stock, c.Sites[0].Rule.Name, c.Sites[0].Scope)
+				res.Before.Name, c.Name, now.Launches, now.Own, was.Launches, was.Own, c.Sites[0].Rule.Name, c.Sites[0].Scope)
 		}
 	}
 }

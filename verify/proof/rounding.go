@@ -164,6 +164,11 @@ var roundingPoints = []style{normalStyle, heavy, lattice, edgeStyle, special}
 // rounds runs both sides on engine/ref, at two points and more if the steps allow it, and
 // returns how many it took.
 func (v *Verdict) rounds(ctx context.Context, p *pair, claimed kernels.Numerics, steps int, errs map[graph.DType]*[2]rms) (took int) {
+	before, err := p.asOnCUDA()
+	if err != nil {
+		v.fail(CodeEvaluation, "%s: %v", p, err)
+		return 0
+	}
 	for i, s := range roundingPoints {
 		if i > 1 && took+took/i > steps {
 			break
@@ -173,7 +178,7 @@ func (v *Verdict) rounds(ctx context.Context, p *pair, claimed kernels.Numerics,
 			v.fail(CodeEvaluation, "%s: %v", p, err)
 			return took
 		}
-		want, err := runRef(ctx, p.before, in)
+		want, err := runRef(ctx, before, in)
 		if err != nil {
 			v.fail(CodeEvaluation, "%s: %v", p, err)
 			return took
