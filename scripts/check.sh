@@ -87,7 +87,7 @@ golden() { # SCRIPT
 }
 step_goldens() {
 	local all first="scripts/oracle/tiny_models.py scripts/oracle/smollm2_goldens.py" script failed=0
-	all=$(git ls-files -co --exclude-standard 'scripts/oracle/*.py' '*/testdata/*.py' | xargs grep -l -e '\[--check' | sort)
+	all=$(git ls-files -co --exclude-standard 'scripts/oracle/*.py' 'scripts/bench/*.py' '*/testdata/*.py' | xargs grep -l -e '\[--check' | sort)
 	for script in $first; do golden "$script" || failed=1; done
 	export PYTHON
 	export -f golden

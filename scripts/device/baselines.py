@@ -10,7 +10,6 @@ import json
 import os
 import pathlib
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,7 @@ import programs
 from programs import MODELS, OUT, ROOT, Programs
 
 sys.path.insert(0, str(ROOT / "scripts/bench"))
-from paired import bootstrap  # noqa: E402
+import tables  # noqa: E402
 
 SETTINGS = ["", "MLX_MAX_OPS_PER_BUFFER=500", "MLX_MAX_OPS_PER_BUFFER=500 MLX_MAX_MB_PER_BUFFER=4000", "MLX_MAX_OPS_PER_BUFFER=2000 MLX_MAX_MB_PER_BUFFER=20000"]
 PROMPTS = ROOT / "scripts/device/prompts.txt"
@@ -77,14 +76,14 @@ class Bench(Programs):
         depths = self.args.depths
         self.turns("rounds", {"zmlx-rewrite": lambda: self.ours(depths), "mlx-lm best": lambda: self.mlxlm(self.best, depths),
                               "mlx-lm default": lambda: self.mlxlm("", depths), "llama.cpp": lambda: self.llama(depths)})
-        self.table("rounds", "depth", lambda r: r["depth"])
+        print(tables.depths(self.rows), flush=True)
 
     def batch(self):
         """Sequences side by side, behind empty caches: tokens of all of them a second."""
         batches = self.args.batches
         self.turns("batch", {"zmlx-rewrite": lambda: [r for n in batches for r in self.ours([0], n)], "mlx-lm best": lambda: self.mlxlm(self.best, [0], batches),
                              "mlx-lm default": lambda: self.mlxlm("", [0], batches), "llama.cpp": lambda: self.llama_batches(0, batches)})
-        self.table("batch", "sequences", lambda r: r["batch"])
+        print(tables.sequences(self.rows), flush=True)
 
     def fault(self):
         """Where a prompt dies in MLX, if it does, with few layers and with all."""
@@ -118,9 +117,6 @@ class Bench(Programs):
             longest = max(longest, time.monotonic() - start)
         self.watching = True
 
-    def table(self, stage, what, of):
-        print(table(self.name, [r for r in self.rows if r.get("stage") == stage and "tps" in r], what, of, self.tokens, self.best), flush=True)
-
     def errors(self):
         """How far the rewritten and the unrewritten program are from float32, fed the same tokens,
         one a step, behind prompts of one token: so the steps are the replayed ones, and no
@@ -137,10 +133,7 @@ class Bench(Programs):
             self.keep(**dict(r, what="errors", stage="errors", **self.memory))
             self.say(f"{r['prompt']!r}, {r['verdict']}, tokens part at {r['first_difference']}: against float32, rewritten rms {ours['rms_error']:.3g} max {ours['max_error']:.3g} KL {ours['kl_mean']:.2e}, "
                      f"unrewritten rms {stock['rms_error']:.3g} max {stock['max_error']:.3g} KL {stock['kl_mean']:.2e}: {'no larger' if r['no_larger'] else 'LARGER'}")
-
-        pooled = [sum(r["float32"][i]["rms_error"] ** 2 for r in rows) ** 0.5 for i in (0, 1)] if rows else [0, 0]
-        if rows:
-            self.say(f"all {len(rows)} prompts: rewritten rms {pooled[1] / len(rows) ** 0.5:.4g}, unrewritten {pooled[0] / len(rows) ** 0.5:.4g}, {pooled[1] / pooled[0]:.3f} of it")
+        print(tables.errors(self.rows), flush=True)
 
     def tokens_of(self):
         """Ten prompts: tokens of the rewritten and the unrewritten program, and of the unrewritten one
@@ -195,38 +188,11 @@ class Bench(Programs):
         for n in lengths:
             for r in self.llama(args=["-p", n, "-n", 0, "-d", 0, "-fa", 1, "-r", 3]):
                 self.prompt_row("llama.cpp", n, r["tps"], 0, r)
-        of = lambda what, n: [r["tps"] for r in self.rows if r.get("stage") == "prompt" and r["what"] == what and r["prompt"] == n and "tps" in r]  # noqa: E731
-        for n in lengths:
-            ours, stock = of("zmlx-rewrite", n), of("mlx-lm", n)
-            if ours and stock:
-                self.say(f"prompt of {n}: zmlx-rewrite reads {statistics.median(ours) / statistics.median(stock):.3f} times as fast as mlx-lm, medians of {len(ours)} and {len(stock)}")
+        print(tables.prompts(self.rows), flush=True)
 
     def prompt_row(self, what, n, tps, i, row):
         self.keep(**dict(row, what=what, stage="prompt", prompt=n, tps=tps, round=i))
         self.say(f"round {i}: prompt of {n}: {what:15} {tps:9.1f} tok/s")
-
-
-def table(model, rows, what, of, tokens, best):
-    """Medians over rounds, and ratios of ours with their intervals."""
-    if not rows:
-        return ""
-    lines = [f"\n{model}, {tokens} tokens, medians over rounds; mlx-lm best is {best or 'its default'}; memory in GB: of arrays, and in use on the card\n",
-             f"| {what} | program | rounds | tok/s | least to most | zmlx-rewrite is faster by, 95 % | arrays | card |\n|---|---|---|---|---|---|---|---|"]
-    names = list(dict.fromkeys(r["what"] for r in rows))
-    for key in sorted({of(r) for r in rows}):
-        here = {name: {r["round"]: r["tps"] for r in rows if r["what"] == name and of(r) == key} for name in names}
-        ours = here.get("zmlx-rewrite", {})
-        for name in sorted(names, key="zmlx-rewrite".__ne__):
-            got = here[name]
-            if not got:
-                lines.append(f"| {key} | {name} | 0 | | | | | |")
-                continue
-            ratios = [ours[i] / got[i] for i in got if i in ours and name != "zmlx-rewrite"]
-            low, high = bootstrap(ratios) if ratios else (0, 0)
-            faster = f"{statistics.median(ratios):.2f}" + (f" [{low:.2f}, {high:.2f}]" if len(ratios) > 2 else "") if ratios else ""
-            most = lambda *keys: max((r[k] for r in rows for k in keys if r["what"] == name and of(r) == key and r.get(k)), default="")  # noqa: E731
-            lines.append(f"| {key} | {name} | {len(got)} | {statistics.median(got.values()):.1f} | {min(got.values()):.1f} to {max(got.values()):.1f} | {faster} | {most('peak_gb')} | {most('device_gb', 'host_gb')} |")
-    return "\n".join(lines) + "\n"
 
 
 def parser():

@@ -10,13 +10,14 @@ import concurrent.futures
 import json
 import os
 import pathlib
+import shlex
 import shutil
 import subprocess
 import threading
 import time
 
 import baselines
-import programs
+import tables
 from programs import LOCK, MODELS, OUT, ROOT, Lane
 
 STATE = pathlib.Path(os.environ.get("STATE", "/tmp/zmlx/session"))
@@ -35,26 +36,27 @@ LONG = "0,512,8192,32768"
 PLAN = [
     ("prompt", QWEN, 240, "--prompts 512,8192"),
     ("tokens", "SmolLM2", 150, ""),
-    ("tokens", "trained models", 250, ""),
-    ("bridge", QWEN, 240, ""),  # behind the prompt, which compiles what a patch finds compiled
-    ("rounds", GPT, 100, f"--depths {LONG} --rounds 2"),
-    ("errors", GPT, 45, ""),
-    ("batch", QWEN, 200, "--rounds 1"),
-    ("prompt", LFM, 150, "--prompts 512,8192"),
-    ("batch", LFM, 100, "--rounds 2"),
-    ("rounds", LFM8, 80, f"--depths {LONG} --rounds 2 --without llama.cpp"),
-    ("errors", LFM8, 30, ""),
-    ("rounds", GLM, 100, f"--depths {LONG} --rounds 2"),
-    ("errors", GLM, 60, ""),
     ("fault", GLM, 100, ""),
-    ("batch", GPT, 100, "--rounds 1"),
-    ("batch", GLM, 100, "--rounds 1"),
+    ("prompt", LFM, 150, "--prompts 512,8192"),
+    ("prompt", GPT, 150, "--prompts 512,8192"),
+    ("batch", QWEN, 150, "--rounds 2"),
+    ("batch", LFM, 100, "--rounds 2"),
+    ("batch", GPT, 140, "--rounds 1"),
+    ("tokens", "trained models", 250, ""),
+    ("rounds", GLM, 100, f"--depths {LONG} --rounds 2 --without 'mlx-lm best' --without 'mlx-lm default'"),
+    ("bridge", QWEN, 210, ""),  # behind the prompt, which compiles what a patch finds compiled
     ("bridge", LFM, 150, ""),
-    ("settings", QWEN, 190, ""),
-    ("errors", QWEN, 80, "--error-tokens 64"),
     ("rounds", QWEN, 310, f"--depths {LONG} --rounds 3"),
     ("rounds", LFM, 130, f"--depths {LONG} --rounds 3"),
+    ("rounds", GPT, 120, f"--depths {LONG} --rounds 2"),
+    ("rounds", LFM8, 100, f"--depths {LONG} --rounds 2 --without llama.cpp"),
+    ("errors", QWEN, 80, "--error-tokens 64"),
     ("errors", LFM, 40, ""),
+    ("errors", GPT, 65, ""),
+    ("errors", LFM8, 40, ""),
+    ("errors", GLM, 100, ""),
+    ("batch", GLM, 100, "--rounds 1"),
+    ("settings", QWEN, 190, ""),
 ]
 
 
@@ -112,7 +114,7 @@ class Session:
     def parsed(self, item, model):
         p, numbers = baselines.parser()
         p.add_argument("--depths", default="0", type=numbers)
-        args = p.parse_args(item[3].split() + ["--cpu"] * self.args.tiny)
+        args = p.parse_args(shlex.split(item[3]) + ["--cpu"] * self.args.tiny)
         args.model = model
         if model in SMOL:  # its activations are float32
             args.dtypes = ["float32"]
@@ -178,13 +180,9 @@ class Session:
         return any("error" not in r for r in made) and not bench.short
 
     def tables(self):
-        """All tables of what was measured in rounds, this time and earlier."""
-        text = ""
-        for stage, what in ("rounds", "depth"), ("batch", "sequences"):
-            for model in dict.fromkeys(r["model"] for r in list(self.rows) if r.get("stage") == stage):
-                rows = [r for r in list(self.rows) if r.get("stage") == stage and r["model"] == model and "tps" in r]
-                text += baselines.table(model, rows, what, lambda r: r["depth" if what == "depth" else "batch"], 24 if self.args.tiny else 128, "MLX_MAX_OPS_PER_BUFFER=500")
-        (OUT / "session.md").write_text(text)
+        """All tables of what was measured, this time and earlier."""
+        rows = [r for r in self.rows if "model" in r]
+        (OUT / "session.md").write_text("\n".join(f(rows) for f in (tables.depths, tables.sequences, tables.prompts, tables.errors)))
 
 
 def main():
