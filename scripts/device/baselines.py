@@ -190,6 +190,20 @@ class Bench(Programs):
                 self.prompt_row("llama.cpp", n, r["tps"], 0, r)
         print(tables.prompts(self.rows), flush=True)
 
+    def ways(self):
+        """Prompts, and sequences side by side, by the rules that there are for the products of rows sorted by
+        expert: which pays from how many rows on, and what it takes of memory."""
+        only = lambda rule: " ".join(f"{'--force' if r == rule else '--exclude'} qwen3.{r}" for r in ("gather_rows", "gather_dequantized", "gather_sorted"))  # noqa: E731
+        flags = {"our kernel": only("gather_sorted"), "many rows": only("gather_rows"), "experts unpacked": only("gather_dequantized") + " --exclude llama.matmul_dequantized", "all unpacked": only("gather_dequantized")}
+        for test in (["-p", "32,128,512,2048,8192", "-n", "0"], ["-p", "0", "-n", "64", "--batch-size", "32"]):
+            for way, against in ("many rows", "all unpacked"), ("our kernel", "experts unpacked"):
+                rows = self.lines("ways", ["zmlx-rewrite", "bench", "--model", self.model, *test, "--random-rows", "--warm-up", 0, "-r", 1, "-o", "json", *flags[way].split(), "--against", flags[against]], self.settings, limit=150)
+                for r in rows:
+                    r["way"] = against if r["program"] == "against" else way
+                    self.keep(**dict(r, what="ways", stage="ways"))
+                    self.say(f"{r['test']:7} {r['way']:17} {max(r['samples_ts']):9.1f} tok/s, peak {r['peak_memory'] / 1e9:.1f} GB")
+        print(tables.ways(self.rows), flush=True)
+
     def prompt_row(self, what, n, tps, i, row):
         self.keep(**dict(row, what=what, stage="prompt", prompt=n, tps=tps, round=i))
         self.say(f"round {i}: prompt of {n}: {what:15} {tps:9.1f} tok/s")

@@ -34,6 +34,8 @@ LONG = "0,512,8192,32768"
 # read 17 GB page by page, 5 s for ours, 10 ms a step of mlx-lm. Making a model is 35 s (Qwen3) or
 # less, once a machine, and comes on top.
 PLAN = [
+    ("ways", QWEN, 200, ""),
+    ("ways", LFM, 100, ""),
     ("prompt", QWEN, 240, "--prompts 512,8192"),
     ("tokens", "SmolLM2", 150, ""),
     ("fault", GLM, 100, ""),
@@ -182,7 +184,7 @@ class Session:
     def tables(self):
         """All tables of what was measured, this time and earlier."""
         rows = [r for r in self.rows if "model" in r]
-        (OUT / "session.md").write_text("\n".join(f(rows) for f in (tables.depths, tables.sequences, tables.prompts, tables.errors)))
+        (OUT / "session.md").write_text("\n".join(f(rows) for f in (tables.depths, tables.sequences, tables.prompts, tables.ways, tables.errors)))
 
 
 def main():
