@@ -316,7 +316,7 @@ func (g *Generator) settle(ctx context.Context, o *Options, read, n, all int) er
 // when the next two have begun. MLX starts a GPU's work far ahead of it, and what that reads stays in
 // memory until it is done: of Qwen3-30B-A3B's unpacked experts 20 GB.
 func (g *Generator) compute(ctx context.Context, list []engine.Tensor) error {
-	const part = 4 // keys and values of two layers
+	const part = 4 // keys and values of two layers, where a layer has these
 	for len(list) > part {
 		if err := g.engine.AsyncEval(list[:min(2*part, len(list))]...); err != nil {
 			return err

@@ -336,10 +336,12 @@ func TestNextStepBeforeToken(t *testing.T) {
 	}
 }
 
-// asked is an engine that only notes which of the numbered tensors it is asked for.
+// asked is an engine that only notes which of the numbered tensors it is asked for, and how many
+// times it still does what it is asked for.
 type asked struct {
 	engine.Engine
-	log []string
+	log  []string
+	good int
 }
 
 type numbered struct {
@@ -348,24 +350,40 @@ type numbered struct {
 }
 
 func (a *asked) note(what string, list []engine.Tensor) error {
+	if a.good--; a.good < 0 {
+		return errors.New(what)
+	}
 	a.log = append(a.log, fmt.Sprintf("%s %d to %d", what, list[0].(numbered).n, list[len(list)-1].(numbered).n))
 	return nil
 }
 
-func (a *asked) AsyncEval(list ...engine.Tensor) error               { return a.note("begin", list) }
-func (a *asked) Eval(_ context.Context, list ...engine.Tensor) error { return a.note("wait for", list) }
+func (a *asked) AsyncEval(list ...engine.Tensor) error { return a.note("begin", list) }
+func (a *asked) Eval(ctx context.Context, list ...engine.Tensor) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return a.note("wait for", list)
+}
 
-// Of a prompt's chunk four layers are under way at most, and never less than two until the last.
+// Of a prompt's chunk four layers are under way at most, and never less than two until the last. What
+// fails, or is interrupted, ends it.
 func TestComputeInParts(t *testing.T) {
-	a := &asked{}
 	var list []engine.Tensor
 	for i := range 11 {
 		list = append(list, numbered{n: i})
 	}
-	if err := (&Generator{engine: a}).compute(context.Background(), list); err != nil {
-		t.Fatal(err)
+	want := []string{"begin 0 to 7", "wait for 0 to 3", "begin 4 to 10", "wait for 4 to 7", "wait for 8 to 10"}
+	for good := range len(want) + 1 {
+		a := &asked{good: good}
+		err := (&Generator{engine: a}).compute(context.Background(), list)
+		if (err == nil) != (good == len(want)) || !slices.Equal(a.log, want[:good]) {
+			t.Errorf("%d times good: %q, %v; want %q", good, a.log, err, want[:good])
+		}
 	}
-	if want := []string{"begin 0 to 7", "wait for 0 to 3", "begin 4 to 10", "wait for 4 to 7", "wait for 8 to 10"}; !slices.Equal(a.log, want) {
-		t.Errorf("%q, want %q", a.log, want)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	a := &asked{good: 99}
+	if err := (&Generator{engine: a}).compute(ctx, list); !errors.Is(err, context.Canceled) || len(a.log) != 1 {
+		t.Errorf("interrupted: %q, %v", a.log, err)
 	}
 }

@@ -127,6 +127,9 @@ func (f *finder) build(s *shape, r *rules.Rule, cand *candidate) (*replacement, 
 	}
 	// Rewriting ends, since each step lowers the cost. More launches in all need a rule that says so.
 	before := cand.match.Pattern.Cost()
+	if cost.Packed > before.Packed {
+		return no(CodeCost, "", fmt.Sprintf("at most %d products of packed matrices", before.Packed), fmt.Sprintf("%d", cost.Packed))
+	}
 	if rep.saved = before.Launches - cost.Launches; rep.saved < -r.More || !cost.Below(before) {
 		return no(CodeCost, "", fmt.Sprintf("fewer than %d launches", before.Launches), fmt.Sprintf("%d", cost.Launches))
 	}

@@ -39,7 +39,7 @@ class Bench(Programs):
         MODELS.mkdir(parents=True, exist_ok=True)
         if not (self.model / "model.safetensors").exists() and shutil.disk_usage(MODELS).free < 40e9:
             for other in MODELS.iterdir():  # random weights, made again in half a minute
-                if other.name.removesuffix(".gguf") not in {self.name, *self.using}:
+                if other.name.removesuffix(".part").removesuffix(".gguf") not in {self.name, *list(self.using)}:
                     self.say(f"removing {other}: the disk is nearly full")
                     shutil.rmtree(other) if other.is_dir() else other.unlink()
         jobs = []

@@ -23,7 +23,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 OUT = pathlib.Path(os.environ.get("OUT", "/tmp"))
 MODELS = pathlib.Path(os.environ.get("MODELS", "/tmp/models"))
 LLAMA = pathlib.Path(os.environ.get("LLAMA", "/tmp/zmlx/llama"))
-LOCK = threading.Lock()  # around the file of rows: session.py has several small models side by side
+LOCK = threading.Lock()  # around the file of rows and shared folders: session.py has several models side by side
 WARM = 16  # tokens of mlx-lm that come first and do not count
 
 
@@ -65,13 +65,14 @@ class Lane:
 
 def copy_missing(source, target):
     """Each file is there whole or not at all; the text beside a module comes first, as the module is looked for."""
-    for f in sorted((f for f in source.rglob("*") if f.is_file()), key=lambda f: f.suffix == ".ptx"):
-        to = target / f.relative_to(source)
-        if not to.exists():
-            to.parent.mkdir(parents=True, exist_ok=True)
-            part = to.with_name(f".{os.getpid()}-{threading.get_ident()}")
-            shutil.copy(f, part)
-            os.replace(part, to)
+    with LOCK:
+        for f in sorted((f for f in source.rglob("*") if f.is_file()), key=lambda f: f.suffix == ".ptx"):
+            to = target / f.relative_to(source)
+            if not to.exists():
+                to.parent.mkdir(parents=True, exist_ok=True)
+                part = to.with_name(".part")
+                shutil.copy(f, part)
+                os.replace(part, to)
 
 
 class Memory:

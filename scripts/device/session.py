@@ -141,6 +141,8 @@ class Session:
                 self.run(item, lane)
                 lane.give()
                 self.tables()
+            except Exception as e:  # the other parts go on
+                print(f"{item[0]} {item[1]}: {type(e).__name__}: {e}", flush=True)
             finally:
                 with self.change:
                     del self.using[item[1]]
@@ -183,8 +185,9 @@ class Session:
 
     def tables(self):
         """All tables of what was measured, this time and earlier."""
-        rows = [r for r in self.rows if "model" in r]
-        (OUT / "session.md").write_text("\n".join(f(rows) for f in (tables.depths, tables.sequences, tables.prompts, tables.ways, tables.errors)))
+        with LOCK:
+            rows = [r for r in self.rows if "model" in r]
+            (OUT / "session.md").write_text("\n".join(f(rows) for f in (tables.depths, tables.sequences, tables.prompts, tables.ways, tables.errors)))
 
 
 def main():

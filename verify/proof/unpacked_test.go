@@ -28,12 +28,14 @@ case all
 	}
 	before := read("  y = quantized_matmul(x, w, s, b) : bfloat16[3, 8]\n  output out = y\n")
 	after := read("  d = dequantize(w, s, b) : bfloat16[8, 64]\n  t = transpose(d, axes=[1, 0]) : bfloat16[64, 8]\n  y = matmul(x, t) : bfloat16[3, 8]\n  output out = y\n")
+	// A product in float32 unpacks in float32, whatever its scales are.
+	mixed := read("  x2 = astype(x, dtype=float32) : float32[3, 64]\n  z = quantized_matmul(x2, w, s, b) : float32[3, 8]\n  y = astype(z, dtype=bfloat16) : bfloat16[3, 8]\n  output out = y\n")
 	for _, c := range []struct {
-		target  string
-		after   *graph.Graph
-		rounded bool
-	}{{"cuda", after, true}, {"metal", after, false}, {"cuda", before, false}} {
-		p := &pair{in: &Instance{Program: &graph.Program{}}, target: c.target, before: before, after: c.after}
+		target        string
+		before, after *graph.Graph
+		rounded       bool
+	}{{"cuda", before, after, true}, {"metal", before, after, false}, {"cuda", before, before, false}, {"cuda", mixed, after, false}} {
+		p := &pair{in: &Instance{Program: &graph.Program{}}, target: c.target, before: c.before, after: c.after}
 		g, err := p.asOnCUDA()
 		if err != nil {
 			t.Fatal(err)
