@@ -32,9 +32,12 @@ func (p *pair) asOnCUDA() (*graph.Graph, error) {
 		if err != nil {
 			return nil, err
 		}
-		values := map[string]graph.ValueID{"x": n.In[0], "w": n.In[1], "s": n.In[2], "b": n.In[3], "l": graph.None, "r": graph.None}
-		if n.Op.Name == "gather_qmm" {
-			values["l"], values["r"] = n.In[4], n.In[5]
+		values := map[string]graph.ValueID{}
+		for k, name := range []string{"x", "w", "s", "b", "l", "r"} {
+			values[name] = graph.None
+			if k < len(n.In) {
+				values[name] = n.In[k]
+			}
 		}
 		made, err := g.Build(e, &graph.Bindings{Values: values, Scope: n.Scope, Vars: map[string]graph.Attr{
 			"bits": n.Attr("bits"), "gs": n.Attr("group_size"), "mode": n.Attr("mode"), "sorted": n.Attr("sorted_indices")}})

@@ -30,6 +30,13 @@ case all
 	after := read("  d = dequantize(w, s, b) : bfloat16[8, 64]\n  t = transpose(d, axes=[1, 0]) : bfloat16[64, 8]\n  y = matmul(x, t) : bfloat16[3, 8]\n  output out = y\n")
 	// A product in float32 unpacks in float32, whatever its scales are.
 	mixed := read("  x2 = astype(x, dtype=float32) : float32[3, 64]\n  z = quantized_matmul(x2, w, s, b) : float32[3, 8]\n  y = astype(z, dtype=bfloat16) : bfloat16[3, 8]\n  output out = y\n")
+	// mxfp4 has no biases, and its numbers are the same in any type.
+	const fp4 = "  e = astype(s, dtype=uint8) : uint8[8, 1]\n  f = concatenate(e, e, axis=-1) : uint8[8, 2]\n"
+	packed := read(fp4 + "  y = quantized_matmul(x, w, f, bits=4, group_size=32, mode=\"mxfp4\") : bfloat16[3, 8]\n  output out = y\n")
+	unpacked := read(fp4 + "  d = dequantize(w, f, bits=4, group_size=32, mode=\"mxfp4\") : bfloat16[8, 64]\n  t = transpose(d, axes=[1, 0]) : bfloat16[64, 8]\n  y = matmul(x, t) : bfloat16[3, 8]\n  output out = y\n")
+	if g, err := (&pair{target: "cuda", before: packed, after: unpacked}).asOnCUDA(); err != nil || g.Cost().Packed != 0 {
+		t.Errorf("mxfp4: %v", err)
+	}
 	for _, c := range []struct {
 		target        string
 		before, after *graph.Graph
