@@ -86,11 +86,11 @@ class Bench(Programs):
         print(tables.sequences(self.rows), flush=True)
 
     def fault(self):
-        """Where a prompt dies in MLX, if it does, with few layers and with all."""
-        for layers in 3, 1000:
-            out = self.run("first_fault", [sys.executable, "scripts/device/first_fault.py", self.model, "--tokens", 128, "--layers", layers, "--out", OUT], self.best, limit=120)
+        """Where a model dies in MLX, if it does, in a prompt or behind it, with few layers and with all."""
+        for tokens, layers in (1, 3), (128, 3), (1, 1000), (128, 1000):
+            out = self.run("first_fault", [sys.executable, "scripts/device/first_fault.py", self.model, "--tokens", tokens, "--layers", layers, "--out", OUT], self.best, limit=120)
             if out:
-                self.keep(stage="fault", what="first_fault", layers=layers, found=out.splitlines())
+                self.keep(stage="fault", what="first_fault", tokens=tokens, layers=layers, found=out.splitlines())
             print(out, flush=True)
 
     def turns(self, stage, runs):

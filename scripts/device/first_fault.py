@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Finds the operation of MLX at which a model dies, and whether it dies alone.
 
-    python3 scripts/device/first_fault.py GLM-4.7-Flash-4bit --tokens 128 --layers 3 --out $OUT
+    python3 scripts/device/first_fault.py GLM-4.7-Flash-4bit --tokens 128 --decode 16 --layers 3 --out $OUT
 
 A GPU reports an illegal access some operations later, and none is to be used after it. So the
 model, mlx-lm's own with random weights and few layers, runs in a process of its own, in which each
@@ -140,9 +140,16 @@ def model(a, folder):
     if not a.free:
         mx.disable_compile()
         watched(folder)
-    out = made(tokens, cache=make_prompt_cache(made))
+    cache = make_prompt_cache(made)
+    out = made(tokens, cache=cache)
     mx.eval(out)
-    print(f"the model runs, {a.tokens} tokens, {config['num_hidden_layers']} layers{'' if a.free else ', one operation after the other'}: {described(out)}")
+    for _ in range(a.decode):  # as mlx-lm does: the next step is under way before the last token is read
+        token = mx.argmax(out[:, -1:], axis=-1)
+        out = made(token, cache=cache)
+        mx.async_eval(out)
+        token.tolist()
+    mx.eval(out)
+    print(f"the model runs, {a.tokens} tokens and {a.decode} behind them, {config['num_hidden_layers']} layers{'' if a.free else ', one operation after the other'}: {described(out)}")
 
 
 def alone(file, anew):
@@ -168,6 +175,7 @@ def main():
     p = argparse.ArgumentParser()
     p.add_argument("model")
     p.add_argument("--tokens", type=int, default=128)
+    p.add_argument("--decode", type=int, default=16, help="tokens to make behind the prompt")
     p.add_argument("--layers", type=int, default=3)
     p.add_argument("--out", default=".")
     p.add_argument("--step", choices=["model", "alone", "anew"], help=argparse.SUPPRESS)
@@ -178,7 +186,7 @@ def main():
         return model(a, pathlib.Path(a.folder))
     if a.step:
         return alone(a.model, a.step == "anew")
-    same = [a.model, "--tokens", str(a.tokens), "--layers", str(a.layers), "--step", "model"]
+    same = [a.model, "--tokens", str(a.tokens), "--decode", str(a.decode), "--layers", str(a.layers), "--step", "model"]
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         code, said, why = child(*same, "--folder", name, "--free")
