@@ -46,8 +46,10 @@ def times(ours, theirs):
     ratios = [ours[i] / theirs[i] for i in theirs if i in ours]
     if not ratios:
         return ""
+    if len(ratios) < 3:
+        return f"{median(ratios):.2f}"
     low, high = bootstrap(ratios)
-    return f"{median(ratios):.2f}" + (f" [{low:.2f}, {high:.2f}]" if len(ratios) > 2 else "")
+    return f"{median(ratios):.2f} [{low:.2f}, {high:.2f}]"
 
 
 def beside(rows, stage, of, what):
@@ -73,7 +75,7 @@ def sequences(rows):
 
 
 def prompts(rows):
-    """Of the stage prompt: medians of all runs but those that compiled, which are the first of a process."""
+    """Of the stage prompt: medians of all runs. What compiles is warmed up before them."""
     lines = []
     for model in dict.fromkeys(r["model"] for r in rows):
         mine = [r for r in rows if r["model"] == model and r.get("stage") == "prompt" and "tps" in r]

@@ -28,8 +28,8 @@ PROMPTS = ROOT / "scripts/device/prompts.txt"
 class Bench(Programs):
     """The stages."""
 
-    def __init__(self, args, budget, file="baselines.jsonl", lane=None, using=()):
-        """using: other models that are in use, and are not removed where the disk is full."""
+    def __init__(self, args, budget, file="baselines.jsonl", lane=None, using=frozenset()):
+        """using: models that others have, which are not removed where the disk is full."""
         super().__init__(args.model, budget, args.tokens, args.cpu, args.ours, file, lane)
         self.args, self.using = args, using
 
@@ -39,7 +39,7 @@ class Bench(Programs):
         MODELS.mkdir(parents=True, exist_ok=True)
         if not (self.model / "model.safetensors").exists() and shutil.disk_usage(MODELS).free < 40e9:
             for other in MODELS.iterdir():  # random weights, made again in half a minute
-                if other.name.removesuffix(".part").removesuffix(".gguf") not in {self.name, *list(self.using)}:
+                if other.name.removesuffix(".part").removesuffix(".gguf") not in {self.name, *self.using.copy()}:
                     self.say(f"removing {other}: the disk is nearly full")
                     shutil.rmtree(other) if other.is_dir() else other.unlink()
         jobs = []

@@ -99,7 +99,7 @@ class Session:
         if not (STATE / FILE).exists() and earlier.exists():
             shutil.copy(earlier, STATE / FILE)
         self.rows = [json.loads(l) for l in (STATE / FILE).read_text().splitlines()] if (STATE / FILE).exists() else []
-        self.using, self.change = {}, threading.Condition()  # model: its lane
+        self.using, self.change = set(), threading.Condition()  # models that a lane has
         self.publish()
 
     def left(self):
@@ -131,7 +131,7 @@ class Session:
                         return
                     self.change.wait()
                 todo.remove(item)
-                self.using[item[1]] = lane
+                self.using.add(item[1])
             try:
                 if self.left() < 0.7 * item[2] + 5:
                     print(f"{item[0]} {item[1]}: no time, {self.left():.0f} s are left of the {item[2]} s that it takes", flush=True)
@@ -145,7 +145,7 @@ class Session:
                 print(f"{item[0]} {item[1]}: {type(e).__name__}: {e}", flush=True)
             finally:
                 with self.change:
-                    del self.using[item[1]]
+                    self.using.remove(item[1])
                     self.change.notify_all()
 
     def run(self, item, lane):
