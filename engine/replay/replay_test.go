@@ -255,6 +255,28 @@ func TestPack(t *testing.T) {
 	t.Fatal("no case has a script")
 }
 
+// Steps of several sequences are kernels alone, too: also where mlx-lm sorts rows by expert.
+func TestSeveralSequences(t *testing.T) {
+	for _, m := range []struct{ name, profile string }{
+		{"Qwen3-30B-A3B-4bit", "qwen3"}, {"LFM2-8B-A1B-4bit", "lfm2"}, {"gpt-oss-20b-MXFP4-Q4", "gpt_oss"}, {"GLM-4.7-Flash-4bit", "glm47"}, {"gemma-3-1b-it-4bit", "gemma"}, {"SmolLM2-135M-Instruct-Q4_1", "smollm2"},
+	} {
+		p, catalog := rewritten(t, m.name, m.profile)
+		for _, batch := range []int64{1, 2, 8, 9, 15, 16, 32} {
+			env := map[string]int64{graph.SymBatch: batch, graph.SymSeqLen: 1, graph.SymKVLen: 9, graph.SymKVCap: 256, graph.SymWindowLen: 9, graph.SymWindowCap: 128}
+			i := slices.IndexFunc(p.Cases, func(c graph.Case) bool {
+				holds, err := c.When.Eval(env)
+				return err == nil && holds
+			})
+			if i < 0 {
+				t.Fatalf("%s has no case for %d sequences", m.name, batch)
+			}
+			if _, err := newScript(&p.Cases[i], env, catalog); err != nil {
+				t.Errorf("%s, %d sequences, case %s: %v", m.name, batch, p.Cases[i].Name, err)
+			}
+		}
+	}
+}
+
 // BenchmarkStep is what the host does for one decode step of Qwen3-30B-A3B, but for the
 // driver's own time.
 func BenchmarkStep(b *testing.B) {

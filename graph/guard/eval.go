@@ -233,6 +233,9 @@ func (e *evaluator) name(name string) any {
 			}
 		case *graph.Literal:
 			if f, ok := v.Scalar(); ok {
+				if v.DType.IsInteger() && math.Abs(f) < 1<<53 { // to be calculated with as dimensions are
+					return graph.N(int64(f))
+				}
 				return f
 			}
 		}

@@ -14,11 +14,11 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 COMMAND = ROOT / "bin/zmlx-rewrite"
 
 
-def bootstrap(ratios, resamples=10000, level=0.95):
+def bootstrap(values, of=statistics.median, resamples=10000, level=0.95):
     r = random.Random(1)
-    medians = sorted(statistics.median(r.choices(ratios, k=len(ratios))) for _ in range(resamples))
+    drawn = sorted(of(r.choices(values, k=len(values))) for _ in range(resamples))
     tail = int(resamples * (1 - level) / 2)
-    return medians[tail], medians[-1 - tail]
+    return drawn[tail], drawn[-1 - tail]
 
 
 def machine():

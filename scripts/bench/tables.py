@@ -99,7 +99,8 @@ def ways(rows):
 
 
 def errors(rows):
-    """Root mean squares of logits against float32, over prompts; the last run of each prompt counts."""
+    """Root mean squares of logits against float32, over prompts; the last run of each prompt counts. The
+    interval is over prompts drawn anew."""
     lines = []
     for model in dict.fromkeys(r["model"] for r in rows):
         last = {r["prompt"]: r for r in rows if r["model"] == model and r.get("stage") == "errors" and "float32" in r}
@@ -107,8 +108,9 @@ def errors(rows):
         if not ours:
             continue
         mean = lambda list_: (sum(x * x for x in list_) / len(list_)) ** 0.5  # noqa: E731
+        low, high = bootstrap(list(zip(ours, stock)), lambda pairs: mean([a for a, _ in pairs]) / mean([b for _, b in pairs]))
         single = [a / b for a, b in zip(ours, stock)]
-        lines.append([NAMES.get(model, model), str(len(ours)), f"{mean(ours):.4g}", f"{mean(stock):.4g}", f"{mean(ours) / mean(stock):.3f}", f"{min(single):.2f} to {max(single):.2f}"])
+        lines.append([NAMES.get(model, model), str(len(ours)), f"{mean(ours):.4g}", f"{mean(stock):.4g}", f"{mean(ours) / mean(stock):.3f} [{low:.3f}, {high:.3f}]", f"{min(single):.2f} to {max(single):.2f}"])
     return table(["", "prompts", "rewritten", "MLX's own", "of it", "single prompts"], lines)
 
 

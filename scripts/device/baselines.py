@@ -86,7 +86,12 @@ class Bench(Programs):
         print(tables.sequences(self.rows), flush=True)
 
     def fault(self):
-        """Where a model dies in MLX, if it does, in a prompt or behind it, with few layers and with all."""
+        """Where a model dies in MLX, if it does, in a prompt or behind it, with few layers and with all; and what
+        it was found to be for GLM-4.7-Flash."""
+        out = self.run("rope_overflow", [sys.executable, "scripts/device/rope_overflow.py"], limit=60)
+        if out:
+            self.keep(stage="fault", what="rope_overflow", found=out.splitlines())
+        print(out, flush=True)
         for tokens, layers in (1, 3), (128, 3), (1, 1000), (128, 1000):
             out = self.run("first_fault", [sys.executable, "scripts/device/first_fault.py", self.model, "--tokens", tokens, "--layers", layers, "--out", OUT], self.best, limit=120)
             if out:
@@ -124,7 +129,7 @@ class Bench(Programs):
         command = ["zmlx-rewrite", "validate", self.model, "--ignore-chat-template", "--ignore-eos", "--float32", "-m", self.args.error_tokens, "-o", "json"]
         if self.args.error_dtype:
             command += ["--dtype", self.args.error_dtype]
-        for p in "abcdefgh":
+        for p in self.args.error_prompts:
             command += ["--prompt", p]
         rows = self.lines("validate", command, self.settings, limit=200)
         for r in rows:
@@ -217,6 +222,7 @@ def parser():
     p.add_argument("--batches", default="4,32", type=numbers, help="sequences side by side, for the stage batch")
     p.add_argument("--prompts", default="512", type=numbers, help="tokens, for the stage prompt")
     p.add_argument("--error-tokens", type=int, default=96, help="of each prompt, for the stage errors")
+    p.add_argument("--error-prompts", default="abcdefgh", help="likewise: letters, each a prompt")
     p.add_argument("--error-dtype", default="", help="likewise: the type of activations, for a model that computes in float32")
     p.add_argument("--identity-tokens", type=int, default=512, help="of each prompt, for the stage tokens")
     p.add_argument("--dtypes", default="float32,bfloat16", type=lambda s: s.split(","), help="of activations, for the stage tokens")

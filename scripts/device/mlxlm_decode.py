@@ -104,6 +104,16 @@ def split(model, args, what):
     print(json.dumps(dict(what="host", of=what, build_ms=build, submit_ms=submit, wait_ms=wait, tps=round(1e3 / max(build + submit + wait, 1e-9), 1))), flush=True)
 
 
+def mend(config):
+    """Models whose attention has latent rows die of mx.fast.rope on CUDA, which writes behind the result
+    where its input is a part of mx.split (docs/UPSTREAM.md): here it gets a copy of it."""
+    if "kv_lora_rank" not in config or mx.default_device() == mx.cpu:
+        return {}
+    rope = mx.fast.rope
+    mx.fast.rope = lambda x, *args, **kwargs: rope(mx.contiguous(x), *args, **kwargs)
+    return {"mended": "rope"}
+
+
 def main():
     numbers = lambda s: [int(d) for d in s.split(",")]  # noqa: E731
     p = argparse.ArgumentParser()
@@ -123,7 +133,7 @@ def main():
     model, config = load_model(pathlib.Path(args.model))
     loaded = time.perf_counter() - start
     args.vocabulary = config.get("vocab_size") or config["text_config"]["vocab_size"]
-    settings = {k: v for k, v in os.environ.items() if k.startswith("MLX_MAX_")}
+    settings = {k: v for k, v in os.environ.items() if k.startswith("MLX_MAX_")} | mend(config)
 
     def once(n, depth, prompt, batch):
         return run(model, args, n, depth, prompt) if batch == 1 else run_batch(model, args, n, depth, prompt, batch)

@@ -34,18 +34,20 @@ LONG = "0,512,8192,32768"
 # read 17 GB page by page, 5 s for ours, 10 ms a step of mlx-lm. Making a model is 35 s (Qwen3) or
 # less, once a machine, and comes on top.
 PLAN = [
+    ("batch", QWEN, 150, "--rounds 2"),
+    ("batch", GPT, 140, "--rounds 2"),
+    ("batch", LFM, 100, "--rounds 2"),
+    ("ways", GPT, 120, ""),
+    ("rounds", GLM, 250, f"--depths {LONG} --rounds 2"),
+    ("errors", LFM8, 110, "--error-prompts ijklmnopqrstuvwxyzABCDEF"),  # the first eight are recorded
+    ("prompt", QWEN, 240, "--prompts 512,8192"),
+    ("prompt", GPT, 150, "--prompts 512,8192"),
+    ("prompt", LFM, 150, "--prompts 512,8192"),
+    ("tokens", "trained models", 250, ""),
+    ("tokens", "SmolLM2", 150, ""),
+    ("fault", GLM, 140, ""),
     ("ways", QWEN, 200, ""),
     ("ways", LFM, 100, ""),
-    ("prompt", QWEN, 240, "--prompts 512,8192"),
-    ("tokens", "SmolLM2", 150, ""),
-    ("fault", GLM, 100, ""),
-    ("prompt", LFM, 150, "--prompts 512,8192"),
-    ("prompt", GPT, 150, "--prompts 512,8192"),
-    ("batch", QWEN, 150, "--rounds 2"),
-    ("batch", LFM, 100, "--rounds 2"),
-    ("batch", GPT, 140, "--rounds 1"),
-    ("tokens", "trained models", 250, ""),
-    ("rounds", GLM, 100, f"--depths {LONG} --rounds 2 --without 'mlx-lm best' --without 'mlx-lm default'"),
     ("bridge", QWEN, 210, ""),  # behind the prompt, which compiles what a patch finds compiled
     ("bridge", LFM, 150, ""),
     ("rounds", QWEN, 310, f"--depths {LONG} --rounds 3"),
@@ -55,7 +57,6 @@ PLAN = [
     ("errors", QWEN, 80, "--error-tokens 64"),
     ("errors", LFM, 40, ""),
     ("errors", GPT, 65, ""),
-    ("errors", LFM8, 40, ""),
     ("errors", GLM, 100, ""),
     ("batch", GLM, 100, "--rounds 1"),
     ("settings", QWEN, 190, ""),
