@@ -22,9 +22,9 @@ kernel void mla_decode() {
 
   attn_seen<16> a = attn_nothing<16>();
   if (attn_wide(latent)) {
-    a = latent_rows<true, T>(a, query, pe0, pe1, latent + from * uint(r), k_pe + from * uint(p), r, p, 1, 4 * me, kv_len, 4 * all, thread_index_in_simdgroup);
+    a = latent_rows<true, T>(a, query, pe0, pe1, latent + from * uint(r), k_pe + from * uint(p), r, p, 4 * me, kv_len, 4 * all, thread_index_in_simdgroup);
   } else {
-    a = latent_rows<false, T>(a, query, pe0, pe1, latent + from * uint(r), k_pe + from * uint(p), r, p, 1, 4 * me, kv_len, 4 * all, thread_index_in_simdgroup);
+    a = latent_rows<false, T>(a, query, pe0, pe1, latent + from * uint(r), k_pe + from * uint(p), r, p, 4 * me, kv_len, 4 * all, thread_index_in_simdgroup);
   }
 
   // Sixteen parts do not fit, so each of the first eight takes another one in.

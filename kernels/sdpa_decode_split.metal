@@ -2,6 +2,7 @@
 // head of k and v, and a part of the rows: each row is read once for all of them, on tensor
 // cores, or for four at a time.
 #include "attention.h"
+#include "heads.h"
 
 template <bool wide, typename T, typename K, typename V>
 inline void heads_rows(thread attn_seen<8> *a, const thread float *q, int heads, K k, V v, int d, int dv, int every, int first, int end, int step, uint lane) {
@@ -44,38 +45,12 @@ inline void heads_rows(thread attn_seen<8> *a, const thread float *q, int heads,
 }
 
 #if ZMLX_MMA
-// In how many numbers of type T a weight is multiplied.
-template <typename T> struct heads_mma {
-  static constexpr int terms = 0;
-};
-template <> struct heads_mma<half> {
-  static constexpr int terms = 2;
-};
-template <> struct heads_mma<bfloat16_t> {
-  static constexpr int terms = 3;
-};
-
-// Two elements as a word of a fragment, and words of what was read.
-template <typename T> inline uint heads_pair(float a, float b) { return uint(as_type<ushort>(T(a))) | uint(as_type<ushort>(T(b))) << 16; }
-template <typename T> inline float heads_low(uint u) { return float(as_type<T>(ushort(u & 0xffffu))); }
-template <typename T> inline float heads_high(uint u) { return float(as_type<T>(ushort(u >> 16))); }
-template <typename T> inline uint heads_word(attn_eight<T> c, int i) {
-#if ZMLX_CUDA
-  return c.u[i];
-#else
-  return uint(as_type<ushort>(c.v[2 * i])) | uint(as_type<ushort>(c.v[2 * i + 1])) << 16;
-#endif
-}
-
 // What a simdgroup has seen of the rows, for eight heads. Lane 4 * j + t has the largest score of
 // head j, a part of the sum, and of heads 2t and 2t + 1 the products with columns 8 * j + 2 * w
 // and the next, of each 64: of column and head in four floats from 16 * (column / 64) + 4 * w on.
 struct heads_seen {
   float top, sum, acc[64];
 };
-
-// The exponentials are this many times as large, so that halves hold small ones.
-constexpr constant float heads_lift = 256.0f;
 
 // Sixteen rows at a time. Scores are products of q, whose rows are the heads, with k turned over:
 // lane 4 * j + t brings 16 bytes of row j of each, 8 * t elements behind every 32, and so gets

@@ -309,9 +309,9 @@ func (d *device) function(name, suffix, text string, registers int) (unsafe.Poin
 	if f != nil {
 		return f, nil
 	}
-	m, err := d.module(name, text, registers)
-	if err == nil {
-		f, err = d.symbol(m, name)
+	f, spilled, err := d.compiled(name, text, registers)
+	if err == nil && registers > 0 && spilled > tolerable {
+		f, _, err = d.compiled(name, text, 0)
 	}
 	if err != nil {
 		return nil, err
@@ -320,6 +320,24 @@ func (d *device) function(name, suffix, text string, registers int) (unsafe.Poin
 	defer d.mu.Unlock()
 	d.made[name+suffix] = f
 	return f, nil
+}
+
+// tolerable is how many bytes of registers a thread may have in memory for a launch to be on the
+// device at once: more cost more than a second round.
+const tolerable = 128
+
+// compiled gives a function and how many bytes of a thread's registers are in memory.
+func (d *device) compiled(name, text string, registers int) (f unsafe.Pointer, spilled int, err error) {
+	m, err := d.module(name, text, registers)
+	if err != nil {
+		return nil, 0, err
+	}
+	if f, err = d.symbol(m, name); err != nil {
+		return nil, 0, err
+	}
+	var bytes C.int
+	err = d.do(name, func() C.int { return C.zc_spilled(&d.c, &bytes, f) })
+	return f, int(bytes), err
 }
 
 func (d *device) symbol(module unsafe.Pointer, name string) (unsafe.Pointer, error) {

@@ -52,6 +52,7 @@ typedef struct {
   F(cuEventSynchronize, (void *))                                                   \
   F(cuModuleLoadData, (void **, const void *))                                      \
   F(cuModuleGetFunction, (void **, void *, const char *))                           \
+  F(cuFuncGetAttribute, (int *, int, void *))                                       \
   F(cuLaunchKernel, (void *, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void *, void **, void **)) \
   F(cuGraphCreate, (void **, unsigned))                                             \
   F(cuGraphAddKernelNode_v2, (void **, void *, void *const *, size_t, const node_params *)) \
@@ -265,6 +266,12 @@ int zc_load(const zc_device *d, void **module, const void *cubin) {
 int zc_function(const zc_device *d, void **function, void *module, const char *name) {
   ENTER(d);
   TRY(cuModuleGetFunction, function, module, name);
+  return 0;
+}
+
+int zc_spilled(const zc_device *d, int *bytes, void *function) {
+  ENTER(d);
+  TRY(cuFuncGetAttribute, bytes, 3 /* CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES */, function);
   return 0;
 }
 

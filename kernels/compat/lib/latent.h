@@ -4,10 +4,10 @@
 // that stand 256 behind them.
 #pragma once
 
-// Rows first, first + step, ... below end and the three behind each; of `every` rows of the
-// cache one counts. pe0 and pe1 are the lane's two elements of the query's rotated part.
+// Rows first, first + step, ... below end and the three behind each. pe0 and pe1 are the lane's two
+// elements of the query's rotated part.
 template <bool wide, typename T, typename K, typename R>
-inline attn_seen<16> latent_rows(attn_seen<16> a, const thread float *q, float pe0, float pe1, K latent, R k_pe, int r, int p, int every, int first, int end, int step, uint lane) {
+inline attn_seen<16> latent_rows(attn_seen<16> a, const thread float *q, float pe0, float pe1, K latent, R k_pe, int r, int p, int first, int end, int step, uint lane) {
   const int at = 8 * int(lane), turned = 2 * int(lane);
   for (int row = first; row < end; row += step) {
     attn_eight<T> near[4], far[4];
@@ -16,10 +16,10 @@ inline attn_seen<16> latent_rows(attn_seen<16> a, const thread float *q, float p
     ATTN_UNROLL
     for (int u = 0; u < 4; u++) {
       there[u] = row + u < end;
-      const size_t from = size_t(uint(row + u)) * uint(r * every) + uint(at);
+      const size_t from = size_t(uint(row + u)) * uint(r) + uint(at);
       near[u] = attn_read<wide, T>(latent + from, there[u] && at < r);
       far[u] = attn_read<wide, T>(latent + (from + 256), there[u] && at + 256 < r);
-      const size_t i = size_t(uint(row + u)) * uint(p * every) + uint(turned);
+      const size_t i = size_t(uint(row + u)) * uint(p) + uint(turned);
       const bool some = there[u] && turned < p;
       x0[u] = some ? T(k_pe[i]) : T(0.0f);
       x1[u] = some ? T(k_pe[i + 1]) : T(0.0f);
