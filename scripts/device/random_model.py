@@ -13,6 +13,7 @@ Needs PyTorch with a GPU, and zmlx-rewrite on the PATH, which says what paramete
 import json
 import pathlib
 import re
+import string
 import struct
 import subprocess
 import sys
@@ -68,7 +69,7 @@ def main(name, out):
     config = json.loads((out / "config.json").read_text())
     config = config.get("text_config", config)
     vocab = {f"<{i}>": i for i in range(config["vocab_size"])}
-    for i, letter in enumerate("abcdefgh", 1):  # prompts of one token each
+    for i, letter in enumerate(string.ascii_lowercase, 1):  # prompts of one token each
         vocab[letter] = vocab.pop(f"<{i}>")
     (out / "tokenizer.json").write_text(json.dumps({
         "version": "1.0", "added_tokens": [], "normalizer": None, "post_processor": None,

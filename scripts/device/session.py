@@ -34,20 +34,11 @@ LONG = "0,512,8192,32768"
 # read 17 GB page by page, 5 s for ours, 10 ms a step of mlx-lm. Making a model is 35 s (Qwen3) or
 # less, once a machine, and comes on top.
 PLAN = [
-    ("batch", QWEN, 150, "--rounds 2"),
-    ("batch", GPT, 140, "--rounds 2"),
-    ("batch", LFM, 100, "--rounds 2"),
-    ("ways", GPT, 120, ""),
-    ("rounds", GLM, 250, f"--depths {LONG} --rounds 2"),
-    ("errors", LFM8, 110, "--error-prompts ijklmnopqrstuvwxyzABCDEF"),  # the first eight are recorded
+    ("rounds", GLM, 160, f"--depths {LONG} --rounds 2"),
+    ("errors", LFM8, 110, "--error-prompts ijklmnopqrstuvwxyz --without llama.cpp"),  # the first eight are recorded
     ("prompt", QWEN, 240, "--prompts 512,8192"),
-    ("prompt", GPT, 150, "--prompts 512,8192"),
     ("prompt", LFM, 150, "--prompts 512,8192"),
     ("tokens", "trained models", 250, ""),
-    ("tokens", "SmolLM2", 150, ""),
-    ("fault", GLM, 140, ""),
-    ("ways", QWEN, 200, ""),
-    ("ways", LFM, 100, ""),
     ("bridge", QWEN, 210, ""),  # behind the prompt, which compiles what a patch finds compiled
     ("bridge", LFM, 150, ""),
     ("rounds", QWEN, 310, f"--depths {LONG} --rounds 3"),
@@ -60,6 +51,15 @@ PLAN = [
     ("errors", GLM, 100, ""),
     ("batch", GLM, 100, "--rounds 1"),
     ("settings", QWEN, 190, ""),
+    ("batch", QWEN, 150, "--rounds 2"),
+    ("batch", GPT, 140, "--rounds 2"),
+    ("batch", LFM, 100, "--rounds 2"),
+    ("ways", GPT, 120, ""),
+    ("prompt", GPT, 150, "--prompts 512,8192"),
+    ("tokens", "SmolLM2", 150, ""),
+    ("fault", GLM, 140, ""),
+    ("ways", QWEN, 200, ""),
+    ("ways", LFM, 100, ""),
 ]
 
 
