@@ -25,7 +25,7 @@ kernel void gather_qmm_batch() {
     float sums[8];
     QUANT_UNROLL
     for (int i = 0; i < 8; i++) sums[i] = 0.0f;
-    batch_multiply<T, S>(x + size_t(uint(at.place / 1)) * uint(k), near, far, 0, 1, layout, lane, sums);
+    batch_multiply<T, S>(x + size_t(uint(at.place)) * uint(k), near, far, 0, 1, layout, lane, sums);
     batch_slow(x, 1, at, near, far, layout, lane, sums);
     const int row = 2 * int(lane & 3), place0 = batch_place(at, row), place1 = batch_place(at, row + 1);
     QUANT_UNROLL
@@ -36,7 +36,7 @@ kernel void gather_qmm_batch() {
   } else
 #endif
   {
-    const auto from = x + size_t(uint(me / 1)) * uint(k);
+    const auto from = x + size_t(uint(me)) * uint(k);
     for (int column = first; column < metal::min(first + 128, n); column += 16) {
       const auto tile = tile_of(w, scales, biases, expert, column, n);
       const auto rows_in = tile_x(from);

@@ -309,9 +309,12 @@ func (d *device) function(name, suffix, text string, registers int) (unsafe.Poin
 	if f != nil {
 		return f, nil
 	}
-	f, spilled, err := d.compiled(name, text, registers)
-	if err == nil && registers > 0 && spilled > tolerable {
-		f, _, err = d.compiled(name, text, 0)
+	f, local, err := d.compiled(name, text, registers)
+	if err == nil && registers > 0 && local > tolerable {
+		free, least, e := d.compiled(name, text, 0)
+		if err = e; least+tolerable < local { // less may be what it has arrays for
+			f = free
+		}
 	}
 	if err != nil {
 		return nil, err
@@ -326,8 +329,9 @@ func (d *device) function(name, suffix, text string, registers int) (unsafe.Poin
 // device at once: more cost more than a second round.
 const tolerable = 128
 
-// compiled gives a function and how many bytes of a thread's registers are in memory.
-func (d *device) compiled(name, text string, registers int) (f unsafe.Pointer, spilled int, err error) {
+// compiled gives a function and how many bytes a thread has in memory: registers for which there
+// was no place, and arrays.
+func (d *device) compiled(name, text string, registers int) (f unsafe.Pointer, local int, err error) {
 	m, err := d.module(name, text, registers)
 	if err != nil {
 		return nil, 0, err

@@ -258,7 +258,8 @@ func TestPack(t *testing.T) {
 // Steps of several sequences are kernels alone, too: also where mlx-lm sorts rows by expert.
 func TestSeveralSequences(t *testing.T) {
 	for _, m := range []struct{ name, profile string }{
-		{"Qwen3-30B-A3B-4bit", "qwen3"}, {"LFM2-8B-A1B-4bit", "lfm2"}, {"gpt-oss-20b-MXFP4-Q4", "gpt_oss"}, {"GLM-4.7-Flash-4bit", "glm47"}, {"gemma-3-1b-it-4bit", "gemma"}, {"SmolLM2-135M-Instruct-Q4_1", "smollm2"},
+		{"Qwen3-30B-A3B-4bit", "qwen3"}, {"LFM2-8B-A1B-4bit", "lfm2"}, {"gpt-oss-20b-MXFP4-Q4", "gpt_oss"}, {"GLM-4.7-Flash-4bit", "glm47"}, {"gemma-3-1b-it-4bit", "gemma"},
+		{"Mixtral-8x7B-v0.1-4bit", "mixtral"}, {"SmolLM2-135M-MoE", "mixtral"}, {"Llama-3.1-8B-4bit", "smollm2"}, {"DeepSeek-V3-4bit", "deepseek"}, {"SmolLM2-135M-Instruct-Q4_1", "smollm2"},
 	} {
 		p, catalog := rewritten(t, m.name, m.profile)
 		for _, batch := range []int64{1, 2, 8, 9, 15, 16, 32} {
@@ -270,8 +271,11 @@ func TestSeveralSequences(t *testing.T) {
 			if i < 0 {
 				t.Fatalf("%s has no case for %d sequences", m.name, batch)
 			}
-			if _, err := newScript(&p.Cases[i], env, catalog); err != nil {
+			s, err := newScript(&p.Cases[i], env, catalog)
+			if err != nil {
 				t.Errorf("%s, %d sequences, case %s: %v", m.name, batch, p.Cases[i].Name, err)
+			} else if n := len(s.steps); m.profile == "qwen3" && batch == 32 && n != 675 {
+				t.Errorf("a step of 32 sequences of %s has %d launches, docs/BENCHMARKS.md says 675", m.name, n)
 			}
 		}
 	}
