@@ -16,6 +16,7 @@ package guard
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 
@@ -144,10 +145,29 @@ func Compile(text string, s Scope) (*Guard, error) {
 	if err := check(tree.Node); err != nil {
 		return nil, err
 	}
+	if err := s.shadowed(tree.Node); err != nil {
+		return nil, err
+	}
 	if _, err := expr.Compile(text, expr.Env(s.env()), expr.AsBool(), expr.DisableAllBuiltins(), expr.Optimize(false)); err != nil {
 		return nil, compileError(text, err)
 	}
 	return &Guard{text, tree.Node}, nil
+}
+
+// shadowed finds a call of a function whose name is a value's or a variable's as well.
+func (s Scope) shadowed(root ast.Node) error {
+	var err error
+	walk(root, func(n ast.Node) {
+		call, ok := n.(*ast.CallNode)
+		if !ok || err != nil {
+			return
+		}
+		id := call.Callee.(*ast.IdentifierNode)
+		if _, taken := s.Vars[id.Value]; taken || slices.Contains(s.Values, id.Value) {
+			err = &Error{id.Location().From, fmt.Sprintf("%s is the name of a value of the rule, too: give that another one", id.Value)}
+		}
+	})
+	return err
 }
 
 func depth(text string) int {

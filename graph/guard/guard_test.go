@@ -9,7 +9,7 @@ import (
 	"zmlx-rewrite/graph"
 )
 
-var scope = Scope{Values: []string{"x", "b"}, Vars: map[string]Kind{"bits": Int, "eps": Number, "mode": Word, "sorted": Bool}}
+var scope = Scope{Values: []string{"x", "b"}, Vars: map[string]Kind{"bits": Int, "eps": Number, "mode": Word, "sorted": Bool, "each": Number, "half": Number}}
 
 // site is where guards are tried: x is bfloat16[batch, seq_len, 64], b is absent.
 func site(given graph.Cond) *Env {
@@ -18,7 +18,8 @@ func site(given graph.Cond) *Env {
 		Setting: Setting{Target: "cpu", TPSize: 1},
 		Type:    func(name string) (graph.Type, bool) { return x, name == "x" },
 		Var: func(name string) graph.Attr {
-			return map[string]graph.Attr{"bits": graph.N(4), "eps": graph.Float(1e-6), "mode": graph.Str("affine"), "sorted": graph.Flag(true)}[name]
+			return map[string]graph.Attr{"bits": graph.N(4), "eps": graph.Float(1e-6), "mode": graph.Str("affine"), "sorted": graph.Flag(true),
+				"each": &graph.Literal{DType: graph.Uint32, Data: []byte{8, 0, 0, 0}}, "half": &graph.Literal{DType: graph.Float32, Data: []byte{0, 0, 0, 0x3f}}}[name]
 		},
 		Symbols: map[string]graph.Dim{"batch": graph.Sym("batch"), "seq_len": graph.Sym("seq_len")},
 		Given:   given,
@@ -55,6 +56,10 @@ func TestEval(t *testing.T) {
 		{"-eps == -1e-6", "true", ""},
 		{"dim(x, -1) * 262145 == 16777280", "true", ""}, // whole numbers are not
 		{"dim(x, -1) * 262145 == 16777281.0", "false", ""},
+		// A constant of the graph is an integer if its type is one.
+		{"each * dim(x, 0) == 8 * batch", "true", ""},
+		{"each == 8.0", "true", ""},
+		{"half * dim(x, 0) == batch", "false", "0.5 * batch"},
 		// A condition as a value, where it is decided and where it is not.
 		{"has(x) == (bits == 4)", "true", ""},
 		{"has(b) == !(seq_len <= 1)", "true", ""}, // seq_len is 1
@@ -121,6 +126,15 @@ func TestCompileRefuses(t *testing.T) {
 		case ge.At < 0 || ge.At > len(x.text):
 			t.Errorf("%s: offset %d", x.text, ge.At)
 		}
+	}
+}
+
+// A value that has a function's name hides it, which the error says.
+func TestFunctionIsValue(t *testing.T) {
+	_, err := Compile("bits == 4 && rows(x) == 1", Scope{Values: []string{"x", "rows"}, Vars: map[string]Kind{"bits": Int}})
+	var ge *Error
+	if !errors.As(err, &ge) || ge.At != 13 || !strings.Contains(ge.Message, "rows is the name of a value of the rule, too") {
+		t.Errorf("%v", err)
 	}
 }
 
