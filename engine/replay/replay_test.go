@@ -264,16 +264,13 @@ func TestSeveralSequences(t *testing.T) {
 		p, catalog := rewritten(t, m.name, m.profile)
 		for _, batch := range []int64{1, 2, 8, 9, 15, 16, 32} {
 			env := map[string]int64{graph.SymBatch: batch, graph.SymSeqLen: 1, graph.SymKVLen: 9, graph.SymKVCap: 256, graph.SymWindowLen: 9, graph.SymWindowCap: 128}
-			i := slices.IndexFunc(p.Cases, func(c graph.Case) bool {
-				holds, err := c.When.Eval(env)
-				return err == nil && holds
-			})
-			if i < 0 {
-				t.Fatalf("%s has no case for %d sequences", m.name, batch)
-			}
-			s, err := newScript(&p.Cases[i], env, catalog)
+			c, err := p.Select(env)
 			if err != nil {
-				t.Errorf("%s, %d sequences, case %s: %v", m.name, batch, p.Cases[i].Name, err)
+				t.Fatalf("%s, %d sequences: %v", m.name, batch, err)
+			}
+			s, err := newScript(c, env, catalog)
+			if err != nil {
+				t.Errorf("%s, %d sequences, case %s: %v", m.name, batch, c.Name, err)
 			} else if n := len(s.steps); m.profile == "qwen3" && batch == 32 && n != 675 {
 				t.Errorf("a step of 32 sequences of %s has %d launches, docs/BENCHMARKS.md says 675", m.name, n)
 			}
