@@ -102,8 +102,8 @@ type GPU struct {
 	Dynamic []int
 }
 
-// dynamicName is the input with the numbers that change from step to step.
-const dynamicName = "zmlx_ints"
+// StepNumbers is the input with the numbers that change from step to step.
+const StepNumbers = "zmlx_ints"
 
 // Assemble makes the text for a target. Numbers that v knows are constants in it;
 // those with symbols come at run time. results are the element types of the results.
@@ -139,12 +139,12 @@ func (s *Spec) Assemble(target Target, v *Values, results []graph.DType) (*GPU, 
 		if n, ok := v.Ints[i].Const(); ok {
 			fmt.Fprintf(&b, "constexpr %s %s = %s(%d);\n", typ, name, typ, n)
 		} else {
-			fmt.Fprintf(&b, "const %s %s = %s(%s[%d]);\n", typ, name, typ, dynamicName, len(g.Dynamic))
+			fmt.Fprintf(&b, "const %s %s = %s(%s[%d]);\n", typ, name, typ, StepNumbers, len(g.Dynamic))
 			g.Dynamic = append(g.Dynamic, i)
 		}
 	}
 	if len(g.Dynamic) > 0 {
-		g.Inputs = append(g.Inputs, dynamicName)
+		g.Inputs = append(g.Inputs, StepNumbers)
 	}
 	s.words(&b, "constexpr int")
 	for i, name := range s.floats {

@@ -11,7 +11,7 @@ kernel void gather_qmm_combine_add() {
   threadgroup float weighed[256]; // 16 of each of at most 16 experts
   const quant_layout layout = {k, kp, g, bits, group_size, mode == mode_affine};
   const uint lane = thread_index_in_simdgroup;
-  const uint simdgroups = uint(metal::min(metal::min(4, (k + 511) / 512), 16 / topk)); // of an expert, as launched
+  const uint simdgroups = uint(metal::min(metal::min(4, (kp + 63) / 64), 16 / topk)); // of an expert, as launched
   const uint place = simdgroup_index_in_threadgroup / simdgroups;
   const uint simdgroup = simdgroup_index_in_threadgroup % simdgroups;
   const int token = int(threadgroup_position_in_grid.y);

@@ -39,7 +39,7 @@ func (g *GPU) name(kernel string) { g.Name = kernel + "_" + contentHash(g.Header
 
 // parameters writes one parameter a line, each with a comma.
 func (s *Spec) parameters(b *strings.Builder, g *GPU, v *Values, results []graph.DType, in, out string) {
-	types := map[string]string{dynamicName: "int"}
+	types := map[string]string{StepNumbers: "int"}
 	for i, x := range s.Inputs {
 		types[x.Name] = typeNames[v.Types[i]]
 	}

@@ -14,7 +14,7 @@ kernel void rms_norm_qmv_swiglu() {
   const quant_layout layout = {k, kp, g, bits, group_size, mode == mode_affine};
   const uint lane = thread_index_in_simdgroup;
   const uint simdgroup = simdgroup_index_in_threadgroup;
-  const uint simdgroups = tile_simdgroups(k);
+  const uint simdgroups = tile_simdgroups(kp, n > 2048);
   const int first = 8 * int(threadgroup_position_in_grid.x);
   const size_t row = threadgroup_position_in_grid.y;
   const auto from = x + row * uint(k);

@@ -18,7 +18,7 @@ kernel void rms_norm_sigmoid_topk_gather_qmm_swiglu() {
   const quant_layout layout = {k, kp, g, bits, group_size, mode == mode_affine};
   const uint lane = thread_index_in_simdgroup;
   const uint simdgroup = simdgroup_index_in_threadgroup;
-  const uint simdgroups = tile_simdgroups(k);
+  const uint simdgroups = tile_simdgroups(kp, true);
   const int chosen = int(threadgroup_position_in_grid.y); // which place of inds
   const int first = 8 * int(threadgroup_position_in_grid.x);
   const int row = chosen / best, place = chosen % best;

@@ -52,6 +52,28 @@ struct heads_seen {
   float top, sum, acc[64];
 };
 
+// What a lane brings of sixteen rows of k and of v, from `row` on: see heads_tiles.
+template <bool wide, typename T, typename K> inline void heads_keys(thread attn_eight<T> *keys, K k, int d, int every, int row, int end, uint lane) {
+  const int j = int(lane) / 4, t = int(lane) % 4;
+  ATTN_UNROLL
+  for (int h = 0; h < 2; h++) {
+    const int r = row + 8 * h + j;
+    ATTN_UNROLL
+    for (int c = 0; c < 8; c++)
+      if (32 * c < d) keys[8 * h + c] = attn_read<wide, T>(k + (size_t(uint(r)) * uint(d * every) + uint(32 * c + 8 * t)), r < end && 32 * c + 8 * t < d);
+  }
+}
+template <bool wide, typename T, typename V> inline void heads_values(thread attn_eight<T> *values, V v, int dv, int every, int row, int end, uint lane) {
+  const int j = int(lane) / 4, t = int(lane) % 4;
+  ATTN_UNROLL
+  for (int h = 0; h < 4; h++) {
+    const int r = row + 2 * t + h / 2 * 8 + h % 2;
+    ATTN_UNROLL
+    for (int c = 0; c < 4; c++)
+      if (64 * c < dv) values[4 * h + c] = attn_read<wide, T>(v + (size_t(uint(r)) * uint(dv * every) + uint(64 * c + 8 * j)), r < end && 64 * c + 8 * j < dv);
+  }
+}
+
 // Sixteen rows at a time. Scores are products of q, whose rows are the heads, with k turned over:
 // lane 4 * j + t brings 16 bytes of row j of each, 8 * t elements behind every 32, and so gets
 // scores of head j for rows 2t and 2t + 1: the very fragment of weights that v turned over, whose
@@ -70,22 +92,10 @@ inline heads_seen heads_tiles(Q q, int heads, K k, V v, float scale, int d, int 
   for (int c = 0; c < 8; c++)
     if (32 * c < d) query[c] = attn_read<wide, T>(q + (j * d + 32 * c + 8 * t), j < heads && 32 * c + 8 * t < d);
 
+  attn_eight<T> keys[16], values[16];
+  heads_keys<wide, T>(keys, k, d, every, first, end, lane);
+  heads_values<wide, T>(values, v, dv, every, first, end, lane);
   for (int row = first; row < end; row += step) {
-    attn_eight<T> keys[16], values[16];
-    ATTN_UNROLL
-    for (int h = 0; h < 2; h++) {
-      const int r = row + 8 * h + j;
-      ATTN_UNROLL
-      for (int c = 0; c < 8; c++)
-        if (32 * c < d) keys[8 * h + c] = attn_read<wide, T>(k + (size_t(uint(r)) * uint(d * every) + uint(32 * c + 8 * t)), r < end && 32 * c + 8 * t < d);
-    }
-    ATTN_UNROLL
-    for (int h = 0; h < 4; h++) {
-      const int r = row + 2 * t + h / 2 * 8 + h % 2;
-      ATTN_UNROLL
-      for (int c = 0; c < 4; c++)
-        if (64 * c < dv) values[4 * h + c] = attn_read<wide, T>(v + (size_t(uint(r)) * uint(dv * every) + uint(64 * c + 8 * j)), r < end && 64 * c + 8 * j < dv);
-    }
     float score[4];
     ATTN_UNROLL
     for (int h = 0; h < 2; h++) {
@@ -100,6 +110,7 @@ inline heads_seen heads_tiles(Q q, int heads, K k, V v, float scale, int d, int 
       score[2 * h] = sum[0] * scale;
       score[2 * h + 1] = sum[1] * scale;
     }
+    heads_keys<wide, T>(keys, k, d, every, row + step, end, lane);
     float top = a.top;
     ATTN_UNROLL
     for (int i = 0; i < 4; i++) top = row + 2 * t + i / 2 * 8 + i % 2 < end ? metal::max(top, score[i]) : top;
@@ -138,6 +149,7 @@ inline heads_seen heads_tiles(Q q, int heads, K k, V v, float scale, int d, int 
         for (int h = 0; h < heads_mma<T>::terms; h++) simd_mma(T(), a.acc + 4 * i, a0, a1, a2, a3, p[2 * h], p[2 * h + 1]);
       }
     }
+    heads_values<wide, T>(values, v, dv, every, row + step, end, lane);
   }
   a.sum += simd_shuffle_xor(a.sum, 1);
   a.sum += simd_shuffle_xor(a.sum, 2);

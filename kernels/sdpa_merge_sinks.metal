@@ -1,17 +1,10 @@
-// Sums parts of an attention with sinks, each times its share of all exponentials. A sink is a
-// part without values. One thread an element.
+// The parts of an attention made one (merge.h), with a sink. One group for 32 columns of a head.
+#include "merge.h"
+
 kernel void sdpa_merge_sinks() {
-  const int i = int(thread_position_in_grid.x);
-  if (i >= b * h * d) return;
-  const int row = i / d * splits;
-  const float sink = float(sinks[i / d % h]);
-  float top = sink;
-  for (int s = 0; s < splits; s++) top = metal::max(top, lse[row + s]);
-  float sum = metal::exp(sink - top), acc = 0.0f;
-  for (int s = 0; s < splits; s++) {
-    const float e = metal::exp(lse[row + s] - top);
-    sum += e;
-    acc += e * part[(row + s) * d + i % d];
-  }
-  out[i] = out_t(acc / sum);
+  threadgroup float shared[128];
+  const int head = int(threadgroup_position_in_grid.y), column = 32 * int(threadgroup_position_in_grid.x) + int(thread_index_in_simdgroup);
+  const size_t from = size_t(uint(head)) * uint(splits);
+  const float x = merged(part + from * uint(d), lse + from, shared, float(sinks[head % h]), splits, d, column, thread_index_in_simdgroup, simdgroup_index_in_threadgroup);
+  if (simdgroup_index_in_threadgroup == 0 && column < d) out[head * d + column] = out_t(x);
 }

@@ -28,8 +28,12 @@ type Spec struct {
 	Numerics Numerics
 	Domain   []Condition
 	Launch   *Launch // nil if there is no source
-	Trials   *Trials // how cases for checking are made
-	Benches  []Bench // calls of real size
+	// Early are the inputs that the source reads before it calls ready(), and before which it reads
+	// no others and writes nothing: weights. Where they are there before a launch's predecessor
+	// ends, it may ask for them meanwhile.
+	Early   []string
+	Trials  *Trials // how cases for checking are made
+	Benches []Bench // calls of real size
 	// Gradient are the lines that give the gradient of each input, d_INPUT, of those of the
 	// results, d_RESULT; they may read inputs, attributes and lines of the reference. A
 	// kernel without them is not used in a graph that is differentiated.
@@ -143,7 +147,7 @@ type specParser struct {
 }
 
 func (p *specParser) file(root *diag.Node) {
-	p.issues.Add(root.Known("kernel/unknown-key", "zmlx", "kernel", "doc", "types", "inputs", "attrs", "reference", "results", "numerics", "domain", "launch", "check", "bench", "gradient")...)
+	p.issues.Add(root.Known("kernel/unknown-key", "zmlx", "kernel", "doc", "types", "inputs", "attrs", "reference", "results", "numerics", "domain", "launch", "early", "check", "bench", "gradient")...)
 	if root.Kind != diag.Map {
 		return
 	}
@@ -204,6 +208,7 @@ func (p *specParser) file(root *diag.Node) {
 	}
 	s.nameValues()
 	p.launch(root.Get("launch"))
+	p.early(root.Get("early"))
 	p.check(root.Get("check"))
 	p.benches(root.Get("bench"))
 	if n := need("reference", diag.Map); n != nil {
@@ -415,6 +420,23 @@ func (p *specParser) gradient(n *diag.Node) {
 		}
 	}
 	p.issues.Add(n.Errorf("kernel/gradient", "no line is d_INPUT, the gradient of an input"))
+}
+
+// early reads the key early: a list of inputs.
+func (p *specParser) early(n *diag.Node) {
+	if n == nil {
+		return
+	}
+	if n.Kind != diag.Seq {
+		p.issues.Add(n.Errorf("yaml/type", "early must be a list of inputs, found a %s", n.Kind))
+		return
+	}
+	for _, item := range n.Items {
+		if !slices.ContainsFunc(p.spec.Inputs, func(x Input) bool { return x.Name == item.Text }) {
+			p.issues.Add(item.Errorf("kernel/early", "%q is not an input", item.Text))
+		}
+		p.spec.Early = append(p.spec.Early, item.Text)
+	}
 }
 
 func (p *specParser) domain(n *diag.Node) {

@@ -58,6 +58,9 @@ func (s *Spec) CUDAUnit(v *Values, results []graph.DType) (unit, function string
 
 // Prologue is what a launch without MLX does before the kernel's own text.
 type Prologue struct {
+	// Early says that the launch may begin before the one that it waits for has ended: its text
+	// waits where it calls ready(), behind what the spec's Early allows.
+	Early        bool
 	Declarations string // in front of the function
 	Parameter    string // its last
 	Statement    string // its first
@@ -81,11 +84,23 @@ func (s *Spec) StandaloneOf(g *GPU, v *Values, results []graph.DType, p *Prologu
 	if p == nil {
 		p = &Prologue{}
 	}
-	fmt.Fprintf(&b, "%s%s%s\nextern \"C\" __global__ void %s(\n", standaloneHead, p.Declarations, g.Header, g.Name)
+	early := ""
+	if p.Early {
+		early = "#define ZMLX_EARLY 1\n"
+	}
+	fmt.Fprintf(&b, "%s%s%s%s\nextern \"C\" __global__ void %s(\n", standaloneHead, early, p.Declarations, g.Header, g.Name)
 	s.parameters(&b, g, v, results, "const %s *%s", "%s *%s")
 	b.WriteString(p.Parameter)
-	return strings.TrimSuffix(b.String(), ",\n") + ") {\n" + p.Statement + g.Body + "}\n"
+	return strings.TrimSuffix(b.String(), ",\n") + ") {\n" + MayFollow + p.Statement + g.Body + "}\n"
 }
+
+// MayFollow is the first statement of a launch without MLX: once all of its groups have come there,
+// one that waits for it and is Early may begin. Any other still waits for its end.
+const MayFollow = `
+#if __CUDA_ARCH__ >= 900
+asm volatile("griddepcontrol.launch_dependents;");
+#endif
+`
 
 // NVRTC has no <stdint.h> of its own.
 const standaloneHead = `#include <cuda_fp16.h>

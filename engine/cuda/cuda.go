@@ -449,6 +449,11 @@ func (d *device) Prepare(list []replay.Launch) (replay.Prepared, error) {
 		}
 		c.after, c.waits = unsafe.SliceData(after), C.int(len(after))
 	}
+	if d.c.major >= 9 {
+		for i := range list {
+			p.list[i].early = C.int(early(list, i))
+		}
+	}
 	if len(list) <= short {
 		return p, nil
 	}
@@ -461,6 +466,21 @@ func (d *device) Prepare(list []replay.Launch) (replay.Prepared, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// early is 1 for a launch that may begin before the only one that it waits for has ended, and 0
+// for others. One that others wait for, too, has no such edge: nobody says what that means.
+func early(list []replay.Launch, i int) int {
+	l := &list[i]
+	if l.Source == nil || !l.Source.Early || len(l.After) != 1 {
+		return 0
+	}
+	for k := range list {
+		if k != i && slices.Contains(list[k].After, l.After[0]) {
+			return 0
+		}
+	}
+	return 1
 }
 
 func (p *prepared) launch(c *C.zc_launch, l *replay.Launch) error {

@@ -30,6 +30,10 @@ typedef struct {
   void *kern, *ctx;
 } node_params; // CUDA_KERNEL_NODE_PARAMS_v2
 
+typedef struct {
+  unsigned char from_port, to_port, type, reserved[5];
+} edge_data; // CUgraphEdgeData
+
 #define DRIVER(F)                                                                   \
   F(cuInit, (unsigned))                                                             \
   F(cuGetErrorString, (int, const char **))                                         \
@@ -63,7 +67,9 @@ typedef struct {
   F(cuGraphDestroy, (void *))
 
 // What is done without where a driver lacks it.
-#define OPTIONAL(F) F(cuMemPrefetchAsync, (uint64_t, size_t, int, void *))
+#define OPTIONAL(F)                                  \
+  F(cuMemPrefetchAsync, (uint64_t, size_t, int, void *)) \
+  F(cuGraphAddDependencies_v2, (void *, void *const *, void *const *, const edge_data *, size_t))
 
 #define NVRTC(F)                                                                                              \
   F(nvrtcCreateProgram, (void **, const char *, const char *, int, const char *const *, const char *const *)) \
@@ -285,7 +291,12 @@ static int build(void *graph, void **exec, void **nodes, const zc_launch *list, 
     node_params p = params_of(&list[i]);
     void *behind[list[i].waits ? list[i].waits : 1];
     for (int k = 0; k < list[i].waits; k++) behind[k] = nodes[list[i].after[k]];
-    TRY(cuGraphAddKernelNode_v2, &nodes[i], graph, behind, (size_t)list[i].waits, &p);
+    const int early = list[i].early && p_cuGraphAddDependencies_v2;
+    TRY(cuGraphAddKernelNode_v2, &nodes[i], graph, behind, early ? 0 : (size_t)list[i].waits, &p);
+    if (early) {
+      const edge_data edge = {1 /* CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC */, 0, 1 /* CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC */, {0}};
+      TRY(cuGraphAddDependencies_v2, graph, behind, &nodes[i], &edge, 1);
+    }
   }
   TRY(cuGraphInstantiateWithFlags, exec, graph, 0);
   return 0;

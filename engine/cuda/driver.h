@@ -44,6 +44,7 @@ typedef struct {
   void **params;
   const int *after; // launches that it waits for
   int waits;        // how many
+  int early;        // may begin before the only launch that it waits for has ended
 } zc_launch;
 
 // zc_graph makes a graph of launches. nodes has room for n.

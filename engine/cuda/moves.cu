@@ -51,6 +51,7 @@ template <typename N> __device__ void zc_unit(const zc_move &m, N i) {
 }
 
 extern "C" __global__ void zc_moves(const __grid_constant__ zc_moves_list moves) {
+  MAY_FOLLOW
   const zc_move &m = moves.list[blockIdx.y];
   const unsigned long long n = m.shape[0] * m.shape[1] * m.shape[2] * m.shape[3];
   if (n < 1ull << 31) { // divisions of 32 bits are several times as fast

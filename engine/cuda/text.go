@@ -13,13 +13,17 @@ import (
 var movesSource string
 
 func movesText() string {
-	return fmt.Sprintf("#define MOST_MOVES %d\n", replay.MostMoves) + movesSource
+	source := strings.Replace(movesSource, "  MAY_FOLLOW\n", kernels.MayFollow, 1)
+	return fmt.Sprintf("#define MOST_MOVES %d\n", replay.MostMoves) + source
 }
 
 // unit is the text of a kernel for NVRTC, with the name of its function and what tells it from
 // another text with a function of that name.
 func unit(s *replay.Source) (name, suffix, text string, err error) {
-	var first *kernels.Prologue
+	first := &kernels.Prologue{Early: s.Early}
+	if s.Early {
+		suffix = "early"
+	}
 	if len(s.Ahead) > 0 {
 		suffix = fmt.Sprint(s.Ahead)
 		first = &kernels.Prologue{

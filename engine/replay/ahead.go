@@ -33,6 +33,7 @@ func (m *maker) ahead() {
 			continue
 		}
 		a := *t.source
+		a.Early = false // moves write
 		for _, x := range t.moves {
 			a.Ahead = append(a.Ahead, x.MoveShape)
 		}

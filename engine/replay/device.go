@@ -63,6 +63,9 @@ type Source struct {
 	Values  *kernels.Values // symbols stand for numbers that come with each step
 	Results []graph.DType
 	Ahead   []MoveShape // of the Moves that launches have, too
+	// Early says that what Spec.Early names are weights, which no launch writes: a launch may ask for
+	// them before the one that it waits for has ended.
+	Early bool
 }
 
 // MoveShape is what of a move is the same in all layers.

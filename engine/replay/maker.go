@@ -252,6 +252,7 @@ func (m *maker) kernel(n *graph.Node) error {
 	}
 	types := make([]graph.Type, len(spec.Inputs))
 	var s step
+	early := len(spec.Early) > 0
 	for i := range types {
 		types[i].DType = graph.NoDType
 		if i >= len(n.In) || n.In[i] == graph.None {
@@ -263,6 +264,9 @@ func (m *maker) kernel(n *graph.Node) error {
 			return err
 		}
 		s.operands = append(s.operands, p.ref())
+		if slices.Contains(spec.Early, spec.Inputs[i].Name) && s.operands[len(s.operands)-1].kind != parameter {
+			early = false
+		}
 	}
 	v, err := spec.Values(types, n.Attrs)
 	if err != nil {
@@ -279,7 +283,7 @@ func (m *maker) kernel(n *graph.Node) error {
 			text.Ints[i] = graph.N(k)
 		}
 	}
-	source := &Source{Spec: spec, Values: &text}
+	source := &Source{Spec: spec, Values: &text, Early: early}
 	for _, id := range n.Out {
 		t := m.g.Type(id)
 		shape, err := m.shape(t.Shape, n)
@@ -292,7 +296,7 @@ func (m *maker) kernel(n *graph.Node) error {
 		s.made = append(s.made, ref{buffer: b})
 	}
 	s.in, s.out = s.operands, s.made
-	same := fmt.Sprint(spec.Name, text, source.Results)
+	same := fmt.Sprint(spec.Name, text, source.Results, early)
 	if m.sources[same] == nil {
 		m.sources[same] = source
 	}

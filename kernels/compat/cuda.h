@@ -121,6 +121,15 @@ inline float zmlx_value(zmlx_product p) { return p.v; }
 
 enum class mem_flags { mem_none = 0, mem_device = 1, mem_threadgroup = 2 };
 inline void threadgroup_barrier(mem_flags) { __syncthreads(); }
+
+// Where all is there that this launch waits for: a kernel whose spec has the key early calls it, in
+// every thread, before it reads anything else than those inputs, or writes. Elsewhere a launch
+// does not begin before that. Source: griddepcontrol of the PTX ISA.
+#if ZMLX_EARLY && __CUDA_ARCH__ >= 900
+inline void ready() { asm volatile("griddepcontrol.wait;" ::: "memory"); }
+#else
+inline void ready() {}
+#endif
 inline void simdgroup_barrier(mem_flags) { __syncwarp(); }
 
 // Reductions go the way of host.h: on each round, lane i takes the value of lane
@@ -181,6 +190,12 @@ ZMLX_FOR(uint)
                  : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])                                                            \
                  : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));                                                    \
   }
+// Bits of v under a mask, and more: one instruction, which the compiler makes two of.
+inline uint and_or(uint v, uint mask, uint more) {
+  uint r;
+  asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(r) : "r"(v), "r"(mask), "r"(more));
+  return r;
+}
 ZMLX_FOR(half, "f16x2", "f16")
 ZMLX_FOR(bfloat16_t, "bf16x2", "bf16")
 #undef ZMLX_FOR

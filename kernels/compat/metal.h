@@ -2,6 +2,8 @@
 // own prefix (metal_stdlib, bfloat16_t).
 #define ZMLX_METAL 1
 
+inline void ready() {} // see cuda.h
+
 // ZMLX_ROUND(a * b) is a product that no addition is fused with. Metal fuses across
 // statements and inlined functions, unless the product was made where the pragma
 // forbids it; so the tag in front turns the * into such a function. The product

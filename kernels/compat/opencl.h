@@ -99,6 +99,7 @@ float zmlx_value(zmlx_product);
 
 enum class mem_flags { mem_none = 0, mem_device = 1, mem_threadgroup = 2 };
 void threadgroup_barrier(mem_flags);
+inline void ready() {} // see cuda.h
 void simdgroup_barrier(mem_flags);
 
 #define ZMLX_FOR(T)                  \

@@ -34,17 +34,17 @@ LONG = "0,512,8192,32768"
 # read 17 GB page by page, 5 s for ours, 10 ms a step of mlx-lm. Making a model is 35 s (Qwen3) or
 # less, once a machine, and comes on top.
 PLAN = [
+    ("rounds", QWEN, 210, f"--depths {LONG} --rounds 2"),
+    ("rounds", LFM8, 100, f"--depths {LONG} --rounds 2 --without llama.cpp"),
     ("rounds", GLM, 160, f"--depths {LONG} --rounds 2"),
-    ("errors", LFM8, 110, "--error-prompts ijklmnopqrstuvwxyz --without llama.cpp"),  # the first eight are recorded
+    ("errors", LFM8, 60, "--error-prompts ijklmnopqr --without llama.cpp"),
     ("prompt", QWEN, 240, "--prompts 512,8192"),
     ("prompt", LFM, 150, "--prompts 512,8192"),
     ("tokens", "trained models", 250, ""),
     ("bridge", QWEN, 210, ""),  # behind the prompt, which compiles what a patch finds compiled
     ("bridge", LFM, 150, ""),
-    ("rounds", QWEN, 310, f"--depths {LONG} --rounds 3"),
     ("rounds", LFM, 130, f"--depths {LONG} --rounds 3"),
     ("rounds", GPT, 120, f"--depths {LONG} --rounds 2"),
-    ("rounds", LFM8, 100, f"--depths {LONG} --rounds 2 --without llama.cpp"),
     ("errors", QWEN, 80, "--error-tokens 64"),
     ("errors", LFM, 40, ""),
     ("errors", GPT, 65, ""),

@@ -16,6 +16,10 @@ for env in /tmp/zmlx/baselines.env /tmp/zmlx/env.sh; do # the first one sources 
 	[ ! -f "$env" ] || { . "$env"; break; }
 done
 export ZMLX_FIRST_USE=off PYTHONDONTWRITEBYTECODE=1
+[[ " $* " == *" --plan "* ]] || command -v zmlx-rewrite >/dev/null || {
+	echo "session.sh: zmlx-rewrite is not here: unpack.sh did not run, or was refused (its folder and the working tree have to be below 64 MiB)" >&2
+	exit 1
+}
 out=${OUT:-/tmp}
 mkdir -p "$out"
 ! command -v nvidia-smi >/dev/null || nvidia-smi --query-gpu=name,driver_version,memory.used,clocks.sm,clocks.mem --format=csv,noheader

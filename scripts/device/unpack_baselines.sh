@@ -6,6 +6,7 @@ set -euo pipefail
 to=/tmp/zmlx
 . $to/env.sh
 tar -C "$to" -xJf "$1/baselines.tar.xz"
+[ ! -f "$1/cache.tar.xz" ] || tar -C "$to/cache" -xJf "$1/cache.tar.xz" # beside unpack.sh's second folder it can be too much for one call
 # MLX's Python module looks for the library and its headers beside itself.
 ln -sfn "$to/mlx/lib" "$to/python/mlx/lib"
 ln -sfn "$to/mlx/include" "$to/python/mlx/include"

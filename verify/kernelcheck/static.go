@@ -50,7 +50,8 @@ func Types(ctx context.Context, s *kernels.Spec) (units int, err error) {
 }
 
 // CUDA compiles a source with NVRTC as MLX does: for sets of element types on the first
-// architecture, and one set on each of the others. limit bounds the sets; 0 is all.
+// architecture, and one set on each of the others, and for a spec with the key early as a launch that
+// begins early. limit bounds the sets; 0 is all.
 func CUDA(ctx context.Context, s *kernels.Spec, limit int) (units int, err error) {
 	for i, t := range samples(s, limit) {
 		v, err := t.Values()
@@ -70,6 +71,12 @@ func CUDA(ctx context.Context, s *kernels.Spec, limit int) (units int, err error
 			}
 			if _, err := nvrtc(ctx, text, arch); err != nil {
 				return units, fmt.Errorf("%s: %w", arch, err)
+			}
+			units++
+		}
+		if len(s.Early) > 0 {
+			if err := earlyUnit(ctx, t); err != nil {
+				return units, err
 			}
 			units++
 		}

@@ -434,6 +434,7 @@ template <typename T> ZMLX_OP void simd_mma(T, float *c, uint a0, uint a1, uint 
   zmlx::arrive(zmlx::mma::product<T>, s);
   for (int i = 0; i < 4; i++) c[i] = slots[lane].c[i];
 }
+inline uint and_or(uint v, uint mask, uint more) { return (v & mask) | more; }
 template <typename T> ZMLX_OP uint pair_fma(T, uint a, uint b, uint c) {
   uint r = 0;
   for (uint i = 0; i < 2; i++)

@@ -57,7 +57,7 @@ inline int batch_place(batch_rows r, int i) { return simd_shuffle(r.place, 4u * 
 template <typename T, typename S, typename X, typename R>
 inline void batch_multiply(X x, R r0, R r1, int first, int every, quant_layout l, uint lane, thread float *sums) {
   const int step = rows_step(l), own = step / 4, t = int(lane & 3);
-  const float offset = tile_offset<T, S>(4) ? 16.0f : 0.0f;
+  const float offset = tile_offset<T, S>() ? 16.0f : 0.0f;
   first *= step;
   every *= step;
   if (first >= l.k) return;

@@ -73,7 +73,7 @@ template <typename T, typename S, typename X, typename F, typename R>
 inline void rows_multiply(X x, int count, int last, F totals, int from, R r0, R r1, quant_layout l, uint lane, float *sums) {
   const int step = rows_step(l), own = step / 4;
   const int t = int(lane & 3), j = int(lane >> 2);
-  const float offset = tile_offset<T, S>(4) ? 16.0f : 0.0f;
+  const float offset = tile_offset<T, S>() ? 16.0f : 0.0f;
   rows_part next = rows_load(r0, r1, 0, l, lane);
   for (int at = 0; at < l.k; at += step) {
     const rows_part part = next;

@@ -9,8 +9,14 @@
 // for different things, parts of one row of x here, is how a matrix of one row fills them.
 #pragma once
 
-// How many simdgroups share a tile: as kernels are launched, so that the compiler knows it.
-inline uint tile_simdgroups(int k) { return uint(metal::min(4, (k + 511) / 512) * metal::min(2, (k + 2047) / 2048)); }
+// How many simdgroups share a tile whose rows are kp words: as kernels are launched, so that the
+// compiler knows it. One asks for 64 words of each row at a time. Eight of them have twice as many
+// under way, which pays where tiles are few: up to 256, two on each processor of an H200. Where
+// there are many, other tiles' words are under way anyway, and more tiles of four fit.
+inline uint tile_simdgroups(int kp, bool many) {
+  const int own = many ? 512 : 256;
+  return uint(metal::min(4, (kp + 63) / 64) * metal::min(2, (kp + own - 1) / own));
+}
 
 // The two matrices of a tile, and which rows: a + 0 to 7 and b + 0 to 7, none behind row n - 1,
 // counted from row `base`, the first of an expert's. Where nothing is left over, the compiler
@@ -68,12 +74,13 @@ template <> struct tile_mma<bfloat16_t> {
 };
 template <typename T> inline uint pair_mul(T, uint a, uint b) { return pair_fma(T(), a, b, 0x80008000u); }
 
-// Whether 16 times the sum of x is taken off the sum of x * (16 + code), not 16 off each code:
-// in float32 that costs less than a bit of T. The upper halves of 8-bit codes come times 16.
-template <typename T, typename S> inline bool tile_offset(int bits) { return bits == 4 && sizeof(typename quant_product<T, S>::type) == sizeof(T); }
+// Whether a multiple of the sum of x is taken off the sum of x * (16 + code), not 16 off each code:
+// in float32 that costs less than a bit of T. The upper halves of 8-bit codes count 16 times, by
+// 16 * x or, without an offset, by themselves.
+template <typename T, typename S> inline bool tile_offset() { return sizeof(typename quant_product<T, S>::type) == sizeof(T); }
 
 template <typename T, typename S> inline uint tile_operand(uint codes, int i, int bits) {
-  if (tile_offset<T, S>(bits)) return codes;
+  if (tile_offset<T, S>()) return codes;
   return bits == 8 && i % 2 == 1 ? pair_fma(T(), codes, tile_mma<T>::sixteen, tile_mma<T>::minus256) : pair_fma(T(), codes, tile_mma<T>::one, tile_mma<T>::minus16);
 }
 
@@ -102,18 +109,15 @@ inline void tile_pairs(const float *, int, uint *) {}
 
 // Codes i and i + 4 of the eight in a word, as elements: 16 + code, which is the code in the upper
 // bits of a mantissa.
-inline uint tile_codes(uint w, int i, bfloat16_t) { return ((i == 0 ? w << 3 : w >> (4 * i - 3)) & 0x00780078u) | 0x41804180u; }
-inline uint tile_codes(uint w, int i, half) { return ((i == 0 ? w << 6 : i == 1 ? w << 2 : w >> (4 * i - 6)) & 0x03c003c0u) | 0x4c004c00u; }
+inline uint tile_codes(uint w, int i, bfloat16_t) { return and_or(i == 0 ? w << 3 : w >> (4 * i - 3), 0x00780078u, 0x41804180u); }
+inline uint tile_codes(uint w, int i, half) { return and_or(i == 0 ? w << 6 : i == 1 ? w << 2 : w >> (4 * i - 6), 0x03c003c0u, 0x4c004c00u); }
 
 // Codes of mxfp4 likewise, which are sign, exponent and mantissa already: halves are 2^-14 of
 // their value.
-inline uint tile_fp4(uint w, int i, half) {
-  const uint v = w >> (4 * i);
-  return (v & 0x00070007u) << 9 | (v & 0x00080008u) << 12;
-}
+inline uint tile_shifted(uint w, int left) { return left < 0 ? w >> -left : w << left; }
+inline uint tile_fp4(uint w, int i, half) { return and_or(tile_shifted(w, 12 - 4 * i), 0x80008000u, tile_shifted(w, 9 - 4 * i) & 0x0e000e00u); }
 inline uint tile_fp4(uint w, int i, bfloat16_t) {
-  const uint v = w >> (4 * i);
-  return pair_mul(bfloat16_t(), (v & 0x00070007u) << 6 | (v & 0x00080008u) << 12, 0x7e807e80u); // times 2^126
+  return pair_mul(bfloat16_t(), and_or(tile_shifted(w, 12 - 4 * i), 0x80008000u, tile_shifted(w, 6 - 4 * i) & 0x01c001c0u), 0x7e807e80u); // times 2^126
 }
 inline float tile_fp4_scale(half) { return 16384.0f; }
 inline float tile_fp4_scale(bfloat16_t) { return 1.0f; }
@@ -187,6 +191,7 @@ template <typename T, typename S, typename X> inline void tile_multiply(X x, int
     } else { // halves of a code are codes
       const uint low = u[i / 4 * 2], high = u[i / 4 * 2 + 1];
       p[i] = i % 4 < 2 ? (low & 0xffffu) | high << 16 : low >> 16 | (high & 0xffff0000u);
+      if (tile_offset<T, S>() && i % 2 == 1) p[i] = pair_mul(T(), p[i], tile_mma<T>::sixteen);
     }
   }
   float c[4] = {0.0f, 0.0f, 0.0f, 0.0f};
@@ -212,17 +217,15 @@ template <typename T, typename S, typename X> inline void tile_multiply(X x, int
     }
   }
   if (l.affine) {
-    float all = 0.0f; // of x in this lane's column
+    float all[4] = {0.0f, 0.0f, 0.0f, 0.0f}; // the sums of x in columns 2t and 2t + 1, twice
     QUANT_UNROLL
-    for (int i = 0; i < 16; i++)
-      if (i < d.own / 2) all += quant_low(u[i], T()) + quant_high(u[i], T());
-    all += simd_shuffle_xor(all, 1);
-    all += simd_shuffle_xor(all, 2);
-    const float offset = tile_offset<T, S>(l.bits) ? 16.0f : 0.0f;
-    const float s0 = simd_shuffle(all, 8 * uint(t));
-    const float s1 = simd_shuffle(all, 8 * uint(t) + 4);
+    for (int i = 0; i < 16; i += 2) {
+      const uint one = tile_mma<T>::one, other = l.bits == 4 ? one : 0u; // 8 bits have x twice
+      simd_mma(T(), all, one, one, other, other, p[i], p[i + 1]);
+    }
+    const float offset = !tile_offset<T, S>() ? 0.0f : l.bits == 4 ? 16.0f : 272.0f;
     QUANT_UNROLL
-    for (int i = 0; i < 4; i++) sums[i / 2] += q.scale[i] * (c[i] - offset * (i % 2 == 0 ? s0 : s1)) + q.bias[i] * (i % 2 == 0 ? s0 : s1);
+    for (int i = 0; i < 4; i++) sums[i / 2] += q.scale[i] * (c[i] - offset * all[i % 2]) + q.bias[i] * all[i % 2];
   } else {
     QUANT_UNROLL
     for (int i = 0; i < 4; i++) sums[i / 2] += q.scale[i] * tile_fp4_scale(T()) * c[i];
@@ -248,6 +251,7 @@ inline void tile_products(thread X &x, int count, F part, R r, quant_layout l, u
     const int step = tile_shape_of(l).step;
     int at = step * int(simdgroup);
     tile_part q = tile_load(r, at, l, lane);
+    ready();
     x.begin();
     float sums[2 * M];
     QUANT_UNROLL
@@ -270,6 +274,7 @@ inline void tile_products(thread X &x, int count, F part, R r, quant_layout l, u
   } else
 #endif
   {
+    ready();
     x.begin();
     const uint piece = simdgroup / 4;
     for (uint q = simdgroup % 4; q < 4; q += simdgroups) {

@@ -1,0 +1,151 @@
+package kernelcheck
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"zmlx-rewrite/kernels"
+)
+
+var (
+	ptxParam    = regexp.MustCompile(`_param_(\d+)\]`)
+	ptxRegister = regexp.MustCompile(`%[a-z]+\d+`)
+	ptxLabel    = regexp.MustCompile(`^(\$?[\w$]+):$`)
+	ptxOther    = regexp.MustCompile(`^(?:ld|st|red|atom)\.(?:volatile\.|relaxed\.|weak\.)?(?:param|shared|local|const)`)
+)
+
+// earlyUnit compiles a call's text as a launch has it that begins before the one in front of it has
+// ended, and looks at what it does until it waits (tooEarly).
+func earlyUnit(ctx context.Context, t *kernels.Trial) error {
+	v, err := t.Values()
+	if err != nil {
+		return err
+	}
+	g, text, err := t.Spec.Standalone(v, t.ResultTypes(), &kernels.Prologue{Early: true})
+	if err != nil {
+		return err
+	}
+	ptx, err := nvrtc(ctx, text, "sm_90a")
+	if err != nil {
+		return fmt.Errorf("sm_90a, early: %w", err)
+	}
+	return tooEarly(string(ptx), slices.Concat(g.Inputs, g.Results), t.Spec.Early)
+}
+
+// tooEarly reports what a launch with these parameters does before it waits for the one in front
+// of it: read by an address that is made of any parameter but those allowed, write, or end. The
+// numbers that come with a step, which no launch writes, may be read. What it does not understand,
+// a loop around the wait or a way past it, is an error, too.
+func tooEarly(ptx string, params, allowed []string) error {
+	_, body, ok := strings.Cut(ptx, ".entry")
+	if !ok {
+		return fmt.Errorf("early: the text has no function")
+	}
+	var lines []string
+	for line := range strings.Lines(body) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "//") {
+			lines = append(lines, line)
+		}
+	}
+	wait := slices.IndexFunc(lines, func(l string) bool { return strings.Contains(l, "griddepcontrol.wait") })
+	if wait < 0 || strings.HasPrefix(lines[wait], "@") {
+		return fmt.Errorf("early: the kernel does not call ready(), or not in each thread")
+	}
+	label := map[string]int{}
+	for i, l := range lines {
+		if m := ptxLabel.FindStringSubmatch(l); m != nil {
+			label[m[1]] = i
+		}
+	}
+	// of holds, of each register, the parameters that its value is made of.
+	of := map[string]map[int]bool{}
+	for changed := true; changed; {
+		changed = false
+		for _, l := range lines[:wait] {
+			_, operands := instruction(l)
+			if len(operands) == 0 {
+				continue
+			}
+			from := map[int]bool{}
+			for _, m := range ptxParam.FindAllStringSubmatch(l, -1) {
+				n := 0
+				fmt.Sscan(m[1], &n)
+				from[n] = true
+			}
+			for _, r := range ptxRegister.FindAllString(strings.Join(operands[1:], " "), -1) {
+				for p := range of[r] {
+					from[p] = true
+				}
+			}
+			for _, r := range ptxRegister.FindAllString(operands[0], -1) {
+				for p := range from {
+					if of[r] == nil {
+						of[r] = map[int]bool{}
+					}
+					changed = changed || !of[r][p]
+					of[r][p] = true
+				}
+			}
+		}
+	}
+	for _, l := range lines[:wait] {
+		op, operands := instruction(l)
+		switch kind, _, _ := strings.Cut(op, "."); {
+		case kind == "ret" || kind == "exit":
+			return fmt.Errorf("early: a thread may end before ready(): %s", l)
+		case kind == "bra" && label[operands[len(operands)-1]] > wait:
+			return fmt.Errorf("early: a thread may go past ready(): %s", l)
+		case ptxOther.MatchString(op):
+		case kind == "st" || kind == "red" || kind == "atom":
+			return fmt.Errorf("early: the kernel writes before ready(): %s", l)
+		case kind == "ld":
+			for _, r := range ptxRegister.FindAllString(operands[len(operands)-1], -1) {
+				for p := range of[r] {
+					if p < len(params) && !slices.Contains(allowed, params[p]) && params[p] != kernels.StepNumbers {
+						return fmt.Errorf("early: %s is read before ready(), and is none of early: %v", params[p], allowed)
+					}
+				}
+			}
+		}
+	}
+	for _, l := range lines[wait:] {
+		if op, operands := instruction(l); strings.HasPrefix(op, "bra") && label[operands[len(operands)-1]] <= wait {
+			return fmt.Errorf("early: ready() is in a loop: %s", l)
+		}
+	}
+	return nil
+}
+
+// instruction is the name and the operands of a line of PTX, vectors in one piece.
+func instruction(line string) (op string, operands []string) {
+	line = strings.TrimSuffix(line, ";")
+	if strings.HasPrefix(line, "@") {
+		_, line, _ = strings.Cut(line, " ")
+	}
+	op, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+	if op == line && !strings.Contains(line, "\t") {
+		return op, nil
+	}
+	if o, r, ok := strings.Cut(line, "\t"); ok && len(o) < len(op) {
+		op, rest = o, r
+	}
+	depth, at := 0, 0
+	rest = strings.TrimSpace(rest)
+	for i, c := range rest {
+		switch c {
+		case '{', '[', '(':
+			depth++
+		case '}', ']', ')':
+			depth--
+		case ',':
+			if depth == 0 {
+				operands = append(operands, strings.TrimSpace(rest[at:i]))
+				at = i + 1
+			}
+		}
+	}
+	return op, append(operands, strings.TrimSpace(rest[at:]))
+}
