@@ -4,7 +4,8 @@
     .cache/oracle/venv/bin/python scripts/oracle/tiny_proof_configs.py [--check]
 
 verify/proof/models.json has the config.json of every model that tiny_models.py has made in
-.cache/oracle/tiny, and LONGER: models that rules need which begin at a thousand rows.
+.cache/oracle/tiny, and MORE: models that rules need which begin at a thousand rows, or at more
+than four heads of keys.
 
 --check compares those that are there.
 """
@@ -17,7 +18,10 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FILE = ROOT / "verify/proof/models.json"
 
-LONGER = {"deepseek_v32-long-f32": ("deepseek_v32-f32", {"index_topk": 1024})}
+MORE = {
+    "deepseek_v32-long-f32": ("deepseek_v32-f32", {"index_topk": 1024}),
+    "llama-heads-f32": ("llama-f32", {"num_attention_heads": 6, "num_key_value_heads": 6}),
+}
 
 
 def configs():
@@ -27,7 +31,7 @@ def configs():
         if "quantization" in config:  # mlx-lm writes the block twice
             config.pop("quantization_config", None)
         found[file.parent.name] = config
-    for name, (like, changes) in LONGER.items():
+    for name, (like, changes) in MORE.items():
         if like in found:
             found[name] = {**found[like], **changes}
     return found
