@@ -190,7 +190,7 @@ func TestHandoff(t *testing.T) {
 	for i, model := range []string{"DeepSeek-V3-4bit", "DeepSeek-V3.2-4bit", "Kimi-K2.5-4bit"} {
 		var counts []string
 		for _, target := range []string{"metal", "cuda"} {
-			out := runs(t, "apply", "--model", model, "--target", target, "--dims", "batch=1,seq_len=1,kv_len=512")
+			out := runs(t, "apply", "--model", model, "--target", target, "--dims", "batch=1,seq_len=1,kv_len=256")
 			m := regexp.MustCompile(`launches (\d+) → (\d+)`).FindStringSubmatch(out)
 			if m == nil {
 				t.Fatal(out)

@@ -468,21 +468,6 @@ func (d *device) Prepare(list []replay.Launch) (replay.Prepared, error) {
 	return p, nil
 }
 
-// early is 1 for a launch that may begin before the only one that it waits for has ended, and 0
-// for others. One that others wait for, too, has no such edge: nobody says what that means.
-func early(list []replay.Launch, i int) int {
-	l := &list[i]
-	if l.Source == nil || !l.Source.Early || len(l.After) != 1 {
-		return 0
-	}
-	for k := range list {
-		if k != i && slices.Contains(list[k].After, l.After[0]) {
-			return 0
-		}
-	}
-	return 1
-}
-
 func (p *prepared) launch(c *C.zc_launch, l *replay.Launch) error {
 	if l.Function == nil {
 		return p.moves(c, l.Moves)

@@ -3,6 +3,7 @@ package cuda
 import (
 	_ "embed"
 	"fmt"
+	"slices"
 	"strings"
 
 	"zmlx-rewrite/engine/replay"
@@ -53,4 +54,19 @@ func aheadText(list []replay.MoveShape) string {
 	}
 	return fmt.Sprintf("for (unsigned zmlx_i = threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z); zmlx_i < %du; zmlx_i += blockDim.x * blockDim.y * blockDim.z) {\n%s}\n__syncthreads();\n",
 		total, b.String())
+}
+
+// early is 1 for a launch that may begin before the only one that it waits for has ended, and 0
+// for others. One that others wait for, too, has no such edge: nobody says what that means.
+func early(list []replay.Launch, i int) int {
+	l := &list[i]
+	if l.Source == nil || !l.Source.Early || len(l.After) != 1 {
+		return 0
+	}
+	for k := range list {
+		if k != i && slices.Contains(list[k].After, l.After[0]) {
+			return 0
+		}
+	}
+	return 1
 }

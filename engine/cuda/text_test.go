@@ -63,3 +63,25 @@ func TestTexts(t *testing.T) {
 		}
 	}
 }
+
+// A launch may begin early if what it reads first is weights and it waits for one launch only, for
+// which no other waits.
+func TestEarly(t *testing.T) {
+	weights, plain := &replay.Source{Early: true}, &replay.Source{}
+	for _, x := range []struct {
+		name string
+		list []replay.Launch
+		want []int
+	}{
+		{"a chain", []replay.Launch{{Source: weights}, {Source: weights, After: []int{0}}, {Source: plain, After: []int{1}}, {Source: weights, After: []int{2}}}, []int{0, 1, 0, 1}},
+		{"behind moves", []replay.Launch{{}, {Source: weights, After: []int{0}}, {After: []int{1}}}, []int{0, 1, 0}},
+		{"a fork", []replay.Launch{{Source: plain}, {Source: weights, After: []int{0}}, {Source: weights, After: []int{0}}}, []int{0, 0, 0}},
+		{"a join", []replay.Launch{{Source: plain}, {Source: plain}, {Source: weights, After: []int{0, 1}}}, []int{0, 0, 0}},
+	} {
+		for i, want := range x.want {
+			if got := early(x.list, i); got != want {
+				t.Errorf("%s, launch %d: %d, want %d", x.name, i, got, want)
+			}
+		}
+	}
+}

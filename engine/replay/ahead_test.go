@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"maps"
 	"testing"
 
 	"zmlx-rewrite/graph"
@@ -86,5 +87,32 @@ func TestAheadOfAttention(t *testing.T) {
 				t.Errorf("%s, %s: %d launches of moves alone, want %d, %d kernels with moves in front, want %d", m.name, p.Cases[i].Name, alone, m.alone, ahead, m.ahead)
 			}
 		}
+	}
+}
+
+// Products with weights may ask for them early: in each layer of Qwen3 three of seven launches, and
+// the head. Not where the weights are made in the step.
+func TestEarlyWeights(t *testing.T) {
+	p, catalog := rewritten(t, "Qwen3-30B-A3B-4bit", "qwen3")
+	env := map[string]int64{graph.SymBatch: 1, graph.SymSeqLen: 1, graph.SymKVLen: 9, graph.SymKVCap: 256, graph.SymWindowLen: 9, graph.SymWindowCap: 128}
+	early := func(g *graph.Graph) map[string]int {
+		s, err := newScript(&graph.Case{Graph: g}, env, catalog)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := map[string]int{}
+		for _, x := range s.steps {
+			if x.source != nil && x.source.Early {
+				n[x.source.Spec.Name]++
+			}
+		}
+		return n
+	}
+	c, err := p.Select(env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := early(c.Graph), map[string]int{"qmv": 1, "qmv_add": 48, "rms_norm_qmv": 96}; !maps.Equal(got, want) {
+		t.Errorf("early launches: %v, want %v", got, want)
 	}
 }

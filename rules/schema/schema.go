@@ -156,6 +156,7 @@ func Kernel() *jsonschema.Schema {
 		"domain":    mapping("further conditions on the operands", text("a condition")),
 		"launch": object("threads to start: expressions over dimensions, rows and attributes", []string{"grid", "threadgroup"}, map[string]*jsonschema.Schema{
 			"grid": list("in all", expression), "threadgroup": list("in a group", expression)}),
+		"early": list("inputs that the source reads before it calls ready(): weights", named("an input")),
 		"check": object("how cases for checking are made", nil, map[string]*jsonschema.Schema{
 			"dims":   mapping("lengths to try", list("", &jsonschema.Schema{Type: "integer"})),
 			"derive": mapping("dimensions that follow from others", expression),
