@@ -53,6 +53,9 @@ func (s *Spec) setSource(file, text string) diag.List {
 		}
 		parts = append(parts, text)
 	}
+	if code := comments.ReplaceAllString(strings.Join(parts[1:], "\n"), ""); len(s.Early) > 0 && !strings.Contains(code, "ready();") {
+		issues.Add(diag.Errorf("kernel/early", diag.Pos{File: src.File, Line: src.BodyLine}, "the spec says what is read early, and the source does not call ready()").WithHint("call ready() in every thread behind the first loads, or leave the key early out"))
+	}
 	s.Code = src
 	s.ContentHash = contentHash(parts...)
 	return issues

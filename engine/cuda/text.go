@@ -25,7 +25,7 @@ func unit(s *replay.Source) (name, suffix, text string, err error) {
 	if s.Early {
 		suffix = "early"
 	}
-	if len(s.Ahead) > 0 {
+	if len(s.Ahead) > 0 { // moves write, so that such a launch is never early
 		suffix = fmt.Sprint(s.Ahead)
 		first = &kernels.Prologue{
 			Declarations: "#define ZMLX_AHEAD 1\n" + movesText(),
@@ -60,7 +60,7 @@ func aheadText(list []replay.MoveShape) string {
 // for others. One that others wait for, too, has no such edge: nobody says what that means.
 func early(list []replay.Launch, i int) int {
 	l := &list[i]
-	if l.Source == nil || !l.Source.Early || len(l.After) != 1 {
+	if l.Source == nil || !l.Source.Early || len(l.Source.Ahead) > 0 || len(l.After) != 1 {
 		return 0
 	}
 	for k := range list {

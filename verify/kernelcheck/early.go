@@ -17,6 +17,10 @@ var (
 	ptxOther    = regexp.MustCompile(`^(?:ld|st|red|atom)\.(?:volatile\.|relaxed\.|weak\.)?(?:param|shared|local|const)`)
 )
 
+// harmless are instructions that neither read nor write memory, nor leave the function.
+var harmless = []string{"mov", "cvta", "cvt", "add", "sub", "mad", "mul", "fma", "min", "max", "neg", "abs", "div", "rem", "shl", "shr", "shf", "and", "or", "xor", "not", "bfe", "bfi", "prmt",
+	"lop3", "setp", "set", "selp", "shfl", "bar", "barrier", "vote", "activemask", "griddepcontrol", "mma"}
+
 // earlyUnit compiles a call's text as a launch has it that begins before the one in front of it has
 // ended, and looks at what it does until it waits (tooEarly).
 func earlyUnit(ctx context.Context, t *kernels.Trial) error {
@@ -41,12 +45,24 @@ func earlyUnit(ctx context.Context, t *kernels.Trial) error {
 // a loop around the wait or a way past it, is an error, too.
 func tooEarly(ptx string, params, allowed []string) error {
 	_, body, ok := strings.Cut(ptx, ".entry")
+	if ok {
+		_, body, ok = strings.Cut(body, "\n{")
+	}
 	if !ok {
 		return fmt.Errorf("early: the text has no function")
 	}
 	var lines []string
 	for line := range strings.Lines(body) {
-		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "//") {
+		line = strings.TrimSpace(line)
+		switch {
+		case line == "" || strings.HasPrefix(line, "//"):
+		case strings.HasPrefix(line, "{") && strings.Contains(line, ";"): // inline, in CUDA's own headers
+			for part := range strings.SplitSeq(strings.Trim(line, "{} "), ";") {
+				if part = strings.TrimSpace(part); part != "" {
+					lines = append(lines, part+";")
+				}
+			}
+		default:
 			lines = append(lines, line)
 		}
 	}
@@ -92,23 +108,41 @@ func tooEarly(ptx string, params, allowed []string) error {
 		}
 	}
 	for _, l := range lines[:wait] {
+		if strings.HasPrefix(l, ".") || strings.HasPrefix(l, "{") || strings.HasPrefix(l, "}") || strings.HasPrefix(l, ")") || ptxLabel.MatchString(l) {
+			if strings.Contains(l, ";") && !strings.HasPrefix(l, ".") {
+				return fmt.Errorf("early: %q is not understood", l)
+			}
+			continue
+		}
+		if strings.Count(l, ";") != 1 || !strings.HasSuffix(l, ";") {
+			return fmt.Errorf("early: %q is not understood", l)
+		}
 		op, operands := instruction(l)
 		switch kind, _, _ := strings.Cut(op, "."); {
 		case kind == "ret" || kind == "exit":
 			return fmt.Errorf("early: a thread may end before ready(): %s", l)
-		case kind == "bra" && label[operands[len(operands)-1]] > wait:
-			return fmt.Errorf("early: a thread may go past ready(): %s", l)
+		case kind == "bra":
+			if to, ok := label[operands[len(operands)-1]]; !ok || to > wait {
+				return fmt.Errorf("early: a thread may go past ready(): %s", l)
+			}
 		case ptxOther.MatchString(op):
 		case kind == "st" || kind == "red" || kind == "atom":
 			return fmt.Errorf("early: the kernel writes before ready(): %s", l)
 		case kind == "ld":
-			for _, r := range ptxRegister.FindAllString(operands[len(operands)-1], -1) {
+			from := 0
+			for _, r := range ptxRegister.FindAllString(strings.Join(operands[1:], " "), -1) {
 				for p := range of[r] {
-					if p < len(params) && !slices.Contains(allowed, params[p]) && params[p] != kernels.StepNumbers {
-						return fmt.Errorf("early: %s is read before ready(), and is none of early: %v", params[p], allowed)
+					if p >= len(params) || !slices.Contains(allowed, params[p]) && params[p] != kernels.StepNumbers {
+						return fmt.Errorf("early: %s is read before ready(), and is none of early: %v", slices.Concat(params, []string{"another parameter"})[min(p, len(params))], allowed)
 					}
+					from++
 				}
 			}
+			if from == 0 {
+				return fmt.Errorf("early: %q reads before ready() by an address that is made of no parameter", l)
+			}
+		case !slices.Contains(harmless, kind):
+			return fmt.Errorf("early: %q before ready() is not understood", l)
 		}
 	}
 	for _, l := range lines[wait:] {

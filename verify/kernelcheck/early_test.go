@@ -61,6 +61,12 @@ func TestEarly(t *testing.T) {
 		{"$L__BB0_1:\n" + wait + "@%p1 bra \t$L__BB0_1;\n", "in a loop"},
 		{"@%p1 griddepcontrol.wait;\n", "not in each thread"},
 		{"ret;\n", "does not call ready()"},
+		{"ld.global.L2::cache_hint.u32 \t%r1, [%rd4], %rd3;\n" + wait, "x is read before ready()"},
+		{"ld.param.u64 \t%rd7, [retval0];\nld.global.u32 \t%r1, [%rd7];\n" + wait, "made of no parameter"},
+		{"cp.async.ca.shared.global \t[%r1], [%rd4], 16;\n" + wait, "is not understood"},
+		{"call.uni \tg, (%rd4);\n" + wait, "is not understood"},
+		{"brx.idx \t%r1, ts;\n" + wait, "is not understood"},
+		{"{ ld.global.b16 \t%rs1, [%rd4]; }\n" + wait, "x is read before ready()"},
 	} {
 		err := tooEarly(head+x.text, []string{"w", "x"}, []string{"w"})
 		if (err == nil) != (x.want == "") || err != nil && !strings.Contains(err.Error(), x.want) {

@@ -45,8 +45,12 @@ var mutantsOfMXFP4 = []mutant{
 // mutantsOfTiles are looked for with bfloat16, which goes the way of tensor cores.
 var mutantsOfTiles = []mutant{
 	{"qmv", "const uint ra = r.row(j), rb = r.row(j + 8);\n  const auto", "const uint ra = r.row(j), rb = r.row(j);\n  const auto", "the same rows twice"},
-	{"qmv_add", "w >> (4 * i - 3)) & 0x00780078u", "w >> (4 * i - 2)) & 0x00780078u", "bits of the code beside"},
-	{"rms_norm_qmv", "  all += simd_shuffle_xor(all, 2);\n    const float offset", "  const float offset", "half of a column's sum"},
+	{"qmv_add", "w >> (4 * i - 3), 0x00780078u", "w >> (4 * i - 2), 0x00780078u", "bits of the code beside"},
+	{"rms_norm_qmv", "other = l.bits == 4 ? one : 0u", "other = 0u", "half of a column's sum"},
+	{"rms_norm_qmv", "l.bits == 4 ? one : 0u", "one", "x twice in a column's sum of 8 bits"},
+	{"rms_norm_qmv", "16.0f : 272.0f", "16.0f : 256.0f", "the lower halves of 8 bits 16 too large"},
+	{"qmv_add", "p[i] = pair_mul(T(), p[i], tile_mma<T>::sixteen);", "p[i] = p[i];", "the upper halves of 8 bits not times 16"},
+	{"qmv_add", "n > 4096", "n > 8192", "other simdgroups than are launched"},
 	{"qmv", "sums[i] += simd_shuffle_xor(sums[i], 2);", "sums[i] += 0.0f;", "half of the lanes"},
 	{"qmv_swiglu", "c[h] = (2 * t + h % 2) / d.each == i ? sum[h] : c[h];", "c[h] = sum[h];", "columns of the last chunk for all"},
 	{"gather_qmm_batch", "if (m > 1024) return r;\n", "", "places that have no bit"},
@@ -58,7 +62,7 @@ var mutantsOfTiles = []mutant{
 	{"qmm_batch", "threadgroup_barrier(mem_flags::mem_threadgroup);\n    if (simdgroup != 0) return;", "if (simdgroup != 0) return;", "race"},
 	{"qmm_batch", "if (first >= l.k) return;\n", "", "columns that are not there"},
 	{"qmm_batch_add", "float(r[to]) + float(out_t(sums[i]))", "float(out_t(sums[i]))", "residual lost"},
-	{"gather_qmm_swiglu", "if (whole) at = metal::min(at, l.k - d.step);", "", "columns that are not there"},
+	{"qmv_swiglu", "if (whole) at = metal::min(at, l.k - d.step);", "", "columns that are not there"},
 	{"rms_norm_gather_qmm_swiglu", "  if (lane == 0) squares[simdgroup] = own;\n    threadgroup_barrier(mem_flags::mem_threadgroup);\n", "  if (lane == 0) squares[simdgroup] = own;\n", "missing barrier"},
 }
 
