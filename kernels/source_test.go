@@ -64,6 +64,28 @@ func TestSourceErrors(t *testing.T) {
 	}
 }
 
+// A spec that says what is read early needs a source that calls ready(), and names inputs.
+func TestEarly(t *testing.T) {
+	for _, c := range []struct{ early, source, want string }{
+		{"[x]", strings.Replace(source, "  if (i", "  ready();\n  if (i", 1), ""},
+		{"[x]", source, "double.metal:5: the spec says what is read early, and the source does not call ready()"},
+		{"[x]", strings.Replace(source, "  if (i", "  // ready();\n  if (i", 1), "does not call ready()"},
+		{"[w]", strings.Replace(source, "  if (i", "  ready();\n  if (i", 1), `"w" is not an input`},
+		{"x", source, "early must be a list of inputs"},
+	} {
+		fsys := fstest.MapFS{"double.yaml": {Data: []byte(spec + "early: " + c.early + "\n")}, "double.metal": {Data: []byte(c.source)}}
+		catalog := &Catalog{map[string]*Spec{}, map[*graph.Op]*Spec{}}
+		issues := catalog.read(fsys, "")
+		err := issues.Err()
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("early: %s: %v, want %q", c.early, err, c.want)
+		}
+		if err == nil && !slices.Equal(catalog.specs["double"].Early, []string{"x"}) {
+			t.Errorf("early: %v", catalog.specs["double"].Early)
+		}
+	}
+}
+
 func TestSourceIsTakenApart(t *testing.T) {
 	s, err := double(t, "  const int i", "  threadgroup float part[8];  // one a simdgroup\n  const int i")
 	if err != nil {
