@@ -450,8 +450,10 @@ func (d *device) Prepare(list []replay.Launch) (replay.Prepared, error) {
 		c.after, c.waits = unsafe.SliceData(after), C.int(len(after))
 	}
 	if d.c.major >= 9 {
-		for i := range list {
-			p.list[i].early = C.int(early(list, i))
+		for i, may := range early(list) {
+			if may {
+				p.list[i].early = 1
+			}
 		}
 	}
 	if len(list) <= short {

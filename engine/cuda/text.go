@@ -3,7 +3,6 @@ package cuda
 import (
 	_ "embed"
 	"fmt"
-	"slices"
 	"strings"
 
 	"zmlx-rewrite/engine/replay"
@@ -56,17 +55,19 @@ func aheadText(list []replay.MoveShape) string {
 		total, b.String())
 }
 
-// early is 1 for a launch that may begin before the only one that it waits for has ended, and 0
-// for others. One that others wait for, too, has no such edge: nobody says what that means.
-func early(list []replay.Launch, i int) int {
-	l := &list[i]
-	if l.Source == nil || !l.Source.Early || len(l.Source.Ahead) > 0 || len(l.After) != 1 {
-		return 0
-	}
-	for k := range list {
-		if k != i && slices.Contains(list[k].After, l.After[0]) {
-			return 0
+// early says which launches may begin before the only one that they wait for has ended. One that
+// others wait for, too, has no such edge: nobody says what that means.
+func early(list []replay.Launch) []bool {
+	waiting := make([]int, len(list)) // for each launch, how many
+	for i := range list {
+		for _, k := range list[i].After {
+			waiting[k]++
 		}
 	}
-	return 1
+	may := make([]bool, len(list))
+	for i := range list {
+		s, after := list[i].Source, list[i].After
+		may[i] = s != nil && s.Early && len(s.Ahead) == 0 && len(after) == 1 && waiting[after[0]] == 1
+	}
+	return may
 }

@@ -2,6 +2,7 @@ package cuda
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -71,17 +72,15 @@ func TestEarly(t *testing.T) {
 	for _, x := range []struct {
 		name string
 		list []replay.Launch
-		want []int
+		want []bool
 	}{
-		{"a chain", []replay.Launch{{Source: weights}, {Source: weights, After: []int{0}}, {Source: plain, After: []int{1}}, {Source: weights, After: []int{2}}}, []int{0, 1, 0, 1}},
-		{"behind moves", []replay.Launch{{}, {Source: weights, After: []int{0}}, {After: []int{1}}}, []int{0, 1, 0}},
-		{"a fork", []replay.Launch{{Source: plain}, {Source: weights, After: []int{0}}, {Source: weights, After: []int{0}}}, []int{0, 0, 0}},
-		{"a join", []replay.Launch{{Source: plain}, {Source: plain}, {Source: weights, After: []int{0, 1}}}, []int{0, 0, 0}},
+		{"a chain", []replay.Launch{{Source: weights}, {Source: weights, After: []int{0}}, {Source: plain, After: []int{1}}, {Source: weights, After: []int{2}}}, []bool{false, true, false, true}},
+		{"behind moves", []replay.Launch{{}, {Source: weights, After: []int{0}}, {After: []int{1}}}, []bool{false, true, false}},
+		{"a fork", []replay.Launch{{Source: plain}, {Source: weights, After: []int{0}}, {Source: weights, After: []int{0}}}, []bool{false, false, false}},
+		{"a join", []replay.Launch{{Source: plain}, {Source: plain}, {Source: weights, After: []int{0, 1}}}, []bool{false, false, false}},
 	} {
-		for i, want := range x.want {
-			if got := early(x.list, i); got != want {
-				t.Errorf("%s, launch %d: %d, want %d", x.name, i, got, want)
-			}
+		if got := early(x.list); !slices.Equal(got, x.want) {
+			t.Errorf("%s: %v, want %v", x.name, got, x.want)
 		}
 	}
 }

@@ -91,7 +91,7 @@ func TestAheadOfAttention(t *testing.T) {
 }
 
 // Products with weights may ask for them early: in each layer of Qwen3 three of seven launches, and
-// the head. Not where the weights are made in the step.
+// the head.
 func TestEarlyWeights(t *testing.T) {
 	p, catalog := rewritten(t, "Qwen3-30B-A3B-4bit", "qwen3")
 	env := map[string]int64{graph.SymBatch: 1, graph.SymSeqLen: 1, graph.SymKVLen: 9, graph.SymKVCap: 256, graph.SymWindowLen: 9, graph.SymWindowCap: 128}

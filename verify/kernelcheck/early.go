@@ -3,8 +3,10 @@ package kernelcheck
 import (
 	"context"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"zmlx-rewrite/kernels"
@@ -51,21 +53,7 @@ func tooEarly(ptx string, params, allowed []string) error {
 	if !ok {
 		return fmt.Errorf("early: the text has no function")
 	}
-	var lines []string
-	for line := range strings.Lines(body) {
-		line = strings.TrimSpace(line)
-		switch {
-		case line == "" || strings.HasPrefix(line, "//"):
-		case strings.HasPrefix(line, "{") && strings.Contains(line, ";"): // inline, in CUDA's own headers
-			for part := range strings.SplitSeq(strings.Trim(line, "{} "), ";") {
-				if part = strings.TrimSpace(part); part != "" {
-					lines = append(lines, part+";")
-				}
-			}
-		default:
-			lines = append(lines, line)
-		}
-	}
+	lines := statements(body)
 	wait := slices.IndexFunc(lines, func(l string) bool { return strings.Contains(l, "griddepcontrol.wait") })
 	if wait < 0 || strings.HasPrefix(lines[wait], "@") {
 		return fmt.Errorf("early: the kernel does not call ready(), or not in each thread")
@@ -76,42 +64,9 @@ func tooEarly(ptx string, params, allowed []string) error {
 			label[m[1]] = i
 		}
 	}
-	// of holds, of each register, the parameters that its value is made of.
-	of := map[string]map[int]bool{}
-	for changed := true; changed; {
-		changed = false
-		for _, l := range lines[:wait] {
-			_, operands := instruction(l)
-			if len(operands) == 0 {
-				continue
-			}
-			from := map[int]bool{}
-			for _, m := range ptxParam.FindAllStringSubmatch(l, -1) {
-				n := 0
-				fmt.Sscan(m[1], &n)
-				from[n] = true
-			}
-			for _, r := range ptxRegister.FindAllString(strings.Join(operands[1:], " "), -1) {
-				for p := range of[r] {
-					from[p] = true
-				}
-			}
-			for _, r := range ptxRegister.FindAllString(operands[0], -1) {
-				for p := range from {
-					if of[r] == nil {
-						of[r] = map[int]bool{}
-					}
-					changed = changed || !of[r][p]
-					of[r][p] = true
-				}
-			}
-		}
-	}
+	of := origins(lines[:wait])
 	for _, l := range lines[:wait] {
-		if strings.HasPrefix(l, ".") || strings.HasPrefix(l, "{") || strings.HasPrefix(l, "}") || strings.HasPrefix(l, ")") || ptxLabel.MatchString(l) {
-			if strings.Contains(l, ";") && !strings.HasPrefix(l, ".") {
-				return fmt.Errorf("early: %q is not understood", l)
-			}
+		if strings.HasPrefix(l, ".") || l == "{" || l == "}" || ptxLabel.MatchString(l) {
 			continue
 		}
 		if strings.Count(l, ";") != 1 || !strings.HasSuffix(l, ";") {
@@ -153,19 +108,70 @@ func tooEarly(ptx string, params, allowed []string) error {
 	return nil
 }
 
+// statements are the lines of a function in PTX, without remarks. CUDA's own headers have some in
+// braces, on one line.
+func statements(body string) []string {
+	var lines []string
+	for line := range strings.Lines(body) {
+		line = strings.TrimSpace(line)
+		switch {
+		case line == "" || strings.HasPrefix(line, "//"):
+		case strings.HasPrefix(line, "{") && strings.Contains(line, ";"):
+			for part := range strings.SplitSeq(strings.Trim(line, "{} "), ";") {
+				if part = strings.TrimSpace(part); part != "" {
+					lines = append(lines, part+";")
+				}
+			}
+		default:
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+// origins holds, of each register, the parameters that its value is made of.
+func origins(lines []string) map[string]map[int]bool {
+	of := map[string]map[int]bool{}
+	for changed := true; changed; {
+		changed = false
+		for _, l := range lines {
+			_, operands := instruction(l)
+			if len(operands) == 0 {
+				continue
+			}
+			from := map[int]bool{}
+			for _, m := range ptxParam.FindAllStringSubmatch(l, -1) {
+				n, _ := strconv.Atoi(m[1])
+				from[n] = true
+			}
+			for _, r := range ptxRegister.FindAllString(strings.Join(operands[1:], " "), -1) {
+				maps.Copy(from, of[r])
+			}
+			for _, r := range ptxRegister.FindAllString(operands[0], -1) {
+				if of[r] == nil {
+					of[r] = map[int]bool{}
+				}
+				before := len(of[r])
+				maps.Copy(of[r], from)
+				changed = changed || len(of[r]) > before
+			}
+		}
+	}
+	return of
+}
+
 // instruction is the name and the operands of a line of PTX, vectors in one piece.
 func instruction(line string) (op string, operands []string) {
 	line = strings.TrimSuffix(line, ";")
 	if strings.HasPrefix(line, "@") {
 		_, line, _ = strings.Cut(line, " ")
 	}
-	op, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
-	if op == line && !strings.Contains(line, "\t") {
-		return op, nil
+	line = strings.TrimSpace(line)
+	end := strings.IndexAny(line, " \t")
+	if end < 0 {
+		return line, nil
 	}
-	if o, r, ok := strings.Cut(line, "\t"); ok && len(o) < len(op) {
-		op, rest = o, r
-	}
+	op, rest := line[:end], line[end:]
 	depth, at := 0, 0
 	rest = strings.TrimSpace(rest)
 	for i, c := range rest {
