@@ -63,8 +63,14 @@ func edges(texts ...string) []int64 {
 	return slices.Sorted(maps.Keys(set))
 }
 
-// maxEdge bounds batch and seq_len: their product is the number of rows.
-const maxEdge = 64
+// maxEdge bounds batch and seq_len: their product is the number of rows. maxRows bounds the
+// others of a point, which is evaluated, such as the rows of a cache. A larger number in a
+// guard, such as how many groups a launch may have, is about a product of lengths: as a length
+// alone it would take the memory of the machine.
+const (
+	maxEdge = 64
+	maxRows = 4096
+)
 
 // points lists values of the instance's symbols around the numbers that guards, and the
 // conditions of the rewritten cases, speak of. A point is a call that can be: rows that
@@ -86,7 +92,8 @@ func (in *Instance) points(results ...*rewrite.Result) []point {
 	}
 	names := symbolsOf(in.Program.Cases[0].Graph, in.When)
 	symbols := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return name == graph.SymKVCap || name == graph.SymWindowCap })
-	all := grid(symbols, edges(texts...))
+	values := slices.DeleteFunc(edges(texts...), func(x int64) bool { return x > maxRows })
+	all := grid(symbols, values)
 	out := all[:0]
 	for _, p := range all {
 		for _, pair := range [][2]string{{graph.SymKVLen, graph.SymKVCap}, {graph.SymWindowLen, graph.SymWindowCap}} {
