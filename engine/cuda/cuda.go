@@ -482,17 +482,17 @@ func (p *prepared) launch(c *C.zc_launch, l *replay.Launch) error {
 		params[i] = unsafe.Pointer(&values[i])
 	}
 	if len(l.Moves) > 0 {
-		params[len(l.Operands)] = p.movesBlock(l.Moves)
+		params[len(l.Operands)] = p.movesBlock(l.Moves, len(l.Moves))
 	}
 	c.params = unsafe.SliceData(params)
 	return nil
 }
 
-// moveSize is the size of a move in a zc_moves_list, which has room for replay.MostMoves of them.
+// moveSize is the size of a move in a zc_moves_list.
 const moveSize = 8 * (4 + 2 + 3*4)
 
-// movesBlock lays moves out as a zc_moves_list.
-func (p *prepared) movesBlock(list []replay.Move) unsafe.Pointer {
+// movesBlock lays moves out as a zc_moves_list with room for most.
+func (p *prepared) movesBlock(list []replay.Move, most int) unsafe.Pointer {
 	var b []byte
 	word := func(v int64) { b = binary.NativeEndian.AppendUint64(b, uint64(v)) }
 	for _, m := range list {
@@ -507,14 +507,14 @@ func (p *prepared) movesBlock(list []replay.Move) unsafe.Pointer {
 			}
 		}
 	}
-	block := held[byte](p, replay.MostMoves*moveSize)
+	block := held[byte](p, most*moveSize)
 	copy(block, b)
 	return unsafe.Pointer(unsafe.SliceData(block))
 }
 
 // moves makes a launch of moves alone.
 func (p *prepared) moves(c *C.zc_launch, list []replay.Move) error {
-	f, err := p.d.function("zc_moves", "", movesText(), 0)
+	f, err := p.d.function("zc_moves", "", movesText(replay.MostMoves), 0)
 	if err != nil {
 		return err
 	}
@@ -523,7 +523,7 @@ func (p *prepared) moves(c *C.zc_launch, list []replay.Move) error {
 		most = max(most, m.Units())
 	}
 	params := held[unsafe.Pointer](p, 1)
-	params[0] = p.movesBlock(list)
+	params[0] = p.movesBlock(list, replay.MostMoves)
 	c.function, c.params = f, unsafe.SliceData(params)
 	threads(kernels.Geometry{Grid: [3]int64{min(most, 1<<20), int64(len(list)), 1}, Group: [3]int64{min(most, 128), 1, 1}}, c)
 	return nil

@@ -10,7 +10,7 @@ struct zc_move {
 };
 
 struct zc_moves_list {
-  zc_move list[MOST_MOVES]; // replay.MostMoves
+  zc_move list[MOST_MOVES];
 };
 
 #if ZMLX_AHEAD

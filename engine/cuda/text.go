@@ -12,9 +12,10 @@ import (
 //go:embed moves.cu
 var movesSource string
 
-func movesText() string {
+// movesText has room for most moves in a launch's parameters.
+func movesText(most int) string {
 	source := strings.Replace(movesSource, "  MAY_FOLLOW\n", kernels.MayFollow, 1)
-	return fmt.Sprintf("#define MOST_MOVES %d\n", replay.MostMoves) + source
+	return fmt.Sprintf("#define MOST_MOVES %d\n", most) + source
 }
 
 // unit is the text of a kernel for NVRTC, with the name of its function and what tells it from
@@ -27,7 +28,7 @@ func unit(s *replay.Source) (name, suffix, text string, err error) {
 	if len(s.Ahead) > 0 { // moves write, so that such a launch is never early
 		suffix = fmt.Sprint(s.Ahead)
 		first = &kernels.Prologue{
-			Declarations: "#define ZMLX_AHEAD 1\n" + movesText(),
+			Declarations: "#define ZMLX_AHEAD 1\n" + movesText(len(s.Ahead)),
 			Parameter:    "    const __grid_constant__ zc_moves_list zmlx_moves,\n",
 			Statement:    aheadText(s.Ahead),
 		}

@@ -25,7 +25,7 @@ func TestTexts(t *testing.T) {
 		}
 		return string(ptx)
 	}
-	compile("moves", movesText())
+	compile("moves", movesText(replay.MostMoves))
 	catalog, issues := kernels.Load()
 	if issues.HasErrors() {
 		t.Fatal(issues)

@@ -63,8 +63,8 @@ type Source struct {
 	Values  *kernels.Values // symbols stand for numbers that come with each step
 	Results []graph.DType
 	Ahead   []MoveShape // of the Moves that launches have, too
-	// Early says that what Spec.Early names are weights, which no launch writes: a launch may ask for
-	// them before the one that it waits for has ended.
+	// Early says that no launch of the step writes what Spec.Early names before this one has read it,
+	// such as weights: it may ask for it before the launch that it waits for has ended.
 	Early bool
 }
 
@@ -91,8 +91,9 @@ type Launch struct {
 	Moves []Move
 }
 
-// MostMoves is how many moves one launch makes at most.
-const MostMoves = 8
+// MostMoves is how many moves one launch makes at most: what caches take at the end of a step of
+// twelve layers, and what fits into the parameters of a CUDA kernel.
+const MostMoves = 24
 
 // Move copies elements from one layout to another, or rows that indices choose.
 type Move struct {

@@ -19,6 +19,7 @@ type maker struct {
 	places  []place
 	alike   map[string]*numbers // by kernel and integers
 	sources map[string]*Source  // by all that the text depends on: layers share them
+	late    []*graph.Node       // appends to caches that others read as they were before
 }
 
 // newScript makes the script of a case. env has all symbols; what those of perStep are
@@ -35,6 +36,11 @@ func newScript(c *graph.Case, env map[string]int64, catalog *kernels.Catalog) (*
 			if err := m.node(n); err != nil {
 				return nil, err
 			}
+		}
+	}
+	for _, n := range m.late {
+		if err := m.write(n); err != nil {
+			return nil, err
 		}
 	}
 	if err := m.outputs(); err != nil {
@@ -264,7 +270,7 @@ func (m *maker) kernel(n *graph.Node) error {
 			return err
 		}
 		s.operands = append(s.operands, p.ref())
-		if slices.Contains(spec.Early, spec.Inputs[i].Name) && s.operands[len(s.operands)-1].kind != parameter {
+		if slices.Contains(spec.Early, spec.Inputs[i].Name) && !m.still(s.operands[len(s.operands)-1].buffer) {
 			early = false
 		}
 	}
@@ -312,17 +318,45 @@ func (m *maker) kernel(n *graph.Node) error {
 	return nil
 }
 
-// append is kv_append, in the cache's own memory.
+// still reports whether no launch of the step writes to a buffer before one that is made now: weights,
+// what comes with the step, and caches so far, which the step before has written. A write behind it
+// waits for it.
+func (m *maker) still(b *buffer) bool {
+	switch b.kind {
+	case parameter, constant, staged:
+		return true
+	case state:
+		return !slices.ContainsFunc(m.steps, func(s step) bool {
+			return slices.ContainsFunc(s.out, func(r ref) bool { return r.buffer == b })
+		})
+	}
+	return false
+}
+
+// append is kv_append, in the cache's own memory. Where others read the cache as it was, it is
+// written when all have read it, and so nothing may read what it holds then.
 func (m *maker) append(n *graph.Node) error {
-	cache, rows, at := m.places[n.In[0]], m.places[n.In[1]], m.places[n.In[2]]
+	cache, at := m.places[n.In[0]], m.places[n.In[2]]
+	alone := len(m.uses.Of(n.In[0])) == 1
 	switch {
 	case cache.buf.kind != state || !cache.whole():
 		return refusal(n, "kv_append writes to what is no cache of the step")
-	case len(m.uses.Of(n.In[0])) != 1:
-		return refusal(n, "the cache that kv_append writes to is read by others, too")
+	case !alone && len(m.uses.Of(n.Out[0])) > 0:
+		return refusal(n, "the cache that kv_append writes to is read as it was before, too")
 	case at.buf.kind != staged || at.dtype != graph.Int32 || len(at.shape) != 0:
 		return refusal(n, "the position of kv_append is no number that comes with the step")
 	}
+	m.places[n.Out[0]] = cache
+	if !alone {
+		m.late = append(m.late, n)
+		return nil
+	}
+	return m.write(n)
+}
+
+// write moves what kv_append adds into the cache.
+func (m *maker) write(n *graph.Node) error {
+	cache, rows, at := m.places[n.In[0]], m.places[n.In[1]], m.places[n.In[2]]
 	to := cache
 	to.shape = slices.Clone(cache.shape)
 	to.shape[2] = rows.shape[2]
@@ -330,7 +364,6 @@ func (m *maker) append(n *graph.Node) error {
 		return err
 	}
 	m.checks = append(m.checks, check{at.buf.name, rows.shape[2], cache.shape[2], n.Scope})
-	m.places[n.Out[0]] = cache
 	return nil
 }
 

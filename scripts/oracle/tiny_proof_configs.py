@@ -21,6 +21,7 @@ FILE = ROOT / "verify/proof/models.json"
 MORE = {
     "deepseek_v32-long-f32": ("deepseek_v32-f32", {"index_topk": 1024}),
     "llama-heads-f32": ("llama-f32", {"num_attention_heads": 6, "num_key_value_heads": 6}),
+    "qwen3-heads-f32": ("qwen3-f32", {"num_attention_heads": 6, "num_key_value_heads": 6}),
 }
 
 

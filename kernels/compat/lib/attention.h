@@ -51,6 +51,17 @@ template <bool wide, typename T, typename P> inline attn_eight<T> attn_read(P x,
   }
   return c;
 }
+// Eight numbers that were made in place of read.
+template <typename T, typename P> inline attn_eight<T> attn_made(P x, bool there) {
+  T v[8];
+  ATTN_UNROLL
+  for (int i = 0; i < 8; i++) v[i] = there ? T(float(x[i])) : T(0.0f);
+  attn_eight<T> c;
+  constexpr int words = sizeof(c) / 4;
+  ATTN_UNROLL
+  for (int i = 0; i < words; i++) c.u[i] = attn_bits(v + i * (8 / words));
+  return c;
+}
 inline float attn_low(uint u, bfloat16_t) { return as_type<float>(u << 16); }
 inline float attn_high(uint u, bfloat16_t) { return as_type<float>(u & 0xffff0000u); }
 inline float attn_low(uint u, half) { return float(as_type<half>(ushort(u & 0xffffu))); }
@@ -72,6 +83,12 @@ template <bool wide, typename T, typename P> inline attn_eight<T> attn_read(P x,
     ATTN_UNROLL
     for (int i = 0; i < 8; i++) c.v[i] = T(0.0f);
   }
+  return c;
+}
+template <typename T, typename P> inline attn_eight<T> attn_made(P x, bool there) {
+  attn_eight<T> c;
+  ATTN_UNROLL
+  for (int i = 0; i < 8; i++) c.v[i] = there ? T(float(x[i])) : T(0.0f);
   return c;
 }
 template <typename T> inline float attn_element(attn_eight<T> c, int i) { return float(c.v[i]); }
@@ -130,42 +147,68 @@ template <int N> inline attn_seen<N> attn_weigh(attn_seen<N> a, thread float *sc
   return a;
 }
 
-// Rows first, first + step, ... below end, and those in between that belong to them, of
-// keys k with d and values v with dv elements a row, for the query q: the lane's
-// eight elements, times the scale.
-template <bool wide, typename T, typename K, typename V>
-inline attn_seen<8> attn_rows(attn_seen<8> a, const thread float *q, K k, V v, int d, int dv, int first, int end, int step, uint lane) {
+// What a lane has of four rows.
+template <typename T> struct attn_four {
+  attn_eight<T> keys[4], values[4];
+  bool there[4];
+};
+
+// The four of rows from `row` on, below end and but for row `skip`, of keys k with d and values v
+// with dv elements a row.
+template <bool wide, typename T, typename K, typename V> inline attn_four<T> attn_load(K k, V v, int d, int dv, int row, int end, int skip, uint lane) {
   const int per = attn_lanes<8>(metal::max(d, dv));
   const int at = 8 * (int(lane) % per), mine = int(lane) / per;
-  for (int row = first; row < end; row += step) {
-    attn_eight<T> keys[4], values[4];
-    bool there[4];
-    ATTN_UNROLL
-    for (int u = 0; u < 4; u++) {
-      const int r = row + 32 / per * u + mine;
-      there[u] = r < end;
-      keys[u] = attn_read<wide, T>(k + (size_t(uint(r)) * uint(d) + uint(at)), there[u] && at < d);
-    }
-    ATTN_UNROLL
-    for (int u = 0; u < 4; u++) {
-      const int r = row + 32 / per * u + mine;
-      values[u] = attn_read<wide, T>(v + (size_t(uint(r)) * uint(dv) + uint(at)), there[u] && at < dv);
-    }
-    float score[4];
-    ATTN_UNROLL
-    for (int u = 0; u < 4; u++) {
-      float sum = 0.0f;
-      ATTN_UNROLL
-      for (int i = 0; i < 8; i++) sum += q[i] * attn_element(keys[u], i);
-      score[u] = attn_sum(sum, per);
-    }
-    a = attn_weigh(a, score, there);
-    ATTN_UNROLL
-    for (int u = 0; u < 4; u++) {
-      ATTN_UNROLL
-      for (int i = 0; i < 8; i++) a.acc[i] += score[u] * attn_element(values[u], i);
-    }
+  attn_four<T> f;
+  ATTN_UNROLL
+  for (int u = 0; u < 4; u++) {
+    const int r = row + 32 / per * u + mine;
+    f.there[u] = r < end && r != skip;
+    f.keys[u] = attn_read<wide, T>(k + (size_t(uint(r)) * uint(d) + uint(at)), f.there[u] && at < d);
   }
+  ATTN_UNROLL
+  for (int u = 0; u < 4; u++) {
+    const int r = row + 32 / per * u + mine;
+    f.values[u] = attn_read<wide, T>(v + (size_t(uint(r)) * uint(dv) + uint(at)), f.there[u] && at < dv);
+  }
+  return f;
+}
+
+// Four rows seen, for the query q: the lane's eight elements, times the scale.
+template <typename T> inline attn_seen<8> attn_see(attn_seen<8> a, const thread float *q, attn_four<T> f, int per) {
+  float score[4];
+  ATTN_UNROLL
+  for (int u = 0; u < 4; u++) {
+    float sum = 0.0f;
+    ATTN_UNROLL
+    for (int i = 0; i < 8; i++) sum += q[i] * attn_element(f.keys[u], i);
+    score[u] = attn_sum(sum, per);
+  }
+  a = attn_weigh(a, score, f.there);
+  ATTN_UNROLL
+  for (int u = 0; u < 4; u++) {
+    ATTN_UNROLL
+    for (int i = 0; i < 8; i++) a.acc[i] += score[u] * attn_element(f.values[u], i);
+  }
+  return a;
+}
+
+// Rows first, first + step, ... below end, and those in between that belong to them.
+template <bool wide, typename T, typename K, typename V>
+inline attn_seen<8> attn_rows(attn_seen<8> a, const thread float *q, K k, V v, int d, int dv, int first, int end, int step, uint lane) {
+  for (int row = first; row < end; row += step) a = attn_see(a, q, attn_load<wide, T>(k, v, d, dv, row, end, -1, lane), attn_lanes<8>(metal::max(d, dv)));
+  return a;
+}
+
+// One row, of which a lane has eight elements of the key and of the value.
+inline attn_seen<8> attn_row(attn_seen<8> a, const thread float *q, const thread float *key, const thread float *value, bool there, int per) {
+  float score[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+  const bool first[4] = {there, false, false, false};
+  ATTN_UNROLL
+  for (int i = 0; i < 8; i++) score[0] += q[i] * key[i];
+  score[0] = attn_sum(score[0], per);
+  a = attn_weigh(a, score, first);
+  ATTN_UNROLL
+  for (int i = 0; i < 8; i++) a.acc[i] += score[0] * value[i];
   return a;
 }
 
