@@ -56,6 +56,14 @@ var mutantsOfAttention = []mutant{
 	{"short_conv", "next[from + (j - 1) * c] = v;", "next[from + j * c] = v;", "state not shifted"},
 	{"short_conv", "float(weight[channel * taps + j])", "float(weight[channel * taps + keep - j])", "taps in the wrong order"},
 	{"short_conv", "const T bx = T(float(bcx[row]) * float(bcx[row + 2 * c]));", "const T bx = T(float(bcx[row + c]) * float(bcx[row + 2 * c]));", "wrong third"},
+	{"rms_norm_qmv_short_conv", "y_t(float(thirds[lane]) * float(thirds[32 + lane]))", "y_t(float(thirds[16 + lane]) * float(thirds[32 + lane]))", "wrong third"},
+	{"rms_norm_qmv_short_conv", "const auto own = part + int(16 * simdgroups * third);", "const auto own = part;", "parts of all thirds in one place"},
+	{"rms_norm_qmv_short_conv", "third * uint(c), first, c);", "0u, first, c);", "rows of the first third for all"},
+	{"rms_norm_qmv_short_conv", "next[to + (j - 1) * c] =", "next[to + j * c] =", "state not shifted"},
+	{"rms_norm_qmv_short_conv", "tap[j] = conv[j];", "tap[j] = conv[keep - j];", "taps in the wrong order"},
+	{"rms_norm_qmv_short_conv", "batch * keep * c + channel;", "batch * c + channel;", "state of another row"},
+	{"rms_norm_qmv_short_conv", "float(y_t(sum));\n  }\n  threadgroup_barrier(mem_flags::mem_threadgroup);\n", "float(y_t(sum));\n  }\n", "missing barrier"},
+	{"rms_norm_qmv_short_conv", "lane < 16 && channel < c;", "lane < 16;", "one past the edge"},
 }
 
 // mutantsOfHeads are looked for with bfloat16, which goes the way of tensor cores.

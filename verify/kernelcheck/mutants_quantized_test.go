@@ -62,6 +62,8 @@ var mutantsOfTiles = []mutant{
 	{"qmm_batch", "threadgroup_barrier(mem_flags::mem_threadgroup);\n    if (simdgroup != 0) return;", "if (simdgroup != 0) return;", "race"},
 	{"qmm_batch", "if (first >= l.k) return;\n", "", "columns that are not there"},
 	{"qmm_batch_add", "float(r[to]) + float(out_t(sums[i]))", "float(out_t(sums[i]))", "residual lost"},
+	{"rms_norm_qmv_short_conv", "const auto own = part + int(16 * simdgroups * third);", "const auto own = part + int(16 * third);", "parts of other thirds"},
+	{"rms_norm_qmv_short_conv", "metal::min(4, (kp + 63) / 64)); // of", "metal::min(4, (kp + 31) / 32)); // of", "other simdgroups than are launched"},
 	{"qmv_swiglu", "if (whole) at = metal::min(at, l.k - d.step);", "", "columns that are not there"},
 	{"rms_norm_gather_qmm_swiglu", "  if (lane == 0) squares[simdgroup] = own;\n    threadgroup_barrier(mem_flags::mem_threadgroup);\n", "  if (lane == 0) squares[simdgroup] = own;\n", "missing barrier"},
 }
