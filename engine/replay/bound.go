@@ -138,6 +138,19 @@ func (b *bound) compile(ctx context.Context, e *Engine) error {
 	return nil
 }
 
+// reshape gives the launches of these numbers their new threads.
+func (b *bound) reshape(list []*numbers) error {
+	for _, n := range list {
+		for _, i := range n.users {
+			b.list[i].Geometry = n.geometry
+			if err := b.prepared.Reshape(i, n.geometry); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // prepare makes the list of launches. The caller holds e.device.
 func (b *bound) prepare(e *Engine) error {
 	if b.prepared != nil {

@@ -36,6 +36,7 @@ type counter struct {
 	compiled, prepared, started, reshaped, got int
 	busy                                       bool  // something may be under way
 	mute                                       error // what Compile says
+	rigid                                      error // what Reshape says
 }
 
 func (d *counter) Alloc(bytes int64) (Address, error) {
@@ -65,7 +66,7 @@ func (d *counter) Prepare(list []Launch) (Prepared, error) {
 	return d, nil
 }
 func (d *counter) Start() error                        { d.started++; d.busy = true; return nil }
-func (d *counter) Reshape(int, kernels.Geometry) error { d.reshaped++; return nil }
+func (d *counter) Reshape(int, kernels.Geometry) error { d.reshaped++; return d.rigid }
 func (d *counter) Release()                            {}
 
 type nothing []byte
@@ -322,6 +323,19 @@ func TestCloseWaits(t *testing.T) {
 	}
 	if dev.busy {
 		t.Error("the session was closed with a step under way")
+	}
+}
+
+// A driver that cannot give a launch other threads makes the list anew.
+func TestRigid(t *testing.T) {
+	p, catalog := rewritten(t, "Qwen3-0.6B-4bit", "qwen3")
+	dev := &counter{rigid: errors.New("this edge is programmatic")}
+	d := newDecoder(t, p, catalog, dev)
+	for range 20 { // eight rows more are other threads for attention
+		d.step(t)
+	}
+	if dev.reshaped == 0 || dev.prepared < 3 || dev.started != 20 {
+		t.Errorf("%d launches were to be reshaped, %d lists made, %d started in 20 steps", dev.reshaped, dev.prepared, dev.started)
 	}
 }
 

@@ -226,18 +226,16 @@ func (s *session) replay(ctx context.Context, b *bound, in map[string]engine.Ten
 	if err != nil {
 		return fail(err)
 	}
-	if b.prepared == nil || moved {
+	stale := b.prepared == nil || moved
+	if !stale {
+		if err := b.reshape(reshaped); err != nil { // a driver may not change what it can make anew
+			s.e.log.Debug("a launch keeps its shape, the list is made anew", "why", err)
+			stale = true
+		}
+	}
+	if stale {
 		if err := b.prepare(e); err != nil {
 			return fail(err)
-		}
-	} else {
-		for _, n := range reshaped {
-			for _, i := range n.users {
-				b.list[i].Geometry = n.geometry
-				if err := b.prepared.Reshape(i, n.geometry); err != nil {
-					return fail(err)
-				}
-			}
 		}
 	}
 	if len(b.bytes) > 0 {

@@ -21,7 +21,7 @@ var (
 
 // harmless are instructions that neither read nor write memory, nor leave the function.
 var harmless = []string{"mov", "cvta", "cvt", "add", "sub", "mad", "mul", "fma", "min", "max", "neg", "abs", "div", "rem", "shl", "shr", "shf", "and", "or", "xor", "not", "bfe", "bfi", "prmt",
-	"lop3", "setp", "set", "selp", "shfl", "bar", "barrier", "vote", "activemask", "griddepcontrol", "mma"}
+	"lop3", "setp", "set", "selp", "shfl", "bar", "barrier", "vote", "activemask", "griddepcontrol", "mma", "ex2", "lg2", "sin", "cos", "rcp", "sqrt", "rsqrt"}
 
 // earlyUnit compiles a call's text as a launch has it that begins before the one in front of it has
 // ended, and looks at what it does until it waits (tooEarly).

@@ -97,8 +97,8 @@ inline void batch_multiply(X x, R r0, R r1, int first, int every, quant_layout l
           for (int h = 0; h < 2; h++) { // the pairs that codes come in are four columns apart
             const uint low = u[4 * w + h], high = u[4 * w + h + 2], b0 = (low & 0xffffu) | high << 16, b1 = low >> 16 | (high & 0xffff0000u);
             if (l.affine) {
-              simd_mma(T(), c, tile_operand<T, S>(tile_codes(one, 2 * h, T()), 2 * h, 4), tile_operand<T, S>(tile_codes(other, 2 * h, T()), 2 * h, 4),
-                       tile_operand<T, S>(tile_codes(one, 2 * h + 1, T()), 2 * h + 1, 4), tile_operand<T, S>(tile_codes(other, 2 * h + 1, T()), 2 * h + 1, 4), b0, b1);
+              simd_mma(T(), c, tile_operand<T, S>(tile_codes(one, 2 * h, T())), tile_operand<T, S>(tile_codes(other, 2 * h, T())),
+                       tile_operand<T, S>(tile_codes(one, 2 * h + 1, T())), tile_operand<T, S>(tile_codes(other, 2 * h + 1, T())), b0, b1);
             } else {
               simd_mma(T(), c, tile_fp4(one, 2 * h, T()), tile_fp4(other, 2 * h, T()), tile_fp4(one, 2 * h + 1, T()), tile_fp4(other, 2 * h + 1, T()), b0, b1);
             }

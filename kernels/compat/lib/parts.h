@@ -11,7 +11,7 @@ template <typename P> struct parts_read {
   P x;
   void begin() const {}
   float operator[](int i) const { return float(x[i]); }
-  template <bool wide, typename T> attn_eight<T> eight(int i, bool there) const { return attn_read<wide, T>(x + i, there); }
+  template <typename T> attn_eight<T> eight(int i, bool there, bool wide) const { return wide ? attn_read<true, T>(x + i, there) : attn_read<false, T>(x + i, there); }
 };
 template <typename P> inline parts_read<P> parts_of(P x) {
   parts_read<P> r = {x};
@@ -103,19 +103,15 @@ template <bool wide, typename T, typename V> inline void heads_values(thread att
 // scores of head j for rows 2t and 2t + 1: the very fragment of weights that v turned over, whose
 // pairs are elements of two rows, is multiplied with. A weight is a sum of numbers of type T, so that
 // hardly more is lost than in float32.
-template <bool wide, typename T, typename Q, typename K, typename V>
-inline heads_seen heads_tiles(Q q, int heads, K k, V v, thread attn_eight<T> *keys, thread attn_eight<T> *values, float scale, int d, int dv, int every, int first, int end, int step,
-                              int skip, uint lane) {
-  const int j = int(lane) / 4, t = int(lane) % 4;
+template <bool wide, typename T, typename K, typename V>
+inline heads_seen heads_tiles(const thread attn_eight<T> *query, K k, V v, thread attn_eight<T> *keys, thread attn_eight<T> *values, float scale, int d, int dv, int every, int first,
+                              int end, int step, int skip, uint lane) {
+  const int t = int(lane) % 4;
   heads_seen a;
   a.top = -3.4028235e38f;
   a.sum = 0.0f;
   ATTN_UNROLL
   for (int i = 0; i < 64; i++) a.acc[i] = 0.0f;
-  attn_eight<T> query[8];
-  ATTN_UNROLL
-  for (int c = 0; c < 8; c++)
-    if (32 * c < d) query[c] = q.template eight<wide, T>(j * d + 32 * c + 8 * t, j < heads && 32 * c + 8 * t < d);
 
   for (int row = first; row < end; row += step) {
     float score[4];
@@ -230,14 +226,18 @@ inline void attention_part(thread Q &q, int heads, K k, V v, R fresh, P part, L 
       heads_values<false, T>(values, v, dv, splits, first, rows, fresh.row, lane);
     }
     q.begin();
+    const int j = int(lane) / 4, t = int(lane) % 4;
+    attn_eight<T> query[8];
+    ATTN_UNROLL
+    for (int c = 0; c < 8; c++)
+      if (32 * c < d) query[c] = q.template eight<T>(j * d + 32 * c + 8 * t, j < heads && 32 * c + 8 * t < d, wide);
     heads_seen a;
     if (wide) {
-      a = heads_tiles<true, T>(q, heads, k, v, keys, values, scale, d, dv, splits, first, rows, 64, fresh.row, lane);
+      a = heads_tiles<true, T>(query, k, v, keys, values, scale, d, dv, splits, first, rows, 64, fresh.row, lane);
     } else {
-      a = heads_tiles<false, T>(q, heads, k, v, keys, values, scale, d, dv, splits, first, rows, 64, fresh.row, lane);
+      a = heads_tiles<false, T>(query, k, v, keys, values, scale, d, dv, splits, first, rows, 64, fresh.row, lane);
     }
     if (fresh.row >= 0 && simdgroup == 0) a = heads_row<T>(a, q, heads, fresh.key, fresh.value, scale, d, dv, lane);
-    const int j = int(lane) / 4, t = int(lane) % 4;
     if (t == 0) {
       tops[8 * simdgroup + uint(j)] = a.top;
       sums[8 * simdgroup + uint(j)] = a.sum;

@@ -87,8 +87,8 @@ inline void rows_multiply(X x, int count, int last, F totals, int from, R r0, R 
           QUANT_UNROLL
           for (int h = 0; h < 4; h++) {
             const uint one = part.code[4 * q + w], other = part.code[4 * q + 2 + w];
-            a[16 * q + 8 * w + 2 * h] = l.affine ? tile_operand<T, S>(tile_codes(one, h, T()), h, 4) : tile_fp4(one, h, T());
-            a[16 * q + 8 * w + 2 * h + 1] = l.affine ? tile_operand<T, S>(tile_codes(other, h, T()), h, 4) : tile_fp4(other, h, T());
+            a[16 * q + 8 * w + 2 * h] = l.affine ? tile_operand<T, S>(tile_codes(one, h, T())) : tile_fp4(one, h, T());
+            a[16 * q + 8 * w + 2 * h + 1] = l.affine ? tile_operand<T, S>(tile_codes(other, h, T())) : tile_fp4(other, h, T());
           }
         }
       }

@@ -10,7 +10,8 @@
 #pragma once
 
 // How many simdgroups share a tile whose rows are kp words: as kernels are launched, so that the
-// compiler knows it. One asks for 64 words of each row at a time. Eight of them have twice as many
+// compiler knows it. One asks for 64 words of each row at a time, or for fewer where groups of 32 share
+// a scale. Eight of them have twice as many
 // under way, which pays where tiles are few: up to 256, two on each processor of an H200. Where
 // there are many, other tiles' words are under way anyway, and more tiles of four fit.
 inline uint tile_simdgroups(int kp, bool many) {
@@ -66,22 +67,55 @@ template <typename T> struct tile_mma {
 };
 template <> struct tile_mma<half> {
   static constexpr bool on = true;
-  static constexpr uint one = 0x3c003c00u, sixteen = 0x4c004c00u, minus16 = 0xcc00cc00u, minus256 = 0xdc00dc00u; // pairs
+  static constexpr uint one = 0x3c003c00u, minus16 = 0xcc00cc00u; // pairs
 };
 template <> struct tile_mma<bfloat16_t> {
   static constexpr bool on = true;
-  static constexpr uint one = 0x3f803f80u, sixteen = 0x41804180u, minus16 = 0xc180c180u, minus256 = 0xc380c380u;
+  static constexpr uint one = 0x3f803f80u, minus16 = 0xc180c180u;
 };
 template <typename T> inline uint pair_mul(T, uint a, uint b) { return pair_fma(T(), a, b, 0x80008000u); }
 
 // Whether a multiple of the sum of x is taken off the sum of x * (16 + code), not 16 off each code:
-// in float32 that costs less than a bit of T. The upper halves of 8-bit codes count 16 times, by
-// 16 * x or, without an offset, by themselves.
+// in float32 that costs less than a bit of T. Likewise the 1024 of codes of 8 bits.
 template <typename T, typename S> inline bool tile_offset() { return sizeof(typename quant_product<T, S>::type) == sizeof(T); }
 
-template <typename T, typename S> inline uint tile_operand(uint codes, int i, int bits) {
-  if (tile_offset<T, S>()) return codes;
-  return bits == 8 && i % 2 == 1 ? pair_fma(T(), codes, tile_mma<T>::sixteen, tile_mma<T>::minus256) : pair_fma(T(), codes, tile_mma<T>::one, tile_mma<T>::minus16);
+template <typename T, typename S> inline uint tile_operand(uint codes) { return tile_offset<T, S>() ? codes : pair_fma(T(), codes, tile_mma<T>::one, tile_mma<T>::minus16); }
+
+// Codes of 8 bits are products of halves whatever T is, since 1024 + code is a half with the code in
+// the lower bits of its mantissa: two of them are one instruction. Half 0 has the word's lower two.
+#if ZMLX_CUDA
+inline uint tile_bytes(uint w, int i) { return __byte_perm(w, 0x64646464u, i == 0 ? 0x4140u : 0x4342u); }
+inline uint tile_larger(uint a, uint b) { return __vmaxu2(a, b); }
+#else
+inline uint tile_bytes(uint w, int i) {
+  const uint b = w >> (16 * i);
+  return (b & 0xffu) | (b & 0xff00u) << 8 | 0x64006400u;
+}
+inline uint tile_larger(uint a, uint b) { return metal::max(a & 0xffffu, b & 0xffffu) | metal::max(a >> 16, b >> 16) << 16; }
+#endif
+template <typename T, typename S> inline uint tile_byte_operand(uint w, int i) {
+  return tile_offset<T, S>() ? tile_bytes(w, i) : pair_fma(half(), tile_bytes(w, i), tile_mma<half>::one, 0xe400e400u);
+}
+
+// Sixteen elements of x as halves, and what these are to be multiplied with. Of bfloat16 the lanes of
+// a column of the product take a power of two off that makes the largest half as large as it can be:
+// then none is lost that counts beside it.
+inline float tile_halves(thread uint *, half) { return 1.0f; }
+inline float tile_halves(thread uint *u, bfloat16_t) {
+  uint most = 0;
+  QUANT_UNROLL
+  for (int i = 0; i < 8; i++) most = tile_larger(most, u[i] & 0x7fff7fffu);
+  uint e = metal::max(most & 0xffffu, most >> 16);
+  e = metal::max(e, simd_shuffle_xor(e, 1));
+  e = metal::max(e, simd_shuffle_xor(e, 2));
+  e = metal::max(e >> 7, 15u);
+  const float up = as_type<float>((268u - e) << 23); // to 2^14 or a little more
+  QUANT_UNROLL
+  for (int i = 0; i < 8; i++) {
+    const half low = half(as_type<float>(u[i] << 16) * up), high = half(as_type<float>(u[i] & 0xffff0000u) * up);
+    u[i] = uint(as_type<ushort>(low)) | uint(as_type<ushort>(high)) << 16;
+  }
+  return as_type<float>((e - 14u) << 23);
 }
 
 // n elements of x, two in a word.
@@ -183,18 +217,36 @@ template <typename T, typename S, typename X> inline void tile_multiply(X x, int
   for (int i = 0; i < 16; i++) u[i] = 0;
   const int from = at + (4 * (j / d.each) + t) * d.own;
   if (j / d.each < d.chunks && t * d.own / d.width == j % d.each && from < l.k) tile_pairs(x.rounded(row * l.k + from), d.own, u);
+  float c[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+  float all[4] = {0.0f, 0.0f, 0.0f, 0.0f}; // the sums of x in columns 2t and 2t + 1, twice
+  if (l.bits == 8) {
+    const float unit = tile_halves(u, T());
+    QUANT_UNROLL
+    for (int i = 0; i < 4; i++) {
+      if (i < d.chunks) {
+        float sum[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+        QUANT_UNROLL
+        for (int w = 0; w < 4; w++) {
+          const uint a = quant_word(q.a[i], w), b = quant_word(q.b[i], w);
+          simd_mma(half(), sum, tile_byte_operand<T, S>(a, 0), tile_byte_operand<T, S>(b, 0), tile_byte_operand<T, S>(a, 1), tile_byte_operand<T, S>(b, 1), u[2 * w], u[2 * w + 1]);
+        }
+        QUANT_UNROLL
+        for (int h = 0; h < 4; h++) c[h] = (2 * t + h % 2) / d.each == i ? sum[h] : c[h];
+      }
+    }
+    const uint one = tile_mma<half>::one;
+    QUANT_UNROLL
+    for (int i = 0; i < 8; i += 2) simd_mma(half(), all, one, one, one, one, u[i], u[i + 1]);
+    const float unit0 = simd_shuffle(unit, uint(8 * t)), unit1 = simd_shuffle(unit, uint(8 * t + 4)), offset = tile_offset<T, S>() ? 1024.0f : 0.0f;
+    QUANT_UNROLL
+    for (int i = 0; i < 4; i++) sums[i / 2] += (i % 2 == 0 ? unit0 : unit1) * (q.scale[i] * (c[i] - offset * all[i % 2]) + q.bias[i] * all[i % 2]);
+    return;
+  }
   QUANT_UNROLL
   for (int i = 0; i < 16; i++) { // the pairs that codes come in
-    if (l.bits == 4) {
-      const uint low = u[i / 4 * 4 + i % 4 / 2], high = u[i / 4 * 4 + i % 4 / 2 + 2];
-      p[i] = i % 2 == 0 ? (low & 0xffffu) | high << 16 : low >> 16 | (high & 0xffff0000u);
-    } else { // halves of a code are codes
-      const uint low = u[i / 4 * 2], high = u[i / 4 * 2 + 1];
-      p[i] = i % 4 < 2 ? (low & 0xffffu) | high << 16 : low >> 16 | (high & 0xffff0000u);
-      if (tile_offset<T, S>() && i % 2 == 1) p[i] = pair_mul(T(), p[i], tile_mma<T>::sixteen);
-    }
+    const uint low = u[i / 4 * 4 + i % 4 / 2], high = u[i / 4 * 4 + i % 4 / 2 + 2];
+    p[i] = i % 2 == 0 ? (low & 0xffffu) | high << 16 : low >> 16 | (high & 0xffff0000u);
   }
-  float c[4] = {0.0f, 0.0f, 0.0f, 0.0f};
   QUANT_UNROLL
   for (int i = 0; i < 4; i++) {
     if (i < d.chunks) {
@@ -205,8 +257,8 @@ template <typename T, typename S, typename X> inline void tile_multiply(X x, int
         QUANT_UNROLL
         for (int h = 0; h < 4; h += 2) {
           if (l.affine) {
-            simd_mma(T(), sum, tile_operand<T, S>(tile_codes(a, h, T()), h, l.bits), tile_operand<T, S>(tile_codes(b, h, T()), h, l.bits),
-                     tile_operand<T, S>(tile_codes(a, h + 1, T()), h + 1, l.bits), tile_operand<T, S>(tile_codes(b, h + 1, T()), h + 1, l.bits), p[4 * w + h], p[4 * w + h + 1]);
+            simd_mma(T(), sum, tile_operand<T, S>(tile_codes(a, h, T())), tile_operand<T, S>(tile_codes(b, h, T())), tile_operand<T, S>(tile_codes(a, h + 1, T())),
+                     tile_operand<T, S>(tile_codes(b, h + 1, T())), p[4 * w + h], p[4 * w + h + 1]);
           } else {
             simd_mma(T(), sum, tile_fp4(a, h, T()), tile_fp4(b, h, T()), tile_fp4(a, h + 1, T()), tile_fp4(b, h + 1, T()), p[4 * w + h], p[4 * w + h + 1]);
           }
@@ -217,13 +269,10 @@ template <typename T, typename S, typename X> inline void tile_multiply(X x, int
     }
   }
   if (l.affine) {
-    float all[4] = {0.0f, 0.0f, 0.0f, 0.0f}; // the sums of x in columns 2t and 2t + 1, twice
+    const uint one = tile_mma<T>::one;
     QUANT_UNROLL
-    for (int i = 0; i < 16; i += 2) {
-      const uint one = tile_mma<T>::one, other = l.bits == 4 ? one : 0u; // 8 bits have x twice
-      simd_mma(T(), all, one, one, other, other, p[i], p[i + 1]);
-    }
-    const float offset = !tile_offset<T, S>() ? 0.0f : l.bits == 4 ? 16.0f : 272.0f;
+    for (int i = 0; i < 16; i += 2) simd_mma(T(), all, one, one, one, one, p[i], p[i + 1]);
+    const float offset = tile_offset<T, S>() ? 16.0f : 0.0f;
     QUANT_UNROLL
     for (int i = 0; i < 4; i++) sums[i / 2] += q.scale[i] * (c[i] - offset * all[i % 2]) + q.bias[i] * all[i % 2];
   } else {
