@@ -1,6 +1,7 @@
 // Attention of one token over a cache and its own row, with the norm and the rotary embedding of
 // its queries and its key. One group a head of q, as in sdpa_decode: each makes the head of q and
-// the key anew, which takes less than another launch. The first group of a head of k writes its key.
+// the key anew, which takes less than another launch. The first group of a head of k writes its
+// key and its value: what caches take comes behind all that reads them as they were.
 #include "attention.h"
 #include "rope.h"
 #include "norm_rope.h"
@@ -39,8 +40,10 @@ kernel void norm_rope_sdpa_decode() {
   auto own = norm_rope_heads<T>(q + head * d, k + kv * d, wq, wk, made + 0, made + 256, 1, d, dims / 2, traditional, true, position, eps, base, rope_scale, lane, simdgroup,
                                 simdgroups_per_threadgroup);
   own.begin();
-  if (head % repeats == 0)
+  if (head % repeats == 0) {
     for (int i = thread_here; i < d; i += threads) kr[kv * d + i] = kr_t(float(made[256 + i]));
+    for (int i = thread_here; i < dv; i += threads) vr[kv * dv + i] = v[kv * dv + i];
+  }
 
   const int at = 8 * (int(lane) % per);
   float query[8];
@@ -57,7 +60,7 @@ kernel void norm_rope_sdpa_decode() {
     ATTN_UNROLL
     for (int i = 0; i < 8; i++) {
       key[i] = at < d ? float(made[256 + at + i]) : 0.0f;
-      value[i] = at < dv ? float(v[kv * dv + at + i]) : 0.0f;
+      value[i] = at < dv && int(lane) < per ? float(v[kv * dv + at + i]) : 0.0f; // 0 times infinity is no 0
     }
     a = attn_row(a, query, key, value, int(lane) < per, per);
   }

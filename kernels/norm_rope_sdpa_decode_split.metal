@@ -1,7 +1,7 @@
 // Parts of an attention of one token over a cache and its own row (parts.h), with the norm and the
 // rotary embedding of its queries and its key. Each group makes its heads of q anew, which takes
 // less than another launch; the group whose part the token's own row belongs to makes the key, too,
-// and the first of those writes it.
+// and the first of those writes it, and the value.
 #include "attention.h"
 #include "heads.h"
 #include "parts.h"
@@ -26,6 +26,8 @@ kernel void norm_rope_sdpa_decode_split() {
   auto own = norm_rope_heads<T>(q + head * d, k + kv * d, wq, wk, made + 0, made + 2048, heads, d, dims / 2, traditional, mine, position, eps, base, rope_scale, lane, simdgroup, 4u);
   attention_part<T>(own, heads, keys + from * uint(d), values + from * uint(dv), parts_row(fresh, made + 2048, v + kv * dv), part + to * uint(dv), lse + to, scale * 1.44269504f, d, dv,
                     splits, (kv_len - split + splits - 1) / splits, attn_wide(keys) && attn_wide(values), share, tops, sums, lane, simdgroup);
-  if (mine && before == 0)
+  if (mine && before == 0) {
     for (int i = int(thread_index_in_threadgroup); i < d; i += 128) kr[kv * d + i] = kr_t(float(made[2048 + i]));
+    for (int i = int(thread_index_in_threadgroup); i < dv; i += 128) vr[kv * dv + i] = v[kv * dv + i];
+  }
 }

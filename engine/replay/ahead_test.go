@@ -126,9 +126,8 @@ func TestEarlyWeights(t *testing.T) {
 	}
 }
 
-// A cache may be read as it was before a row is written to it, and the row waits then; not if the
-// cache with the row is read, too, by somebody who would see what is not written yet. What a launch
-// has written is read early by none.
+// Kernels may read a cache as it was before a row is written to it, and the row waits for them; not
+// if anybody could read that behind the write: a kernel, a view, a result, or another write.
 func TestLateRows(t *testing.T) {
 	_, catalog := rewritten(t, "Qwen3-0.6B-4bit", "qwen3")
 	const head = `zmlx 1
@@ -145,8 +144,12 @@ case decode
 		moves      int // behind so many kernels
 	}{
 		{"read behind", "  c = kv_append(cache, rows, offset) : float32[1, 1, 64, 64]\n  y = kernel.swiglu(c, c) : float32[1, 1, 64, 64]\n  output y = y\n  output cache = c\n", false, 0},
-		{"read before", "  c = kv_append(cache, rows, offset) : float32[1, 1, 64, 64]\n  y = kernel.swiglu(cache, cache) : float32[1, 1, 64, 64]\n  output y = y\n  output cache = c\n", false, 1},
-		{"read before and behind", "  c = kv_append(cache, rows, offset) : float32[1, 1, 64, 64]\n  y = kernel.swiglu(cache, c) : float32[1, 1, 64, 64]\n  output y = y\n  output cache = c\n", true, 0},
+		{"read before", "  y = kernel.swiglu(cache, cache) : float32[1, 1, 64, 64]\n  c = kv_append(cache, rows, offset) : float32[1, 1, 64, 64]\n  output y = y\n  output cache = c\n", false, 1},
+		{"read before and behind", "  y = kernel.swiglu(cache, cache) : float32[1, 1, 64, 64]\n  c = kv_append(cache, rows, offset) : float32[1, 1, 64, 64]\n  z = kernel.swiglu(c, y) : float32[1, 1, 64, 64]\n  output y = z\n  output cache = c\n", false, 1},
+		{"as it was, behind", "  c = kv_append(cache, rows, offset) : float32[1, 1, 64, 64]\n  y = kernel.swiglu(cache, c) : float32[1, 1, 64, 64]\n  output y = y\n  output cache = c\n", true, 0},
+		{"a view", "  s = transpose(cache, axes=[0, 1, 3, 2]) : float32[1, 1, 64, 64]\n  y = kernel.swiglu(s, s) : float32[1, 1, 64, 64]\n  c = kv_append(cache, rows, offset) : float32[1, 1, 64, 64]\n  output y = y\n  output cache = c\n", true, 0},
+		{"a result", "  y = kernel.swiglu(cache, cache) : float32[1, 1, 64, 64]\n  c = kv_append(cache, rows, offset) : float32[1, 1, 64, 64]\n  output y = y\n  output cache = c\n  output peek = cache\n", true, 0},
+		{"two rows at one place", "  y = kernel.swiglu(cache, cache) : float32[1, 1, 64, 64]\n  c = kv_append(cache, rows, offset) : float32[1, 1, 64, 64]\n  d = kv_append(cache, rows, offset) : float32[1, 1, 64, 64]\n  output y = y\n  output cache = c\n  output peek = d\n", true, 0},
 	} {
 		p, issues := graph.ParseText("p.zg", []byte(head+x.body), func(string) *graph.Op { return op })
 		if issues.HasErrors() {

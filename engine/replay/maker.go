@@ -19,7 +19,6 @@ type maker struct {
 	places  []place
 	alike   map[string]*numbers // by kernel and integers
 	sources map[string]*Source  // by all that the text depends on: layers share them
-	late    []*graph.Node       // appends to caches that others read as they were before
 }
 
 // newScript makes the script of a case. env has all symbols; what those of perStep are
@@ -36,11 +35,6 @@ func newScript(c *graph.Case, env map[string]int64, catalog *kernels.Catalog) (*
 			if err := m.node(n); err != nil {
 				return nil, err
 			}
-		}
-	}
-	for _, n := range m.late {
-		if err := m.write(n); err != nil {
-			return nil, err
 		}
 	}
 	if err := m.outputs(); err != nil {
@@ -333,30 +327,18 @@ func (m *maker) still(b *buffer) bool {
 	return false
 }
 
-// append is kv_append, in the cache's own memory. Where others read the cache as it was, it is
-// written when all have read it, and so nothing may read what it holds then.
+// append is kv_append, in the cache's own memory. Kernels in front of it may read the cache as it was:
+// the write waits for them. A view of it could be read behind the write, and is refused.
 func (m *maker) append(n *graph.Node) error {
-	cache, at := m.places[n.In[0]], m.places[n.In[2]]
-	alone := len(m.uses.Of(n.In[0])) == 1
+	cache, rows, at := m.places[n.In[0]], m.places[n.In[1]], m.places[n.In[2]]
 	switch {
 	case cache.buf.kind != state || !cache.whole():
 		return refusal(n, "kv_append writes to what is no cache of the step")
-	case !alone && len(m.uses.Of(n.Out[0])) > 0:
-		return refusal(n, "the cache that kv_append writes to is read as it was before, too")
+	case m.readBehind(n):
+		return refusal(n, "the cache that kv_append writes to is read by others as it was before")
 	case at.buf.kind != staged || at.dtype != graph.Int32 || len(at.shape) != 0:
 		return refusal(n, "the position of kv_append is no number that comes with the step")
 	}
-	m.places[n.Out[0]] = cache
-	if !alone {
-		m.late = append(m.late, n)
-		return nil
-	}
-	return m.write(n)
-}
-
-// write moves what kv_append adds into the cache.
-func (m *maker) write(n *graph.Node) error {
-	cache, rows, at := m.places[n.In[0]], m.places[n.In[1]], m.places[n.In[2]]
 	to := cache
 	to.shape = slices.Clone(cache.shape)
 	to.shape[2] = rows.shape[2]
@@ -364,7 +346,22 @@ func (m *maker) write(n *graph.Node) error {
 		return err
 	}
 	m.checks = append(m.checks, check{at.buf.name, rows.shape[2], cache.shape[2], n.Scope})
+	m.places[n.Out[0]] = cache
 	return nil
+}
+
+// readBehind reports whether somebody may read the cache that kv_append writes to as it was before,
+// but behind it.
+func (m *maker) readBehind(n *graph.Node) bool {
+	behind := false
+	for _, user := range m.uses.Of(n.In[0]) { // in the graph's order
+		if u := m.g.Node(user); u == n {
+			behind = true
+		} else if behind || !u.Op.IsKernel() {
+			return true
+		}
+	}
+	return slices.ContainsFunc(m.g.Outputs(), func(o graph.Output) bool { return o.Value == n.In[0] })
 }
 
 // concatenate lays its operands beside each other.

@@ -6,7 +6,8 @@
     python3 scripts/device/micro.py .device/exp/now .device/exp/new[:LIMITS[:NAMES]] ...   # there, 10 s for 100 units
 
 LIMITS are numbers of registers a thread, NAMES parts of units' names, with commas. It needs NumPy,
-NVRTC and a driver, and neither MLX nor Go. "diff" is the largest difference of each result from that
+NVRTC and CUDA's headers (of CUDA or of pip's wheels), and a driver, and neither MLX nor Go. Texts are
+for compute capability 9.0. "diff" is the largest difference of each result from that
 of the first folder, as a part of the largest number in it.
 """
 
@@ -22,6 +23,7 @@ import numpy as np
 
 LAUNCHES = 192  # of a graph
 COLD = 200_000_000  # bytes of copies that weights are read from in turn: four times an H200's cache
+HEADERS = [d for d in ["/usr/local/cuda/include", *glob.glob(sysconfig.get_paths()["purelib"] + "/nvidia/*/include")] if os.path.exists(d + "/cuda_fp16.h")]
 ITEM = {"bfloat16": 2, "float16": 2, "float32": 4, "uint32": 4, "int32": 4, "uint8": 1}
 
 
@@ -34,7 +36,7 @@ def library(*names):
     sys.exit(f"micro.py: there is no {names[0]}")
 
 
-nvrtc = library("libnvrtc.so.13", *glob.glob(sysconfig.get_paths()["purelib"] + "/nvidia/*/lib/libnvrtc.so.13"))
+nvrtc = library("libnvrtc.so.13", "libnvrtc.so.12", *glob.glob(sysconfig.get_paths()["purelib"] + "/nvidia/*/lib/libnvrtc.so.13"))
 cuda = library("libcuda.so.1")
 
 
@@ -50,7 +52,7 @@ def compiled(text, limit):
     """The cubin of a text, or what is wrong with it."""
     program, size = C.c_void_p(), C.c_size_t()
     nvrtc.nvrtcCreateProgram(C.byref(program), text.encode(), b"u.cu", 0, None, None)
-    options = [b"--device-as-default-execution-space", b"--gpu-architecture=sm_90a", b"--include-path=/usr/local/cuda/include"]
+    options = [b"--device-as-default-execution-space", b"--gpu-architecture=sm_90a", *(b"--include-path=" + d.encode() for d in HEADERS)]
     if limit:
         options.append(b"--maxrregcount=%d" % limit)
     if nvrtc.nvrtcCompileProgram(program, len(options), (C.c_char_p * len(options))(*options)):
@@ -116,11 +118,14 @@ class Bench:
         """Addresses of each operand, several of what is large, and of the results."""
         if unit["Name"] not in self.buffers:
             size = sum(elements(t) * ITEM[t["Type"]] for t in unit["In"])
-            copies = max(2, min(48, -(-COLD // size)))
+            copies = max(2, min(LAUNCHES, -(-COLD // size)))
             ins = []
             for t in unit["In"]:
                 data, places = content(t, unit, self.rng), []
-                for _ in range(copies if data.size > 100_000 else 1):
+                chooses = t["Name"] in ("logits", "idx")  # other experts in each launch: few are read at a time
+                for i in range(LAUNCHES if chooses else copies if data.size > 10_000 else 1):
+                    if chooses and i > 0:
+                        data = content(t, unit, self.rng)
                     places.append(alloc(data.size))
                     do("cuMemcpyHtoD_v2", C.c_uint64(places[-1]), data.ctypes.data_as(C.c_void_p), C.c_size_t(data.size))
                 ins.append(places)

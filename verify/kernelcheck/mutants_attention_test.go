@@ -49,7 +49,7 @@ var mutantsOfAttention = []mutant{
 	{"norm_rope_sdpa_decode_split", "position % splits == split", "position % splits == 0", "the token's own row in another part"},
 	{"norm_rope_sdpa_decode_split", "position / splits : -1", "-1 : -1", "the row of the cache in place of the token's own"},
 	{"norm_rope_sdpa_decode_split", "q + head * d, k + kv * d", "q + head * d, k + kv % hk * d", "the key of another sequence"},
-	{"norm_rope_sdpa_decode_split", "if (mine && before == 0)", "if (split == 0 && before == 0)", "the key is written by who has not made it"},
+	{"norm_rope_sdpa_decode_split", "if (mine && before == 0) {", "if (split == 0 && before == 0) {", "the key is written by who has not made it"},
 	{"norm_rope_sdpa_decode_split", "if (i < now) a[i] = attn_row(", "if (i < 1) a[i] = attn_row(", "the token's own row for one head only, where there are no tensor cores"},
 	{"mla_decode_split", "uint(p * every)", "uint(p)", "rows of another part"},
 	{"mla_decode_split", "metal::log2(x.sum)) * 0.693147181f", "metal::log2(x.sum))", "logarithm in other units"},

@@ -290,7 +290,7 @@ inline void attention_part(thread Q &q, int heads, K k, V v, R fresh, P part, L 
         ATTN_UNROLL
         for (int i = 0; i < 8; i++) {
           key[i] = at < d ? float(fresh.key[at + i]) : 0.0f;
-          value[i] = at < dv ? float(fresh.value[at + i]) : 0.0f;
+          value[i] = at < dv && int(lane) < per ? float(fresh.value[at + i]) : 0.0f; // 0 times infinity is no 0
         }
         ATTN_UNROLL
         for (int i = 0; i < 4; i++)
