@@ -36,7 +36,7 @@ var mutantsOfNorms = []mutant{
 	{"qk_rope", "((batch * heads + h) * l + position) * d", "((batch * l + position) * heads + h) * d", "transposed index"},
 	{"rope", "traditional ? 2 * c : c", "c", "pairs of the other form"},
 	{"rope", "row % l + offset[0]", "row % l", "offset dropped"},
-	{"qk_norm_rope", "y[i] = T(normed<T>(float(x[i]), norm, float(w[i])));", "y[i] = T(float(x[i]));", "rest of the head not normed"},
+	{"qk_norm_rope", "y[i] = E(normed<T>(float(x[i]), norm, float(w[i])));", "y[i] = E(float(x[i]));", "rest of the head not normed"},
 	{"qk_norm_rope", "return T(float(T(a * float(T(turn.x)))) - float(T(b * float(T(turn.y)))));", "return T(float(T(a * float(T(turn.x)))) + float(T(b * float(T(turn.y)))));", "wrong sign"},
 
 	// argmax.
