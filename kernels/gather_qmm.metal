@@ -9,7 +9,7 @@ kernel void gather_qmm() {
   const quant_layout layout = {k, kp, g, bits, group_size, mode == mode_affine};
   const uint lane = thread_index_in_simdgroup;
   const uint simdgroup = simdgroup_index_in_threadgroup;
-  const uint simdgroups = tile_simdgroups(kp, true);
+  const uint simdgroups = tile_simdgroups(kp, bits, true);
   const int first = 16 * int(threadgroup_position_in_grid.x);
   const int top = 4 * int(threadgroup_position_in_grid.y);
   const int end = metal::min(top + 4, m);

@@ -5,13 +5,14 @@
 // experts have.
 #include "quantized.h"
 #include "tile.h"
+#include "bounded.h"
 
 kernel void gather_qmm_combine() {
   threadgroup float part[256]; // 16 of each of at most 16 simdgroups
   threadgroup float weighed[256]; // 16 of each of at most 16 experts
   const quant_layout layout = {k, kp, g, bits, group_size, mode == mode_affine};
   const uint lane = thread_index_in_simdgroup;
-  const uint simdgroups = uint(metal::min(metal::min(4, (kp + 63) / 64), 16 / topk)); // of an expert, as launched
+  const uint simdgroups = uint(metal::min(metal::min(4, (kp + 16 * bits - 1) / (16 * bits)), 16 / topk)); // of an expert, as launched
   const uint place = simdgroup_index_in_threadgroup / simdgroups;
   const uint simdgroup = simdgroup_index_in_threadgroup % simdgroups;
   const int token = int(threadgroup_position_in_grid.y);

@@ -12,7 +12,7 @@ kernel void gather_qmm_geglu() {
   const quant_layout layout = {k, kp, g, bits, group_size, mode == mode_affine};
   const uint lane = thread_index_in_simdgroup;
   const uint simdgroup = simdgroup_index_in_threadgroup;
-  const uint simdgroups = tile_simdgroups(kp, true);
+  const uint simdgroups = tile_simdgroups(kp, bits, true);
   const int chosen = int(threadgroup_position_in_grid.y); // which place of idx
   const int first = 8 * int(threadgroup_position_in_grid.x);
   const uint expert = uint(idx[chosen]) * uint(n);

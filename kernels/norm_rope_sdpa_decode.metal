@@ -6,6 +6,7 @@
 #include "rope.h"
 #include "norm_rope.h"
 #include "made_heads.h"
+#include "bounded.h"
 
 template <bool wide, typename T, typename K, typename V>
 inline attn_seen<8> rows_behind(attn_seen<8> a, const thread float *q, K k, V v, attn_four<T> now, int d, int dv, int first, int end, int step, int skip, uint lane) {
@@ -37,7 +38,7 @@ kernel void norm_rope_sdpa_decode() {
   } else {
     now = attn_load<false, T>(keys + from * uint(d), values + from * uint(dv), d, dv, first, kv_len, position, lane);
   }
-  auto own = norm_rope_heads<T>(q + head * d, k + kv * d, wq, wk, made + 0, made + 256, 1, d, dims / 2, traditional, true, position, eps, base, rope_scale, lane, simdgroup,
+  auto own = norm_rope_heads<1, T>(q + head * d, k + kv * d, wq, wk, made + 0, made + 256, 1, d, dims / 2, traditional, true, position, eps, base, rope_scale, lane, simdgroup,
                                 simdgroups_per_threadgroup);
   own.begin();
   if (head % repeats == 0) {
@@ -46,6 +47,9 @@ kernel void norm_rope_sdpa_decode() {
   }
 
   const int at = 8 * (int(lane) % per);
+  float value[8]; // of the token's own row, which the first simdgroup sees last
+  ATTN_UNROLL
+  for (int i = 0; i < 8; i++) value[i] = simdgroup == 0 && at < dv && int(lane) < per ? float(v[kv * dv + at + i]) : 0.0f; // 0 times infinity is no 0
   float query[8];
   ATTN_UNROLL
   for (int i = 0; i < 8; i++) query[i] = at < d ? own[at + i] * (scale * 1.44269504f) : 0.0f;
@@ -56,12 +60,9 @@ kernel void norm_rope_sdpa_decode() {
     a = rows_behind<false, T>(a, query, keys + from * uint(d), values + from * uint(dv), now, d, dv, first, kv_len, step, position, lane);
   }
   if (simdgroup == 0 && position < kv_len) {
-    float key[8], value[8];
+    float key[8];
     ATTN_UNROLL
-    for (int i = 0; i < 8; i++) {
-      key[i] = at < d ? float(made[256 + at + i]) : 0.0f;
-      value[i] = at < dv && int(lane) < per ? float(v[kv * dv + at + i]) : 0.0f; // 0 times infinity is no 0
-    }
+    for (int i = 0; i < 8; i++) key[i] = at < d ? float(made[256 + at + i]) : 0.0f;
     a = attn_row(a, query, key, value, int(lane) < per, per);
   }
   attn_share(a, per, part, tops, sums, lane, simdgroup);

@@ -23,7 +23,7 @@ kernel void norm_rope_sdpa_decode_split() {
   const int position = offset[0];
   const bool mine = position % splits == split;
   const int fresh = mine && position < kv_len ? position / splits : -1;
-  auto own = norm_rope_heads<T>(q + head * d, k + kv * d, wq, wk, made + 0, made + 2048, heads, d, dims / 2, traditional, mine, position, eps, base, rope_scale, lane, simdgroup, 4u);
+  auto own = norm_rope_heads<3, T>(q + head * d, k + kv * d, wq, wk, made + 0, made + 2048, heads, d, dims / 2, traditional, mine, position, eps, base, rope_scale, lane, simdgroup, 4u);
   attention_part<T>(own, heads, keys + from * uint(d), values + from * uint(dv), parts_row(fresh, made + 2048, v + kv * dv), part + to * uint(dv), lse + to, scale * 1.44269504f, d, dv,
                     splits, (kv_len - split + splits - 1) / splits, attn_wide(keys) && attn_wide(values), share, tops, sums, lane, simdgroup);
   if (mine && before == 0) {

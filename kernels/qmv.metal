@@ -9,7 +9,7 @@ kernel void qmv() {
   const quant_layout layout = {k, kp, g, bits, group_size, mode == mode_affine};
   const uint lane = thread_index_in_simdgroup;
   const uint simdgroup = simdgroup_index_in_threadgroup;
-  const uint simdgroups = tile_simdgroups(kp, n > 4096);
+  const uint simdgroups = tile_simdgroups(kp, bits, n > 4096);
   const int first = 16 * int(threadgroup_position_in_grid.x);
   const int top = 4 * int(threadgroup_position_in_grid.y);
   const int count = rows < 4 ? rows : metal::min(rows - top, 4);

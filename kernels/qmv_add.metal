@@ -9,21 +9,23 @@ kernel void qmv_add() {
   const quant_layout layout = {k, kp, g, bits, group_size, mode == mode_affine};
   const uint lane = thread_index_in_simdgroup;
   const uint simdgroup = simdgroup_index_in_threadgroup;
-  const uint simdgroups = tile_simdgroups(kp, n > 4096);
+  const uint simdgroups = tile_simdgroups(kp, bits, n > 4096);
   const int first = 16 * int(threadgroup_position_in_grid.x);
   const int top = 4 * int(threadgroup_position_in_grid.y);
   const int count = rows < 4 ? rows : metal::min(rows - top, 4);
   const auto tile = tile_of(w, scales, biases, 0u, first, n);
-  const auto rows_in = tile_x(x + size_t(top) * uint(k));
+  const int column = first + int(lane);
+  const bool mine = simdgroup == 0 && lane < 16 && column < n;
+  const size_t to = size_t(top) * uint(n) + uint(column);
+  auto rows_in = tile_with<4, r_t>(tile_x(x + size_t(top) * uint(k)), r + to, n, count, mine);
   tile_products<4, T, S>(rows_in, count, part, tile, layout, lane, simdgroup, simdgroups);
   threadgroup_barrier(mem_flags::mem_threadgroup);
   if (simdgroup == 0) {
-    for (int m = 0; m < count; m++) {
+    QUANT_UNROLL
+    for (int m = 0; m < 4; m++) {
+      if (m >= count) break;
       const float sum = tile_slow(x + size_t(top + m) * uint(k), tile, layout, lane, tile_sum(part, m, tile_parts<T>(simdgroups), lane));
-      if (lane < 16 && first + int(lane) < n) {
-        const size_t i = size_t(top + m) * uint(n) + uint(first) + lane;
-        out[i] = out_t(float(r[i]) + float(out_t(sum)));
-      }
+      if (mine) out[to + size_t(m * n)] = out_t(float(rows_in.beside[m]) + float(out_t(sum)));
     }
   }
 }

@@ -8,7 +8,7 @@ kernel void qmv_heads() {
   const quant_layout layout = {k, kp, g, bits, group_size, mode == mode_affine};
   const uint lane = thread_index_in_simdgroup;
   const uint simdgroup = simdgroup_index_in_threadgroup;
-  const uint simdgroups = tile_simdgroups(kp, true);
+  const uint simdgroups = tile_simdgroups(kp, bits, true);
   const int first = 16 * int(threadgroup_position_in_grid.x);
   const int row = int(threadgroup_position_in_grid.y); // over batches, heads and positions
   const int head = row / l % h;

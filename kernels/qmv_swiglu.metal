@@ -12,7 +12,7 @@ kernel void qmv_swiglu() {
   const quant_layout layout = {k, kp, g, bits, group_size, mode == mode_affine};
   const uint lane = thread_index_in_simdgroup;
   const uint simdgroup = simdgroup_index_in_threadgroup;
-  const uint simdgroups = tile_simdgroups(kp, n > 2048);
+  const uint simdgroups = tile_simdgroups(kp, bits, n > 2048);
   const int first = 8 * int(threadgroup_position_in_grid.x);
   const int top = 4 * int(threadgroup_position_in_grid.y);
   const int count = rows < 4 ? rows : metal::min(rows - top, 4);

@@ -14,7 +14,7 @@ kernel void rms_norm_gather_qmm_swiglu() {
   const quant_layout layout = {k, kp, g, bits, group_size, mode == mode_affine};
   const uint lane = thread_index_in_simdgroup;
   const uint simdgroup = simdgroup_index_in_threadgroup;
-  const uint simdgroups = tile_simdgroups(kp, true);
+  const uint simdgroups = tile_simdgroups(kp, bits, true);
   const int chosen = int(threadgroup_position_in_grid.y); // which place of idx
   const int first = 8 * int(threadgroup_position_in_grid.x);
   const auto from = x + size_t(chosen / topk) * uint(k);
@@ -23,7 +23,7 @@ kernel void rms_norm_gather_qmm_swiglu() {
   tile_products<1, T, S>(rows_in, 1, part, tile, layout, lane, simdgroup, simdgroups);
   threadgroup_barrier(mem_flags::mem_threadgroup);
   if (simdgroup != 0) return;
-  const float mine = tile_slow(rows_in.rounded(0), tile, layout, lane, rows_in.factor * tile_sum(part, 0, tile_parts<T>(simdgroups), lane));
+  const float mine = tile_slow(rows_in.rounded(0), tile, layout, lane, rows_in.factor() * tile_sum(part, 0, tile_parts<T>(simdgroups), lane));
   const float other = simd_shuffle_xor(mine, 8); // lanes 0 to 7 have the gates, 8 to 15 the ups
   if (lane < 8 && first + int(lane) < n) out[size_t(chosen) * uint(n) + uint(first) + lane] = gated_silu(out_t(mine), out_t(other));
 }

@@ -11,7 +11,7 @@ kernel void rms_norm_qmv() {
   const quant_layout layout = {k, kp, g, bits, group_size, mode == mode_affine};
   const uint lane = thread_index_in_simdgroup;
   const uint simdgroup = simdgroup_index_in_threadgroup;
-  const uint simdgroups = tile_simdgroups(kp, n > 4096);
+  const uint simdgroups = tile_simdgroups(kp, bits, n > 4096);
   const int first = 16 * int(threadgroup_position_in_grid.x);
   const size_t row = threadgroup_position_in_grid.y;
   const auto from = x + row * uint(k);
@@ -20,6 +20,6 @@ kernel void rms_norm_qmv() {
   tile_products<1, T, S>(rows_in, 1, part, tile, layout, lane, simdgroup, simdgroups);
   threadgroup_barrier(mem_flags::mem_threadgroup);
   if (simdgroup != 0) return;
-  const float sum = tile_slow(rows_in.rounded(0), tile, layout, lane, rows_in.factor * tile_sum(part, 0, tile_parts<T>(simdgroups), lane));
+  const float sum = tile_slow(rows_in.rounded(0), tile, layout, lane, rows_in.factor() * tile_sum(part, 0, tile_parts<T>(simdgroups), lane));
   if (lane < 16 && first + int(lane) < n) out[row * uint(n) + uint(first) + lane] = out_t(sum);
 }

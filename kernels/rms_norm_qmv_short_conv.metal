@@ -31,6 +31,7 @@ template <typename T, typename R, typename P, typename Q> struct conv_rows {
   }
   auto at(int i) const { return row.at(i); }
   auto rounded(int i) const { return row.rounded(i); }
+  float factor() const { return row.factor(); }
 };
 template <typename T, typename R, typename P, typename Q> inline conv_rows<T, R, P, Q> conv_row(R row, P state, Q conv, int keep, int c, bool mine) {
   conv_rows<T, R, P, Q> r = {row, state, conv, keep, c, mine, {}, {}};
@@ -43,7 +44,7 @@ kernel void rms_norm_qmv_short_conv() {
   threadgroup float thirds[48]; // 16 of each third
   const quant_layout layout = {k, kp, g, bits, group_size, mode == mode_affine};
   const uint lane = thread_index_in_simdgroup;
-  const uint simdgroups = uint(metal::min(4, (kp + 63) / 64)); // of a third, as launched
+  const uint simdgroups = uint(metal::min(4, (kp + 16 * bits - 1) / (16 * bits))); // of a third, as launched
   const uint place = simdgroup_index_in_threadgroup;
   const uint third = place / simdgroups, simdgroup = place % simdgroups;
   const int first = 16 * int(threadgroup_position_in_grid.x);
@@ -62,7 +63,7 @@ kernel void rms_norm_qmv_short_conv() {
   tile_products<1, T, S>(rows_in, 1, own, tile, layout, lane, simdgroup, simdgroups);
   threadgroup_barrier(mem_flags::mem_threadgroup);
   if (simdgroup == 0) {
-    const float sum = tile_slow(rows_in.rounded(0), tile, layout, lane, rows_in.row.factor * tile_sum(own, 0, tile_parts<T>(simdgroups), lane));
+    const float sum = tile_slow(rows_in.rounded(0), tile, layout, lane, rows_in.factor() * tile_sum(own, 0, tile_parts<T>(simdgroups), lane));
     if (lane < 16) thirds[16 * third + lane] = float(y_t(sum));
   }
   threadgroup_barrier(mem_flags::mem_threadgroup);

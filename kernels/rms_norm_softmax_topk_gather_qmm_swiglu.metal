@@ -20,7 +20,7 @@ kernel void rms_norm_softmax_topk_gather_qmm_swiglu() {
   const quant_layout layout = {k, kp, g, bits, group_size, mode == mode_affine};
   const uint lane = thread_index_in_simdgroup;
   const uint simdgroup = simdgroup_index_in_threadgroup;
-  const uint simdgroups = tile_simdgroups(kp, true);
+  const uint simdgroups = tile_simdgroups(kp, bits, true);
   const int chosen = int(threadgroup_position_in_grid.y); // which place of inds
   const int first = 8 * int(threadgroup_position_in_grid.x);
   const int row = chosen / best, place = chosen % best;
@@ -49,7 +49,7 @@ kernel void rms_norm_softmax_topk_gather_qmm_swiglu() {
       w[row * best + int(lane)] = T(p / total);
     }
   }
-  const float mine = tile_slow(rows_in.rounded(0), tile, layout, lane, rows_in.factor * tile_sum(part, 0, tile_parts<T>(simdgroups), lane));
+  const float mine = tile_slow(rows_in.rounded(0), tile, layout, lane, rows_in.factor() * tile_sum(part, 0, tile_parts<T>(simdgroups), lane));
   const float other = simd_shuffle_xor(mine, 8); // lanes 0 to 7 have the gates, 8 to 15 the ups
   if (lane < 8 && first + int(lane) < n) out[size_t(chosen) * uint(n) + uint(first) + lane] = gated_silu(out_t(mine), out_t(other));
 }

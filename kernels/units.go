@@ -58,12 +58,12 @@ func (s *Spec) CUDAUnit(v *Values, results []graph.DType) (unit, function string
 
 // Prologue is what a launch without MLX does before the kernel's own text.
 type Prologue struct {
-	// Early says that the launch may begin before the one that it waits for has ended: its text
-	// waits where it calls ready(), behind what the spec's Early allows.
-	Early        bool
-	Declarations string // in front of the function
-	Parameter    string // its last
-	Statement    string // its first
+	// Follows says that the launch may begin before the one that it waits for has ended: its text
+	// waits, first of all or, if Early, where it calls ready(), behind what the spec's Early allows.
+	Follows, Early bool
+	Declarations   string // in front of the function
+	Parameter      string // its last
+	Statement      string // its first
 }
 
 // Standalone is the translation unit for NVRTC of a launch without MLX: the same text
@@ -84,23 +84,33 @@ func (s *Spec) StandaloneOf(g *GPU, v *Values, results []graph.DType, p *Prologu
 	if p == nil {
 		p = &Prologue{}
 	}
-	early := ""
-	if p.Early {
-		early = "#define ZMLX_EARLY 1\n"
+	early, first, header := "", MayFollow, g.Header
+	switch {
+	case p.Early: // what waits for it may follow where ready() has waited
+		early, first, header = "#define ZMLX_EARLY 1\n", "", strings.Replace(header, `"`+waits+`"`, `"`+waitsFirst+`"`, 1)
+	case p.Follows:
+		first = "\n#if __CUDA_ARCH__ >= 900\nasm volatile(\"" + waitsFirst + "\" ::: \"memory\");\n#endif\n"
 	}
-	fmt.Fprintf(&b, "%s%s%s%s\nextern \"C\" __global__ void %s(\n", standaloneHead, early, p.Declarations, g.Header, g.Name)
+	fmt.Fprintf(&b, "%s%s%s%s\nextern \"C\" __global__ void %s(\n", standaloneHead, early, p.Declarations, header, g.Name)
 	s.parameters(&b, g, v, results, "const %s *%s", "%s *%s")
 	b.WriteString(p.Parameter)
-	return strings.TrimSuffix(b.String(), ",\n") + ") {\n" + MayFollow + p.Statement + g.Body + "}\n"
+	return strings.TrimSuffix(b.String(), ",\n") + ") {\n" + first + p.Statement + g.Body + "}\n"
 }
 
-// MayFollow is the first statement of a launch without MLX: once all of its groups have come there,
-// one that waits for it and is Early may begin. Any other still waits for its end.
+// MayFollow is the first statement of a launch that begins when all is there: once all of its groups
+// have come there, one that waits for it may begin, if its edge says so. Others begin at its end.
 const MayFollow = `
 #if __CUDA_ARCH__ >= 900
 asm volatile("griddepcontrol.launch_dependents;");
 #endif
 `
+
+// A launch that may begin before the one in front of it has ended lets another follow when it has
+// waited itself: so whatever begins early finds all that was written before the launch in front of it.
+const (
+	waits      = "griddepcontrol.wait;"
+	waitsFirst = waits + `\n\tgriddepcontrol.launch_dependents;`
+)
 
 // NVRTC has no <stdint.h> of its own.
 const standaloneHead = `#include <cuda_fp16.h>

@@ -251,7 +251,7 @@ func (d *device) Compile(ctx context.Context, list []*replay.Source) ([]replay.F
 			for i := range work {
 				name, suffix, text, err := unit(list[i])
 				if err == nil {
-					out[i], err = d.function(name, suffix, text, d.registers(list[i]))
+					out[i], err = d.function(name, suffix, text, d.load(list[i]))
 				}
 				errs[i] = err
 			}
@@ -273,75 +273,116 @@ func (d *device) Compile(ctx context.Context, list []*replay.Source) ([]replay.F
 	return out, nil
 }
 
-// spare is how many registers kernels can do with.
-const spare = 80
+// load is what of a launch one processor has to do: groups, of so many threads each.
+type load struct{ groups, threads int64 }
 
-// registers is how many a thread may have so that all of a launch can be on the device at once, if
-// it can; 0 for no limit. One that runs in two rounds takes twice as long.
-func (d *device) registers(s *replay.Source) int {
+// load is 0 where a launch's numbers come with each step.
+func (d *device) load(s *replay.Source) load {
 	ints := make([]int64, len(s.Values.Ints))
 	for i, n := range s.Values.Ints {
 		var ok bool
 		if ints[i], ok = n.Const(); !ok {
-			return 0
+			return load{}
 		}
 	}
 	g, err := s.Spec.Geometry(ints)
 	if err != nil {
-		return 0 // whoever launches it says so
+		return load{} // whoever launches it says so
 	}
 	var l C.zc_launch
 	threads(g, &l)
-	groups := int64(l.grid[0]) * int64(l.grid[1]) * int64(l.grid[2])
-	each := (groups + int64(d.c.processors) - 1) / int64(d.c.processors)
-	n := int64(d.c.registers) / max(1, each*int64(l.block[0])*int64(l.block[1])*int64(l.block[2])) / 8 * 8
-	if n < spare || n > 128 {
-		return 0
+	groups, all := int64(1), int64(1)
+	for i := range 3 {
+		groups, all = groups*int64(l.grid[i]), all*int64(l.block[i])
 	}
-	return int(n)
+	return load{(groups + int64(d.c.processors) - 1) / int64(d.c.processors), max(all, 1)}
 }
 
+// limit is how many registers a thread may have so that so many groups are on a processor at once.
+func (d *device) limit(l load) int {
+	return int(int64(d.c.registers) / max(1, l.groups*l.threads) / 8 * 8)
+}
+
+// Registers of a thread.
+const (
+	spare = 80  // what kernels can do with
+	most  = 128 // what the largest groups may have
+)
+
+// Bytes of a thread's registers that lie in memory.
+const (
+	tolerable  = 128 // so that a launch is on the device at once: more cost more than a second round
+	negligible = 16  // so that one more group is
+)
+
 // function compiles a text with a function of a name. A suffix tells texts with one name apart.
-func (d *device) function(name, suffix, text string, registers int) (unsafe.Pointer, error) {
+func (d *device) function(name, suffix, text string, l load) (unsafe.Pointer, error) {
 	d.mu.Lock()
 	f := d.made[name+suffix]
 	d.mu.Unlock()
 	if f != nil {
 		return f, nil
 	}
-	f, local, err := d.compiled(name, text, registers)
-	if err == nil && registers > 0 && local > tolerable {
-		free, least, e := d.compiled(name, text, 0)
-		if err = e; least+tolerable < local { // less may be what it has arrays for
-			f = free
-		}
-	}
+	c, err := d.fitted(name, text, l)
 	if err != nil {
 		return nil, err
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.made[name+suffix] = f
-	return f, nil
+	d.made[name+suffix] = c.function
+	return c.function, nil
 }
 
-// tolerable is how many bytes of registers a thread may have in memory for a launch to be on the
-// device at once: more cost more than a second round.
-const tolerable = 128
+// fitted compiles a text for fewer registers than it would have where that puts all of a launch on the
+// device at once, since one that runs in two rounds takes twice as long, or where hardly fewer are
+// enough for one more group on each processor.
+func (d *device) fitted(name, text string, l load) (compiled, error) {
+	if n := d.limit(l); l.groups > 0 && spare <= n && n <= most {
+		c, err := d.compiled(name, text, n)
+		if err != nil || c.local <= tolerable {
+			return c, err
+		}
+		free, err := d.compiled(name, text, 0)
+		if free.local+tolerable < c.local { // less may be what it has arrays for
+			c = free
+		}
+		return c, err
+	}
+	c, err := d.compiled(name, text, 0)
+	if err != nil || l.groups == 0 {
+		return c, err
+	}
+	fit := int64(d.c.registers) / (int64(c.registers+7) / 8 * 8 * l.threads)
+	n := d.limit(load{fit + 1, l.threads})
+	if fit >= l.groups || 16*n < 15*c.registers {
+		return c, nil
+	}
+	more, err := d.compiled(name, text, n)
+	if more.local <= c.local+negligible {
+		c = more
+	}
+	return c, err
+}
 
-// compiled gives a function and how many bytes a thread has in memory: registers for which there
-// was no place, and arrays.
-func (d *device) compiled(name, text string, registers int) (f unsafe.Pointer, local int, err error) {
+// compiled is a function, and what a thread of it has: registers, and bytes in memory for those for
+// which there was no place, and for arrays.
+type compiled struct {
+	function         unsafe.Pointer
+	registers, local int
+}
+
+func (d *device) compiled(name, text string, registers int) (c compiled, err error) {
 	m, err := d.module(name, text, registers)
 	if err != nil {
-		return nil, 0, err
+		return c, err
 	}
-	if f, err = d.symbol(m, name); err != nil {
-		return nil, 0, err
+	if c.function, err = d.symbol(m, name); err != nil {
+		return c, err
 	}
-	var bytes C.int
-	err = d.do(name, func() C.int { return C.zc_spilled(&d.c, &bytes, f) })
-	return f, int(bytes), err
+	var n, bytes C.int
+	err = d.do(name, func() C.int { return C.zc_needs(&d.c, &n, &bytes, c.function) })
+	c.registers, c.local = int(n), int(bytes)
+	return c, err
 }
 
 func (d *device) symbol(module unsafe.Pointer, name string) (unsafe.Pointer, error) {
@@ -450,7 +491,7 @@ func (d *device) Prepare(list []replay.Launch) (replay.Prepared, error) {
 		c.after, c.waits = unsafe.SliceData(after), C.int(len(after))
 	}
 	if d.c.major >= 9 {
-		for i, may := range early(list) {
+		for i, may := range follows(list) {
 			if may {
 				p.list[i].early = 1
 			}
@@ -514,7 +555,7 @@ func (p *prepared) movesBlock(list []replay.Move, most int) unsafe.Pointer {
 
 // moves makes a launch of moves alone.
 func (p *prepared) moves(c *C.zc_launch, list []replay.Move) error {
-	f, err := p.d.function("zc_moves", "", movesText(replay.MostMoves), 0)
+	f, err := p.d.function("zc_moves", "", movesText(replay.MostMoves), load{})
 	if err != nil {
 		return err
 	}

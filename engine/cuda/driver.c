@@ -275,8 +275,9 @@ int zc_function(const zc_device *d, void **function, void *module, const char *n
   return 0;
 }
 
-int zc_spilled(const zc_device *d, int *bytes, void *function) {
+int zc_needs(const zc_device *d, int *registers, int *bytes, void *function) {
   ENTER(d);
+  TRY(cuFuncGetAttribute, registers, 4 /* CU_FUNC_ATTRIBUTE_NUM_REGS */, function);
   TRY(cuFuncGetAttribute, bytes, 3 /* CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES */, function);
   return 0;
 }

@@ -36,7 +36,7 @@ const char *zc_nvrtc_folder(void); // of the library; empty if unknown
 
 int zc_load(const zc_device *d, void **module, const void *cubin);
 int zc_function(const zc_device *d, void **function, void *module, const char *name);
-int zc_spilled(const zc_device *d, int *bytes, void *function); // a thread's memory for what registers do not hold
+int zc_needs(const zc_device *d, int *registers, int *bytes, void *function); // a thread's, and its memory for what they do not hold
 
 typedef struct {
   void *function;

@@ -21,13 +21,14 @@ func movesText(most int) string {
 // unit is the text of a kernel for NVRTC, with the name of its function and what tells it from
 // another text with a function of that name.
 func unit(s *replay.Source) (name, suffix, text string, err error) {
-	first := &kernels.Prologue{Early: s.Early}
+	first := &kernels.Prologue{Follows: true, Early: s.Early}
 	if s.Early {
 		suffix = "early"
 	}
-	if len(s.Ahead) > 0 { // moves write, so that such a launch is never early
+	if len(s.Ahead) > 0 { // moves write, so that such a launch waits first
 		suffix = fmt.Sprint(s.Ahead)
 		first = &kernels.Prologue{
+			Follows:      true,
 			Declarations: "#define ZMLX_AHEAD 1\n" + movesText(len(s.Ahead)),
 			Parameter:    "    const __grid_constant__ zc_moves_list zmlx_moves,\n",
 			Statement:    aheadText(s.Ahead),
@@ -56,9 +57,9 @@ func aheadText(list []replay.MoveShape) string {
 		total, b.String())
 }
 
-// early says which launches may begin before the only one that they wait for has ended. One that
-// others wait for, too, has no such edge: nobody says what that means.
-func early(list []replay.Launch) []bool {
+// follows says which launches may begin before the only one that they wait for has ended; then they
+// wait themselves. One that others wait for, too, has no such edge: nobody says what that means.
+func follows(list []replay.Launch) []bool {
 	waiting := make([]int, len(list)) // for each launch, how many
 	for i := range list {
 		for _, k := range list[i].After {
@@ -67,8 +68,8 @@ func early(list []replay.Launch) []bool {
 	}
 	may := make([]bool, len(list))
 	for i := range list {
-		s, after := list[i].Source, list[i].After
-		may[i] = s != nil && s.Early && len(s.Ahead) == 0 && len(after) == 1 && waiting[after[0]] == 1
+		after := list[i].After
+		may[i] = list[i].Source != nil && len(after) == 1 && waiting[after[0]] == 1
 	}
 	return may
 }

@@ -63,8 +63,8 @@ type Source struct {
 	Values  *kernels.Values // symbols stand for numbers that come with each step
 	Results []graph.DType
 	Ahead   []MoveShape // of the Moves that launches have, too
-	// Early says that no launch of the step writes what Spec.Early names before this one has read it,
-	// such as weights: it may ask for it before the launch that it waits for has ended.
+	// Early says that what Spec.Early names, such as weights, is there before the launch in front of
+	// this one begins: it may ask for it before that one has ended.
 	Early bool
 }
 

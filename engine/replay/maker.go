@@ -43,6 +43,7 @@ func newScript(c *graph.Case, env map[string]int64, catalog *kernels.Catalog) (*
 	m.ahead()
 	m.together()
 	m.layOut()
+	m.inTime()
 	return m.script, nil
 }
 
@@ -264,8 +265,9 @@ func (m *maker) kernel(n *graph.Node) error {
 			return err
 		}
 		s.operands = append(s.operands, p.ref())
-		if slices.Contains(spec.Early, spec.Inputs[i].Name) && !m.still(s.operands[len(s.operands)-1].buffer) {
-			early = false
+		if slices.Contains(spec.Early, spec.Inputs[i].Name) {
+			s.first = append(s.first, p.ref())
+			early = early && m.still(p.buf)
 		}
 	}
 	v, err := spec.Values(types, n.Attrs)
@@ -312,12 +314,12 @@ func (m *maker) kernel(n *graph.Node) error {
 	return nil
 }
 
-// still reports whether no launch of the step writes to a buffer before one that is made now: weights,
-// what comes with the step, and caches so far, which the step before has written. A write behind it
-// waits for it.
+// still reports whether a launch that is made now may read a buffer early, if not the launch in front
+// of it writes there (inTime): weights, what comes with the step, what launches of the step make, and
+// caches so far, which the step before has written. A write behind it waits for it.
 func (m *maker) still(b *buffer) bool {
 	switch b.kind {
-	case parameter, constant, staged:
+	case parameter, constant, staged, temporary:
 		return true
 	case state:
 		return !slices.ContainsFunc(m.steps, func(s step) bool {
@@ -325,6 +327,28 @@ func (m *maker) still(b *buffer) bool {
 		})
 	}
 	return false
+}
+
+// inTime takes it back that a launch reads early where one that it waits for writes what it would read.
+// All others have ended by then: a launch lets the one behind it begin when it has waited itself.
+func (m *maker) inTime() {
+	plain := map[*Source]*Source{}
+	for i := range m.steps {
+		s := &m.steps[i]
+		if s.source == nil || !s.source.Early || !slices.ContainsFunc(s.after, func(k int) bool {
+			return slices.ContainsFunc(m.steps[k].out, func(w ref) bool {
+				return slices.ContainsFunc(s.first, func(r ref) bool { return r.buffer == w.buffer })
+			})
+		}) {
+			continue
+		}
+		if plain[s.source] == nil {
+			p := *s.source
+			p.Early = false
+			plain[s.source] = &p
+		}
+		s.source = plain[s.source]
+	}
 }
 
 // append is kv_append, in the cache's own memory. Kernels in front of it may read the cache as it was:

@@ -73,6 +73,7 @@ type step struct {
 	source         *Source
 	numbers        *numbers
 	operands, made []ref // of the kernel
+	first          []ref // operands that it may read early
 	in, out        []ref // of the kernel and the moves
 	moves          []movement
 	after          []int // launches that it has to wait for, but for those that they wait for

@@ -69,6 +69,9 @@ func tooEarly(ptx string, params, allowed []string) error {
 		if strings.HasPrefix(l, ".") || l == "{" || l == "}" || ptxLabel.MatchString(l) {
 			continue
 		}
+		if strings.Contains(l, "launch_dependents") {
+			return fmt.Errorf("early: what waits for the launch may begin before ready(): it would not find all that was written before")
+		}
 		if strings.Count(l, ";") != 1 || !strings.HasSuffix(l, ";") {
 			return fmt.Errorf("early: %q is not understood", l)
 		}

@@ -56,6 +56,8 @@ func TestEarly(t *testing.T) {
 		{"ld.global.u32 \t%r1, [%rd3];\nmul.wide.s32 \t%rd5, %r1, 4;\nadd.s64 \t%rd6, %rd4, %rd5;\nld.global.u32 \t%r2, [%rd6];\n" + wait, "x is read before ready()"},
 		{"st.global.u32 \t[%rd3], %r1;\n" + wait, "writes before ready()"},
 		{"st.shared.u32 \t[%rd3], %r1;\n" + wait, ""},
+		{wait + "griddepcontrol.launch_dependents;\nret;\n", ""},
+		{"griddepcontrol.launch_dependents;\n" + wait, "may begin before ready()"},
 		{"@%p1 bra \t$L__BB0_2;\n" + wait + "$L__BB0_2:\nret;\n", "may go past ready()"},
 		{"@%p1 ret;\n" + wait, "may end before ready()"},
 		{"$L__BB0_1:\n" + wait + "@%p1 bra \t$L__BB0_1;\n", "in a loop"},

@@ -20,8 +20,8 @@ var mutantsOfAttention = []mutant{
 	{"norm_rope_sdpa_decode", "r < end && r != skip", "r < end", "the row that the token's own takes the place of counts, too"},
 	{"norm_rope_sdpa_decode", "simdgroup == 0 && position < kv_len", "simdgroup == 0", "the token's own row where it is not seen"},
 	{"norm_rope_sdpa_decode", "row += step;\n    if (row < end) now = ", "row += step;\n    if (row < end - step) now = ", "the last rows are those before them"},
-	{"norm_rope_sdpa_decode", "i += int(simdgroups)) // one", "i += 2) // one", "no key where there is one simdgroup"},
-	{"norm_rope_sdpa_decode", "turns, traditional, eps, lane);\n    threadgroup_barrier(mem_flags::mem_threadgroup);", "turns, traditional, eps, lane);", "missing barrier"},
+	{"norm_rope_sdpa_decode", "from += N * step) {", "from += 2) {", "no key where there is one simdgroup"},
+	{"norm_rope_sdpa_decode", "    }\n    threadgroup_barrier(mem_flags::mem_threadgroup);\n  }\n  float operator[]", "    }\n  }\n  float operator[]", "missing barrier"},
 	{"sdpa_decode_window", "metal::max(0, kv_len - window)", "metal::max(0, kv_len - window - 1)", "window one too wide"},
 	{"sdpa_decode_window", "metal::max(0, kv_len - window)", "metal::max(0, cap - window)", "window of the capacity"},
 

@@ -3,7 +3,8 @@
 
 // Heads of q, and the key of their own row, which a group makes in threadgroup memory: d floats
 // each, numbers of T. It is what parts.h takes for q. own says whether the key is made.
-template <typename T, typename P, typename F> struct norm_rope_made {
+// N is how many of them a simdgroup has under way at once.
+template <int N, typename T, typename P, typename F> struct norm_rope_made {
   P q, k, wq, wk;
   F heads, key;
   int count, d, half_dims;
@@ -14,17 +15,30 @@ template <typename T, typename P, typename F> struct norm_rope_made {
 
   void begin() {
     const rope_turns turns = turns_at(position, half_dims, base, scale, lane); // nothing of the launch in front
+    const norm_pairs weights_q = norm_read(wq, half_dims, traditional, lane), weights_k = norm_read(wk, half_dims, traditional, lane);
     ready();
-    for (int i = int(simdgroup); i < count + (own ? 1 : 0); i += int(simdgroups)) // one text for both: a launch waits for it to be read
-      norm_rope<T, float>(i < count ? q + i * d : k, i < count ? wq : wk, i < count ? heads + i * d : key, d, turns, traditional, eps, lane);
+    const int all = count + (own ? 1 : 0), step = int(simdgroups);
+    for (int from = int(simdgroup); from < all; from += N * step) {
+      norm_pairs x[N];
+      NORM_ROPE_UNROLL
+      for (int n = 0; n < N; n++) {
+        const int i = from + n * step;
+        if (i < all) x[n] = norm_read(i < count ? q + i * d : k, half_dims, traditional, lane);
+      }
+      NORM_ROPE_UNROLL
+      for (int n = 0; n < N; n++) { // one text for queries and key: a launch waits for it to be read
+        const int i = from + n * step;
+        if (i < all) norm_rope<T, float>(i < count ? q + i * d : k, x[n], i < count ? wq : wk, i < count ? weights_q : weights_k, i < count ? heads + i * d : key, d, turns, traditional, eps, lane);
+      }
+    }
     threadgroup_barrier(mem_flags::mem_threadgroup);
   }
   float operator[](int i) const { return float(heads[i]); }
   template <typename U> attn_eight<U> eight(int i, bool there, bool) const { return attn_made<U>(heads + i, there); }
 };
-template <typename T, typename P, typename F>
-inline norm_rope_made<T, P, F> norm_rope_heads(P q, P k, P wq, P wk, F heads, F key, int count, int d, int half_dims, bool traditional, bool own, int position, float eps, float base,
+template <int N, typename T, typename P, typename F>
+inline norm_rope_made<N, T, P, F> norm_rope_heads(P q, P k, P wq, P wk, F heads, F key, int count, int d, int half_dims, bool traditional, bool own, int position, float eps, float base,
                                                float scale, uint lane, uint simdgroup, uint simdgroups) {
-  norm_rope_made<T, P, F> r = {q, k, wq, wk, heads, key, count, d, half_dims, traditional, own, position, eps, base, scale, lane, simdgroup, simdgroups};
+  norm_rope_made<N, T, P, F> r = {q, k, wq, wk, heads, key, count, d, half_dims, traditional, own, position, eps, base, scale, lane, simdgroup, simdgroups};
   return r;
 }

@@ -34,26 +34,56 @@ inline rope_turns turns_at(int position, int half_dims, float base, float scale,
 // Rounded to the type before it is multiplied with the weight, as MLX does.
 template <typename T> inline float normed(float x, float norm, float w) { return float(T(float(T(x * norm)) * float(T(w)))); }
 
-template <typename T, typename E, typename X, typename W, typename Y>
-inline void norm_rope_pair(X x, W w, Y y, int c, int half_dims, bool traditional, float norm, float2 turn) {
-  const int first = traditional ? 2 * c : c;
-  const int second = traditional ? first + 1 : first + half_dims;
-  const float u = normed<T>(float(x[first]), norm, float(w[first]));
-  const float v = normed<T>(float(x[second]), norm, float(w[second]));
-  y[first] = E(rope_first<T>(u, v, turn));
-  y[second] = E(rope_second<T>(u, v, turn));
+// Elements of a lane's pairs, of a head or of the norm's weights, all asked for before any is used.
+struct norm_pairs {
+  float first[norm_rope_kept], second[norm_rope_kept];
+};
+
+inline int pair_first(int c, bool traditional) { return traditional ? 2 * c : c; }
+inline int pair_second(int c, int half_dims, bool traditional) { return traditional ? 2 * c + 1 : c + half_dims; }
+
+template <typename X> inline norm_pairs norm_read(X x, int half_dims, bool traditional, uint lane) {
+  norm_pairs p;
+  NORM_ROPE_UNROLL
+  for (int i = 0; i < norm_rope_kept; i++) {
+    const int c = int(lane) + 32 * i;
+    p.first[i] = c < half_dims ? float(x[pair_first(c, traditional)]) : 0.0f;
+    p.second[i] = c < half_dims ? float(x[pair_second(c, half_dims, traditional)]) : 0.0f;
+  }
+  return p;
 }
 
-// One head, by one simdgroup: x has d elements, w the norm's weights, and y gets numbers of T, as
-// type E. The first 2 * half_dims elements are turned.
+// u and v of a pair.
+template <typename T, typename E, typename Y> inline void norm_rope_pair(float u, float v, float wu, float wv, Y y, int c, int half_dims, bool traditional, float norm, float2 turn) {
+  const float a = normed<T>(u, norm, wu), b = normed<T>(v, norm, wv);
+  y[pair_first(c, traditional)] = E(rope_first<T>(a, b, turn));
+  y[pair_second(c, half_dims, traditional)] = E(rope_second<T>(a, b, turn));
+}
+
+// One head, by one simdgroup: x has d elements, w the norm's weights, of which the lane's pairs are in
+// hand and in own, and y gets numbers of T, as type E. The first 2 * half_dims elements are turned.
 template <typename T, typename E, typename X, typename W, typename Y>
-inline void norm_rope(X x, W w, Y y, int d, rope_turns t, bool traditional, float eps, uint lane) {
+inline void norm_rope(X x, norm_pairs hand, W w, norm_pairs own, Y y, int d, rope_turns t, bool traditional, float eps, uint lane) {
   float squares = 0.0f;
-  for (int i = int(lane); i < d; i += 32) squares += float(x[i]) * float(x[i]);
+  NORM_ROPE_UNROLL
+  for (int i = 0; i < norm_rope_kept; i++) squares += hand.first[i] * hand.first[i] + hand.second[i] * hand.second[i];
+  for (int c = int(lane) + 32 * norm_rope_kept; c < t.half_dims; c += 32) {
+    const float u = float(x[pair_first(c, traditional)]), v = float(x[pair_second(c, t.half_dims, traditional)]);
+    squares += u * u + v * v;
+  }
+  for (int i = 2 * t.half_dims + int(lane); i < d; i += 32) squares += float(x[i]) * float(x[i]);
   const float norm = metal::precise::rsqrt(simd_sum(squares) / float(d) + eps);
   NORM_ROPE_UNROLL
   for (int i = 0; i < norm_rope_kept; i++)
-    if (int(lane) + 32 * i < t.half_dims) norm_rope_pair<T, E>(x, w, y, int(lane) + 32 * i, t.half_dims, traditional, norm, t.of[i]);
-  for (int c = int(lane) + 32 * norm_rope_kept; c < t.half_dims; c += 32) norm_rope_pair<T, E>(x, w, y, c, t.half_dims, traditional, norm, t.at(c));
+    if (int(lane) + 32 * i < t.half_dims)
+      norm_rope_pair<T, E>(hand.first[i], hand.second[i], own.first[i], own.second[i], y, int(lane) + 32 * i, t.half_dims, traditional, norm, t.of[i]);
+  for (int c = int(lane) + 32 * norm_rope_kept; c < t.half_dims; c += 32) {
+    const int first = pair_first(c, traditional), second = pair_second(c, t.half_dims, traditional);
+    norm_rope_pair<T, E>(float(x[first]), float(x[second]), float(w[first]), float(w[second]), y, c, t.half_dims, traditional, norm, t.at(c));
+  }
   for (int i = 2 * t.half_dims + int(lane); i < d; i += 32) y[i] = E(normed<T>(float(x[i]), norm, float(w[i])));
+}
+template <typename T, typename E, typename X, typename W, typename Y>
+inline void norm_rope(X x, W w, Y y, int d, rope_turns t, bool traditional, float eps, uint lane) {
+  norm_rope<T, E>(x, norm_read(x, t.half_dims, traditional, lane), w, norm_read(w, t.half_dims, traditional, lane), y, d, t, traditional, eps, lane);
 }

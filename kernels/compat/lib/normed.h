@@ -85,33 +85,52 @@ template <typename T, typename P> inline void tile_pairs(normed_row<T, P> r, int
 
 template <typename T, typename P> inline normed_row<T, P> operator+(normed_row<T, P> r, int n) { return normed<T>(r.x + n, r.w + n, r.norm); }
 
-// One row under a norm, for tile.h. squares is threadgroup memory for a float a simdgroup. Tensor
-// cores take numbers of T, which the norm's are; elsewhere nothing is rounded on the way, and
-// what the products come to is multiplied by `factor`.
-template <typename T, typename P, typename F> struct tile_normed {
+// A row under a norm that is known, for tile.h. Tensor cores take numbers of T, which the norm's
+// are; elsewhere nothing is rounded on the way, and what the products come to is multiplied by factor().
+template <typename T, typename P> struct tile_known {
   P x, w;
+  float norm;
+
+  void begin() const {}
+  scaled_row<T, P> at(int i) const { return scaled<T>(x + i, w + i); }
+  normed_row<T, P> rounded(int i) const { return normed<T>(x + i, w + i, norm); }
+  float factor() const {
+#if ZMLX_MMA
+    if (tile_mma<T>::on) return 1.0f;
+#endif
+    return norm;
+  }
+};
+
+// A row of k whose sum of squares is in parts.
+template <typename T, typename P, typename F> inline tile_known<T, P> known_row(P x, P w, F squares, uint parts, int k, float eps) {
+  float all = 0.0f;
+  for (uint i = 0; i < parts; i++) all += float(squares[i]);
+  tile_known<T, P> r = {x, w, metal::precise::rsqrt(all / float(k) + eps)};
+  return r;
+}
+
+// One row whose norm is made when weights have been asked for. squares is threadgroup memory for a
+// float a simdgroup.
+template <typename T, typename P, typename F> struct tile_normed {
+  tile_known<T, P> row;
   F squares;
   int k;
-  float eps, norm, factor;
+  float eps;
   uint lane, simdgroup, simdgroups;
 
   void begin() {
-    const float own = simd_sum(row_squares(x, k, int(32 * simdgroup + lane), int(32 * simdgroups)));
+    const float own = simd_sum(row_squares(row.x, k, int(32 * simdgroup + lane), int(32 * simdgroups)));
     if (lane == 0) squares[simdgroup] = own;
     threadgroup_barrier(mem_flags::mem_threadgroup);
-    float all = 0.0f;
-    for (uint i = 0; i < simdgroups; i++) all += float(squares[i]);
-    norm = metal::precise::rsqrt(all / float(k) + eps);
-    factor = norm;
-#if ZMLX_MMA
-    if (tile_mma<T>::on) factor = 1.0f;
-#endif
+    row = known_row<T>(row.x, row.w, squares, simdgroups, k, eps);
   }
-  scaled_row<T, P> at(int i) const { return scaled<T>(x + i, w + i); }
-  normed_row<T, P> rounded(int i) const { return normed<T>(x + i, w + i, norm); }
+  scaled_row<T, P> at(int i) const { return row.at(i); }
+  normed_row<T, P> rounded(int i) const { return row.rounded(i); }
+  float factor() const { return row.factor(); }
 };
 template <typename T, typename P, typename F>
 inline tile_normed<T, P, F> tile_norm(P x, P w, F squares, int k, float eps, uint lane, uint simdgroup, uint simdgroups) {
-  tile_normed<T, P, F> r = {x, w, squares, k, eps, 0.0f, 0.0f, lane, simdgroup, simdgroups};
+  tile_normed<T, P, F> r = {{x, w, 0.0f}, squares, k, eps, lane, simdgroup, simdgroups};
   return r;
 }

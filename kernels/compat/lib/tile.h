@@ -9,14 +9,14 @@
 // for different things, parts of one row of x here, is how a matrix of one row fills them.
 #pragma once
 
-// How many simdgroups share a tile whose rows are kp words: as kernels are launched, so that the
-// compiler knows it. One asks for 64 words of each row at a time, or for fewer where groups of 32 share
-// a scale. Eight of them have twice as many
+// How many simdgroups share a tile whose rows are kp words of codes of so many bits: as kernels are
+// launched, so that the compiler knows it. One asks for 256 or 512 bytes of each row at a time, of 4 and
+// of 8 bits, or for fewer where groups of 32 share a scale. Eight of them have twice as many
 // under way, which pays where tiles are few: up to 256, two on each processor of an H200. Where
 // there are many, other tiles' words are under way anyway, and more tiles of four fit.
-inline uint tile_simdgroups(int kp, bool many) {
-  const int own = many ? 512 : 256;
-  return uint(metal::min(4, (kp + 63) / 64) * metal::min(2, (kp + own - 1) / own));
+inline uint tile_simdgroups(int kp, int bits, bool many) {
+  const int words = 16 * bits, own = words * (many ? 8 : 4);
+  return uint(metal::min(4, (kp + words - 1) / words) * metal::min(2, (kp + own - 1) / own));
 }
 
 // The two matrices of a tile, and which rows: a + 0 to 7 and b + 0 to 7, none behind row n - 1,
@@ -58,6 +58,29 @@ template <typename P> struct tile_plain {
 };
 template <typename P> inline tile_plain<P> tile_x(P x) {
   tile_plain<P> r = {x};
+  return r;
+}
+
+// Rows of x, and M numbers of E of which the first `count` are asked for with them where a thread is
+// `mine`: what the sums meet at the end comes from far away, and then nothing else would be under way.
+template <int M, typename E, typename X, typename P> struct tile_beside {
+  X row;
+  P from;
+  int step, count; // step is from one number to the next
+  bool mine;
+  E beside[M];
+
+  void begin() {
+    QUANT_UNROLL
+    for (int m = 0; m < M; m++)
+      if (mine && m < count) beside[m] = from[m * step];
+    row.begin();
+  }
+  auto at(int i) const { return row.at(i); }
+  auto rounded(int i) const { return row.rounded(i); }
+};
+template <int M, typename E, typename X, typename P> inline tile_beside<M, E, X, P> tile_with(X row, P from, int step, int count, bool mine) {
+  tile_beside<M, E, X, P> r = {row, from, step, count, mine, {}};
   return r;
 }
 
@@ -159,7 +182,7 @@ inline float tile_fp4_scale(bfloat16_t) { return 1.0f; }
 // What a lane reads of its two rows at a time: codes of columns from `at` on, and what their
 // scales and biases are.
 struct tile_part {
-  uint4 a[4], b[4]; // of each chunk
+  uint4 a[8], b[8]; // of each chunk
   float scale[4], bias[4];
 };
 
@@ -167,19 +190,19 @@ struct tile_part {
 // codes of each row at a time, `own` columns of a chunk that four lanes share. Column j of a product
 // stands for the columns of w from j * width on, which have one scale: lanes of column j bring x for
 // those. So a chunk's product has a meaning in the chunk's own columns alone, and each has sums of its own.
-// Of 8-bit codes half of the product's columns are used: the registers of eight chunks are too many.
+// A matrix of many rows n leaves half of the columns of a product of 8-bit codes empty: eight chunks take
+// half as many registers again, and where tiles come one behind the other, more of them at once are worth more.
 struct tile_shape {
   int own, width, each, chunks; // columns of a product that a chunk has, and chunks of a product
   int step;                     // columns of w that a product takes
 };
-inline tile_shape tile_shape_of(quant_layout l) {
+inline tile_shape tile_shape_of(quant_layout l, int n) {
   const int own = l.bits == 4 ? 32 : 16, width = l.group_size == 32 ? 32 : 64;
-  const int each = 4 * own / width, chunks = metal::min(8 / each, 4);
+  const int each = 4 * own / width, chunks = metal::min(8 / each, n > 16384 ? 4 : 8);
   return {own, width, each, chunks, 4 * own * chunks};
 }
 
-template <typename R> inline tile_part tile_load(R r, int at, quant_layout l, uint lane) {
-  const tile_shape d = tile_shape_of(l);
+template <typename R> inline tile_part tile_load(R r, int at, tile_shape d, quant_layout l, uint lane) {
   const bool whole = l.k % d.step == 0;
   if (whole) at = metal::min(at, l.k - d.step); // there may be too little for all simdgroups
   const int t = int(lane & 3), j = int(lane >> 2);
@@ -187,7 +210,7 @@ template <typename R> inline tile_part tile_load(R r, int at, quant_layout l, ui
   const auto wa = r.wa + size_t(ra) * uint(l.kp), wb = r.wb + size_t(rb) * uint(l.kp);
   tile_part q;
   QUANT_UNROLL
-  for (int c = 0; c < 4; c++) {
+  for (int c = 0; c < 8; c++) {
     if (c < d.chunks) {
       const int from = at + (4 * c + t) * d.own;
       const uint word = uint(whole ? from : metal::min(from, l.k - d.own)) * uint(l.bits) / 32;
@@ -208,77 +231,71 @@ template <typename R> inline tile_part tile_load(R r, int at, quant_layout l, ui
   return q;
 }
 
+// A word of codes of each of a lane's two rows, times the pairs of x for word w, added to sum.
+template <typename T, typename S> inline void tile_word(thread float *sum, uint a, uint b, const thread uint *p, int w, quant_layout l) {
+  if (l.bits == 8) {
+    simd_mma(half(), sum, tile_byte_operand<T, S>(a, 0), tile_byte_operand<T, S>(b, 0), tile_byte_operand<T, S>(a, 1), tile_byte_operand<T, S>(b, 1), p[2 * w], p[2 * w + 1]);
+    return;
+  }
+  QUANT_UNROLL
+  for (int h = 0; h < 4; h += 2) {
+    if (l.affine) {
+      simd_mma(T(), sum, tile_operand<T, S>(tile_codes(a, h, T())), tile_operand<T, S>(tile_codes(b, h, T())), tile_operand<T, S>(tile_codes(a, h + 1, T())),
+               tile_operand<T, S>(tile_codes(b, h + 1, T())), p[4 * w + h], p[4 * w + h + 1]);
+    } else {
+      simd_mma(T(), sum, tile_fp4(a, h, T()), tile_fp4(b, h, T()), tile_fp4(a, h + 1, T()), tile_fp4(b, h + 1, T()), p[4 * w + h], p[4 * w + h + 1]);
+    }
+  }
+}
+
 // The products of what was loaded with a row of x from column `at` on, added to two sums.
-template <typename T, typename S, typename X> inline void tile_multiply(X x, int row, tile_part q, int at, quant_layout l, uint lane, float *sums) {
-  const tile_shape d = tile_shape_of(l);
+template <typename T, typename S, typename X> inline void tile_multiply(X x, int row, tile_part q, int at, tile_shape d, quant_layout l, uint lane, float *sums) {
   const int t = int(lane & 3), j = int(lane >> 2);
   uint u[16], p[16];
   QUANT_UNROLL
   for (int i = 0; i < 16; i++) u[i] = 0;
   const int from = at + (4 * (j / d.each) + t) * d.own;
   if (j / d.each < d.chunks && t * d.own / d.width == j % d.each && from < l.k) tile_pairs(x.rounded(row * l.k + from), d.own, u);
-  float c[4] = {0.0f, 0.0f, 0.0f, 0.0f};
-  float all[4] = {0.0f, 0.0f, 0.0f, 0.0f}; // the sums of x in columns 2t and 2t + 1, twice
-  if (l.bits == 8) {
-    const float unit = tile_halves(u, T());
-    QUANT_UNROLL
-    for (int i = 0; i < 4; i++) {
-      if (i < d.chunks) {
-        float sum[4] = {0.0f, 0.0f, 0.0f, 0.0f};
-        QUANT_UNROLL
-        for (int w = 0; w < 4; w++) {
-          const uint a = quant_word(q.a[i], w), b = quant_word(q.b[i], w);
-          simd_mma(half(), sum, tile_byte_operand<T, S>(a, 0), tile_byte_operand<T, S>(b, 0), tile_byte_operand<T, S>(a, 1), tile_byte_operand<T, S>(b, 1), u[2 * w], u[2 * w + 1]);
-        }
-        QUANT_UNROLL
-        for (int h = 0; h < 4; h++) c[h] = (2 * t + h % 2) / d.each == i ? sum[h] : c[h];
-      }
-    }
-    const uint one = tile_mma<half>::one;
-    QUANT_UNROLL
-    for (int i = 0; i < 8; i += 2) simd_mma(half(), all, one, one, one, one, u[i], u[i + 1]);
-    const float unit0 = simd_shuffle(unit, uint(8 * t)), unit1 = simd_shuffle(unit, uint(8 * t + 4)), offset = tile_offset<T, S>() ? 1024.0f : 0.0f;
-    QUANT_UNROLL
-    for (int i = 0; i < 4; i++) sums[i / 2] += (i % 2 == 0 ? unit0 : unit1) * (q.scale[i] * (c[i] - offset * all[i % 2]) + q.bias[i] * all[i % 2]);
-    return;
-  }
+  const float unit = l.bits == 8 ? tile_halves(u, T()) : 1.0f;
   QUANT_UNROLL
   for (int i = 0; i < 16; i++) { // the pairs that codes come in
     const uint low = u[i / 4 * 4 + i % 4 / 2], high = u[i / 4 * 4 + i % 4 / 2 + 2];
-    p[i] = i % 2 == 0 ? (low & 0xffffu) | high << 16 : low >> 16 | (high & 0xffff0000u);
+    p[i] = l.bits == 8 ? u[i] : i % 2 == 0 ? (low & 0xffffu) | high << 16 : low >> 16 | (high & 0xffff0000u);
   }
+  float c[4] = {0.0f, 0.0f, 0.0f, 0.0f};
   QUANT_UNROLL
-  for (int i = 0; i < 4; i++) {
+  for (int i = 0; i < 8; i++) {
     if (i < d.chunks) {
       float sum[4] = {0.0f, 0.0f, 0.0f, 0.0f};
       QUANT_UNROLL
-      for (int w = 0; w < 4; w++) {
-        const uint a = quant_word(q.a[i], w), b = quant_word(q.b[i], w);
-        QUANT_UNROLL
-        for (int h = 0; h < 4; h += 2) {
-          if (l.affine) {
-            simd_mma(T(), sum, tile_operand<T, S>(tile_codes(a, h, T())), tile_operand<T, S>(tile_codes(b, h, T())), tile_operand<T, S>(tile_codes(a, h + 1, T())),
-                     tile_operand<T, S>(tile_codes(b, h + 1, T())), p[4 * w + h], p[4 * w + h + 1]);
-          } else {
-            simd_mma(T(), sum, tile_fp4(a, h, T()), tile_fp4(b, h, T()), tile_fp4(a, h + 1, T()), tile_fp4(b, h + 1, T()), p[4 * w + h], p[4 * w + h + 1]);
-          }
-        }
-      }
+      for (int w = 0; w < 4; w++) tile_word<T, S>(sum, quant_word(q.a[i], w), quant_word(q.b[i], w), p, w, l);
       QUANT_UNROLL
       for (int h = 0; h < 4; h++) c[h] = (2 * t + h % 2) / d.each == i ? sum[h] : c[h];
     }
   }
-  if (l.affine) {
-    const uint one = tile_mma<T>::one;
-    QUANT_UNROLL
-    for (int i = 0; i < 16; i += 2) simd_mma(T(), all, one, one, one, one, p[i], p[i + 1]);
-    const float offset = tile_offset<T, S>() ? 16.0f : 0.0f;
-    QUANT_UNROLL
-    for (int i = 0; i < 4; i++) sums[i / 2] += q.scale[i] * (c[i] - offset * all[i % 2]) + q.bias[i] * all[i % 2];
-  } else {
+  if (!l.affine) {
     QUANT_UNROLL
     for (int i = 0; i < 4; i++) sums[i / 2] += q.scale[i] * tile_fp4_scale(T()) * c[i];
+    return;
   }
+  float all[4] = {0.0f, 0.0f, 0.0f, 0.0f}; // the sums of x in columns 2t and 2t + 1, twice
+  const uint one = tile_mma<T>::one, half_one = tile_mma<half>::one;
+  QUANT_UNROLL
+  for (int i = 0; i < 16; i += 2) {
+    if (l.bits != 8) {
+      simd_mma(T(), all, one, one, one, one, p[i], p[i + 1]);
+    } else if (i < 8) {
+      simd_mma(half(), all, half_one, half_one, half_one, half_one, p[i], p[i + 1]);
+    }
+  }
+  const float offset = !tile_offset<T, S>() ? 0.0f : l.bits == 8 ? 1024.0f : 16.0f;
+  float units[2] = {1.0f, 1.0f};
+  if (l.bits == 8) {
+    units[0] = simd_shuffle(unit, uint(8 * t));
+    units[1] = simd_shuffle(unit, uint(8 * t + 4));
+  }
+  QUANT_UNROLL
+  for (int i = 0; i < 4; i++) sums[i / 2] += units[i % 2] * (q.scale[i] * (c[i] - offset * all[i % 2]) + q.bias[i] * all[i % 2]);
 }
 #endif
 
@@ -297,9 +314,9 @@ inline void tile_products(thread X &x, int count, F part, R r, quant_layout l, u
   const uint parts = tile_parts<T>(simdgroups);
 #if ZMLX_MMA
   if constexpr (tile_mma<T>::on) {
-    const int step = tile_shape_of(l).step;
-    int at = step * int(simdgroup);
-    tile_part q = tile_load(r, at, l, lane);
+    const tile_shape d = tile_shape_of(l, r.n);
+    int at = d.step * int(simdgroup);
+    tile_part q = tile_load(r, at, d, l, lane);
     ready();
     x.begin();
     float sums[2 * M];
@@ -308,9 +325,9 @@ inline void tile_products(thread X &x, int count, F part, R r, quant_layout l, u
     while (at < l.k) {
       QUANT_UNROLL
       for (int m = 0; m < M; m++)
-        if (m < count) tile_multiply<T, S>(x, m, q, at, l, lane, sums + 2 * m);
-      at += step * int(simdgroups);
-      if (at < l.k) q = tile_load(r, at, l, lane);
+        if (m < count) tile_multiply<T, S>(x, m, q, at, d, l, lane, sums + 2 * m);
+      at += d.step * int(simdgroups);
+      if (at < l.k) q = tile_load(r, at, d, l, lane);
     }
     QUANT_UNROLL
     for (int i = 0; i < 2 * M; i++) {
@@ -357,7 +374,7 @@ template <typename F> inline float tile_sum(F part, int m, uint parts, uint lane
 
 // Where a sum is no finite number: each weight by itself. x is one row.
 template <typename X, typename R> inline float tile_slow(X x, R r, quant_layout l, uint lane, float sum) {
-  if (simd_max(metal::isnan(sum) || metal::isinf(sum) ? 1.0f : 0.0f) > 0.0f) {
+  if (simd_max(metal::isnan(sum) || metal::isinf(sum) ? 1u : 0u) > 0u) { // of integers that is one instruction
     for (int i = 0; i < 16; i++) {
       const float slow = i < 8 ? quant_slow(x, r.wa, r.sa, r.ba, r.row(i), l, lane) : quant_slow(x, r.wb, r.sb, r.bb, r.row(i), l, lane);
       if ((lane & 15) == uint(i)) sum = slow;
