@@ -337,20 +337,20 @@ func (d *device) function(name, suffix, text string, l load) (unsafe.Pointer, er
 // device at once, since one that runs in two rounds takes twice as long, or where hardly fewer are
 // enough for one more group on each processor.
 func (d *device) fitted(name, text string, l load) (compiled, error) {
+	var whole *compiled
 	if n := d.limit(l); l.groups > 0 && spare <= n && n <= most {
 		c, err := d.compiled(name, text, n)
 		if err != nil || c.local <= tolerable {
 			return c, err
 		}
-		free, err := d.compiled(name, text, 0)
-		if free.local+tolerable < c.local { // less may be what it has arrays for
-			c = free
-		}
-		return c, err
+		whole = &c
 	}
 	c, err := d.compiled(name, text, 0)
 	if err != nil || l.groups == 0 {
 		return c, err
+	}
+	if whole != nil && c.local+tolerable >= whole.local { // what lies in memory are arrays
+		return *whole, nil
 	}
 	fit := int64(d.c.registers) / (int64(c.registers+7) / 8 * 8 * l.threads)
 	n := d.limit(load{fit + 1, l.threads})

@@ -38,9 +38,9 @@ PLAN = [
     ("rounds", LFM8, 100, f"--depths {LONG} --rounds 2 --without llama.cpp"),
     # A random model's tokens soon go in circles, and then prompts are no measurements of their own.
     ("errors", LFM8, 60, "--error-prompts abcdefghijklmnopqrstuvwxyz --error-tokens 12 --without llama.cpp"),
-    ("tokens", "trained models", 250, ""),
     ("rounds", LFM, 100, f"--depths {LONG} --rounds 2"),
     ("rounds", GPT, 120, f"--depths {LONG} --rounds 2"),
+    ("tokens", "trained models", 250, ""),
     ("batch", QWEN, 150, "--rounds 2"),
     ("batch", LFM, 100, "--rounds 2"),
     ("batch", GPT, 140, "--rounds 2"),

@@ -180,13 +180,18 @@ inline heads_seen heads_tiles(const thread attn_eight<T> *query, K k, V v, threa
 }
 
 // One more row, whose key and value are not in the cache yet, behind all others that the simdgroup
-// has seen.
-template <typename T, typename Q, typename F, typename V>
-inline heads_seen heads_row(heads_seen a, Q q, int heads, F key, V value, float scale, int d, int dv, uint lane) {
-  const int j = int(lane) / 4, t = int(lane) % 4;
+// has seen. query is the lane's part of the heads, and value what it has of the row, as heads_fresh reads it.
+template <typename T, typename F>
+inline heads_seen heads_row(heads_seen a, const thread attn_eight<T> *query, F key, const thread attn_eight<T> *value, float scale, int d, int dv, uint lane) {
+  const int t = int(lane) % 4;
   float score = 0.0f;
-  if (j < heads)
-    for (int at = t; at < d; at += 4) score += q[j * d + at] * float(key[at]);
+  ATTN_UNROLL
+  for (int c = 0; c < 8; c++) {
+    if (32 * c < d) {
+      ATTN_UNROLL
+      for (int i = 0; i < 8; i++) score += 32 * c + 8 * t < d ? attn_element(query[c], i) * float(key[32 * c + 8 * t + i]) : 0.0f;
+    }
+  }
   score += simd_shuffle_xor(score, 1);
   score += simd_shuffle_xor(score, 2);
   score *= scale;
@@ -197,13 +202,18 @@ inline heads_seen heads_row(heads_seen a, Q q, int heads, F key, V value, float 
   const float mine0 = simd_shuffle(mine, uint(8 * t)) * heads_lift, mine1 = simd_shuffle(mine, uint(8 * t + 4)) * heads_lift;
   ATTN_UNROLL
   for (int i = 0; i < 64; i++) {
-    const int column = 64 * (i / 16) + 8 * j + i % 16 / 4 * 2 + i % 4 / 2;
     if (64 * (i / 16) < dv) {
-      const float x = column < dv ? float(value[column]) : 0.0f;
+      const float x = attn_element(value[i / 16], i % 16 / 4 * 2 + i % 4 / 2);
       a.acc[i] = i % 2 == 0 ? a.acc[i] * less0 + mine0 * x : a.acc[i] * less1 + mine1 * x;
     }
   }
   return a;
+}
+template <bool wide, typename T, typename V> inline void heads_fresh(thread attn_eight<T> *value, V v, int dv, uint lane) {
+  const int at = 8 * (int(lane) / 4);
+  ATTN_UNROLL
+  for (int c = 0; c < 4; c++)
+    if (64 * c < dv) value[c] = attn_read<wide, T>(v + (64 * c + at), 64 * c + at < dv);
 }
 #endif
 
@@ -237,30 +247,41 @@ inline void attention_part(thread Q &q, int heads, K k, V v, R fresh, P part, L 
     } else {
       a = heads_tiles<false, T>(query, k, v, keys, values, scale, d, dv, splits, first, rows, 64, fresh.row, lane);
     }
-    if (fresh.row >= 0 && simdgroup == 0) a = heads_row<T>(a, q, heads, fresh.key, fresh.value, scale, d, dv, lane);
+    if (fresh.row >= 0 && simdgroup == 0) {
+      attn_eight<T> value[4]; // of the row that is not in the cache
+      if (attn_wide(fresh.value)) {
+        heads_fresh<true, T>(value, fresh.value, dv, lane);
+      } else {
+        heads_fresh<false, T>(value, fresh.value, dv, lane);
+      }
+      a = heads_row<T>(a, query, fresh.key, value, scale, d, dv, lane);
+    }
     if (t == 0) {
       tops[8 * simdgroup + uint(j)] = a.top;
       sums[8 * simdgroup + uint(j)] = a.sum;
     }
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    float top = -3.4028235e38f, sum = 0.0f; // of head j, of the group
+    ATTN_UNROLL
+    for (int i = 0; i < 4; i++) top = metal::max(top, float(tops[8 * i + j]));
+    ATTN_UNROLL
+    for (int i = 0; i < 4; i++) sum += float(sums[8 * i + j]) * metal::exp2(float(tops[8 * i + j]) - top);
+    if (simdgroup == 0 && t == 0 && j < heads) lse[j * splits] = (top + metal::log2(sum)) * 0.693147181f;
+    const float mine = metal::exp2(a.top - top) / (sum * heads_lift);
+    const float mine0 = simd_shuffle(mine, uint(8 * t)), mine1 = simd_shuffle(mine, uint(8 * t + 4));
     ATTN_UNROLL
     for (int c = 0; c < 4; c++) { // 64 columns at a time
       if (64 * c < dv) {
         ATTN_UNROLL
         for (int i = 0; i < 16; i++) // heads are 65 apart, so that lanes meet in few banks
-          share[(8 * int(simdgroup) + 2 * t + i % 2) * 65 + 8 * j + i / 4 * 2 + i % 4 / 2] = a.acc[16 * c + i];
+          share[(8 * int(simdgroup) + 2 * t + i % 2) * 65 + 8 * j + i / 4 * 2 + i % 4 / 2] = a.acc[16 * c + i] * (i % 2 == 0 ? mine0 : mine1);
         threadgroup_barrier(mem_flags::mem_threadgroup);
         for (int place = thread_here; place < 64 * heads; place += 128) {
           const int h = place / 64, column = place % 64;
-          float top = -3.4028235e38f, sum = 0.0f, acc = 0.0f;
-          for (int i = 0; i < 4; i++) top = metal::max(top, float(tops[8 * i + h]));
-          for (int i = 0; i < 4; i++) {
-            const float less = metal::exp2(float(tops[8 * i + h]) - top);
-            sum += float(sums[8 * i + h]) * less;
-            acc += float(share[(8 * i + h) * 65 + column]) * less;
-          }
-          const int to = h * splits;
-          if (64 * c + column < dv) part[size_t(uint(to)) * uint(dv) + uint(64 * c + column)] = acc / (sum * heads_lift);
-          if (c == 0 && column == 0) lse[to] = (top + metal::log2(sum)) * 0.693147181f;
+          float acc = 0.0f;
+          ATTN_UNROLL
+          for (int i = 0; i < 4; i++) acc += float(share[(8 * i + h) * 65 + column]);
+          if (64 * c + column < dv) part[size_t(uint(h * splits)) * uint(dv) + uint(64 * c + column)] = acc;
         }
         threadgroup_barrier(mem_flags::mem_threadgroup);
       }
