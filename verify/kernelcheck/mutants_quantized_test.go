@@ -91,6 +91,10 @@ func catchNarrow(t *testing.T, mutants []mutant, types, fewer string) {
 	for _, m := range mutants {
 		t.Run(m.kernel+"/"+strings.ReplaceAll(m.class, " ", "_"), func(t *testing.T) {
 			t.Parallel()
+			planted := m.plant(t)
+			if !m.turn(planted) {
+				return
+			}
 			text, err := os.ReadFile("../../kernels/" + m.kernel + ".yaml")
 			if err != nil {
 				t.Fatal(err)
@@ -103,7 +107,7 @@ func catchNarrow(t *testing.T, mutants []mutant, types, fewer string) {
 			if err := issues.Err(); err != nil {
 				t.Fatal(err)
 			}
-			s.Code = m.plant(t).Code
+			s.Code = planted.Code
 			wantCaught(t, m, s)
 		})
 	}
