@@ -354,11 +354,11 @@ func (d *device) fitted(name, text string, l load) (compiled, error) {
 	}
 	fit := int64(d.c.registers) / (int64(c.registers+7) / 8 * 8 * l.threads)
 	n := d.limit(load{fit + 1, l.threads})
-	if fit >= l.groups || 16*n < 15*c.registers {
+	if fit >= l.groups || fit > 0 && 16*n < 15*c.registers {
 		return c, nil
 	}
 	more, err := d.compiled(name, text, n)
-	if more.local <= c.local+negligible {
+	if fit == 0 || more.local <= c.local+negligible { // not one group of the other could be launched
 		c = more
 	}
 	return c, err
