@@ -335,11 +335,8 @@ func (m *maker) inTime() {
 	plain := map[*Source]*Source{}
 	for i := range m.steps {
 		s := &m.steps[i]
-		if s.source == nil || !s.source.Early || !slices.ContainsFunc(s.after, func(k int) bool {
-			return slices.ContainsFunc(m.steps[k].out, func(w ref) bool {
-				return slices.ContainsFunc(s.first, func(r ref) bool { return r.buffer == w.buffer })
-			})
-		}) {
+		late := slices.ContainsFunc(s.after, func(k int) bool { return common(m.steps[k].out, s.first) })
+		if s.source == nil || !s.source.Early || !late {
 			continue
 		}
 		if plain[s.source] == nil {

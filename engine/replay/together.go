@@ -38,10 +38,12 @@ next:
 // bound reports whether two steps must be made in their order, whichever it is: one writes
 // what the other reads or writes.
 func (s *step) bound(t *step) bool {
-	meet := func(a, b []ref) bool {
-		return slices.ContainsFunc(a, func(r ref) bool {
-			return slices.ContainsFunc(b, func(q ref) bool { return r.buffer == q.buffer })
-		})
-	}
-	return meet(s.out, t.in) || meet(s.out, t.out) || meet(s.in, t.out)
+	return common(s.out, t.in) || common(s.out, t.out) || common(s.in, t.out)
+}
+
+// common reports whether two lists have a buffer in common.
+func common(a, b []ref) bool {
+	return slices.ContainsFunc(a, func(r ref) bool {
+		return slices.ContainsFunc(b, func(q ref) bool { return r.buffer == q.buffer })
+	})
 }
