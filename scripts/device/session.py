@@ -34,8 +34,8 @@ LONG = "0,512,8192,32768"
 # read 17 GB page by page, 5 s for ours, 10 ms a step of mlx-lm. Making a model is 35 s (Qwen3) or
 # less, once a machine, and comes on top.
 PLAN = [
-    ("rounds", QWEN, 210, f"--depths {LONG} --rounds 2"),
-    ("rounds", LFM8, 100, f"--depths {LONG} --rounds 2 --without llama.cpp"),
+    ("rounds", QWEN, 400, f"--depths {LONG} --rounds 3 --tokens 256"),  # three, so that there are intervals
+    ("rounds", LFM8, 200, f"--depths {LONG} --rounds 3 --tokens 256 --without llama.cpp"),
     # A random model's tokens soon go in circles, and then prompts are no measurements of their own.
     ("errors", LFM8, 60, "--error-prompts abcdefghijklmnopqrstuvwxyz --error-tokens 12 --without llama.cpp"),
     ("rounds", LFM, 100, f"--depths {LONG} --rounds 2"),
