@@ -192,40 +192,44 @@ func (c *Caches) position(in map[string]engine.Tensor, name string, n int) error
 // how many rows of a ring attention sees then.
 func (c *Caches) reserve(ctx context.Context, n int) (at, rows int, err error) {
 	at, rows = c.next, 0
+	var list []change
 	for _, s := range c.list {
+		var x *change
 		switch s.kind {
 		case graph.SymKVCap:
-			err = c.grow(ctx, s, n)
+			x = c.grow(s, n)
 		case graph.SymWindowCap:
-			at, rows, err = c.slide(ctx, s, n)
+			x, at, rows = c.slide(s, n)
 		default:
 			if s.tensor == nil {
-				s.tensor, err = c.zeros(s, 0)
+				x = &change{}
 			}
 		}
-		if err != nil {
-			return 0, 0, fmt.Errorf("%s: %w", s.name, err)
+		if x != nil {
+			x.state = s
+			list = append(list, *x)
 		}
 	}
-	return at, rows, nil
+	return at, rows, c.arrange(ctx, list)
 }
 
 // grow is KVCache.update_and_fetch up to the new rows: whole steps of 256 behind the
-// rows that are used, or behind all if those are whole steps, too.
-func (c *Caches) grow(ctx context.Context, s *state, n int) error {
+// rows that are used, or behind all if those are whole steps, too. A long cache grows by an eighth:
+// to copy it takes as long as to read it.
+func (c *Caches) grow(s *state, n int) *change {
 	if s.tensor != nil && c.offset+n <= s.rows() {
 		return nil
 	}
-	keep, more := c.offset, (n+step-1)/step*step
+	keep, more := c.offset, (max(n, s.rows()/8)+step-1)/step*step
 	if keep%step == 0 {
 		keep = s.rows()
 	}
-	return c.arrange(ctx, s, [][2]int{{0, keep}}, more)
+	return &change{keep: [][2]int{{0, keep}}, more: more}
 }
 
 // slide is RotatingKVCache.update_and_fetch up to the new rows. One token goes into a
 // ring; several go behind the rows of the window, in order.
-func (c *Caches) slide(ctx context.Context, s *state, n int) (at, rows int, err error) {
+func (c *Caches) slide(s *state, n int) (x *change, at, rows int) {
 	held, at := s.rows(), c.next
 	if n == 1 { // _update_in_place
 		keep, more := [][2]int{{0, held}}, 0
@@ -241,9 +245,9 @@ func (c *Caches) slide(ctx context.Context, s *state, n int) (at, rows int, err 
 			at = c.keep
 		}
 		if more > 0 || len(keep) > 1 {
-			err = c.arrange(ctx, s, keep, more)
+			x = &change{keep: keep, more: more}
 		}
-		return at, min(c.offset+1, held+more), err
+		return x, at, min(c.offset+1, held+more)
 	}
 	// _update_concat: in temporal order, without what no query of this call sees.
 	order := [][2]int{{0, at}}
@@ -260,7 +264,7 @@ func (c *Caches) slide(ctx context.Context, s *state, n int) (at, rows int, err 
 		order = slices.Concat(part(order, 0, c.keep), part(order, c.keep+surplus, count))
 		count -= surplus
 	}
-	return count, count + n, c.arrange(ctx, s, order, n)
+	return &change{keep: order, more: n}, count, count + n
 }
 
 // part returns the ranges of the rows from start to stop of those that are listed.
@@ -293,75 +297,4 @@ func (c *Caches) shape(s *state, rows int) (graph.Dims, []int, error) {
 		dims[i], shape[i] = graph.N(n), int(n)
 	}
 	return dims, shape, nil
-}
-
-func (c *Caches) zeros(s *state, rows int) (engine.Tensor, error) {
-	_, shape, err := c.shape(s, rows)
-	if err != nil {
-		return nil, err
-	}
-	size := s.typ.DType.Size()
-	for _, d := range shape {
-		size *= d
-	}
-	return c.engine.NewTensor(s.typ.DType, shape, make([]byte, size))
-}
-
-// arrange makes the cache anew: the listed ranges of its rows one after the other, and
-// more rows of zeros behind them.
-func (c *Caches) arrange(ctx context.Context, s *state, keep [][2]int, more int) error {
-	keep = slices.DeleteFunc(keep, func(r [2]int) bool { return r[0] == r[1] })
-	if s.tensor == nil || len(keep) == 0 {
-		if s.tensor != nil {
-			s.tensor.Release()
-		}
-		var err error
-		s.tensor, err = c.zeros(s, more)
-		return err
-	}
-	g := graph.New()
-	old := make([]graph.Dim, len(s.tensor.Shape()))
-	for i, n := range s.tensor.Shape() {
-		old[i] = graph.N(int64(n))
-	}
-	in := g.Input("cache", graph.T(s.typ.DType, old...))
-	axis := graph.N(int64(s.axis - s.typ.Rank()))
-	add := func(op string, operands []graph.ValueID, attrs ...graph.Attr) (graph.ValueID, error) {
-		out, err := g.Add(graph.LookupOp(op), "", operands, attrs...)
-		if err != nil {
-			return 0, err
-		}
-		return out[0], nil
-	}
-	var parts []graph.ValueID
-	for _, r := range keep {
-		v, err := add("slice", []graph.ValueID{in}, graph.Dims{axis}, graph.Dims{graph.N(int64(r[0]))}, graph.Dims{graph.N(int64(r[1]))})
-		if err != nil {
-			return err
-		}
-		parts = append(parts, v)
-	}
-	if more > 0 {
-		dims, _, err := c.shape(s, more)
-		if err != nil {
-			return err
-		}
-		v, err := add("broadcast_to", []graph.ValueID{g.Scalar(s.typ.DType, 0)}, dims)
-		if err != nil {
-			return err
-		}
-		parts = append(parts, v)
-	}
-	whole, err := add("concatenate", parts, axis)
-	if err != nil {
-		return err
-	}
-	g.Output("cache", whole)
-	out, err := engine.Run(ctx, c.engine, g, nil, map[string]engine.Tensor{"cache": engine.Take(s.tensor)}, nil)
-	s.tensor = nil
-	if err != nil {
-		return err
-	}
-	s.tensor = out["cache"]
-	return nil
 }

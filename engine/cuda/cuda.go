@@ -37,6 +37,7 @@ type device struct {
 	stages  []stage
 	next    int
 	idle    map[int64][]*pinned
+	retired []retired
 
 	mu   sync.Mutex
 	made map[string]unsafe.Pointer // functions by name; guarded by mu
@@ -126,7 +127,7 @@ func (d *device) Free(a replay.Address, bytes int64) {
 		d.free[bytes] = append(d.free[bytes], a)
 		return
 	}
-	// cuMemFree waits for what is under way.
+	// Without a pool this waits for what is under way.
 	_ = d.do("memory", func() C.int { return C.zc_free(&d.c, C.uint64_t(a)) })
 }
 
@@ -587,14 +588,46 @@ func (p *prepared) Reshape(i int, g kernels.Geometry) error {
 	return p.d.do("graph", func() C.int { return C.zc_graph_reshape(&p.d.c, p.exec, p.nodes[i], &p.list[i]) })
 }
 
-// Release waits for the graph if it is under way.
+// retired is a graph that may be under way until an event.
+type retired struct{ exec, graph, event unsafe.Pointer }
+
+// Release does not wait for the graph, which may be under way: it is given up with the next one.
 func (p *prepared) Release() {
 	if p.exec != nil {
-		_ = p.d.Wait()
-		_ = p.d.do("graph", func() C.int { return C.zc_graph_free(&p.d.c, p.exec, p.graph) })
+		p.d.bury()
+		r := retired{exec: p.exec, graph: p.graph}
+		err := p.d.do("graph", func() C.int {
+			if rc := C.zc_event(&p.d.c, &r.event); rc != 0 {
+				return rc
+			}
+			return C.zc_record(&p.d.c, r.event)
+		})
+		if err != nil {
+			_ = p.d.Wait()
+			r.event = nil
+		}
+		p.d.retired = append(p.d.retired, r)
 	} // launches have copied what they point to
 	for _, m := range p.held {
 		C.free(m)
 	}
 	*p = prepared{d: p.d}
+}
+
+// bury gives up graphs that have ended.
+func (d *device) bury() {
+	for _, r := range d.retired {
+		_ = d.do("graph", func() C.int {
+			if r.event != nil {
+				if rc := C.zc_event_wait(&d.c, r.event); rc != 0 {
+					return rc
+				}
+				if rc := C.zc_event_free(&d.c, r.event); rc != 0 {
+					return rc
+				}
+			}
+			return C.zc_graph_free(&d.c, r.exec, r.graph)
+		})
+	}
+	d.retired = d.retired[:0]
 }

@@ -11,6 +11,7 @@ typedef struct {
   int ordinal;
   int major, minor;
   int processors, registers; // multiprocessors, and what one of them has
+  int pooled;                // memory is given and taken in the order of the stream
 } zc_device;
 
 const char *zc_message(void); // of this thread's last failure
@@ -28,6 +29,7 @@ int zc_wait(const zc_device *d);
 int zc_event(const zc_device *d, void **e);
 int zc_record(const zc_device *d, void *e);
 int zc_event_wait(const zc_device *d, void *e);
+int zc_event_free(const zc_device *d, void *e);
 
 // zc_compile makes a cubin of a source. On failure of the compiler the log is in *log.
 // Both are to be freed.

@@ -47,7 +47,7 @@ func (s *session) bind(b *bound) error {
 				return err
 			}
 		case parameter:
-			if x.addr, err = s.e.inner.Param(s.inner, x.name); err != nil {
+			if x.addr, err = s.param(x.name); err != nil {
 				return err
 			}
 		case copied:
@@ -60,6 +60,19 @@ func (s *session) bind(b *bound) error {
 		}
 	}
 	return nil
+}
+
+// param is where a parameter lies. The engine underneath is asked once: it takes microseconds to
+// answer, for hundreds of parameters.
+func (s *session) param(name string) (Address, error) {
+	if a := s.params[name]; a != 0 {
+		return a, nil
+	}
+	a, err := s.e.inner.Param(s.inner, name)
+	if err == nil {
+		s.params[name] = a
+	}
+	return a, err
 }
 
 func (b *bound) release(e *Engine) {
@@ -119,11 +132,19 @@ func (x movement) place() Move {
 	return m
 }
 
-// compile makes the functions of a script's kernels. The caller holds e.device.
+// compile makes the functions of a script's kernels that no script had before: to write their texts
+// would take longer than all else when caches have become larger. The caller holds e.device.
 func (b *bound) compile(ctx context.Context, e *Engine) error {
+	b.functions = map[*Source]Function{}
 	var sources []*Source
 	for i := range b.steps {
-		if x := b.steps[i].source; x != nil && !slices.Contains(sources, x) {
+		x := b.steps[i].source
+		if x == nil || b.functions[x] != nil || slices.Contains(sources, x) {
+			continue
+		}
+		if f := e.functions[x.key()]; f != nil {
+			b.functions[x] = f
+		} else {
 			sources = append(sources, x)
 		}
 	}
@@ -131,9 +152,8 @@ func (b *bound) compile(ctx context.Context, e *Engine) error {
 	if err != nil {
 		return err
 	}
-	b.functions = make(map[*Source]Function, len(list))
 	for i, f := range list {
-		b.functions[sources[i]] = f
+		b.functions[sources[i]], e.functions[sources[i].key()] = f, f
 	}
 	return nil
 }

@@ -3,6 +3,8 @@ package replay
 import (
 	"context"
 	"encoding/binary"
+	"math"
+	"strconv"
 
 	"zmlx-rewrite/graph"
 	"zmlx-rewrite/kernels"
@@ -18,8 +20,7 @@ type Device interface {
 	// memory has run; the memory is given out again only to what runs after that.
 	Alloc(bytes int64) (Address, error)
 	Free(a Address, bytes int64)
-	// Compile makes functions of kernels, side by side if it can, those that it has not
-	// made before.
+	// Compile makes functions of kernels, side by side if it can.
 	Compile(ctx context.Context, list []*Source) ([]Function, error)
 	// Write copies data to the device. It may be changed after the call.
 	Write(to Address, data []byte) error
@@ -66,6 +67,44 @@ type Source struct {
 	// Early says that what Spec.Early names, such as weights, is there before the launch in front of
 	// this one begins: it may ask for it before that one has ended.
 	Early bool
+}
+
+// key is the same for sources of one text.
+func (s *Source) key() string {
+	b := append([]byte(s.Spec.Name), '(')
+	for _, t := range s.Values.Types {
+		b = append(b, byte(t))
+	}
+	b = appendInts(append(b, ')'), s.Values.Ints)
+	for _, f := range s.Values.Floats {
+		b = binary.LittleEndian.AppendUint64(b, math.Float64bits(f))
+	}
+	b = append(b, '>')
+	for _, t := range s.Results {
+		b = append(b, byte(t))
+	}
+	for _, m := range s.Ahead {
+		b = binary.LittleEndian.AppendUint64(append(b, '+'), uint64(m.Unit))
+		for _, n := range m.Shape {
+			b = binary.LittleEndian.AppendUint64(b, uint64(n))
+		}
+	}
+	if s.Early {
+		b = append(b, '!')
+	}
+	return string(b)
+}
+
+func appendInts(b []byte, list []graph.Dim) []byte {
+	for _, d := range list {
+		if n, ok := d.Const(); ok {
+			b = strconv.AppendInt(b, n, 10)
+		} else {
+			b = append(b, d.String()...)
+		}
+		b = append(b, ',')
+	}
+	return b
 }
 
 // MoveShape is what of a move is the same in all layers.

@@ -38,6 +38,8 @@ type Engine struct {
 	used   int64      // bytes of the device's memory; guarded by device
 	peak   int64      // the most of them since ResetPeak
 
+	functions map[string]Function // by Source.key; guarded by device
+
 	mu       sync.Mutex
 	launches map[string]int
 	told     map[string]bool
@@ -47,7 +49,7 @@ type Engine struct {
 
 // Wrap returns an engine that replays steps on dev.
 func Wrap(inner Inner, dev Device, catalog *kernels.Catalog, log *slog.Logger) *Engine {
-	return &Engine{inner: inner, dev: dev, catalog: catalog, log: log, told: map[string]bool{}, launches: map[string]int{}}
+	return &Engine{inner: inner, dev: dev, catalog: catalog, log: log, told: map[string]bool{}, launches: map[string]int{}, functions: map[string]Function{}}
 }
 
 func (e *Engine) Name() string                     { return e.inner.Name() }
@@ -111,7 +113,7 @@ func (e *Engine) Load(ctx context.Context, p *graph.Program, w *weights.Store) (
 			return nil, err
 		}
 	}
-	return &session{e: e, inner: s, program: p, scripts: map[string]*bound{}, refused: map[string]error{}}, nil
+	return &session{e: e, inner: s, program: p, scripts: map[string]*bound{}, refused: map[string]error{}, params: map[string]Address{}}, nil
 }
 
 // near has a session's parameters brought to the device.

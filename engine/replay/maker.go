@@ -1,7 +1,6 @@
 package replay
 
 import (
-	"fmt"
 	"slices"
 
 	"zmlx-rewrite/engine"
@@ -298,12 +297,12 @@ func (m *maker) kernel(n *graph.Node) error {
 		s.made = append(s.made, ref{buffer: b})
 	}
 	s.in, s.out = s.operands, s.made
-	same := fmt.Sprint(spec.Name, text, source.Results, early)
+	same := source.key()
 	if m.sources[same] == nil {
 		m.sources[same] = source
 	}
 	s.source = m.sources[same]
-	key := fmt.Sprint(spec.Name, v.Ints)
+	key := string(appendInts([]byte(spec.Name), v.Ints))
 	if m.alike[key] == nil {
 		m.alike[key] = &numbers{spec: spec, dims: v.Ints, at: -1}
 		m.script.numbers = append(m.script.numbers, m.alike[key])

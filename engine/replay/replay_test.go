@@ -75,7 +75,10 @@ func (n nothing) Read() ([]byte, error) { return n, nil }
 func (nothing) Release()                {}
 
 // under is an engine that runs nothing, and has every parameter somewhere.
-type under struct{ next Address }
+type under struct {
+	next  Address
+	asked int // for parameters
+}
 
 var errUnder = errors.New("the engine underneath was asked to compute")
 
@@ -125,6 +128,7 @@ func (u *under) NewTensor(t graph.DType, shape []int, _ []byte) (engine.Tensor, 
 }
 func (u *under) Address(engine.Tensor) (Address, error) { u.next += 1 << 20; return u.next, nil }
 func (u *under) Param(engine.Session, string) (Address, error) {
+	u.asked++
 	return u.Address(nil)
 }
 func (u *under) FromDevice(t graph.DType, shape []int, fill func(Address) error) (engine.Tensor, error) {
@@ -222,11 +226,16 @@ func TestPreparedOnce(t *testing.T) {
 			if dev.compiled > 30 {
 				t.Errorf("%d kernels were compiled: those of all layers should be one", dev.compiled)
 			}
+			compiled, asked := dev.compiled, d.e.inner.(*under).asked
 			for range 10 {
 				d.step(t)
 			}
 			if dev.prepared > 4 {
 				t.Errorf("prepared %d times for two sizes of the caches", dev.prepared)
+			}
+			// Only what caches are made larger by is new.
+			if dev.compiled != compiled || d.e.inner.(*under).asked != asked {
+				t.Errorf("for another size of the caches %d kernels were compiled again, and %d parameters asked for", dev.compiled-compiled, d.e.inner.(*under).asked-asked)
 			}
 		})
 	}
@@ -294,6 +303,24 @@ func BenchmarkStep(b *testing.B) {
 			d.step(b)
 			b.StartTimer()
 		}
+		d.step(b)
+	}
+}
+
+// BenchmarkGrow is what the host does for one step of Qwen3-30B-A3B whose caches become larger, which
+// is one of 256, but for the driver's own time.
+func BenchmarkGrow(b *testing.B) {
+	p, catalog := rewritten(b, "Qwen3-30B-A3B-4bit", "qwen3")
+	d := newDecoder(b, p, catalog, &counter{})
+	d.step(b)
+	for b.Loop() {
+		b.StopTimer()
+		d.caches.Reset()
+		d.step(b) // the script of 256 rows
+		if err := d.caches.Fill(b.Context(), 256, 1); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
 		d.step(b)
 	}
 }

@@ -18,6 +18,7 @@ type session struct {
 	program *graph.Program
 	scripts map[string]*bound // by case and static symbols
 	refused map[string]error
+	params  map[string]Address // of those that a script has read
 }
 
 // Step implements engine.Session.

@@ -27,11 +27,11 @@ xz --force -T0 -6 "$out/2/zmlx-rewrite"
 cp "$prefix"/lib/libmlxc.so "$out/2/"
 
 # What does not change between builds is packed once.
-stamp="recipe 2, $(cat "$prefix/stamp")"
+stamp="recipe 4, $(cat "$prefix/stamp")"
 if [ "$(cat "$out/stamp" 2>/dev/null)" != "$stamp" ]; then
 	say "packing libmlx and its headers (a minute or two)"
 	xz -T0 -6 <"$prefix/site/mlx/lib/libmlx.so" >"$out/libmlx.xz"
-	split --bytes=40M --numeric-suffixes=1 --suffix-length=1 "$out/libmlx.xz" "$out/part"
+	split --bytes=38M --numeric-suffixes=1 --suffix-length=1 "$out/libmlx.xz" "$out/part"
 	mv "$out/part1" "$out/1/libmlx.part1"
 	mv "$out/part2" "$out/2/libmlx.part2"
 	rm "$out/libmlx.xz"
