@@ -103,14 +103,17 @@ func (e *Engine) tell(name string, why error) {
 
 // Load implements engine.Engine.
 func (e *Engine) Load(ctx context.Context, p *graph.Program, w *weights.Store) (engine.Session, error) {
-	s, err := e.inner.Load(ctx, p, w)
-	if err != nil {
-		return nil, err
-	}
-	if dev, ok := e.dev.(Nearer); ok {
-		if err := e.near(dev, p, s); err != nil {
-			_ = s.Close()
+	var s engine.Session
+	if reads(p) {
+		var err error
+		if s, err = e.inner.Load(ctx, p, w); err != nil {
 			return nil, err
+		}
+		if dev, ok := e.dev.(Nearer); ok {
+			if err := e.near(dev, p, s); err != nil {
+				_ = s.Close()
+				return nil, err
+			}
 		}
 	}
 	return &session{e: e, inner: s, program: p, scripts: map[string]*bound{}, refused: map[string]error{}, params: map[string]Address{}}, nil
@@ -142,9 +145,6 @@ func (e *Engine) near(dev Nearer, p *graph.Program, s engine.Session) error {
 				return err
 			}
 		}
-	}
-	if len(told) == 0 { // a cache that is made larger: nothing to wait for
-		return nil
 	}
 	return dev.Wait()
 }

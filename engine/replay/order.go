@@ -6,10 +6,11 @@ func (m *maker) order() {
 	writer, readers := map[*buffer]int{}, map[*buffer][]int{}
 	words := (len(m.steps) + 63) / 64
 	before := make([]uint64, words*len(m.steps)) // of each launch, those that are done by then
+	wait := make([]bool, len(m.steps))
 	for i := range m.steps {
 		s := &m.steps[i]
 		mine := before[i*words : (i+1)*words]
-		wait := make([]bool, i)
+		clear(wait[:i])
 		behind := func(b *buffer) { // all that was done with a buffer
 			if w, ok := writer[b]; ok {
 				wait[w] = true

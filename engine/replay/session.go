@@ -14,7 +14,7 @@ import (
 // session is a loaded program. Steps of one session follow one another.
 type session struct {
 	e       *Engine
-	inner   engine.Session
+	inner   engine.Session // nil until it is asked for something, if the program has no parameters
 	program *graph.Program
 	scripts map[string]*bound // by case and static symbols
 	refused map[string]error
@@ -35,7 +35,12 @@ func (s *session) Step(ctx context.Context, in map[string]engine.Tensor, dims ma
 	}
 	if b == nil || !s.e.positions(b, in) {
 		return s.fall(in, func(inner map[string]engine.Tensor) (map[string]engine.Tensor, error) {
-			return s.inner.Step(ctx, inner, dims)
+			u, err := s.under(ctx)
+			if err != nil {
+				engine.ReleaseTaken(inner)
+				return nil, err
+			}
+			return u.Step(ctx, inner, dims)
 		})
 	}
 	out, err := s.replay(ctx, b, in, env)
@@ -48,7 +53,12 @@ func (s *session) Step(ctx context.Context, in map[string]engine.Tensor, dims ma
 
 // Trace implements engine.Tracer: nodes are computed one by one by the engine underneath.
 func (s *session) Trace(ctx context.Context, in map[string]engine.Tensor, dims map[string]int64, each func(engine.Traced)) (map[string]engine.Tensor, error) {
-	t, ok := s.inner.(engine.Tracer)
+	u, err := s.under(ctx)
+	if err != nil {
+		engine.ReleaseTaken(in)
+		return nil, err
+	}
+	t, ok := u.(engine.Tracer)
 	if !ok {
 		engine.ReleaseTaken(in)
 		return nil, diag.Errorf("engine/trace", diag.Pos{}, "engine %s cannot trace", s.e.Name())
@@ -56,6 +66,17 @@ func (s *session) Trace(ctx context.Context, in map[string]engine.Tensor, dims m
 	return s.fall(in, func(inner map[string]engine.Tensor) (map[string]engine.Tensor, error) {
 		return t.Trace(ctx, inner, dims, each)
 	})
+}
+
+// under is the session of the engine underneath. Caches are made larger by programs that never need one.
+func (s *session) under(ctx context.Context) (engine.Session, error) {
+	if s.inner == nil {
+		var err error
+		if s.inner, err = s.e.inner.Load(ctx, s.program, nil); err != nil {
+			return nil, err
+		}
+	}
+	return s.inner, nil
 }
 
 // fall lets the engine underneath run a step.
@@ -347,9 +368,9 @@ func (b *bound) room(in map[string]*tensor) error {
 	return nil
 }
 
-// reads reports whether the program has parameters, which are memory of the engine underneath.
-func (s *session) reads() bool {
-	return slices.ContainsFunc(s.program.Cases, func(c graph.Case) bool { return len(c.Graph.Params()) > 0 })
+// reads reports whether a program has parameters, which are memory of the engine underneath.
+func reads(p *graph.Program) bool {
+	return slices.ContainsFunc(p.Cases, func(c graph.Case) bool { return len(c.Graph.Params()) > 0 })
 }
 
 // Close implements engine.Session.
@@ -361,9 +382,12 @@ func (s *session) Close() error {
 	s.scripts = nil
 	s.e.sweep()
 	var err error
-	if s.reads() { // launches under way read the parameters
+	if reads(s.program) { // launches under way read the parameters
 		err = s.e.dev.Wait()
 	}
 	s.e.device.Unlock()
-	return errors.Join(err, s.inner.Close())
+	if s.inner != nil {
+		err = errors.Join(err, s.inner.Close())
+	}
+	return err
 }

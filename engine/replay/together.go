@@ -19,7 +19,7 @@ func (m *maker) together() {
 // gathered hands each move on to one in front of it, if nothing stands between them that it has
 // to be on the same side of.
 func gathered(list []step) []step {
-	var out []step
+	out := make([]step, 0, len(list))
 next:
 	for _, s := range list {
 		if len(s.moves) > 0 && s.source == nil {
