@@ -75,6 +75,8 @@ func run(t *testing.T, times int, command func() *exec.Cmd, m moment, after func
 	cut, ended := 0, 0
 	for k := range times + 1 {
 		cmd := command()
+		// A program with the race detector sleeps for a second before it ends: most kills would find it asleep.
+		cmd.Env = append(cmd.Environ(), "GORACE=atexit_sleep_ms=0")
 		var stderr bytes.Buffer
 		cmd.Stderr = &stderr
 		if err := m.ready(); err != nil {
