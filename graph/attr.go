@@ -29,6 +29,15 @@ type (
 	Str string
 )
 
+// DimsOf returns whole numbers, such as a shape or axes, as dimensions.
+func DimsOf(list []int) Dims {
+	d := make(Dims, len(list))
+	for i, n := range list {
+		d[i] = N(int64(n))
+	}
+	return d
+}
+
 // Literal is the payload of a constant: row-major, little-endian, MLX's own
 // element layout. Its bytes must not be changed.
 type Literal struct {

@@ -7,6 +7,7 @@ import (
 
 	"zmlx-rewrite/engine"
 	"zmlx-rewrite/graph"
+	"zmlx-rewrite/models/weights"
 )
 
 // change makes a state anew: the listed ranges of its rows one after the other, and more rows of
@@ -22,11 +23,11 @@ type change struct {
 var together = 64 << 20 // tests have another
 
 // arrange makes states anew.
-func (c *Caches) arrange(ctx context.Context, list []change) error {
+func (c *Caches) arrange(ctx context.Context, list []*change) error {
 	for len(list) > 0 {
 		n, size := 0, 0
 		for n < len(list) && (n == 0 || size < together) {
-			bytes, err := c.bytes(&list[n])
+			bytes, err := c.bytes(list[n])
 			if err != nil {
 				return fmt.Errorf("%s: %w", list[n].state.name, err)
 			}
@@ -47,22 +48,21 @@ func (c *Caches) bytes(x *change) (int, error) {
 	for _, r := range x.keep {
 		rows += r[1] - r[0]
 	}
-	_, shape, err := c.shape(x.state, rows)
+	shape, err := c.shape(x.state, rows)
 	if err != nil {
 		return 0, err
 	}
-	size := x.state.typ.DType.Size()
-	for _, d := range shape {
-		size *= d
+	n, ok := weights.NumBytes(x.state.typ.DType, shape)
+	if !ok {
+		return 0, fmt.Errorf("%s%v has more bytes than can be counted", x.state.typ.DType, shape)
 	}
-	return size, nil
+	return n, nil
 }
 
 // run makes changes by one program.
-func (c *Caches) run(ctx context.Context, list []change) error {
+func (c *Caches) run(ctx context.Context, list []*change) error {
 	g, in := graph.New(), map[string]engine.Tensor{}
-	for i := range list {
-		x := &list[i]
+	for _, x := range list {
 		v, err := c.changed(g, x)
 		if err != nil {
 			return fmt.Errorf("%s: %w", x.state.name, err)
@@ -106,11 +106,7 @@ func (c *Caches) changed(g *graph.Graph, x *change) (graph.ValueID, error) {
 	axis := graph.N(int64(s.axis - s.typ.Rank()))
 	keep := slices.DeleteFunc(slices.Clone(x.keep), func(r [2]int) bool { return r[0] == r[1] })
 	if s.tensor != nil && len(keep) > 0 {
-		old := make([]graph.Dim, len(s.tensor.Shape()))
-		for i, n := range s.tensor.Shape() {
-			old[i] = graph.N(int64(n))
-		}
-		in := g.Input(s.name, graph.T(s.typ.DType, old...))
+		in := g.Input(s.name, graph.T(s.typ.DType, graph.DimsOf(s.tensor.Shape())...))
 		for _, r := range keep {
 			v, err := add("slice", []graph.ValueID{in}, graph.Dims{axis}, graph.Dims{graph.N(int64(r[0]))}, graph.Dims{graph.N(int64(r[1]))})
 			if err != nil {
@@ -120,11 +116,11 @@ func (c *Caches) changed(g *graph.Graph, x *change) (graph.ValueID, error) {
 		}
 	}
 	if x.more > 0 || s.axis < 0 {
-		dims, _, err := c.shape(s, x.more)
+		shape, err := c.shape(s, x.more)
 		if err != nil {
 			return 0, err
 		}
-		v, err := add("broadcast_to", []graph.ValueID{g.Scalar(s.typ.DType, 0)}, dims)
+		v, err := add("broadcast_to", []graph.ValueID{g.Scalar(s.typ.DType, 0)}, graph.DimsOf(shape))
 		if err != nil {
 			return 0, err
 		}

@@ -192,7 +192,7 @@ func (c *Caches) position(in map[string]engine.Tensor, name string, n int) error
 // how many rows of a ring attention sees then.
 func (c *Caches) reserve(ctx context.Context, n int) (at, rows int, err error) {
 	at, rows = c.next, 0
-	var list []change
+	var list []*change
 	for _, s := range c.list {
 		var x *change
 		switch s.kind {
@@ -202,12 +202,11 @@ func (c *Caches) reserve(ctx context.Context, n int) (at, rows int, err error) {
 			x, at, rows = c.slide(s, n)
 		default:
 			if s.tensor == nil {
-				x = &change{}
+				x = &change{state: s}
 			}
 		}
 		if x != nil {
-			x.state = s
-			list = append(list, *x)
+			list = append(list, x)
 		}
 	}
 	return at, rows, c.arrange(ctx, list)
@@ -224,7 +223,7 @@ func (c *Caches) grow(s *state, n int) *change {
 	if keep%step == 0 {
 		keep = s.rows()
 	}
-	return &change{keep: [][2]int{{0, keep}}, more: more}
+	return &change{s, [][2]int{{0, keep}}, more}
 }
 
 // slide is RotatingKVCache.update_and_fetch up to the new rows. One token goes into a
@@ -245,7 +244,7 @@ func (c *Caches) slide(s *state, n int) (x *change, at, rows int) {
 			at = c.keep
 		}
 		if more > 0 || len(keep) > 1 {
-			x = &change{keep: keep, more: more}
+			x = &change{s, keep, more}
 		}
 		return x, at, min(c.offset+1, held+more)
 	}
@@ -264,7 +263,7 @@ func (c *Caches) slide(s *state, n int) (x *change, at, rows int) {
 		order = slices.Concat(part(order, 0, c.keep), part(order, c.keep+surplus, count))
 		count -= surplus
 	}
-	return &change{keep: order, more: n}, count, count + n
+	return &change{s, order, n}, count, count + n
 }
 
 // part returns the ranges of the rows from start to stop of those that are listed.
@@ -287,14 +286,7 @@ func (s *state) rows() int {
 	return s.tensor.Shape()[s.axis]
 }
 
-func (c *Caches) shape(s *state, rows int) (graph.Dims, []int, error) {
-	dims, shape := make(graph.Dims, s.typ.Rank()), make([]int, s.typ.Rank())
-	for i, d := range s.typ.Shape {
-		n, err := d.Eval(map[string]int64{graph.SymBatch: int64(c.batch), graph.SymKVCap: int64(rows), graph.SymWindowCap: int64(rows)})
-		if err != nil {
-			return nil, nil, err
-		}
-		dims[i], shape[i] = graph.N(n), int(n)
-	}
-	return dims, shape, nil
+// shape is that of a state of so many rows.
+func (c *Caches) shape(s *state, rows int) ([]int, error) {
+	return engine.Shape(s.typ.Shape, map[string]int64{graph.SymBatch: int64(c.batch), graph.SymKVCap: int64(rows), graph.SymWindowCap: int64(rows)})
 }

@@ -293,7 +293,7 @@ func (f *File) fits(c *Caches, s *state, t *weights.Tensor) error {
 	if s.axis >= 0 && s.axis < len(t.Shape) {
 		rows = t.Shape[s.axis]
 	}
-	_, want, err := c.shape(s, rows)
+	want, err := c.shape(s, rows)
 	if err != nil || !slices.Equal(want, t.Shape) || s.typ.DType != t.DType {
 		return f.fail("model", "%s is %s%v, which is not the model's %s %s", t.Name, t.DType, t.Shape, s.name, s.typ).
 			WithHint("a prompt cache is for the model that made it, with the same --dtype and quantization")

@@ -42,7 +42,7 @@ func (c *Caches) Fill(ctx context.Context, n int, seed uint64) error {
 
 // fill makes a state of a block of rows, so many times one behind the other.
 func (c *Caches) fill(ctx context.Context, s *state, block, copies int, made map[string][]byte, rng *rand.Rand) error {
-	_, shape, err := c.shape(s, block)
+	shape, err := c.shape(s, block)
 	if err != nil {
 		return err
 	}

@@ -77,17 +77,13 @@ func (q *Caches) quantized(ctx context.Context, o *state, name string) (map[stri
 		return 0
 	}
 	shape := o.tensor.Shape()
-	dims := make([]graph.Dim, len(shape))
-	for i, n := range shape {
-		dims[i] = graph.N(int64(n))
-	}
 	last := shape[len(shape)-1]
 	words, groups := width(kvquant.Parts[0]), width(kvquant.Parts[1])
 	if words == 0 || groups == 0 || width(kvquant.Parts[2]) != groups {
 		return nil, fmt.Errorf("the program does not keep %s, %s and %s of it", kvquant.Parts[0], kvquant.Parts[1], kvquant.Parts[2])
 	}
 	g := graph.New()
-	in := g.Input("cache", graph.T(o.typ.DType, dims...))
+	in := g.Input("cache", graph.T(o.typ.DType, graph.DimsOf(shape)...))
 	out, err := g.Add(graph.LookupOp("quantize"), "", []graph.ValueID{in}, graph.N(int64(last/groups)), graph.N(int64(words*32/last)))
 	if err != nil {
 		return nil, err

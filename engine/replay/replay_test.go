@@ -78,6 +78,8 @@ func (nothing) Release()                {}
 type under struct {
 	next  Address
 	asked int // for parameters
+	loads int
+	open  int // sessions
 }
 
 var errUnder = errors.New("the engine underneath was asked to compute")
@@ -103,14 +105,19 @@ func (u *under) Eval(context.Context, ...engine.Tensor) error { return nil }
 func (u *under) AsyncEval(...engine.Tensor) error             { return nil }
 func (u *under) Close() error                                 { return nil }
 func (u *under) Load(_ context.Context, p *graph.Program, _ *weights.Store) (engine.Session, error) {
-	return &underSession{p}, nil
+	u.loads++
+	u.open++
+	return &underSession{u, p}, nil
 }
 
 // underSession gives results without content if it knows their shapes: those of a cache
 // that is made larger.
-type underSession struct{ p *graph.Program }
+type underSession struct {
+	u *under
+	p *graph.Program
+}
 
-func (s *underSession) Close() error { return nil }
+func (s *underSession) Close() error { s.u.open--; return nil }
 func (s *underSession) Step(context.Context, map[string]engine.Tensor, map[string]int64) (map[string]engine.Tensor, error) {
 	out := map[string]engine.Tensor{}
 	g := s.p.Cases[0].Graph
@@ -226,16 +233,19 @@ func TestPreparedOnce(t *testing.T) {
 			if dev.compiled > 30 {
 				t.Errorf("%d kernels were compiled: those of all layers should be one", dev.compiled)
 			}
-			compiled, asked := dev.compiled, d.e.inner.(*under).asked
+			inner := d.e.inner.(*under)
+			compiled, asked := dev.compiled, inner.asked
 			for range 10 {
 				d.step(t)
 			}
 			if dev.prepared > 4 {
 				t.Errorf("prepared %d times for two sizes of the caches", dev.prepared)
 			}
-			// Only what caches are made larger by is new.
-			if dev.compiled != compiled || d.e.inner.(*under).asked != asked {
-				t.Errorf("for another size of the caches %d kernels were compiled again, and %d parameters asked for", dev.compiled-compiled, d.e.inner.(*under).asked-asked)
+			if dev.compiled != compiled || inner.asked != asked {
+				t.Errorf("for another size of the caches %d kernels were compiled again, and %d parameters asked for", dev.compiled-compiled, inner.asked-asked)
+			}
+			if inner.loads != 1 {
+				t.Errorf("%d programs were loaded by the engine underneath: caches are made by none of its own", inner.loads)
 			}
 		})
 	}
@@ -350,6 +360,9 @@ func TestCloseWaits(t *testing.T) {
 	}
 	if dev.busy {
 		t.Error("the session was closed with a step under way")
+	}
+	if n := d.e.inner.(*under).open; n != 0 {
+		t.Errorf("%d sessions of the engine underneath are left open", n)
 	}
 }
 

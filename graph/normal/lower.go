@@ -109,10 +109,10 @@ func (b *builder) astype(v graph.ValueID, t graph.DType) graph.ValueID {
 	return b.add("astype", []graph.ValueID{v}, t)
 }
 func (b *builder) sum(v graph.ValueID, axis int, keepdims bool) graph.ValueID {
-	return b.add("sum", []graph.ValueID{v}, toDims([]int{axis}), graph.Flag(keepdims))
+	return b.add("sum", []graph.ValueID{v}, graph.DimsOf([]int{axis}), graph.Flag(keepdims))
 }
 func (b *builder) expandDims(v graph.ValueID, axes ...int) graph.ValueID {
-	return b.add("expand_dims", []graph.ValueID{v}, toDims(axes))
+	return b.add("expand_dims", []graph.ValueID{v}, graph.DimsOf(axes))
 }
 func (b *builder) reshape(v graph.ValueID, shape ...graph.Dim) graph.ValueID {
 	return b.add("reshape", []graph.ValueID{v}, graph.Dims(shape))
@@ -129,7 +129,7 @@ func (b *builder) arange(start, stop graph.Dim, step int64, t graph.DType) graph
 
 // sliceAxis is a[..., start:stop:stride, ...].
 func (b *builder) sliceAxis(v graph.ValueID, axis int, start, stop graph.Dim, stride int64) graph.ValueID {
-	return b.add("slice", []graph.ValueID{v}, toDims([]int{axis}), graph.Dims{start}, graph.Dims{stop}, graph.Dims{graph.N(stride)})
+	return b.add("slice", []graph.ValueID{v}, graph.DimsOf([]int{axis}), graph.Dims{start}, graph.Dims{stop}, graph.Dims{graph.N(stride)})
 }
 
 // swapLast swaps the last two axes.
@@ -143,7 +143,7 @@ func (b *builder) swapLast(v graph.ValueID) graph.ValueID {
 		perm[i] = i
 	}
 	perm[rank-1], perm[rank-2] = rank-2, rank-1
-	return b.add("transpose", []graph.ValueID{v}, toDims(perm))
+	return b.add("transpose", []graph.ValueID{v}, graph.DimsOf(perm))
 }
 
 // mean is over the last axis, which it keeps: a sum times the reciprocal of the

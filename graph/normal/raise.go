@@ -323,7 +323,7 @@ func guessRope(b *builder, root graph.ValueID, n *graph.Node) []candidate {
 		if n, ok := b.shape(x)[len(out)-1].Sub(stop).Const(); !ok || n < 0 {
 			return nil
 		}
-		x = b.add("slice", []graph.ValueID{x}, toDims([]int{-1}), graph.Dims{start}, graph.Dims{stop})
+		x = b.add("slice", []graph.ValueID{x}, graph.DimsOf([]int{-1}), graph.Dims{start}, graph.Dims{stop})
 	}
 	half := int(width)
 	positions, rate := b.operand(theta, "multiply", 0), b.operand(theta, "multiply", 1)

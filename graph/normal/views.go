@@ -95,7 +95,7 @@ func mergeReshapes(b *builder, c *call, inner *graph.Node) (graph.ValueID, bool)
 		for _, i := range axesOf(c.Attrs[0], len(rest)) {
 			first = append(first, rest[i])
 		}
-		return b.add("squeeze", inner.In, toDims(first)), true
+		return b.add("squeeze", inner.In, graph.DimsOf(first)), true
 	case c.Op.Name == "expand_dims" && inner.Op == c.Op:
 		rank := len(c.out.Shape)
 		second := axesOf(c.Attrs[0], rank)
@@ -103,7 +103,7 @@ func mergeReshapes(b *builder, c *call, inner *graph.Node) (graph.ValueID, bool)
 		for _, i := range axesOf(inner.Attrs[0], len(rest)) {
 			second = append(second, rest[i])
 		}
-		return b.add("expand_dims", inner.In, toDims(second)), true
+		return b.add("expand_dims", inner.In, graph.DimsOf(second)), true
 	case c.Op.Name == "squeeze" && inner.Op.Name == "expand_dims":
 		return squeezeExpanded(b, c, inner)
 	}
@@ -123,7 +123,7 @@ func squeezeExpanded(b *builder, c *call, inner *graph.Node) (graph.ValueID, boo
 				axes = append(axes, i)
 			}
 		}
-		return b.add("expand_dims", inner.In, toDims(axes)), true
+		return b.add("expand_dims", inner.In, graph.DimsOf(axes)), true
 	case subset(added, removed):
 		var axes []int
 		for i, a := range old {
@@ -131,7 +131,7 @@ func squeezeExpanded(b *builder, c *call, inner *graph.Node) (graph.ValueID, boo
 				axes = append(axes, i)
 			}
 		}
-		return b.add("squeeze", inner.In, toDims(axes)), true
+		return b.add("squeeze", inner.In, graph.DimsOf(axes)), true
 	}
 	return graph.None, false
 }
@@ -232,14 +232,6 @@ func without(n int, list []int) []int {
 
 func subset(a, b []int) bool {
 	return !slices.ContainsFunc(a, func(x int) bool { return !slices.Contains(b, x) })
-}
-
-func toDims(list []int) graph.Dims {
-	d := make(graph.Dims, len(list))
-	for i, n := range list {
-		d[i] = graph.N(int64(n))
-	}
-	return d
 }
 
 // unflattenMatmul folds unflatten(matmul(flatten(a), b)): MLX makes one product of

@@ -139,15 +139,7 @@ func writable(name string) bool {
 }
 
 func typeOf(t mlxfn.TypeInfo) graph.Type {
-	return graph.Type{DType: t.DType, Shape: dimsOf(t.Shape)}
-}
-
-func dimsOf(shape []int) []graph.Dim {
-	dims := make([]graph.Dim, len(shape))
-	for i, n := range shape {
-		dims[i] = graph.N(int64(n))
-	}
-	return dims
+	return graph.Type{DType: t.DType, Shape: graph.DimsOf(t.Shape)}
 }
 
 // binding is what the symbols of one trace are.
