@@ -24,10 +24,38 @@ var together = 64 << 20 // tests have another
 
 // arrange makes states anew.
 func (c *Caches) arrange(ctx context.Context, list []*change) error {
+	var kept []*change
+	for _, x := range list {
+		x.keep = slices.DeleteFunc(x.keep, func(r [2]int) bool { return r[0] == r[1] })
+		if x.state.tensor != nil && len(x.keep) > 0 {
+			kept = append(kept, x)
+		} else if err := c.zeros(x); err != nil {
+			return fmt.Errorf("%s: %w", x.state.name, err)
+		}
+	}
+	return c.moveRows(ctx, kept)
+}
+
+// zeros makes a state of which nothing is kept. A program that makes them has them more than once for a moment
+// where it is replayed: 22 MiB more at most for SmolLM2-135M.
+func (c *Caches) zeros(x *change) error {
+	if x.state.tensor != nil {
+		x.state.tensor.Release()
+		x.state.tensor = nil
+	}
+	shape, n, err := c.size(x)
+	if err == nil {
+		x.state.tensor, err = c.engine.NewTensor(x.state.typ.DType, shape, make([]byte, n))
+	}
+	return err
+}
+
+// moveRows makes states anew of which rows are kept.
+func (c *Caches) moveRows(ctx context.Context, list []*change) error {
 	for len(list) > 0 {
 		n, size := 0, 0
 		for n < len(list) && (n == 0 || size < together) {
-			bytes, err := c.bytes(list[n])
+			_, bytes, err := c.size(list[n])
 			if err != nil {
 				return fmt.Errorf("%s: %w", list[n].state.name, err)
 			}
@@ -42,21 +70,21 @@ func (c *Caches) arrange(ctx context.Context, list []*change) error {
 	return nil
 }
 
-// bytes is how large a state is after a change.
-func (c *Caches) bytes(x *change) (int, error) {
+// size is how large a state is after a change, also in bytes.
+func (c *Caches) size(x *change) ([]int, int, error) {
 	rows := x.more
 	for _, r := range x.keep {
 		rows += r[1] - r[0]
 	}
 	shape, err := c.shape(x.state, rows)
 	if err != nil {
-		return 0, err
+		return nil, 0, err
 	}
 	n, ok := weights.NumBytes(x.state.typ.DType, shape)
 	if !ok {
-		return 0, fmt.Errorf("%s%v has more bytes than can be counted", x.state.typ.DType, shape)
+		return nil, 0, fmt.Errorf("%s%v has more bytes than can be counted", x.state.typ.DType, shape)
 	}
-	return n, nil
+	return shape, n, nil
 }
 
 // run makes changes by one program.
@@ -69,18 +97,9 @@ func (c *Caches) run(ctx context.Context, list []*change) error {
 		}
 		g.Output(x.state.name, v)
 	}
-	read := map[string]bool{}
-	for _, id := range g.Inputs() {
-		read[g.InputName(id)] = true
-	}
 	for _, x := range list {
-		t := x.state.tensor
+		in[x.state.name] = engine.Take(x.state.tensor)
 		x.state.tensor = nil
-		if read[x.state.name] {
-			in[x.state.name] = engine.Take(t)
-		} else if t != nil {
-			t.Release()
-		}
 	}
 	out, err := engine.Run(ctx, c.engine, g, nil, in, nil)
 	if err != nil {
@@ -92,7 +111,7 @@ func (c *Caches) run(ctx context.Context, list []*change) error {
 	return nil
 }
 
-// changed adds a change to a graph: the state is an input if some of its rows are kept.
+// changed adds a change to a graph, which has the state as an input.
 func (c *Caches) changed(g *graph.Graph, x *change) (graph.ValueID, error) {
 	s := x.state
 	add := func(op string, operands []graph.ValueID, attrs ...graph.Attr) (graph.ValueID, error) {
@@ -104,18 +123,15 @@ func (c *Caches) changed(g *graph.Graph, x *change) (graph.ValueID, error) {
 	}
 	var parts []graph.ValueID
 	axis := graph.N(int64(s.axis - s.typ.Rank()))
-	keep := slices.DeleteFunc(slices.Clone(x.keep), func(r [2]int) bool { return r[0] == r[1] })
-	if s.tensor != nil && len(keep) > 0 {
-		in := g.Input(s.name, graph.T(s.typ.DType, graph.DimsOf(s.tensor.Shape())...))
-		for _, r := range keep {
-			v, err := add("slice", []graph.ValueID{in}, graph.Dims{axis}, graph.Dims{graph.N(int64(r[0]))}, graph.Dims{graph.N(int64(r[1]))})
-			if err != nil {
-				return 0, err
-			}
-			parts = append(parts, v)
+	in := g.Input(s.name, graph.T(s.typ.DType, graph.DimsOf(s.tensor.Shape())...))
+	for _, r := range x.keep {
+		v, err := add("slice", []graph.ValueID{in}, graph.Dims{axis}, graph.Dims{graph.N(int64(r[0]))}, graph.Dims{graph.N(int64(r[1]))})
+		if err != nil {
+			return 0, err
 		}
+		parts = append(parts, v)
 	}
-	if x.more > 0 || s.axis < 0 {
+	if x.more > 0 {
 		shape, err := c.shape(s, x.more)
 		if err != nil {
 			return 0, err
@@ -125,9 +141,6 @@ func (c *Caches) changed(g *graph.Graph, x *change) (graph.ValueID, error) {
 			return 0, err
 		}
 		parts = append(parts, v)
-	}
-	if len(parts) == 1 {
-		return add("contiguous", parts)
 	}
 	return add("concatenate", parts, axis)
 }
