@@ -30,6 +30,7 @@ step_plain() { CGO_ENABLED=0 go build ./... && ZMLX_STEP=plain go test -timeout 
 # be checked here, fails the step.
 step_verify() {
 	local dir report
+	export GOGC=300 GOMEMLIMIT=2GiB # a seventh of the time
 	dir=$(mktemp -d) || return 1
 	report=$dir/report
 	go build -o "$dir/zmlx-rewrite" ./cmd/zmlx-rewrite && time "$dir/zmlx-rewrite" verify --quiet >"$report"
@@ -51,12 +52,13 @@ step_race() {
 }
 # The packages whose tests hold the engine, which is all that the tag switches in;
 # the others are what they were in the plain step. So are the command's tests that do not
-# depend on it, which are left out. The engine has one thread: the command's scripts, and
-# after them the other packages, run beside the command's tests.
+# depend on it, which are left out, and those of rewrite/ but the ones that say OnMLX. The
+# engine has one thread: the command's scripts, and after them the other packages, run beside
+# the command's tests.
 step_mlx() (
-	command=zmlx-rewrite/cmd/zmlx-rewrite
+	command=zmlx-rewrite/cmd/zmlx-rewrite rewrite=zmlx-rewrite/rewrite
 	packages=$(go list -tags mlx -test -f '{{.ImportPath}} {{join .Deps ","}},' ./... |
-		sed -n 's|^\([^ ]*\)\.test .*[ ,]zmlx-rewrite/engine/mlx[ ,].*|\1|p' | grep -vxF $command)
+		sed -n 's|^\([^ ]*\)\.test .*[ ,]zmlx-rewrite/engine/mlx[ ,].*|\1|p' | grep -vxF -e $command -e $rewrite)
 	[ -n "$packages" ] || return 1
 	export ZMLX_STEP=mlx
 	# shellcheck disable=SC2086 # lists of flags and packages
@@ -64,6 +66,7 @@ step_mlx() (
 		local verdict=0
 		go test -timeout 25m -tags mlx -run '^TestScripts$' $command || verdict=1
 		go test -timeout 25m -tags mlx -p 1 $artefacts $packages || verdict=1
+		go test -timeout 25m -tags mlx -run 'OnMLX$' $rewrite || verdict=1
 		return "$verdict"
 	}
 	verdict=0
@@ -130,14 +133,23 @@ esac
 shift
 [ $# -eq 0 ] || steps=$*
 
+# What a failed step says of its failures is said again at the end, where a reader of a
+# long log, or of its last lines, finds it.
 summary=
+failures=
 failed=0
+log=$(mktemp) || fail "no folder for temporary files"
+trap 'rm -f "$log"' EXIT
 for step in $steps; do
 	say "$step"
 	start=$SECONDS
-	if "step_$step"; then verdict=passed; else verdict=FAILED failed=$((failed + 1)); fi
+	verdict=passed
+	if ! "step_$step" 2>&1 | tee "$log"; then
+		verdict=FAILED failed=$((failed + 1))
+		failures+=$(printf '%s:\n%s' "$step" "$(grep -aE '^ *(--- FAIL|FAIL|FAILED|panic:|fatal|error|fuzz .*(FAILED|no runs))|differ|not formatted|\.go:[0-9]+:|Failing input' "$log" | tail -n 12 | cut -c1-200)")$'\n'
+	fi
 	summary+=$(printf '%-8s %-12s %5ds' "$verdict" "$step" $((SECONDS - start)))$'\n'
 done
 say "summary"
-printf '%s' "$summary"
+printf '%s%s' "$failures" "$summary"
 [ "$failed" -eq 0 ] || fail "$failed of $(wc -w <<<"$steps") steps failed"
