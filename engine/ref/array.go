@@ -79,7 +79,16 @@ func (a *array) bytes() []byte {
 		return a.data[a.off*es : (a.off+a.size())*es]
 	}
 	out := make([]byte, 0, a.size()*es)
-	a.each(func(i int) { out = append(out, a.data[i*es:(i+1)*es]...) })
+	a.lines(func(at, step, n int) {
+		if step == 1 {
+			out = append(out, a.data[at*es:(at+n)*es]...)
+			return
+		}
+		for range n {
+			out = append(out, a.data[at*es:(at+1)*es]...)
+			at += step
+		}
+	})
 	return out
 }
 
@@ -93,21 +102,34 @@ func (a *array) contiguous() *array {
 
 // each calls f with the index into data of every element, in row-major order.
 func (a *array) each(f func(i int)) {
+	a.lines(func(at, step, n int) {
+		for k := range n {
+			f(at + k*step)
+		}
+	})
+}
+
+// lines calls f for the elements in row-major order, as many at a time as are equally far
+// apart: n of them, the first at index at into data.
+func (a *array) lines(f func(at, step, n int)) {
 	if a.size() == 0 {
 		return
 	}
-	rank := len(a.shape)
-	if rank == 0 {
-		f(a.off)
-		return
+	rank, n, step := len(a.shape), 1, 1
+	for rank > 0 {
+		if d, s := a.shape[rank-1], a.strides[rank-1]; n == 1 {
+			n, step = d, s
+		} else if d == 1 || s == n*step {
+			n *= d
+		} else {
+			break
+		}
+		rank--
 	}
 	at := make([]int, rank)
-	i, n, step := a.off, a.shape[rank-1], a.strides[rank-1]
-	for {
-		for k := range n {
-			f(i + k*step)
-		}
-		d := rank - 2
+	for i := a.off; ; {
+		f(i, step, n)
+		d := rank - 1
 		for ; d >= 0; d-- {
 			i += a.strides[d]
 			if at[d]++; at[d] < a.shape[d] {
@@ -167,30 +189,51 @@ var half16 = sync.OnceValue(func() *[1 << 16]float32 {
 	return t
 })
 
-// reader returns a function that decodes the element at an index as float64.
+// line decodes to dst the elements at the indices at, at+step, at+2*step and so on into data.
 // 64-bit integers beyond 2^53 lose bits: use ints for them.
-func (a *array) reader() func(i int) float64 {
+func (a *array) line(at, step int, dst []float64) {
 	le, data := binary.LittleEndian, a.data
 	switch a.t {
 	case graph.Float32:
-		return func(i int) float64 { return float64(math.Float32frombits(le.Uint32(data[4*i:]))) }
+		for i := range dst {
+			dst[i] = float64(math.Float32frombits(le.Uint32(data[4*at:])))
+			at += step
+		}
 	case graph.BFloat16:
-		return func(i int) float64 { return float64(math.Float32frombits(uint32(le.Uint16(data[2*i:])) << 16)) }
+		for i := range dst {
+			dst[i] = float64(math.Float32frombits(uint32(le.Uint16(data[2*at:])) << 16))
+			at += step
+		}
 	case graph.Float16:
 		table := half16()
-		return func(i int) float64 { return float64(table[le.Uint16(data[2*i:])]) }
-	case graph.Float64:
-		return func(i int) float64 { return math.Float64frombits(le.Uint64(data[8*i:])) }
+		for i := range dst {
+			dst[i] = float64(table[le.Uint16(data[2*at:])])
+			at += step
+		}
+	default:
+		es := a.t.Size()
+		for i := range dst {
+			dst[i] = graph.DecodeElem(a.t, data[at*es:])
+			at += step
+		}
 	}
-	t, es := a.t, a.t.Size()
-	return func(i int) float64 { return graph.DecodeElem(t, data[i*es:]) }
+}
+
+// at returns element i of a dense array.
+func (a *array) at(i int) float64 {
+	var v [1]float64
+	a.line(a.off+i, 0, v[:])
+	return v[0]
 }
 
 // floats returns all elements in row-major order.
 func (a *array) floats() []float64 {
-	out := make([]float64, 0, a.size())
-	read := a.reader()
-	a.each(func(i int) { out = append(out, read(i)) })
+	out := make([]float64, a.size())
+	rest := out
+	a.lines(func(at, step, n int) {
+		a.line(at, step, rest[:n])
+		rest = rest[n:]
+	})
 	return out
 }
 
@@ -235,11 +278,16 @@ func (a *array) complexes() []complex64 {
 // round returns v as element type t holds it. Half types are rounded by way of
 // float32, as everywhere in MLX.
 func round(t graph.DType, v float64) float64 {
+	if t == graph.Float32 { // the most frequent one, in a function that is small enough to inline
+		return float64(float32(v))
+	}
+	return roundTo(t, v)
+}
+
+func roundTo(t graph.DType, v float64) float64 {
 	switch t {
 	case graph.Float64:
 		return v
-	case graph.Float32:
-		return float64(float32(v))
 	case graph.BFloat16:
 		return float64(math.Float32frombits(uint32(graph.BFloat16Bits(v)) << 16))
 	case graph.Float16:

@@ -125,6 +125,11 @@ func sdpa(c *call, in []*array) (*array, error) {
 			return nil, fmt.Errorf("kv_len is %d, but k has %d rows", rows, k.shape[2])
 		}
 	}
+	kind, seen := c.Str("mask"), rows // of the last rows, with its own, a query sees so many
+	ordered := kind == "causal" || kind == "window"
+	if kind == "window" {
+		seen = c.Dim("window").Int()
+	}
 	var mask *array
 	if m := optional(in, 3); m != nil {
 		full := []int{q.shape[0], heads, length, rows}
@@ -172,26 +177,22 @@ func sdpa(c *call, in []*array) (*array, error) {
 				}
 				at := rows - length + i // the last row that query i may see
 				for j := range scores {
-					switch c.Str("mask") {
-					case "window":
-						if j > at || j <= at-c.Dim("window").Int() {
-							scores[j] = lowest[c.t]
-						}
-					case "causal":
-						if j > at {
-							scores[j] = lowest[c.t]
-						}
+					if ordered && (j > at || j <= at-seen) {
+						scores[j] = lowest[c.t]
 					}
 				}
 				if sinks != nil {
 					scores = append(scores, sinks[h])
 				}
 				softmaxRow(scores, accOf(c.t, true))
-				for d := range vWidth {
-					var sum float64
-					for j := range rows {
-						sum += round(c.t, scores[j]) * values[j*vWidth+d]
+				sums := make([]float64, vWidth)
+				for j := range rows {
+					w := round(c.t, scores[j])
+					for d, v := range values[j*vWidth : (j+1)*vWidth] {
+						sums[d] += w * v
 					}
+				}
+				for d, sum := range sums {
 					put(c.t, out.data, (bh*length+i)*vWidth+d, sum)
 				}
 			}

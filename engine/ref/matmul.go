@@ -20,11 +20,15 @@ type columns struct {
 // Sums are kept in float64 and rounded to t by whoever stores them.
 func product(x []float64, m int, w columns, out []float64) {
 	parallel(w.n, w.k*(m+2), func(from, to int) {
-		col := make([]float64, w.k)
-		for j := from; j < to; j++ {
-			w.column(j, col)
+		cols := make([]float64, together*w.k)
+		for j := from; j < to; j += together {
+			n := min(together, to-j)
+			for c := range n {
+				w.column(j+c, cols[c*w.k:(c+1)*w.k])
+			}
 			for i := range m {
-				out[i*w.n+j] = dot(x[i*w.k:(i+1)*w.k], col)
+				sums := dots(x[i*w.k:(i+1)*w.k], cols)
+				copy(out[i*w.n+j:], sums[:n])
 			}
 		}
 	})
@@ -37,6 +41,24 @@ func dot(x, y []float64) float64 {
 		sum += v * y[i]
 	}
 	return sum
+}
+
+// together is how many columns are multiplied at a time, since each sum waits for its last
+// addition.
+const together = 4
+
+// dots returns the sums of x times each of four vectors, which lie one behind the other.
+func dots(x, cols []float64) [together]float64 {
+	n := len(x)
+	a, b, c, d := cols[:n], cols[n:2*n], cols[2*n:3*n], cols[3*n:4*n]
+	var s, t, u, v float64
+	for i, x := range x {
+		s += x * a[i]
+		t += x * b[i]
+		u += x * c[i]
+		v += x * d[i]
+	}
+	return [together]float64{s, t, u, v}
 }
 
 // parallel splits 0..n over the processors, if there is work for them: each of the
@@ -56,13 +78,8 @@ func parallel(n, cost int, f func(from, to int)) {
 
 // dense is a matrix [k, n] as columns.
 func dense(b *array) columns {
-	read := b.reader()
 	return columns{b.shape[1], b.shape[0], func(j int, dst []float64) {
-		at := b.off + j*b.strides[1]
-		for i := range dst {
-			dst[i] = read(at)
-			at += b.strides[0]
-		}
+		b.line(b.off+j*b.strides[1], b.strides[0], dst)
 	}}
 }
 

@@ -10,13 +10,12 @@ import (
 // row lie one behind the other, lowest bits first, and each group of codes has a
 // scale (and, in mode affine, a bias). See "MLX quantization" in mlx/ops.cpp.
 type packed struct {
-	codes         []byte
-	scales, bias  *array
-	mode          string
-	bits, group   int
-	rows, cols    int
-	rowBytes      int
-	scale, biasAt func(i int) float64
+	codes        []byte
+	scales, bias *array
+	mode         string
+	bits, group  int
+	rows, cols   int
+	rowBytes     int
 }
 
 func newPacked(c *call, w, scales, biases *array) packed {
@@ -25,10 +24,8 @@ func newPacked(c *call, w, scales, biases *array) packed {
 	p.rowBytes = w.shape[len(w.shape)-1] * 4
 	p.cols = p.rowBytes * 8 / p.bits
 	p.scales = scales.contiguous()
-	p.scale = p.scales.reader()
 	if biases != nil {
 		p.bias = biases.contiguous()
-		p.biasAt = p.bias.reader()
 	}
 	return p
 }
@@ -47,27 +44,35 @@ func fp8(b byte) float64 {
 // row fills dst with row r. Every step is rounded to t.
 func (p *packed) row(r int, dst []float64, t graph.DType) {
 	groups := p.cols / p.group
-	rest := p.codes[r*p.rowBytes:]
-	var bits uint32 // that were read, n of them
-	var n int
+	groupBytes := p.group * p.bits / 8
 	var table [64]float64 // of what the codes of a group stand for
 	for g := range groups {
 		v := p.groupAt(r*groups+g, t)
+		codes := p.codes[r*p.rowBytes+g*groupBytes:][:groupBytes]
+		out := dst[g*p.group : (g+1)*p.group]
 		tabled := 1<<p.bits <= min(p.group, len(table))
 		for q := 0; tabled && q < 1<<p.bits; q++ {
 			table[q] = v.value(uint32(q))
 		}
-		for i := g * p.group; i < (g+1)*p.group; i++ {
+		if tabled && p.bits == 4 {
+			for i, b := range codes {
+				out[2*i], out[2*i+1] = table[b&15], table[b>>4]
+			}
+			continue
+		}
+		var bits uint32 // that were read, n of them
+		var n int
+		for i := range out {
 			if n < p.bits {
-				bits |= uint32(rest[0]) << n
-				rest, n = rest[1:], n+8
+				bits |= uint32(codes[0]) << n
+				codes, n = codes[1:], n+8
 			}
 			q := bits & (1<<p.bits - 1)
 			bits, n = bits>>p.bits, n-p.bits
 			if tabled {
-				dst[i] = table[q]
+				out[i] = table[q]
 			} else {
-				dst[i] = v.value(q)
+				out[i] = v.value(q)
 			}
 		}
 	}
@@ -82,10 +87,10 @@ type group struct {
 }
 
 func (p *packed) groupAt(i int, t graph.DType) group {
-	v := group{scale: p.scale(p.scales.off + i), affine: p.mode == "affine", bits: p.bits, t: t}
+	v := group{scale: p.scales.at(i), affine: p.mode == "affine", bits: p.bits, t: t}
 	switch p.mode {
 	case "affine":
-		v.bias = p.biasAt(p.bias.off + i)
+		v.bias = p.bias.at(i)
 	case "nvfp4":
 		v.scale = fp8(byte(v.scale))
 	default:
