@@ -174,3 +174,25 @@ func ordinary(c *enginetest.Case) bool {
 }
 
 func fromLiteral(l *graph.Literal) *Array { return FromBytes(l.DType, l.Shape, l.Data) }
+
+// TestExactly compares with fractions of whole numbers: n/d is n times the inverse of d.
+func TestExactly(t *testing.T) {
+	in := func(x *big.Rat, m int64) uint32 {
+		p := big.NewInt(m)
+		d := new(big.Int).ModInverse(new(big.Int).Mod(x.Denom(), p), p)
+		return uint32(d.Mod(d.Mul(d, x.Num()), p).Int64())
+	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	xs := []float64{0, 1, -1, 0.5, -0.1, 1 << 53, 1<<53 + 2, -1 << 60, math.MaxFloat64, -math.MaxFloat64, math.SmallestNonzeroFloat64, 0x1p-1022}
+	for range 1000 {
+		if x := math.Float64frombits(rng.Uint64()); !special(x) {
+			xs = append(xs, x, float64(float32(rng.NormFloat64())))
+		}
+	}
+	for _, x := range xs {
+		got, exact := Exactly(x), new(big.Rat).SetFloat64(x)
+		if p, q := in(exact, P), in(exact, Q); got.p != p || got.q != q || got.r != x || got.has != hasQ {
+			t.Errorf("Exactly(%g) is %+v, want p %d, q %d", x, got, p, q)
+		}
+	}
+}

@@ -57,16 +57,24 @@ func Exactly(x float64) Number {
 	}
 	frac, exp := math.Frexp(x)
 	n := Int(int64(frac * (1 << 53)))
-	exp -= 53
-	scale := func(m uint64) uint32 {
-		if exp < 0 {
-			return inverse(power(2, uint64(-exp), m), m)
-		}
-		return power(2, uint64(exp), m)
-	}
-	n.p, n.q = mulP(n.p, scale(P)), mulQ(n.q, scale(Q))
+	n.p, n.q = mulP(n.p, twos[0][exp-leastExp]), mulQ(n.q, twos[1][exp-leastExp])
 	n.r = x
 	return n
+}
+
+// leastExp is math.Frexp's exponent of the least positive float64.
+const leastExp = -1073
+
+// twos has 2^(n+leastExp-53) modulo P and modulo Q, for all exponents of math.Frexp.
+var twos = [2][1025 - leastExp]uint32{powersOfTwo(P), powersOfTwo(Q)}
+
+func powersOfTwo(m uint64) (twos [1025 - leastExp]uint32) {
+	x := uint64(inverse(power(2, 53-leastExp, m), m))
+	for i := range twos {
+		twos[i] = uint32(x)
+		x = 2 * x % m
+	}
+	return twos
 }
 
 // Random returns a variable: a random element of both fields, with a sample's value.

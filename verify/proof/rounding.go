@@ -314,7 +314,7 @@ func runRef(ctx context.Context, g *graph.Graph, in map[string]*exact.Array) (ma
 	}
 	for at, name := range names {
 		a := in[name]
-		var data []byte
+		data := make([]byte, 0, len(a.V)*a.DType.Size())
 		for _, x := range a.V {
 			data = graph.AppendElem(data, a.DType, x.Real())
 		}
