@@ -209,6 +209,21 @@ class Bench(Programs):
                     self.say(f"{r['test']:7} {r['way']:17} {max(r['samples_ts']):9.1f} tok/s, peak {r['peak_memory'] / 1e9:.1f} GB")
         print(tables.ways(self.rows), flush=True)
 
+    def steady(self):
+        """What is held while one process makes 10,240 steps, in texts of 512 tokens: the most of the first
+        half of the time and of the second one, of the card and of the process."""
+        tokens = self.args.steady_tokens
+        rows = self.lines("steady", ["zmlx-rewrite", "bench", "--model", self.model, "-p", 0, "-n", tokens, "-d", 0, "-r", 5, "--warm-up", 0, "--against", "", "-o", "json"], self.settings)
+        if not rows or not self.samples:
+            return
+        steps = sum(tokens * len(r["samples_ts"]) for r in rows)
+        took = sum(tokens / s for r in rows for s in r["samples_ts"])
+        last = max(t for t, _, host in self.samples if host)  # before it ended
+        halves = [[s for s in self.samples if last - took * b < s[0] <= last - took * a] for a, b in ((0.5, 1), (0, 0.5))]
+        found = {f"{name}_gb": [round(max((s[i] for s in half), default=0) / 1e9, 4) for half in halves] for i, name in ((1, "device"), (2, "host"))}
+        self.keep(what="zmlx-rewrite", stage="steady", steps=steps, seconds=round(took, 1), **found)
+        self.say(f"{steps} steps in {took:.1f} s; the most in use in each half of them, GB: {found}")
+
     def prompt_row(self, what, n, tps, i, row):
         self.keep(**dict(row, what=what, stage="prompt", prompt=n, tps=tps, round=i))
         self.say(f"round {i}: prompt of {n}: {what:15} {tps:9.1f} tok/s")
@@ -225,6 +240,7 @@ def parser():
     p.add_argument("--error-prompts", default="abcdefgh", help="likewise: letters, each a prompt")
     p.add_argument("--error-dtype", default="", help="likewise: the type of activations, for a model that computes in float32")
     p.add_argument("--identity-tokens", type=int, default=512, help="of each prompt, for the stage tokens")
+    p.add_argument("--steady-tokens", type=int, default=512, help="of each of 20 texts, for the stage steady")
     p.add_argument("--dtypes", default="float32,bfloat16", type=lambda s: s.split(","), help="of activations, for the stage tokens")
     p.add_argument("--without", action="append", default=[], help="leave a program out of the rounds")
     p.add_argument("--ours", action="append", default=[], help="a flag for zmlx-rewrite bench: --ours=--exclude=RULE")

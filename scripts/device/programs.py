@@ -76,10 +76,11 @@ def copy_missing(source, target):
 
 
 class Memory:
-    """The most memory in use while a process runs: of the card, if there is one."""
+    """What is in use while a process runs: of the card, if there is one, and of the process. samples has
+    seconds, bytes of the card and bytes of the process, four times a second."""
 
     def __init__(self, pid, lane):
-        self.pid, self.lane, self.most, self.over, self.card = pid, lane, 0, threading.Event(), None
+        self.pid, self.lane, self.samples, self.over, self.card = pid, lane, [], threading.Event(), None
         if shutil.which("nvidia-smi"):
             self.card = subprocess.Popen([*lane.query(), "-lms", "250"], stdout=subprocess.PIPE, text=True)
         self.thread = threading.Thread(target=self.watch, daemon=True)
@@ -88,14 +89,17 @@ class Memory:
     def watch(self):
         if self.card:
             for line in self.card.stdout:
-                self.most = max(self.most, (int(line) - self.lane.idle) * 2**20)
+                self.sample((int(line) - self.lane.idle) * 2**20)
             return
-        while not self.over.wait(0.2):
-            try:
-                status = pathlib.Path(f"/proc/{self.pid}/status").read_text()
-                self.most = max(self.most, int(status.split("VmHWM:")[1].split()[0]) * 1024)
-            except (OSError, IndexError, ValueError):
-                pass
+        while not self.over.wait(0.25):
+            self.sample(0)
+
+    def sample(self, card):
+        try:
+            host = int(pathlib.Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        except (OSError, IndexError, ValueError):  # it has ended
+            host = 0
+        self.samples.append((time.monotonic(), card, host))
 
     def end(self):
         self.over.set()
@@ -103,7 +107,8 @@ class Memory:
             self.card.kill()
             self.card.wait()
         self.thread.join()
-        return {("device_gb" if self.card else "host_gb"): round(self.most / 1e9, 3)}
+        which = 1 if self.card else 2
+        return {("device_gb" if self.card else "host_gb"): round(max((s[which] for s in self.samples), default=0) / 1e9, 3)}
 
 
 class Programs:
@@ -159,6 +164,7 @@ class Programs:
             out, words = p.communicate()
             why, self.short = f"stopped after {limit:.0f} s", True
         self.memory, self.seconds, self.words = memory.end() if memory else {}, time.monotonic() - start, words
+        self.samples = memory.samples if memory else []
         if p.returncode == 0:
             return out
         out = out[: out.rfind("\n") + 1]  # what there is of it, in whole lines

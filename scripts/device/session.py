@@ -42,6 +42,7 @@ PLAN = [
     ("rounds", LFM, 200, f"--depths {LONG} --rounds 3 --tokens 256"),
     ("rounds", GPT, 240, f"--depths {LONG} --rounds 3 --tokens 256"),
     ("tokens", "trained models", 250, ""),
+    ("steady", QWEN, 60, ""),
     ("batch", QWEN, 150, "--rounds 2"),
     ("batch", LFM, 100, "--rounds 2"),
     ("batch", GPT, 140, "--rounds 2"),
@@ -70,7 +71,7 @@ def plan(only, tiny):
     rows = PLAN
     if tiny:
         small = {QWEN: "qwen3_moe", LFM: "lfm2_moe", GPT: "gpt_oss", GLM: "glm4_moe_lite", LFM8: "lfm2_moe"}
-        flags = " --tokens 24 --rounds 2 --error-tokens 12 --error-dtype bfloat16 --identity-tokens 24"
+        flags = " --tokens 24 --rounds 2 --error-tokens 12 --error-dtype bfloat16 --identity-tokens 24 --steady-tokens 64"
         rows = [(s, small.get(m, m), 12, f.replace(LONG, "0,64,300").replace("512,8192", "64,200") + flags) for s, m, _, f in rows]
     rows = list(dict.fromkeys(rows))
     return [r for r in rows if not only or any(o in (r[0], r[1], f"{r[0]}:{r[1]}") for o in only)]
