@@ -19,7 +19,6 @@ one() {
 	local target=$1 dir=$2 limit runs=0 log=$results/$1-${2//\//-}
 	cd "$dir" || return 1
 	for limit in "$time" 30s 31s; do
-		mkdir -p "$log.corpus"
 		if ! "$results/${dir//\//-}.test" -test.run '^$' -test.fuzz "^$target\$" -test.parallel 1 -test.fuzzminimizetime 100x \
 			-test.fuzztime "$limit" -test.fuzzcachedir "$log.corpus" >"$log" 2>&1 </dev/null; then
 			runs=FAILED
@@ -32,7 +31,6 @@ one() {
 		# nothing was fuzzed yet.
 		runs=$(sed -n 's/.*execs: \([0-9]*\).*/\1/p' "$log" | tail -n 1)
 		[ "${runs:-0}" -eq 0 ] || break
-		rm -rf "$log.corpus"
 	done
 	case "${runs:-0}" in
 	FAILED | 0)

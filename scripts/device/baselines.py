@@ -213,11 +213,11 @@ class Bench(Programs):
         """What is held while one process makes 10,240 steps, in texts of 512 tokens: the most of the first
         half of the time and of the second one, of the card and of the process."""
         tokens = self.args.steady_tokens
-        rows = self.lines("steady", ["zmlx-rewrite", "bench", "--model", self.model, "-p", 0, "-n", tokens, "-d", 0, "-r", 5, "--warm-up", 0, "--against", "", "-o", "json"], self.settings)
+        rows = self.ours([0], gens=[tokens], runs=5)
         if not rows or not self.samples:
             return
-        steps = sum(tokens * len(r["samples_ts"]) for r in rows)
-        took = sum(tokens / s for r in rows for s in r["samples_ts"])
+        steps = sum(tokens * len(r["samples"]) for r in rows)
+        took = sum(tokens / s for r in rows for s in r["samples"])
         last = max(t for t, _, host in self.samples if host)  # before it ended
         halves = [[s for s in self.samples if last - took * b < s[0] <= last - took * a] for a, b in ((0.5, 1), (0, 0.5))]
         found = {f"{name}_gb": [round(max((s[i] for s in half), default=0) / 1e9, 4) for half in halves] for i, name in ((1, "device"), (2, "host"))}

@@ -77,10 +77,10 @@ def copy_missing(source, target):
 
 class Memory:
     """What is in use while a process runs: of the card, if there is one, and of the process. samples has
-    seconds, bytes of the card and bytes of the process, four times a second."""
+    seconds, bytes of the card and bytes of the process, four times a second; most is the process's most."""
 
     def __init__(self, pid, lane):
-        self.pid, self.lane, self.samples, self.over, self.card = pid, lane, [], threading.Event(), None
+        self.pid, self.lane, self.samples, self.most, self.over, self.card = pid, lane, [], 0, threading.Event(), None
         if shutil.which("nvidia-smi"):
             self.card = subprocess.Popen([*lane.query(), "-lms", "250"], stdout=subprocess.PIPE, text=True)
         self.thread = threading.Thread(target=self.watch, daemon=True)
@@ -96,7 +96,8 @@ class Memory:
 
     def sample(self, card):
         try:
-            host = int(pathlib.Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+            status = pathlib.Path(f"/proc/{self.pid}/status").read_text()
+            host, self.most = (int(status.split(f"{k}:")[1].split()[0]) * 1024 for k in ("VmRSS", "VmHWM"))
         except (OSError, IndexError, ValueError):  # it has ended
             host = 0
         self.samples.append((time.monotonic(), card, host))
@@ -107,8 +108,8 @@ class Memory:
             self.card.kill()
             self.card.wait()
         self.thread.join()
-        which = 1 if self.card else 2
-        return {("device_gb" if self.card else "host_gb"): round(max((s[which] for s in self.samples), default=0) / 1e9, 3)}
+        most = max((s[1] for s in self.samples), default=0) if self.card else self.most
+        return {("device_gb" if self.card else "host_gb"): round(most / 1e9, 3)}
 
 
 class Programs:
@@ -178,12 +179,12 @@ class Programs:
 
     # Each returns rows of depth, batch and tokens a second.
 
-    def ours(self, depths, batch=1, prompts=(), gens=None):
+    def ours(self, depths, batch=1, prompts=(), gens=None, runs=1):
         """The rewritten program against itself, so that all four runs of a round count."""
         gens = [self.tokens] if gens is None else gens
         numbers = lambda list_: ",".join(map(str, list_)) or "0"  # noqa: E731
         rows = self.lines("zmlx-rewrite", ["zmlx-rewrite", "bench", "--model", self.model, "-p", numbers(prompts), "-n", numbers(gens), "-d", numbers(depths), "--random-rows",
-                                           "--batch-size", batch, "--against", "", "-r", 1, "--warm-up", 1 if prompts else 0, "-o", "json", *self.flags], self.settings, limit=240)
+                                           "--batch-size", batch, "--against", "", "-r", runs, "--warm-up", 1 if prompts else 0, "-o", "json", *self.flags], self.settings, limit=240)
         sides, out = {}, []
         for r in rows:
             sides.setdefault((r["test"], r["n_depth"]), []).append(r)

@@ -57,7 +57,7 @@ func Exactly(x float64) Number {
 	}
 	frac, exp := math.Frexp(x)
 	n := Int(int64(frac * (1 << 53)))
-	n.p, n.q = mulP(n.p, twos[0][exp-leastExp]), mulQ(n.q, twos[1][exp-leastExp])
+	n.p, n.q = mulP(n.p, twosP[exp-leastExp]), mulQ(n.q, twosQ[exp-leastExp])
 	n.r = x
 	return n
 }
@@ -65,16 +65,16 @@ func Exactly(x float64) Number {
 // leastExp is math.Frexp's exponent of the least positive float64.
 const leastExp = -1073
 
-// twos has 2^(n+leastExp-53) modulo P and modulo Q, for all exponents of math.Frexp.
-var twos = [2][1025 - leastExp]uint32{powersOfTwo(P), powersOfTwo(Q)}
+// twosP and twosQ have 2^(i+leastExp-53), for all exponents i+leastExp of math.Frexp.
+var twosP, twosQ = powersOfTwo(P), powersOfTwo(Q)
 
-func powersOfTwo(m uint64) (twos [1025 - leastExp]uint32) {
+func powersOfTwo(m uint64) (list [1025 - leastExp]uint32) {
 	x := uint64(inverse(power(2, 53-leastExp, m), m))
-	for i := range twos {
-		twos[i] = uint32(x)
+	for i := range list {
+		list[i] = uint32(x)
 		x = 2 * x % m
 	}
-	return twos
+	return list
 }
 
 // Random returns a variable: a random element of both fields, with a sample's value.
