@@ -39,6 +39,7 @@ func (g *Generator) Together(ctx context.Context, prompts [][]int, o Options) (*
 	r := &Result{Prompt: prompts[0], Finish: "length"}
 	defer func() { r.Calls, r.Plain = g.calls, g.plain }()
 	start := time.Now()
+	g.caches.Expect(n + o.MaxTokens)
 	for at := 0; at < n-1; at += chunk {
 		to := min(at+chunk, n-1)
 		t, err := feed(at, to)

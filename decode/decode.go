@@ -378,6 +378,7 @@ func (g *Generator) Generate(ctx context.Context, prompt []int, o Options) (*Res
 	g.calls, g.plain = nil, 0
 	defer func() { r.Calls, r.Plain = g.calls, g.plain }()
 	start := time.Now()
+	g.caches.Expect(len(prompt) + o.MaxTokens)
 	if err := g.prefill(ctx, prompt, &o); err != nil {
 		return nil, err
 	}

@@ -172,7 +172,11 @@ func TestCacheGrows(t *testing.T) {
 		prompt[i] = rng.IntN(vocab)
 	}
 	text := slices.Clone(prompt)
-	_, err := m.generator(t).Generate(ctx, prompt, Options{MaxTokens: 5, PrefillStep: 100, Logits: true, OnToken: func(tok Token) error {
+	g := m.generator(t)
+	if _, err := g.Generate(ctx, prompt[:101], Options{}); err != nil { // nothing is told of what comes behind it
+		t.Fatal(err)
+	}
+	_, err := g.Generate(ctx, prompt[100:], Options{MaxTokens: 5, PrefillStep: 100, Logits: true, OnToken: func(tok Token) error {
 		_, want := m.whole(t, text)
 		for i := range want {
 			if d := math.Abs(float64(tok.Logits[i] - want[i])); !(d < 1e-4) { // float32 sums in another order
@@ -186,6 +190,61 @@ func TestCacheGrows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if rows := room(g); rows != 512 {
+		t.Errorf("the caches have %d rows behind %d tokens", rows, len(text))
+	}
+}
+
+// room is how many rows the first cache has.
+func room(g *Generator) int { return g.caches.Tensors()[0].Shape()[2] }
+
+// ending is a session that is asked to stop behind its first call.
+type ending struct {
+	engine.Session
+	cancel func()
+}
+
+func (e *ending) Step(ctx context.Context, in map[string]engine.Tensor, dims map[string]int64) (map[string]engine.Tensor, error) {
+	out, err := e.Session.Step(ctx, in, dims)
+	e.cancel()
+	return out, err
+}
+
+// TestRoom: where tokens are to come, caches have room for them with the first call.
+func TestRoom(t *testing.T) {
+	m, ctx, prompt := newModel(t), context.Background(), []int{3, 1, 4}
+	g := m.generator(t)
+	check := func(what string, g *Generator, want int) {
+		t.Helper()
+		if rows := room(g); rows != want {
+			t.Errorf("%s: room for %d tokens, not %d", what, rows, want)
+		}
+	}
+	for _, x := range []struct{ tokens, rows int }{{253, 256}, {254, 512}, {700, 768}, {100000, 1024}} {
+		g.Reset()
+		if _, err := g.Generate(ctx, prompt, Options{MaxTokens: x.tokens, OnToken: func(Token) error { return ErrStop }}); err != nil {
+			t.Fatal(err)
+		}
+		check(fmt.Sprintf("%d tokens", x.tokens), g, x.rows)
+	}
+	draft := m.generator(t)
+	if _, err := g.Speculate(ctx, Draft{draft, 2}, prompt, Options{MaxTokens: 700, OnToken: func(Token) error {
+		check("a guessed token", g, 768)
+		check("the guessing model", draft, 768)
+		return ErrStop
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	over, cancel := context.WithCancel(ctx)
+	two, err := NewBatch(ctx, m.engine, &ending{m.session, cancel}, m.program, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer two.Close()
+	if _, err := two.Together(over, [][]int{{3}, {1}}, Options{MaxTokens: 500}); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	check("two sequences", two, 512)
 }
 
 func TestGenerateErrors(t *testing.T) {

@@ -118,3 +118,15 @@ func Shape(dims []graph.Dim, env map[string]int64) ([]int, error) {
 	}
 	return out, nil
 }
+
+// NumBytes is what a tensor takes.
+func NumBytes(t graph.DType, shape []int) (int, error) {
+	if !t.Valid() {
+		return 0, diag.Errorf("engine/tensor", diag.Pos{}, "unknown element type %s", t)
+	}
+	n, ok := weights.NumBytes(t, shape)
+	if !ok {
+		return 0, diag.Errorf("engine/tensor", diag.Pos{}, "there is no tensor %s%v: a dimension is negative, or its bytes cannot be counted", t, shape)
+	}
+	return n, nil
+}

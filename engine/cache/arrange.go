@@ -43,9 +43,9 @@ func (c *Caches) zeros(x *change) error {
 		x.state.tensor.Release()
 		x.state.tensor = nil
 	}
-	shape, n, err := c.size(x)
+	shape, _, err := c.size(x)
 	if err == nil {
-		x.state.tensor, err = c.engine.NewTensor(x.state.typ.DType, shape, make([]byte, n))
+		x.state.tensor, err = c.engine.Zeros(x.state.typ.DType, shape)
 	}
 	return err
 }

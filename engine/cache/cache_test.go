@@ -108,7 +108,8 @@ func ranges(rows []float64) string {
 }
 
 // TestAgainstMLXLM holds every row of the caches against mlx-lm's, call by call, for two
-// sequences at once.
+// sequences at once; and that attention sees the same rows where more tokens are expected, for which
+// there may be more room.
 func TestAgainstMLXLM(t *testing.T) {
 	text, err := os.ReadFile("testdata/caches.json")
 	if err != nil {
@@ -119,11 +120,13 @@ func TestAgainstMLXLM(t *testing.T) {
 		t.Fatalf("%d cases, %v", len(goldens), err)
 	}
 	for i, g := range goldens {
-		t.Run(fmt.Sprintf("%d/window %d, %d kept", i, g.Window, g.Keep), func(t *testing.T) { g.run(t) })
+		for _, expected := range []int{0, 10, 5000} {
+			t.Run(fmt.Sprintf("%d/window %d, %d kept, %d expected", i, g.Window, g.Keep, expected), func(t *testing.T) { g.run(t, expected) })
+		}
 	}
 }
 
-func (g golden) run(t *testing.T) {
+func (g golden) run(t *testing.T, expected int) {
 	const batch, second = 2, 100000 // what the rows of the second sequence have more
 	ctx, e, p := context.Background(), ref.New(), program(t, g.Window)
 	loaded, err := e.Load(ctx, p, nil)
@@ -140,6 +143,7 @@ func (g golden) run(t *testing.T) {
 	c.KeepFirst(g.Keep)
 	for again := range 2 { // Reset makes them as new
 		token := 0
+		c.Expect(expected)
 		for k, n := range g.Lengths {
 			var data []byte
 			for b := range batch {
@@ -165,7 +169,8 @@ func (g golden) run(t *testing.T) {
 			want := g.Calls[k]
 			for _, x := range c.list {
 				rows := floats(t, x.tensor)
-				if capacity := len(rows) / batch; capacity != want.capacity || s.at != want.at || seen > capacity {
+				capacity := len(rows) / batch
+				if capacity != want.capacity && expected <= step || s.at != want.at || seen > capacity {
 					t.Fatalf("run %d, call %d of %d tokens: %s has %d rows, of which %d are seen, and is written from %d on; mlx-lm's has %d, from %d on",
 						again, k, n, x.name, capacity, seen, s.at, want.capacity, want.at)
 				}
@@ -198,4 +203,59 @@ func floats(t *testing.T, x engine.Tensor) []float64 {
 		out[i] = graph.DecodeElem(graph.Float32, data[4*i:])
 	}
 	return out
+}
+
+// TestExpect: a cache that knows how many tokens are to come becomes larger once in 1,024 of them, and has no room
+// for more.
+func TestExpect(t *testing.T) {
+	for _, x := range []struct {
+		window, expected, tokens int
+		changes, rows            int // how often it is made anew, the first time included, and its rows at the end
+		again                    int // so many are told of anew behind so many
+	}{
+		{0, 0, 700, 3, 768, 0},
+		{0, 300, 300, 1, 512, 0},
+		{0, 700, 700, 1, 768, 0},
+		{0, 5000, 1024, 1, 1024, 0},
+		{0, 5000, 1025, 2, 2048, 0},
+		{0, 1100, 1100, 2, 1280, 0}, // of the last 76 tokens
+		{0, 300, 600, 2, 768, 0},    // more came than were told of
+		{1000, 0, 990, 4, 1000, 0},
+		{1000, 5000, 990, 1, 1000, 0},
+		{600, 300, 700, 2, 600, 0},
+		{0, 600, 1300, 2, 1536, 700},
+	} {
+		t.Run(fmt.Sprintf("window %d, %d of %d", x.window, x.tokens, x.expected), func(t *testing.T) {
+			ctx, e, p := context.Background(), ref.New(), program(t, x.window)
+			loaded, err := e.Load(ctx, p, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer loaded.Close()
+			c, err := New(e, p, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Reset()
+			changes, rows := 0, 0
+			for i := range x.tokens {
+				if i == 0 || i == x.again {
+					c.Expect(x.expected)
+				}
+				tokens, err := e.NewTensor(graph.Int32, []int{1, 1}, make([]byte, 4))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := c.Step(ctx, loaded, engine.Take(tokens), 1); err != nil {
+					t.Fatal(err)
+				}
+				if now := c.list[0].rows(); now != rows {
+					changes, rows = changes+1, now
+				}
+			}
+			if changes != x.changes || rows != x.rows {
+				t.Errorf("made anew %d times, %d rows at the end; %d and %d were to be", changes, rows, x.changes, x.rows)
+			}
+		})
+	}
 }

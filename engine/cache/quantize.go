@@ -20,7 +20,7 @@ func (c *Caches) Quantize(ctx context.Context, p *graph.Program) (*Caches, error
 	if err != nil {
 		return nil, err
 	}
-	q.offset, q.next = c.offset, c.next
+	q.offset, q.next, q.end = c.offset, c.next, c.end
 	old, made := map[string]*state{}, map[string]map[string]engine.Tensor{}
 	for _, s := range c.list {
 		old[s.name] = s

@@ -91,6 +91,7 @@ func runOwnership(t *testing.T, e engine.Engine) {
 			}
 		})
 	}
+	t.Run("zeros", func(t *testing.T) { runZeros(t, e) })
 	t.Run("many steps", func(t *testing.T) {
 		p, err := engine.Program(appendGraph(t, false))
 		if err != nil {
@@ -153,6 +154,46 @@ func runOwnership(t *testing.T, e engine.Engine) {
 	})
 }
 
+// runZeros: zeros are as those that NewTensor makes of bytes, and one cache of them is not another.
+func runZeros(t *testing.T, e engine.Engine) {
+	for _, dt := range []graph.DType{graph.Float32, graph.BFloat16, graph.Int32, graph.Uint8} {
+		for _, shape := range [][]int{nil, {0}, {2, 0, 3}, {1}, {3, 5}, {2, 300, 7}} {
+			n, err := engine.NumBytes(dt, shape)
+			if err != nil {
+				t.Fatal(err)
+			}
+			x, err := e.Zeros(dt, shape)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := x.Read(); err != nil || !bytes.Equal(got, make([]byte, n)) || x.DType() != dt || !slices.Equal(x.Shape(), shape) {
+				t.Errorf("zeros %s%v are %s%v: %v (%v)", dt, shape, x.DType(), x.Shape(), got, err)
+			}
+			x.Release()
+		}
+	}
+	var caches [2]engine.Tensor
+	for i := range caches {
+		var err error
+		if caches[i], err = e.Zeros(graph.Float32, []int{1, 1, 4, 2}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	in := appendInputs(t, e, 2)
+	in["cache"] = engine.Take(caches[0])
+	out, err := engine.Run(context.Background(), e, appendGraph(t, false), nil, in, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, x := range []engine.Tensor{out["cache"], caches[1]} {
+		want := [][]byte{Float32(nil, 0, 0, 0, 0, 1, 2, 0, 0).Data, make([]byte, 32)}[i]
+		if got, err := x.Read(); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("cache %d is %v (%v)", i, got, err)
+		}
+		x.Release()
+	}
+}
+
 // runInputs: what the signature does not allow is an error, never a panic.
 func runInputs(t *testing.T, e engine.Engine) {
 	p, err := engine.Program(appendGraph(t, false))
@@ -191,6 +232,14 @@ func runInputs(t *testing.T, e engine.Engine) {
 		if _, err := e.NewTensor(graph.Float32, shape, make([]byte, 8)); err == nil {
 			t.Errorf("shape %v took 8 bytes", shape)
 		}
+	}
+	for _, shape := range [][]int{{2, -1}, {1 << 40, 1 << 40}} {
+		if _, err := e.Zeros(graph.Float32, shape); err == nil {
+			t.Errorf("zeros of shape %v were made", shape)
+		}
+	}
+	if _, err := e.Zeros(graph.NoDType, nil); err == nil {
+		t.Error("zeros of no type were made")
 	}
 	if _, err := e.NewTensor(graph.NoDType, nil, nil); err == nil {
 		t.Error("a tensor of no type was made")

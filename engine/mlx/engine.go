@@ -132,28 +132,44 @@ func (e *mlxEngine) Close() error {
 }
 
 func (e *mlxEngine) NewTensor(t graph.DType, shape []int, data []byte) (engine.Tensor, error) {
-	if !t.Valid() {
-		return nil, diag.Errorf("engine/tensor", diag.Pos{}, "unknown element type %s", t)
-	}
-	if n, ok := weights.NumBytes(t, shape); !ok || n != len(data) {
+	if n, err := engine.NumBytes(t, shape); err != nil {
+		return nil, err
+	} else if n != len(data) {
 		return nil, diag.Errorf("engine/tensor", diag.Pos{}, "%s%v does not take %d bytes", t, shape, len(data))
 	}
-	var x *tensor
-	err := e.do(func() error {
-		s := newScope(e.stream)
-		defer s.free()
-		a := s.keep(s.fromBytes(data, shape, t))
-		if s.err != nil {
-			return s.err
-		}
-		x = e.newTensor(a, t, slices.Clone(shape))
-		x.host = hostOf(t, data)
-		return nil
-	})
+	x, err := e.tensorOf(t, shape, func(s *scope) array { return s.fromBytes(data, shape, t) })
+	if err != nil {
+		return nil, err
+	}
+	x.host = hostOf(t, data)
+	return x, nil
+}
+
+// Zeros implements engine.Engine: MLX makes them with what reads them.
+func (e *mlxEngine) Zeros(t graph.DType, shape []int) (engine.Tensor, error) {
+	if _, err := engine.NumBytes(t, shape); err != nil {
+		return nil, err
+	}
+	x, err := e.tensorOf(t, shape, func(s *scope) array { return s.zeros(shape, t) })
 	if err != nil {
 		return nil, err
 	}
 	return x, nil
+}
+
+// tensorOf makes a tensor of an array.
+func (e *mlxEngine) tensorOf(t graph.DType, shape []int, made func(*scope) array) (x *tensor, err error) {
+	err = e.do(func() error {
+		s := newScope(e.stream)
+		defer s.free()
+		a := s.keep(made(s))
+		if s.err != nil {
+			return s.err
+		}
+		x = e.newTensor(a, t, slices.Clone(shape))
+		return nil
+	})
+	return x, err
 }
 
 func (e *mlxEngine) Eval(ctx context.Context, list ...engine.Tensor) error {

@@ -41,13 +41,20 @@ func (e refEngine) AsyncEval(list ...engine.Tensor) error {
 }
 
 func (refEngine) NewTensor(t graph.DType, shape []int, data []byte) (engine.Tensor, error) {
-	if !t.Valid() {
-		return nil, diag.Errorf("engine/tensor", diag.Pos{}, "unknown element type %s", t)
-	}
-	if n, ok := weights.NumBytes(t, shape); !ok || n != len(data) {
+	if n, err := engine.NumBytes(t, shape); err != nil {
+		return nil, err
+	} else if n != len(data) {
 		return nil, diag.Errorf("engine/tensor", diag.Pos{}, "%s%v does not take %d bytes", t, shape, len(data))
 	}
 	return newTensor(fromBytes(t, slices.Clone(shape), slices.Clone(data)), true), nil
+}
+
+func (e refEngine) Zeros(t graph.DType, shape []int) (engine.Tensor, error) {
+	n, err := engine.NumBytes(t, shape)
+	if err != nil {
+		return nil, err
+	}
+	return newTensor(fromBytes(t, slices.Clone(shape), make([]byte, n)), true), nil
 }
 
 // tensor is a handle of an array.

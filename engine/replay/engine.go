@@ -162,6 +162,18 @@ func (e *Engine) NewTensor(t graph.DType, shape []int, data []byte) (engine.Tens
 	return e.wrap(x), nil
 }
 
+// Zeros implements engine.Engine.
+func (e *Engine) Zeros(t graph.DType, shape []int) (engine.Tensor, error) {
+	if n, ok := weights.NumBytes(t, shape); t.Valid() && ok && n < smallest && n > 0 {
+		return &tensor{e: e, dtype: t, shape: slices.Clone(shape), host: make([]byte, n)}, nil
+	}
+	x, err := e.inner.Zeros(t, shape)
+	if err != nil {
+		return nil, err
+	}
+	return e.wrap(x), nil
+}
+
 // Eval implements engine.Engine.
 func (e *Engine) Eval(ctx context.Context, list ...engine.Tensor) error {
 	inner, mine, err := e.split(list)

@@ -133,6 +133,9 @@ func (s *underSession) Step(context.Context, map[string]engine.Tensor, map[strin
 func (u *under) NewTensor(t graph.DType, shape []int, _ []byte) (engine.Tensor, error) {
 	return &value{t, shape}, nil
 }
+func (u *under) Zeros(t graph.DType, shape []int) (engine.Tensor, error) {
+	return &value{t, shape}, nil
+}
 func (u *under) Address(engine.Tensor) (Address, error) { u.next += 1 << 20; return u.next, nil }
 func (u *under) Param(engine.Session, string) (Address, error) {
 	u.asked++

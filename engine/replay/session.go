@@ -182,17 +182,28 @@ func (s *session) replay(ctx context.Context, b *bound, in map[string]engine.Ten
 	if err := b.room(given); err != nil {
 		return nil, err
 	}
-	// What the device does not hold yet is computed first, by the engine underneath.
+	// What the device does not hold yet is computed first, by the engine underneath, all of it at once.
 	from := map[string]Address{}
+	elsewhere, list := map[string]engine.Tensor{}, []engine.Tensor{}
 	for name, x := range given {
 		x.mu.Lock()
 		err := x.alive()
-		inner, elsewhere := x.inner, x.mem == nil && x.host == nil
-		x.mu.Unlock()
-		if err == nil && elsewhere {
-			from[name], err = e.inner.Address(inner)
+		if x.mem == nil && x.host == nil {
+			elsewhere[name], list = x.inner, append(list, x.inner)
 		}
+		x.mu.Unlock()
 		if err != nil {
+			return nil, err
+		}
+	}
+	if len(list) > 1 {
+		if err := e.inner.Eval(ctx, list...); err != nil {
+			return nil, err
+		}
+	}
+	for name, inner := range elsewhere {
+		var err error
+		if from[name], err = e.inner.Address(inner); err != nil {
 			return nil, err
 		}
 	}

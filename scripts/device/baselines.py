@@ -210,10 +210,11 @@ class Bench(Programs):
         print(tables.ways(self.rows), flush=True)
 
     def steady(self):
-        """What is held while one process makes 10,240 steps, in texts of 512 tokens: the most of the first
-        half of the time and of the second one, of the card and of the process."""
+        """What is held while one process makes 10,240 steps, in texts of 1,280 tokens, in each of which caches
+        become larger once: the most of the first half of the time and of the second one, of the card and of
+        the process."""
         tokens = self.args.steady_tokens
-        rows = self.ours([0], gens=[tokens], runs=5)
+        rows = self.ours([0], gens=[tokens], runs=2)
         if not rows or not self.samples:
             return
         steps = sum(tokens * len(r["samples"]) for r in rows)
@@ -240,7 +241,7 @@ def parser():
     p.add_argument("--error-prompts", default="abcdefgh", help="likewise: letters, each a prompt")
     p.add_argument("--error-dtype", default="", help="likewise: the type of activations, for a model that computes in float32")
     p.add_argument("--identity-tokens", type=int, default=512, help="of each prompt, for the stage tokens")
-    p.add_argument("--steady-tokens", type=int, default=512, help="of each of 20 texts, for the stage steady")
+    p.add_argument("--steady-tokens", type=int, default=1280, help="of each of eight texts, for the stage steady")
     p.add_argument("--dtypes", default="float32,bfloat16", type=lambda s: s.split(","), help="of activations, for the stage tokens")
     p.add_argument("--without", action="append", default=[], help="leave a program out of the rounds")
     p.add_argument("--ours", action="append", default=[], help="a flag for zmlx-rewrite bench: --ours=--exclude=RULE")
