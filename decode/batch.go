@@ -39,9 +39,11 @@ func (g *Generator) Together(ctx context.Context, prompts [][]int, o Options) (*
 	r := &Result{Prompt: prompts[0], Finish: "length"}
 	defer func() { r.Calls, r.Plain = g.calls, g.plain }()
 	start := time.Now()
-	g.caches.Expect(n + o.MaxTokens)
 	for at := 0; at < n-1; at += chunk {
 		to := min(at+chunk, n-1)
+		if to == n-1 { // the texts come behind this chunk
+			g.caches.Expect(n - at + o.MaxTokens)
+		}
 		t, err := feed(at, to)
 		if err != nil {
 			return nil, err
@@ -59,6 +61,7 @@ func (g *Generator) Together(ctx context.Context, prompts [][]int, o Options) (*
 		r.PromptTime = time.Since(start)
 		return r, nil
 	}
+	g.caches.Expect(1 + o.MaxTokens)
 	last, err := feed(n-1, n)
 	if err != nil {
 		return nil, err

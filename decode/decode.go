@@ -260,6 +260,9 @@ func (g *Generator) prefill(ctx context.Context, prompt []int, o *Options) error
 			o.OnPrompt(all-len(prompt), all)
 		}
 		n := min(o.PrefillStep, len(prompt)-1)
+		if n == len(prompt)-1 { // the text comes behind this chunk
+			g.caches.Expect(len(prompt) + o.MaxTokens)
+		}
 		if n == 0 {
 			return nil
 		}
@@ -378,7 +381,6 @@ func (g *Generator) Generate(ctx context.Context, prompt []int, o Options) (*Res
 	g.calls, g.plain = nil, 0
 	defer func() { r.Calls, r.Plain = g.calls, g.plain }()
 	start := time.Now()
-	g.caches.Expect(len(prompt) + o.MaxTokens)
 	if err := g.prefill(ctx, prompt, &o); err != nil {
 		return nil, err
 	}

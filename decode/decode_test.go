@@ -220,12 +220,15 @@ func TestRoom(t *testing.T) {
 			t.Errorf("%s: room for %d tokens, not %d", what, rows, want)
 		}
 	}
-	for _, x := range []struct{ tokens, rows int }{{253, 256}, {254, 512}, {700, 768}, {100000, 1024}} {
+	for _, x := range []struct{ prompt, step, tokens, rows int }{
+		{3, 0, 253, 256}, {3, 0, 254, 512}, {3, 0, 700, 768}, {3, 0, 100000, 1280},
+		{1, 0, 300, 512}, {600, 0, 300, 1024}, {600, 256, 300, 1024}, {600, 256, 0, 768}, {600, 599, 300, 1024}, {600, 256, 100000, 1792},
+	} {
 		g.Reset()
-		if _, err := g.Generate(ctx, prompt, Options{MaxTokens: x.tokens, OnToken: func(Token) error { return ErrStop }}); err != nil {
+		if _, err := g.Generate(ctx, make([]int, x.prompt), Options{MaxTokens: x.tokens, PrefillStep: x.step, OnToken: func(Token) error { return ErrStop }}); err != nil {
 			t.Fatal(err)
 		}
-		check(fmt.Sprintf("%d tokens", x.tokens), g, x.rows)
+		check(fmt.Sprintf("%+v", x), g, x.rows)
 	}
 	draft := m.generator(t)
 	if _, err := g.Speculate(ctx, Draft{draft, 2}, prompt, Options{MaxTokens: 700, OnToken: func(Token) error {
@@ -236,7 +239,8 @@ func TestRoom(t *testing.T) {
 		t.Fatal(err)
 	}
 	over, cancel := context.WithCancel(ctx)
-	two, err := NewBatch(ctx, m.engine, &ending{m.session, cancel}, m.program, 2)
+	session := &ending{m.session, cancel}
+	two, err := NewBatch(ctx, m.engine, session, m.program, 2)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -245,6 +249,12 @@ func TestRoom(t *testing.T) {
 		t.Fatal(err)
 	}
 	check("two sequences", two, 512)
+	two.Reset()
+	over, session.cancel = context.WithCancel(ctx)
+	if _, err := two.Together(over, [][]int{make([]int, 250), make([]int, 250)}, Options{MaxTokens: 500}); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	check("two sequences behind a prompt", two, 768)
 }
 
 func TestGenerateErrors(t *testing.T) {

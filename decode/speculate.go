@@ -37,7 +37,6 @@ func (g *Generator) Speculate(ctx context.Context, d Draft, prompt []int, o Opti
 		}
 		x.Reset()
 		defer x.Reset()
-		x.caches.Expect(len(prompt) + o.MaxTokens)
 	}
 	defer s.close()
 	if s.rows, err = newRows(ctx, g); err != nil {

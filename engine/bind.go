@@ -119,7 +119,8 @@ func Shape(dims []graph.Dim, env map[string]int64) ([]int, error) {
 	return out, nil
 }
 
-// NumBytes is what a tensor takes.
+// NumBytes is how many bytes a tensor takes. An unknown element type, or a shape of which they cannot be
+// counted, is an error.
 func NumBytes(t graph.DType, shape []int) (int, error) {
 	if !t.Valid() {
 		return 0, diag.Errorf("engine/tensor", diag.Pos{}, "unknown element type %s", t)

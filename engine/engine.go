@@ -56,8 +56,8 @@ type Engine interface {
 	// NewTensor makes a tensor of a copy of data: row-major, little-endian, as
 	// many elements as shape asks for.
 	NewTensor(t graph.DType, shape []int, data []byte) (Tensor, error)
-	// Zeros makes a tensor of zeros where it computes, from no bytes of the host: empty caches are
-	// as large as what a text may become.
+	// Zeros makes a tensor of zeros where it computes, from no bytes of the host: empty caches may
+	// take a hundred megabytes.
 	Zeros(t graph.DType, shape []int) (Tensor, error)
 
 	// Eval computes tensors and waits for them. AsyncEval starts computing them

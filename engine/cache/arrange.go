@@ -36,8 +36,8 @@ func (c *Caches) arrange(ctx context.Context, list []*change) error {
 	return c.moveRows(ctx, kept)
 }
 
-// zeros makes a state of which nothing is kept. A program that makes them has them more than once for a moment
-// where it is replayed: 22 MiB more at most for SmolLM2-135M.
+// zeros makes a state of which nothing is kept. Where steps are replayed, a program that makes them would have them
+// once more than Zeros does, for a moment: 22 MiB more at most for SmolLM2-135M.
 func (c *Caches) zeros(x *change) error {
 	if x.state.tensor != nil {
 		x.state.tensor.Release()

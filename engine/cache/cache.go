@@ -23,7 +23,7 @@ const (
 // step is the number of rows by which a cache grows.
 const step = 256
 
-// most is for how many tokens that are to come a cache has room beforehand: a text may end early.
+// most is for how many tokens behind a call a cache that grows has room: a text may end early.
 const most = 1024
 
 // Caches are the state of one batch of sequences. They follow mlx-lm to the row, so that
@@ -36,7 +36,7 @@ type Caches struct {
 	list   []*state
 	offset int // tokens seen
 	next   int // the row of a ring that is written next
-	end    int // tokens seen when what Expect told has come
+	end    int // tokens seen when what Expect told of has come
 	// bits and group are of the caches that kvquant has quantized; 0 if there are none.
 	bits, group int
 }
@@ -135,8 +135,9 @@ func (c *Caches) Unread() []engine.Tensor {
 	return all
 }
 
-// Expect tells that up to n tokens are to come, those of the next call among them. A cache that becomes
-// larger has room for 1,024 of them at once: each time it does costs as much as some steps.
+// Expect tells that up to n tokens are to come, those of the next call among them. A KVCache that grows has
+// room for them, but for no more than 1,024 behind those of the call for which it grows: each time costs as
+// much as some steps. Rings are as large as mlx-lm's.
 func (c *Caches) Expect(n int) { c.end = c.offset + n }
 
 // Reset forgets everything.
@@ -220,19 +221,15 @@ func (c *Caches) reserve(ctx context.Context, n int) (at, rows int, err error) {
 	return at, rows, c.arrange(ctx, list)
 }
 
-// more is by how many rows a cache becomes larger where n tokens are to come at once. A long cache grows by
-// an eighth: to copy it takes as long as to read it.
-func (c *Caches) more(s *state, n int) int {
-	return (max(n, s.rows()/8, min(c.end-c.offset, most)) + step - 1) / step * step
-}
-
 // grow is KVCache.update_and_fetch up to the new rows: whole steps of 256 behind the
-// rows that are used, or behind all if those are whole steps, too.
+// rows that are used, or behind all if those are whole steps, too. There are more of them where more is expected,
+// and a long cache grows by an eighth: to copy it takes as long as to read it.
 func (c *Caches) grow(s *state, n int) *change {
 	if s.tensor != nil && c.offset+n <= s.rows() {
 		return nil
 	}
-	keep, more := c.offset, c.more(s, n)
+	expected := min(max(c.end-c.offset-n, 0), most)
+	keep, more := c.offset, (max(n+expected, s.rows()/8)+step-1)/step*step
 	if keep%step == 0 {
 		keep = s.rows()
 	}
@@ -246,7 +243,7 @@ func (c *Caches) slide(s *state, n int) (x *change, at, rows int) {
 	if n == 1 { // _update_in_place
 		keep, more := [][2]int{{0, held}}, 0
 		if s.tensor == nil || c.offset >= held && held < c.window {
-			more = min(c.more(s, 1), c.window-c.offset)
+			more = min(step, c.window-c.offset)
 			at = c.offset
 		}
 		if surplus := held + more - c.window; surplus > 0 {

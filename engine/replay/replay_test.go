@@ -79,7 +79,9 @@ type under struct {
 	next  Address
 	asked int // for parameters
 	loads int
-	open  int // sessions
+	open  int   // sessions
+	evals []int // how many tensors each Eval was given
+	wrong error // what Eval returns
 }
 
 var errUnder = errors.New("the engine underneath was asked to compute")
@@ -94,16 +96,19 @@ func (v *value) Shape() []int          { return v.shape }
 func (v *value) Read() ([]byte, error) { return nil, errUnder }
 func (v *value) Release()              {}
 
-func (*under) ResetPeak() error                               { return nil }
-func (*under) PeakMemory() (uint64, error)                    { return 0, nil }
-func (u *under) Name() string                                 { return "none" }
-func (u *under) Device() string                               { return "cuda" }
-func (u *under) Version() string                              { return "0" }
-func (u *under) RunsKernel(*kernels.Spec) error               { return nil }
-func (u *under) Launches() map[string]int                     { return nil }
-func (u *under) Eval(context.Context, ...engine.Tensor) error { return nil }
-func (u *under) AsyncEval(...engine.Tensor) error             { return nil }
-func (u *under) Close() error                                 { return nil }
+func (*under) ResetPeak() error                 { return nil }
+func (*under) PeakMemory() (uint64, error)      { return 0, nil }
+func (u *under) Name() string                   { return "none" }
+func (u *under) Device() string                 { return "cuda" }
+func (u *under) Version() string                { return "0" }
+func (u *under) RunsKernel(*kernels.Spec) error { return nil }
+func (u *under) Launches() map[string]int       { return nil }
+func (u *under) Eval(_ context.Context, list ...engine.Tensor) error {
+	u.evals = append(u.evals, len(list))
+	return u.wrong
+}
+func (u *under) AsyncEval(...engine.Tensor) error { return nil }
+func (u *under) Close() error                     { return nil }
 func (u *under) Load(_ context.Context, p *graph.Program, _ *weights.Store) (engine.Session, error) {
 	u.loads++
 	u.open++
@@ -251,6 +256,27 @@ func TestPreparedOnce(t *testing.T) {
 				t.Errorf("%d programs were loaded by the engine underneath: caches are made by none of its own", inner.loads)
 			}
 		})
+	}
+}
+
+// What the engine underneath has not computed yet, such as empty caches, it computes in one call; if that fails, so
+// does the step.
+func TestComputedTogether(t *testing.T) {
+	p, catalog := rewritten(t, "Qwen3-30B-A3B-4bit", "qwen3")
+	for _, wrong := range []error{nil, errors.New("no memory is left")} {
+		d := newDecoder(t, p, catalog, &counter{})
+		inner := d.e.inner.(*under)
+		inner.wrong = wrong
+		token, err := d.e.NewTensor(graph.Int32, []int{1, 1}, make([]byte, 4))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.caches.Step(t.Context(), d.s, engine.Take(token), 1); !errors.Is(err, wrong) {
+			t.Errorf("%v, not %v", err, wrong)
+		}
+		if !slices.Equal(inner.evals, []int{96}) {
+			t.Errorf("the engine underneath was asked for %d tensors, not for 96 at once", inner.evals)
+		}
 	}
 }
 

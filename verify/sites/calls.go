@@ -49,7 +49,7 @@ func calls(p *graph.Program, r *Replacement) []map[string]int64 {
 }
 
 // symbols are those of a call of n tokens of each sequence behind held rows, as package
-// engine/cache gives them.
+// engine/cache gives them where no more tokens are expected; a cache may have more room.
 func symbols(p *graph.Program, batch, n, held int64) map[string]int64 {
 	up := func(n int64) int64 { return (n + 255) / 256 * 256 }
 	env := map[string]int64{graph.SymBatch: batch, graph.SymSeqLen: n, graph.SymKVLen: held + n, graph.SymKVCap: up(held + n)}
