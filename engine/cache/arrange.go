@@ -7,7 +7,6 @@ import (
 
 	"zmlx-rewrite/engine"
 	"zmlx-rewrite/graph"
-	"zmlx-rewrite/models/weights"
 )
 
 // change makes a state anew: the listed ranges of its rows one after the other, and more rows of
@@ -80,11 +79,8 @@ func (c *Caches) size(x *change) ([]int, int, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	n, ok := weights.NumBytes(x.state.typ.DType, shape)
-	if !ok {
-		return nil, 0, fmt.Errorf("%s%v has more bytes than can be counted", x.state.typ.DType, shape)
-	}
-	return shape, n, nil
+	n, err := engine.NumBytes(x.state.typ.DType, shape)
+	return shape, n, err
 }
 
 // run makes changes by one program.

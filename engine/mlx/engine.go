@@ -137,12 +137,7 @@ func (e *mlxEngine) NewTensor(t graph.DType, shape []int, data []byte) (engine.T
 	} else if n != len(data) {
 		return nil, diag.Errorf("engine/tensor", diag.Pos{}, "%s%v does not take %d bytes", t, shape, len(data))
 	}
-	x, err := e.tensorOf(t, shape, func(s *scope) array { return s.fromBytes(data, shape, t) })
-	if err != nil {
-		return nil, err
-	}
-	x.host = hostOf(t, data)
-	return x, nil
+	return e.tensorOf(t, shape, hostOf(t, data), func(s *scope) array { return s.fromBytes(data, shape, t) })
 }
 
 // Zeros implements engine.Engine: MLX makes them with what reads them.
@@ -150,16 +145,13 @@ func (e *mlxEngine) Zeros(t graph.DType, shape []int) (engine.Tensor, error) {
 	if _, err := engine.NumBytes(t, shape); err != nil {
 		return nil, err
 	}
-	x, err := e.tensorOf(t, shape, func(s *scope) array { return s.zeros(shape, t) })
-	if err != nil {
-		return nil, err
-	}
-	return x, nil
+	return e.tensorOf(t, shape, host{}, func(s *scope) array { return s.zeros(shape, t) })
 }
 
-// tensorOf makes a tensor of an array.
-func (e *mlxEngine) tensorOf(t graph.DType, shape []int, made func(*scope) array) (x *tensor, err error) {
-	err = e.do(func() error {
+// tensorOf makes a tensor of an array; h is what the host knows of its elements.
+func (e *mlxEngine) tensorOf(t graph.DType, shape []int, h host, made func(*scope) array) (engine.Tensor, error) {
+	var x *tensor
+	err := e.do(func() error {
 		s := newScope(e.stream)
 		defer s.free()
 		a := s.keep(made(s))
@@ -167,9 +159,13 @@ func (e *mlxEngine) tensorOf(t graph.DType, shape []int, made func(*scope) array
 			return s.err
 		}
 		x = e.newTensor(a, t, slices.Clone(shape))
+		x.host = h
 		return nil
 	})
-	return x, err
+	if err != nil {
+		return nil, err
+	}
+	return x, nil
 }
 
 func (e *mlxEngine) Eval(ctx context.Context, list ...engine.Tensor) error {

@@ -49,7 +49,7 @@ func (refEngine) NewTensor(t graph.DType, shape []int, data []byte) (engine.Tens
 	return newTensor(fromBytes(t, slices.Clone(shape), slices.Clone(data)), true), nil
 }
 
-func (e refEngine) Zeros(t graph.DType, shape []int) (engine.Tensor, error) {
+func (refEngine) Zeros(t graph.DType, shape []int) (engine.Tensor, error) {
 	n, err := engine.NumBytes(t, shape)
 	if err != nil {
 		return nil, err

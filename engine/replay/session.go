@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"zmlx-rewrite/diag"
@@ -184,20 +185,20 @@ func (s *session) replay(ctx context.Context, b *bound, in map[string]engine.Ten
 	}
 	// What the device does not hold yet is computed first, by the engine underneath, all of it at once.
 	from := map[string]Address{}
-	elsewhere, list := map[string]engine.Tensor{}, []engine.Tensor{}
+	elsewhere := map[string]engine.Tensor{}
 	for name, x := range given {
 		x.mu.Lock()
 		err := x.alive()
 		if x.mem == nil && x.host == nil {
-			elsewhere[name], list = x.inner, append(list, x.inner)
+			elsewhere[name] = x.inner
 		}
 		x.mu.Unlock()
 		if err != nil {
 			return nil, err
 		}
 	}
-	if len(list) > 1 {
-		if err := e.inner.Eval(ctx, list...); err != nil {
+	if len(elsewhere) > 1 { // a single one is computed by Address
+		if err := e.inner.Eval(ctx, slices.Collect(maps.Values(elsewhere))...); err != nil {
 			return nil, err
 		}
 	}
